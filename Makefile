@@ -1,0 +1,46 @@
+# Every target sets itself up: a virtual environment in .venv, installed once.
+PYTHON ?= python3
+BIN := .venv/bin
+CONFIG ?= configs/digits_ga.py
+
+.PHONY: help demo test bench lint format clean
+
+help:
+	@echo "make demo    poison, retrain, certify and report on digits (minutes, two cores)"
+	@echo "make test    lint and every test"
+	@echo "make bench   speed ratios, side by side in one run, into bench.json"
+	@echo "make lint    ruff alone;  make format: rewrite;  make clean: remove .venv"
+
+demo: .venv/installed
+	$(BIN)/python main.py --config=$(CONFIG)
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q tests
+
+bench: .venv/installed
+	$(BIN)/python -m pacd_jax.bench
+
+lint: .venv/installed_test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/installed_test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv
+
+.venv/installed: setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11: use make PYTHON=python3.12, say"; exit 2; }
+	@echo "Installing into .venv (about a minute)"
+	@$(PYTHON) -m venv .venv || \
+	  { echo "error: $(PYTHON) cannot make virtual environments: install its venv package"; exit 2; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/installed_test: .venv/installed
+	@echo "Installing the test tools into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@

@@ -1,0 +1,127 @@
+"""Every record and every function contract of the package: read this file first.
+
+In the shape descriptions `B` is a batch of images, `[H, W, C]` one image, `K` the number
+of classes and `n` the number of images of the target class in the training split.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array
+Key = jax.Array  # A typed PRNG key (`jax.random.key`).
+Scalar = jax.Array  # `[]` float32.
+Params = Any  # A pytree of arrays: theta, the parameters of a base classifier.
+Aux = dict[str, jax.Array]  # Scalars to log beside a loss.
+
+# `init(key, image_shape) -> params`; `image_shape` is `(H, W, C)`; the key is consumed.
+InitFn = Callable[[Key, tuple[int, int, int]], Params]
+# `apply(params, images) -> logits`: float32 `[B, H, W, C]` -> float32 `[B, K]`. Images
+# are in [0, 1] or such images plus noise, as they are: nothing is clipped.
+ApplyFn = Callable[[Params, Array], Array]
+
+
+class Model(NamedTuple):
+  """A base classifier as two pure functions."""
+
+  init: InitFn
+  apply: ApplyFn
+
+
+# `loss(params, images, labels, key) -> (scalar, aux)`; the key is consumed.
+LossFn = Callable[[Params, Array, Array, Key], tuple[Scalar, Aux]]
+
+
+class Loss(NamedTuple):
+  """A training loss, criterion(outputs(theta)); itself a `LossFn` when called.
+
+  It is kept in two parts because the Gauss-Newton matrix needs the cut between them:
+  `outputs` carries all of theta and of the noise, `criterion` only the logits' loss.
+  """
+
+  # `outputs(params, images, key) -> logits`, a pytree of arrays; the key is consumed.
+  outputs: Callable[[Params, Array, Key], Any]
+  # `criterion(logits, labels) -> (scalar, aux)`.
+  criterion: Callable[[Any, Array], tuple[Scalar, Aux]]
+
+  def __call__(
+    self, params: Params, images: Array, labels: Array, key: Key
+  ) -> tuple[Scalar, Aux]:
+    return self.criterion(self.outputs(params, images, key), labels)
+
+
+# `upper(params, poison) -> scalar`: what the attacker minimises.
+UpperFn = Callable[[Params, Array], Scalar]
+
+
+class LowerLevel(NamedTuple):
+  """The victim's problem on one batch with its noise fixed: a function of (theta, u)."""
+
+  outputs: Callable[[Params, Array], Any]  # `(params, poison) -> logits`.
+  criterion: Callable[[Any], Scalar]  # `logits -> scalar`.
+
+  def __call__(self, params: Params, poison: Array) -> Scalar:
+    return self.criterion(self.outputs(params, poison))
+
+
+# `matvec(v) -> A v` for a symmetric matrix A over pytrees like the parameters.
+MatvecFn = Callable[[Params], Params]
+# `curvature(lower, params, poison) -> matvec`: the matrix A of the lower level.
+CurvatureFn = Callable[[LowerLevel, Params, Array], MatvecFn]
+
+
+class SolveInfo(NamedTuple):
+  """How a linear solve went; every field is a `[]` array."""
+
+  num_steps: Array  # Products with the matrix that moved the solution, int32.
+  relative_residual: Array  # |b - A x| / |b|; 0 where b is 0.
+  negative_curvature: Array  # bool: a direction p with p'Ap <= 0 was met.
+  min_curvature: Array  # The least p'Ap / p'p over the directions met; 0: none.
+
+
+# `solve(matvec, b) -> (x, info)` with A x = b; x is like b.
+SolveFn = Callable[[MatvecFn, Params], tuple[Params, SolveInfo]]
+# `hypergradient(upper, lower, params, poison) -> (du, info)`; du is like the poison.
+HypergradientFn = Callable[[UpperFn, LowerLevel, Params, Array], tuple[Array, SolveInfo]]
+
+
+class Dataset(NamedTuple):
+  """Images with their labels, on the host."""
+
+  images: np.ndarray  # uint8 `[N, H, W, C]`.
+  labels: np.ndarray  # int32 `[N]` in [0, K).
+
+
+class Splits(NamedTuple):
+  """A data set cut into the three parts of an experiment."""
+
+  name: str
+  num_classes: int
+  train: Dataset  # The victim's training data; the attack changes its target class.
+  validation: Dataset  # The attack's upper level, and all tuning.
+  test: Dataset  # Only certificates and accuracies that are reported.
+
+
+class Poison(NamedTuple):
+  """A poison is data: what `poison/<name>.npz` holds, one array per field."""
+
+  images: np.ndarray  # uint8 `[n, H, W, C]`: what the victim trains on.
+  base_images: np.ndarray  # uint8 `[n, H, W, C]`: what stood there before.
+  labels: np.ndarray  # int32 `[n]`: unchanged by the attack.
+  indices: np.ndarray  # int64 `[n]`: positions in the training split.
+  epsilon: float  # The budget in image units ([0, 1]).
+  norm: str  # "linf" or "l2", of one image's perturbation.
+  target_class: int
+  dataset: str
+  sigma: float  # Noise std the attack assumed; 0 where none was.
+  checksum: str  # `data.checksum` of the training split that `indices` point into.
+
+
+class Certificate(NamedTuple):
+  """What randomized smoothing says of one test point (Cohen et al., 2019)."""
+
+  prediction: int  # The smoothed classifier's class, or -1: abstained.
+  radius: float  # Certified l2 radius in image units; 0 where it abstained.
+  counts: np.ndarray  # int64 `[K]`: votes of the n samples.

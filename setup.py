@@ -1,0 +1,40 @@
+"""Packaging of pacd_jax; tool settings are in pyproject.toml."""
+
+import pathlib
+import re
+
+import setuptools
+
+_ROOT = pathlib.Path(__file__).parent
+
+
+def _version() -> str:
+  text = (_ROOT / "pacd_jax" / "__init__.py").read_text()
+  return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE).group(1)
+
+
+setuptools.setup(
+  name="pacd_jax",
+  version=_version(),
+  description="Poisoning against certified defenses (PACD) in JAX",
+  long_description=(_ROOT / "README.md").read_text(),
+  long_description_content_type="text/markdown",
+  license="Apache-2.0",
+  python_requires=">=3.11",
+  packages=setuptools.find_packages(include=["pacd_jax", "pacd_jax.*"]),
+  package_data={"pacd_jax": ["report_template.html"]},
+  install_requires=[
+    "absl-py>=2.1",
+    "chex>=0.1.90",
+    "flax>=0.12",
+    "jax>=0.10",
+    "matplotlib>=3.10",
+    "ml-collections>=1.1",
+    "numpy>=2.0",
+    "optax>=0.2.6",
+    "orbax-checkpoint>=0.12",
+    "scikit-learn>=1.6",
+    "scipy>=1.15",
+  ],
+  extras_require={"test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff==0.17.6"]},
+)
