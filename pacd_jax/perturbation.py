@@ -1,0 +1,70 @@
+"""The budget of a perturbation: balls in l_inf and l_2, the box [0, 1], and 8 bits.
+
+A perturbation is one image's `delta = u - x`, `[H, W, C]` in image units ([0, 1]); a
+function on a batch works on each image by itself.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from pacd_jax import types
+
+NORMS = ("linf", "l2")
+_TINY = 1e-12  # Under any perturbation that 8 bits can hold.
+
+
+def _image_norm(delta: types.Array) -> types.Array:
+  """l2 norm of each image, `[B, 1, 1, 1]`."""
+  return jnp.sqrt(jnp.sum(delta**2, axis=(1, 2, 3), keepdims=True))
+
+
+def project(delta: types.Array, *, epsilon: float, norm: str) -> types.Array:
+  """The nearest perturbation with `|delta|_norm <= epsilon`, `[B, H, W, C]`."""
+  if norm == "linf":
+    return jnp.clip(delta, -epsilon, epsilon)
+  if norm == "l2":
+    return delta * jnp.minimum(1.0, epsilon / jnp.maximum(_image_norm(delta), _TINY))
+  raise ValueError(f"norm must be one of {NORMS}, not {norm!r}")
+
+
+def steepest_direction(gradient: types.Array, *, norm: str) -> types.Array:
+  """argmax of <gradient, v> over |v|_norm <= 1 for each image; 0 where it is 0."""
+  if norm == "linf":
+    return jnp.sign(gradient)
+  if norm == "l2":
+    return gradient / jnp.maximum(_image_norm(gradient), _TINY)
+  raise ValueError(f"norm must be one of {NORMS}, not {norm!r}")
+
+
+def quantize(
+  images: np.ndarray, base_images: np.ndarray, *, epsilon: float, norm: str
+) -> np.ndarray:
+  """Rounds to 8 bits and keeps the budget: on the host, in float64.
+
+  l_inf: to the nearest level inside `floor(255 epsilon)` levels of the base. l_2: to the
+  nearest level, and towards the base in the images which that takes out of the ball.
+
+  Args:
+    images: float `[n, H, W, C]`, nominally in [0, 1] and in the ball.
+    base_images: uint8 `[n, H, W, C]`.
+    epsilon: budget in image units.
+    norm: "linf" or "l2".
+
+  Returns:
+    uint8 `[n, H, W, C]` with `|images - base_images| <= 255 epsilon` in the norm.
+  """
+  base = base_images.astype(np.float64)
+  exact = np.clip(np.asarray(images, np.float64) * 255.0, 0.0, 255.0) - base
+  levels = np.rint(exact)
+  if norm == "linf":
+    largest = np.floor(epsilon * 255.0)
+    levels = np.clip(levels, -largest, largest)
+  elif norm == "l2":
+    axes = (1, 2, 3)
+    outside = np.sqrt((levels**2).sum(axes)) > epsilon * 255.0
+    size = np.sqrt((exact**2).sum(axes, keepdims=True))
+    inside = exact * np.minimum(1.0, epsilon * 255.0 / np.maximum(size, _TINY))
+    levels = np.where(outside[:, None, None, None], np.trunc(inside), levels)
+  else:
+    raise ValueError(f"norm must be one of {NORMS}, not {norm!r}")
+  return (base + levels).astype(np.uint8)

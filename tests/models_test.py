@@ -1,0 +1,89 @@
+"""Models: contract, size, and the convolution that this backend takes against lax.conv."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from pacd_jax import errors, models
+
+
+def _count(params):
+  return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+class ModelsTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ("linear", (8, 8, 1), 650),
+    ("mlp", (8, 8, 1), 26_122),
+    ("small_cnn", (8, 8, 1), 13_706),
+    ("mnist_cnn", (28, 28, 1), 431_080),
+  )
+  def test_size_and_contract(self, name, image_shape, num_params):
+    model = models.make(name, num_classes=10, image_shape=image_shape)
+    params = model.init(jax.random.key(0), image_shape)
+    self.assertEqual(_count(params), num_params)
+    images = jax.random.uniform(jax.random.key(1), (5, *image_shape))
+    logits = jax.jit(model.apply)(params, images)
+    self.assertEqual(logits.shape, (5, 10))
+    self.assertEqual(logits.dtype, jnp.float32)
+    # An image's logits do not depend on the rest of its batch.
+    np.testing.assert_allclose(model.apply(params, images[2:3])[0], logits[2], atol=1e-5)
+
+  def test_mnist_cnn_is_the_authors(self):
+    """conv 20 5x5 valid, pool, conv 50 5x5 valid, pool, dense 500, dense 10."""
+    model = models.make("mnist_cnn", num_classes=10, image_shape=(28, 28, 1))
+    params = model.init(jax.random.key(0), (28, 28, 1))
+    kernels = sorted(
+      (leaf.shape for leaf in jax.tree.leaves(params) if leaf.ndim > 1), key=len
+    )
+    self.assertCountEqual(kernels, [(5, 5, 1, 20), (5, 5, 20, 50), (800, 500), (500, 10)])
+
+  @parameterized.parameters(
+    ("small_cnn", (8, 8, 1), "SAME"), ("mnist_cnn", (28, 28, 1), "VALID")
+  )
+  def test_network_is_its_formula_by_lax_and_reduce_window(self, name, shape, padding):
+    model = models.make(name, num_classes=10, image_shape=shape)
+    params = model.init(jax.random.key(0), shape)
+    images = jax.random.normal(jax.random.key(1), (3, *shape))
+
+    def reference(params, x):
+      for layer in ("Conv_0", "Conv_1"):
+        x = jax.lax.conv_general_dilated(
+          x,
+          params[layer]["kernel"],
+          (1, 1),
+          padding,
+          dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        x = jax.nn.relu(x + params[layer]["bias"][None, None, None])
+        window = (1, 2, 2, 1)
+        x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
+      x = x.reshape(3, -1)
+      x = jax.nn.relu(x @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"][None])
+      return x @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"][None]
+
+    def summed(apply):
+      return lambda params: jnp.sum(jnp.sin(apply(params, images)))
+
+    np.testing.assert_allclose(
+      model.apply(params, images), reference(params, images), atol=1e-5
+    )
+    ours, theirs = (jax.grad(summed(f))(params) for f in (model.apply, reference))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+      np.testing.assert_allclose(a, b, atol=2e-5 * max(1.0, float(jnp.abs(b).max())))
+
+  def test_odd_sizes_are_pooled_as_by_valid_windows(self):
+    model = models.make("small_cnn", num_classes=3, image_shape=(9, 11, 2))
+    params = model.init(jax.random.key(0), (9, 11, 2))
+    self.assertEqual(params["Dense_0"]["kernel"].shape, (2 * 2 * 32, 64))
+
+  def test_unknown_name_and_unfit_shape(self):
+    with self.assertRaisesRegex(errors.InputError, "resnet.*linear, mlp"):
+      models.make("resnet", num_classes=10, image_shape=(8, 8, 1))
+    with self.assertRaisesRegex(errors.InputError, r"mnist_cnn.*\(8, 8, 1\)"):
+      models.make("mnist_cnn", num_classes=10, image_shape=(8, 8, 1))
+
+
+if __name__ == "__main__":
+  absltest.main()
