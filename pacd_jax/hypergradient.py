@@ -1,0 +1,79 @@
+"""ApproxGrad: the gradient of the upper level through the lower level's solution.
+
+At a solution, grad_theta lower(theta*, u) = 0 for every u; differentiating that identity
+(the implicit function theorem) gives d theta*/du without unrolling the training.
+No matrix is ever formed: `jax.linearize` of a gradient or of the logits, and transposes.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from pacd_jax import types
+
+
+def hessian(
+  lower: types.LowerLevel, params: types.Params, poison: types.Array
+) -> types.MatvecFn:
+  """v -> H v with H the Hessian of the lower level in theta: `jvp` of `grad`.
+
+  H need not be positive definite away from a minimum. `jax.linearize` runs the gradient
+  once and replays only its derivative, so a solve pays for the gradient once.
+  """
+  _, product = jax.linearize(lambda theta: jax.grad(lower)(theta, poison), params)
+  return product
+
+
+def gauss_newton(
+  lower: types.LowerLevel, params: types.Params, poison: types.Array
+) -> types.MatvecFn:
+  """v -> J' (d^2 criterion / d logits^2) J v, with J = d logits / d theta.
+
+  The generalised Gauss-Newton matrix (Schraudolph, 2002, "Fast curvature matrix-vector
+  products"): H without the curvature of the network, so positive semi-definite wherever
+  the criterion is convex in the logits, as cross-entropy is.
+  """
+  logits, push = jax.linearize(lambda theta: lower.outputs(theta, poison), params)
+  pull = jax.linear_transpose(push, params)
+  _, criterion_hessian = jax.linearize(jax.grad(lower.criterion), logits)
+
+  def product(v):
+    return pull(criterion_hessian(push(v)))[0]
+
+  return product
+
+
+def approx_grad(
+  upper: types.UpperFn,
+  lower: types.LowerLevel,
+  params: types.Params,
+  poison: types.Array,
+  *,
+  curvature: types.CurvatureFn = gauss_newton,
+  solve: types.SolveFn,
+) -> tuple[types.Array, types.SolveInfo]:
+  """Hypergradient du of upper(theta*(u), u), where grad_theta lower(theta*, u) = 0.
+
+    du = grad_u f - d/du <grad_theta g(theta, u), p>,   A p = grad_theta f
+
+  ApproxGrad (Algorithm 2, appendix B of Mehra et al., 2021, arXiv:2012.01274; Pedregosa,
+  2016). f is `upper`, g is `lower`, both with their noise and batches fixed; A is the
+  matrix that `curvature` gives, damped by the caller's `solve`.
+
+  Args:
+    upper: f(theta, u).
+    lower: g(theta, u).
+    params: theta, near the solution of the lower level.
+    poison: u, any array.
+    curvature: `hessian` or `gauss_newton`.
+    solve: for the linear system.
+
+  Returns:
+    du, like u, and how the solve went.
+  """
+  grad_theta, grad_u = jax.grad(upper, argnums=(0, 1))(params, poison)
+  p, info = solve(curvature(lower, params, poison), grad_theta)
+
+  def directional(u):
+    return jax.jvp(lambda theta: lower(theta, u), (params,), (p,))[1]
+
+  return jnp.subtract(grad_u, jax.grad(directional)(poison)), info

@@ -1,0 +1,208 @@
+"""Hypergradients against closed forms, explicit matrices and finite differences."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl.testing import absltest, parameterized
+from jax.flatten_util import ravel_pytree
+
+from pacd_jax import hypergradient, linear_solve, types
+
+
+def _solver(damping, max_steps=200):
+  def solve(matvec, b):
+    return linear_solve.conjugate_gradient(
+      linear_solve.damped(matvec, damping), b, max_steps=max_steps, tolerance=1e-14
+    )
+
+  return solve
+
+
+def _relative_error(value, expected):
+  return np.linalg.norm(value - expected) / np.linalg.norm(expected)
+
+
+def _ridge(num_points=12, num_features=4, ridge=0.3):
+  """Lower: |U w - y|^2 / 2N + ridge |w|^2 / 2; upper: |V w - z|^2 / 2. u is U, y fixed."""
+  rng = np.random.default_rng(0)
+  u, v = rng.normal(size=(num_points, num_features)), rng.normal(size=(7, num_features))
+  y, z = rng.normal(size=num_points), rng.normal(size=7)
+
+  # The ridge term is an output of its own, so that the criterion is convex in outputs.
+  def outputs(w, u):
+    return u @ w, w
+
+  def criterion(out):
+    predicted, w = out
+    residual = predicted - y
+    return residual @ residual / (2 * num_points) + 0.5 * ridge * (w @ w)
+
+  def upper(w, u):
+    del u
+    return 0.5 * jnp.sum((v @ w - z) ** 2)
+
+  def solution(u):
+    matrix = u.T @ u / num_points + ridge * jnp.eye(num_features)
+    return jnp.linalg.solve(matrix, u.T @ y / num_points)
+
+  return u, types.LowerLevel(outputs, criterion), upper, solution
+
+
+def _two_layer_net():
+  """A small tanh net with cross-entropy and an explicit pull of theta towards zero."""
+  keys = jax.random.split(jax.random.key(0), 5)
+  params = {
+    "first": 0.5 * jax.random.normal(keys[0], (3, 5), jnp.float64),
+    "second": 0.5 * jax.random.normal(keys[1], (5, 4), jnp.float64),
+  }
+  poison = jax.random.normal(keys[2], (6, 3), jnp.float64)
+  labels = jnp.array([0, 1, 2, 3, 1, 2])
+  points = jax.random.normal(keys[3], (5, 3), jnp.float64)
+
+  def net(params, images):
+    return jnp.tanh(images @ params["first"]) @ params["second"]
+
+  def criterion(logits):
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+  def upper(params, poison):
+    return jnp.sum(net(params, points) ** 2) + 0.1 * jnp.sum(poison**3)
+
+  return params, poison, types.LowerLevel(net, criterion), upper
+
+
+def _dense(lower, params, poison, curvature):
+  """The explicit matrix, by the textbook formula for each kind."""
+  flat, unravel = ravel_pytree(params)
+  if curvature is hypergradient.hessian:
+    return jax.hessian(lambda theta: lower(unravel(theta), poison))(flat)
+  logits = lower.outputs(params, poison)
+  jacobian = jax.jacobian(lambda theta: lower.outputs(unravel(theta), poison))(flat)
+  jacobian = jacobian.reshape(logits.size, flat.size)
+  inner = jax.hessian(lower.criterion)(logits).reshape(logits.size, logits.size)
+  return jacobian.T @ inner @ jacobian
+
+
+_CURVATURES = (hypergradient.hessian, hypergradient.gauss_newton)
+
+
+class MatvecTest(parameterized.TestCase):
+  @parameterized.parameters(*_CURVATURES)
+  def test_products_are_those_of_the_explicit_matrix(self, curvature):
+    with jax.enable_x64(True):
+      params, poison, lower, _ = _two_layer_net()
+      flat, unravel = ravel_pytree(params)
+      product = curvature(lower, params, poison)
+      columns = [ravel_pytree(product(unravel(e)))[0] for e in jnp.eye(flat.size)]
+      expected = _dense(lower, params, poison, curvature)
+      np.testing.assert_allclose(np.stack(columns), expected, atol=1e-12)
+
+  def test_gauss_newton_is_positive_semi_definite_where_the_hessian_is_not(self):
+    with jax.enable_x64(True):
+      params, poison, lower, _ = _two_layer_net()
+      full, gauss_newton = (
+        np.linalg.eigvalsh(_dense(lower, params, poison, curvature))
+        for curvature in _CURVATURES
+      )
+    self.assertLess(full.min(), -1e-3)
+    self.assertGreater(gauss_newton.min(), -1e-12)
+
+
+class ApproxGradTest(parameterized.TestCase):
+  @parameterized.parameters(*_CURVATURES)
+  def test_ridge_regression_has_its_closed_form(self, curvature):
+    """d/du of upper(theta*(u)) through the closed-form solution theta*(u)."""
+    with jax.enable_x64(True):
+      u, lower, upper, solution = _ridge()
+      expected = jax.grad(lambda u: upper(solution(u), u))(jnp.asarray(u))
+      approx_grad = functools.partial(
+        hypergradient.approx_grad, curvature=curvature, solve=_solver(0.0)
+      )
+      du, info = jax.jit(lambda w, u: approx_grad(upper, lower, w, u))(
+        solution(jnp.asarray(u)), jnp.asarray(u)
+      )
+    self.assertLess(_relative_error(du, expected), 1e-6)
+    self.assertLess(float(info.relative_residual), 1e-10)
+
+  @parameterized.product(curvature=_CURVATURES, damping=(1.0, 3.0))
+  def test_net_matches_the_explicit_matrix(self, curvature, damping):
+    """du = grad_u f - (d/du grad_theta g)' (A + damping I)^-1 grad_theta f, all dense."""
+    with jax.enable_x64(True):
+      params, poison, lower, upper = _two_layer_net()
+      flat, _ = ravel_pytree(params)
+      matrix = _dense(lower, params, poison, curvature) + damping * jnp.eye(flat.size)
+      g_theta, g_u = jax.grad(upper, argnums=(0, 1))(params, poison)
+      p = jnp.linalg.solve(matrix, ravel_pytree(g_theta)[0])
+      cross = jax.jacobian(
+        lambda u: ravel_pytree(jax.grad(lambda theta: lower(theta, u))(params))[0]
+      )(poison)
+      expected = g_u - jnp.tensordot(p, cross, axes=1)
+      du, info = hypergradient.approx_grad(
+        upper, lower, params, poison, curvature=curvature, solve=_solver(damping)
+      )
+    self.assertLess(_relative_error(du, expected), 1e-6)
+    self.assertFalse(bool(info.negative_curvature))
+
+  def test_logistic_regression_matches_finite_differences_of_retraining(self):
+    """At its optimum, where H = Gauss-Newton, du is what retraining really does."""
+    with jax.enable_x64(True):
+      keys = jax.random.split(jax.random.key(1), 3)
+      u = jax.random.normal(keys[0], (10, 3), jnp.float64)
+      points = jax.random.normal(keys[1], (6, 3), jnp.float64)
+      labels = jnp.array([0, 1] * 5)
+
+      def outputs(w, u):
+        return u @ w, w
+
+      def criterion(out):
+        logits, w = out
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return losses.mean() + 0.05 * jnp.sum(w**2)
+
+      lower = types.LowerLevel(outputs, criterion)
+
+      def upper(w, u):
+        del u
+        return jnp.sum(jnp.tanh(points @ w))
+
+      @jax.jit
+      def retrain(u):
+        def newton(_, w):
+          flat, unravel = ravel_pytree(w)
+
+          def of(theta):
+            return lower(unravel(theta), u)
+
+          step = jnp.linalg.solve(jax.hessian(of)(flat), jax.grad(of)(flat))
+          return unravel(flat - step)
+
+        return jax.lax.fori_loop(0, 20, newton, jnp.zeros((3, 2), jnp.float64))
+
+      du, _ = hypergradient.approx_grad(upper, lower, retrain(u), u, solve=_solver(0.0))
+      direction = jax.random.normal(keys[2], u.shape, jnp.float64)
+      step = 1e-5
+      there = upper(retrain(u + step * direction), u)
+      back = upper(retrain(u - step * direction), u)
+      along = jnp.vdot(du, direction)
+    np.testing.assert_allclose(along, (there - back) / (2 * step), rtol=1e-6)
+
+  def test_zero_upper_gradient_gives_zero(self):
+    """No validation point is right: CG must return zero, not NaN."""
+    with jax.enable_x64(True):
+      params, poison, lower, _ = _two_layer_net()
+      du, info = hypergradient.approx_grad(
+        lambda params, poison: jnp.float64(0.0),
+        lower,
+        params,
+        poison,
+        solve=_solver(0.1),
+      )
+    np.testing.assert_array_equal(du, 0.0)
+    self.assertEqual(int(info.num_steps), 0)
+
+
+if __name__ == "__main__":
+  absltest.main()
