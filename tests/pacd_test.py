@@ -1,0 +1,208 @@
+"""The attack: its step against a transcription of Algorithm 1, and its invariants."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl.testing import absltest, parameterized
+
+from pacd_jax import data, hypergradient, linear_solve, losses, models, smoothing
+from pacd_jax.attacks import pacd
+
+_SIGMA = 0.25
+
+
+def _solve(matvec, b):
+  return linear_solve.conjugate_gradient(linear_solve.damped(matvec, 0.5), b, max_steps=5)
+
+
+@functools.cache
+def _setting():
+  splits = data.load("digits")
+  model = models.make("linear", num_classes=10, image_shape=(8, 8, 1))
+  loss = losses.gaussian_augmentation(model.apply, sigma=_SIGMA)
+  return pacd.attack_data(splits, 8), splits, model, loss
+
+
+def _attack(**options):
+  _, _, model, loss = _setting()
+  settings = dict(
+    sigma=_SIGMA,
+    epsilon=0.1,
+    clean_batch=40,
+    poison_batch=10,
+    val_batch=20,
+    num_noise_samples=4,
+    inverse_temperature=2.0,
+    lower_steps=2,
+    warmup_steps=30,
+    step_size=lambda step: 0.02,
+  )
+  approx_grad = functools.partial(hypergradient.approx_grad, solve=_solve)
+  return pacd.make(model, loss, approx_grad, optax.adam(1e-2), **(settings | options))
+
+
+def _run(attack, num_steps, key=None):
+  attack_data = _setting()[0]
+  key = jax.random.key(0) if key is None else key
+  state = jax.jit(attack.restart)(attack.init(attack_data, key), attack_data, key)
+  step = jax.jit(attack.step)
+  history = []
+  for _ in range(num_steps):
+    state, metrics = step(state, attack_data, key)
+    history.append(jax.tree.map(float, metrics))
+  return state, history
+
+
+class AttackDataTest(absltest.TestCase):
+  def test_sees_train_and_validation_only(self):
+    attack_data, splits, _, _ = _setting()
+    num_target = int((splits.train.labels == 8).sum())
+    self.assertLen(attack_data.base_images, num_target)
+    self.assertLen(attack_data.clean_images, len(splits.train.labels) - num_target)
+    self.assertNotIn(8, np.asarray(attack_data.clean_labels))
+    np.testing.assert_array_equal(attack_data.val_labels, 8)
+    expected = data.to_float(splits.validation.images[splits.validation.labels == 8])
+    np.testing.assert_array_equal(attack_data.val_images, expected)
+
+
+class StepTest(parameterized.TestCase):
+  def test_follows_algorithm_1(self):
+    """One step, written out again from the paper with explicit matrices and no options."""
+    attack_data, _, model, loss = _setting()
+    attack, key = _attack(num_shared_steps=0), jax.random.key(3)
+    before = attack.restart(attack.init(attack_data, key), attack_data, key)
+    after, metrics = attack.step(before, attack_data, key)
+
+    # The mini-batches and noises of step 0, from the documented streams.
+    def draw(stream, images, batch_size):
+      return data.batch_indices(
+        jax.random.fold_in(key, stream),
+        jnp.int32(0),
+        num_examples=len(images),
+        batch_size=batch_size,
+      )
+
+    clean = draw(0, attack_data.clean_images, 40)
+    rows = draw(1, attack_data.base_images, 10)
+    val = draw(2, attack_data.val_images, 20)
+    val_noise = jax.random.fold_in(jax.random.fold_in(key, 3), 0)
+    noise = jax.random.fold_in(jax.random.fold_in(key, 6), 0)
+    u = attack_data.base_images[rows]
+    labels = jnp.concatenate([attack_data.clean_labels[clean], jnp.full(10, 8)])
+
+    def zeta(theta, u, t):
+      images = jnp.concatenate([attack_data.clean_images[clean], u])
+      return loss(theta, images, labels, jax.random.fold_in(noise, t))[0]
+
+    def xi(theta):
+      probs = smoothing.soft_smoothed_probs(
+        model.apply,
+        theta,
+        attack_data.val_images[val],
+        jax.random.clone(val_noise),
+        sigma=_SIGMA,
+        num_samples=4,
+        inverse_temperature=2.0,
+      )
+      return smoothing.average_certified_radius(probs, jnp.full(20, 8), sigma=_SIGMA)
+
+    theta, adam = before.params, optax.adam(1e-2)
+    opt_state = before.opt_state
+    for t in range(2):
+      updates, opt_state = adam.update(jax.grad(zeta)(theta, u, t), opt_state)
+      theta = optax.apply_updates(theta, updates)
+    flat, unravel = jax.flatten_util.ravel_pytree(theta)
+    hessian = jax.hessian(lambda v: zeta(unravel(v), u, 2))(flat)  # Linear: also the GN.
+    matrix = np.asarray(hessian, np.float64) + 0.5 * np.eye(flat.size)
+    grad_xi, _ = jax.flatten_util.ravel_pytree(jax.grad(xi)(theta))
+    p = np.linalg.solve(matrix, np.asarray(grad_xi))
+    du = -jax.grad(
+      lambda u: jnp.vdot(
+        jax.flatten_util.ravel_pytree(jax.grad(zeta)(theta, u, 2))[0],
+        jnp.asarray(p, jnp.float32),
+      )
+    )(u)
+    np.testing.assert_allclose(metrics["upper"], xi(theta), rtol=1e-5)
+    self.assertGreater(float(metrics["upper"]), 0.0)
+    # Five CG steps at damping 0.5 leave a residual; the sign agrees wherever du is clear.
+    clear = np.abs(du) > 0.1 * np.abs(du).max()
+    expected = np.clip(u - 0.02 * np.sign(du), 0, 1)
+    moved = pacd.poisoned_images(attack_data.base_images, after.delta)[rows]
+    np.testing.assert_allclose(np.asarray(moved)[clear], expected[clear], atol=1e-6)
+    others = np.setdiff1d(np.arange(len(after.delta)), np.asarray(rows))
+    np.testing.assert_array_equal(np.asarray(after.delta)[others], 0.0)
+
+  @parameterized.product(norm=("linf", "l2"), num_shared_steps=(0, 3, 100))
+  def test_stays_in_the_ball_and_the_box(self, norm, num_shared_steps):
+    epsilon = {"linf": 0.05, "l2": 0.4}[norm]
+    attack = _attack(
+      norm=norm,
+      epsilon=epsilon,
+      num_shared_steps=num_shared_steps,
+      step_size=lambda step: 0.3,
+    )
+    state, _ = _run(attack, 6)
+    base = _setting()[0].base_images
+    images = np.asarray(base + state.delta)
+    self.assertGreaterEqual(images.min(), -1e-6)
+    self.assertLessEqual(images.max(), 1 + 1e-6)
+    flat = np.abs(np.asarray(state.delta)).reshape(len(base), -1)
+    size = flat.max(1) if norm == "linf" else np.sqrt((flat**2).sum(1))
+    self.assertLessEqual(size.max(), epsilon + 1e-6)
+    self.assertGreater(size.max(), 0.5 * epsilon)
+
+  def test_shared_perturbation_is_one_for_the_class(self):
+    state, _ = _run(_attack(num_shared_steps=100, momentum=0.5), 4)
+    delta = np.asarray(state.delta)
+    np.testing.assert_array_equal(delta, np.broadcast_to(delta[:1], delta.shape))
+    self.assertGreater(np.abs(delta).max(), 0.0)
+
+  def test_linear_victims_soft_acr_falls(self):
+    """A convex lower level: the attack must win against its own surrogate."""
+    _, history = _run(_attack(num_shared_steps=100, epsilon=0.3), 40)
+    upper = [record["upper"] for record in history]
+    self.assertGreater(np.mean(upper[:3]), 0.01)
+    self.assertLess(np.mean(upper[-5:]), 0.5 * np.mean(upper[:3]))
+
+  def test_metrics_carry_the_solve(self):
+    _, history = _run(_attack(), 1)
+    self.assertEqual(history[0]["num_steps"], 5)
+    self.assertBetween(history[0]["relative_residual"], 0.0, 1.0)
+    self.assertEqual(history[0]["negative_curvature"], 0.0)
+
+  def test_is_a_function_of_its_key(self):
+    one, same, other = (
+      np.asarray(_run(_attack(), 3, jax.random.key(seed))[0].delta) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(one, same)
+    self.assertGreater(np.abs(one - other).max(), 0.0)
+
+  def test_zero_hypergradient_moves_nothing(self):
+    """A surrogate that gets every validation point wrong gives no direction."""
+    attack_data = _setting()[0]
+    attack, key = _attack(), jax.random.key(0)
+    state = attack.init(attack_data, key)
+    bias = jnp.zeros(10).at[8].set(-1e3)
+    params = state.params | {"Dense_0": state.params["Dense_0"] | {"bias": bias}}
+    state, metrics = attack.step(state._replace(params=params), attack_data, key)
+    np.testing.assert_array_equal(state.delta, 0.0)
+    self.assertEqual(float(metrics["upper"]), 0.0)
+    self.assertTrue(all(np.isfinite(np.asarray(value)) for value in metrics.values()))
+
+  def test_restart_gives_a_fresh_surrogate_trained_on_the_poison(self):
+    attack_data = _setting()[0]
+    attack, key = _attack(), jax.random.key(0)
+    state, _ = _run(attack, 2)
+    restarted = attack.restart(state, attack_data, key)
+    np.testing.assert_array_equal(restarted.delta, state.delta)
+    moved = jax.tree.map(
+      lambda a, b: float(jnp.abs(a - b).max()), restarted.params, state.params
+    )
+    self.assertGreater(min(jax.tree.leaves(moved)), 0.0)
+
+
+if __name__ == "__main__":
+  absltest.main()
