@@ -1,0 +1,244 @@
+"""The numbers of a run, from its certificate files alone: ACR, ACA, p_A, the table.
+
+ACR is the average certified radius and ACA the approximate certified accuracy of Mehra
+et al. (2021), https://arxiv.org/abs/2012.01274, section 4. Since ACR alone saturates
+(Sun et al., 2024, https://arxiv.org/abs/2410.06895), p_A stands beside it.
+
+In the shape descriptions `N` is the number of test points and `R` of radii.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pacd_jax import certificates, errors
+
+Row = dict[str, Any]
+Results = dict[str, Any]
+
+_SETTINGS = ("sigma", "n0", "n", "alpha", "bound")
+_REMEDY = "delete one of them and rerun --stage=certify"
+COLUMNS = ("data", "ACR", "% of clean", "ACA %", "accuracy %")
+
+
+def read_records(folder: str | os.PathLike) -> list[certificates.Record]:
+  """Every victim in `certificates/<name>`, by rising seed; errors as in `read`."""
+  sidecars = pathlib.Path(folder).glob("seed_*.json")
+  records = [certificates.read(path.with_suffix("")) for path in sidecars]
+  return sorted(records, key=lambda record: record.sidecar["seed"])
+
+
+def average_certified_radius(record: certificates.Record) -> float:
+  """ACR = (1/N) sum_i R(x_i) [g(x_i) = y_i], over all points, in image units.
+
+  R is the certified l2 radius and g the smoothed classifier; points where g is wrong or
+  abstains count as 0. Section 4 of https://arxiv.org/abs/2012.01274.
+  """
+  return float(_correct_radius(record).mean())
+
+
+def approximate_certified_accuracy(record: certificates.Record) -> float:
+  """ACA = (1/N) sum_i [g(x_i) = y_i and R(x_i) > 0], in [0, 1]."""
+  return float((_correct_radius(record) > 0.0).mean())
+
+
+def certified_accuracy(record: certificates.Record, radii: np.ndarray) -> np.ndarray:
+  """CA(r) = (1/N) sum_i [g(x_i) = y_i and R(x_i) >= r]; its integral over r is the ACR.
+
+  The curve of Cohen et al. (2019), https://arxiv.org/abs/1902.02918. `radii` `[R]`, l2
+  and in image units, give `[R]` in [0, 1].
+  """
+  reaches = record.radius[:, None] >= np.asarray(radii)[None, :]
+  return (reaches & (record.predict == record.label)[:, None]).mean(axis=0)
+
+
+def top_probability(record: certificates.Record) -> np.ndarray:
+  """Empirical p_A of the true class: the share of the n noisy copies that vote for it.
+
+    p_A(x_i) = (1/n) sum_j [f(x_i + eta_j) = y_i],  eta_j ~ N(0, sigma^2 I)
+
+  f is the base classifier. An estimate, no confidence bound: a radius needs a lower
+  bound of p_A above 1/2. Unlike the radius it tells by how much a point misses that.
+
+  Returns:
+    `[N]` in [0, 1].
+  """
+  votes = np.take_along_axis(record.counts, record.label[:, None], axis=1)[:, 0]
+  return votes / record.sidecar["n"]
+
+
+def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
+  """One row of `results.json`: a data set's victims, one record for each seed.
+
+  Args:
+    name: what the victims were trained on: clean, watermark, classwise, pacd, ...
+    records: their certificates, on the same points with the same settings.
+
+  Returns:
+    A dict that JSON can hold. `acr`, `aca` and `accuracy` list the seeds in the order
+    given; `*_mean` and `*_std` are over them, the latter with one degree of freedom
+    removed, 0.0 for a single seed. Radii are in image units, all else in [0, 1].
+
+  Raises:
+    InputError: there are no records or points, a seed comes twice, or points or
+      settings differ between the seeds.
+  """
+  if not records:
+    raise errors.InputError(f"{name}: no certificates: rerun --stage=certify")
+  if not len(records[0].idx):
+    raise errors.InputError(f"{name}: the certificates hold no test points")
+  seeds = [record.sidecar["seed"] for record in records]
+  if len(set(seeds)) < len(seeds):
+    raise errors.InputError(f"{name}: a seed is there twice: {seeds}")
+  if not all("accuracy" in record.sidecar for record in records):
+    raise errors.InputError(f"{name}: a seed_<k>.json lacks the victim's accuracy")
+  for record in records[1:]:
+    _check_comparable((name, record), (name, records[0]))
+  acr = [average_certified_radius(record) for record in records]
+  aca = [approximate_certified_accuracy(record) for record in records]
+  accuracy = [float(record.sidecar["accuracy"]) for record in records]
+  sidecar = records[0].sidecar
+  return {
+    "data": name,
+    "acr_mean": float(np.mean(acr)),
+    "acr_std": _std(acr),
+    "aca_mean": float(np.mean(aca)),
+    "aca_std": _std(aca),
+    "accuracy_mean": float(np.mean(accuracy)),
+    "num_seeds": len(records),
+    "num_points": len(records[0].idx),
+    "n0": sidecar["n0"],
+    "n": sidecar["n"],
+    "alpha": sidecar["alpha"],
+    "bound": sidecar["bound"],
+    "acr": acr,
+    "aca": aca,
+    "accuracy": accuracy,
+  }
+
+
+def results(
+  records: Mapping[str, Sequence[certificates.Record]],
+  *,
+  dataset: str,
+  target_class: int,
+  epsilon: float,
+  norm: str,
+  training: str,
+) -> Results:
+  """What `results.json` holds: the run in a few words and one row for each data set.
+
+  Args:
+    records: the certificates of every row, in the order of the table.
+    dataset: name of the data set.
+    target_class: the class whose training images are poisoned and whose test points
+      are certified.
+    epsilon: budget of one image's perturbation, in image units.
+    norm: of the budget, "linf" or "l2".
+    training: how victims were trained, for instance "gaussian_augmentation".
+
+  Returns:
+    A dict that JSON can hold; `sigma`, in image units, is the certificates' own.
+
+  Raises:
+    InputError: as from `summarize`, and where the rows differ in points, settings or
+      the number of victims.
+  """
+  if not records:
+    raise errors.InputError("no certificates to report on: rerun --stage=certify")
+  rows = [summarize(name, of_row) for name, of_row in records.items()]
+  firsts = [(name, of_row[0]) for name, of_row in records.items()]
+  for other in firsts[1:]:
+    _check_comparable(other, firsts[0])
+  if len({row["num_seeds"] for row in rows}) > 1:
+    numbers = ", ".join(f"{row['data']} {row['num_seeds']}" for row in rows)
+    raise errors.InputError(f"rows have different numbers of victims: {numbers}")
+  return {
+    "dataset": dataset,
+    "target_class": target_class,
+    "sigma": firsts[0][1].sidecar["sigma"],
+    "epsilon": epsilon,
+    "norm": norm,
+    "training": training,
+    "rows": rows,
+  }
+
+
+def table(results: Results) -> str:
+  """The results as plain text under 90 columns: one line a row, then a caption."""
+  lines = [COLUMNS, *cells(results)]
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  lines.insert(1, tuple("-" * width for width in widths))
+  text = []
+  for first, *others in lines:
+    padded = [cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True)]
+    text.append("  ".join([first.ljust(widths[0]), *padded]))
+  return "\n".join([*text, "", *caption(results)]) + "\n"
+
+
+def cells(results: Results) -> list[tuple[str, ...]]:
+  """The table's rows as text, one entry for each of `COLUMNS`."""
+  percents = percent_of_clean(results)
+  return [
+    (
+      row["data"],
+      _mean_and_std(row, "acr", scale=1.0, digits=3),
+      "-" if percent is None else f"{percent:.1f}",
+      _mean_and_std(row, "aca", scale=100.0, digits=1),
+      f"{100.0 * row['accuracy_mean']:.1f}",
+    )
+    for row, percent in zip(results["rows"], percents, strict=True)
+  ]
+
+
+def caption(results: Results) -> list[str]:
+  """The settings behind a table, in lines of under 90 columns."""
+  row = results["rows"][0]
+  return [
+    f"{results['dataset']}, class {results['target_class']}: "
+    f"sigma {results['sigma']:g}, epsilon {results['epsilon']:g} ({results['norm']}), "
+    f"training {results['training']};",
+    f"mean ± std over victims: {row['num_seeds']}; test points: {row['num_points']};",
+    f"n0 {row['n0']:,}, n {row['n']:,}, alpha {row['alpha']:g}, bound {row['bound']}",
+  ]
+
+
+def percent_of_clean(results: Results) -> list[float | None]:
+  """100 ACR / (ACR of the row `clean`) for each row; None where that has no meaning."""
+  clean = [row["acr_mean"] for row in results["rows"] if row["data"] == "clean"]
+  if not clean or clean[0] == 0.0:
+    return [None] * len(results["rows"])
+  return [100.0 * row["acr_mean"] / clean[0] for row in results["rows"]]
+
+
+def _mean_and_std(row: Row, quantity: str, *, scale: float, digits: int) -> str:
+  mean = f"{scale * row[quantity + '_mean']:.{digits}f}"
+  if row["num_seeds"] == 1:  # One victim has no spread.
+    return mean
+  return f"{mean} ± {scale * row[quantity + '_std']:.{digits}f}"
+
+
+def _std(values: list[float]) -> float:
+  return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def _correct_radius(record: certificates.Record) -> np.ndarray:
+  return np.where(record.predict == record.label, record.radius, 0.0)
+
+
+def _check_comparable(
+  record: tuple[str, certificates.Record], reference: tuple[str, certificates.Record]
+) -> None:
+  """Numbers are compared only on the same test points with the same settings."""
+  (name, a), (other, b) = record, reference
+  who = f"certificates {name}/seed_{a.sidecar['seed']} and "
+  who += f"{other}/seed_{b.sidecar['seed']}"
+  for field in _SETTINGS:
+    if a.sidecar[field] != b.sidecar[field]:
+      values = f"{a.sidecar[field]} and {b.sidecar[field]}"
+      raise errors.InputError(f"{who} differ in {field}: {values}: {_REMEDY}")
+  if not (np.array_equal(a.idx, b.idx) and np.array_equal(a.label, b.label)):
+    raise errors.InputError(f"{who} are of different test points: {_REMEDY}")

@@ -1,0 +1,249 @@
+"""Every picture of a run, drawn from plain arrays; the only file that sees matplotlib.
+
+Functions return a `matplotlib.figure.Figure` and `save` writes it. No global state of
+matplotlib is read or changed. A data set has the same colour in every picture.
+
+In the shape descriptions `S` is the number of victims, `N` of test points, `R` of radii
+and `T` of the attack's outer steps.
+"""
+
+import itertools
+import os
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, FigureBase
+
+DPI = 150
+# Okabe and Ito's colours, safe for colour-blind readers, and dashes for print; names
+# that are not listed take the further styles in their order.
+_STYLES = {
+  "clean": ("#0072B2", "-"),
+  "watermark": ("#E69F00", (0, (5, 2))),
+  "classwise": ("#009E73", (0, (5, 1.5, 1, 1.5))),
+  "pacd": ("#D55E00", "-"),
+}
+_FURTHER_STYLES = (
+  ("#CC79A7", (0, (2, 1))),
+  ("#56B4E9", (0, (7, 2))),
+  ("#5D4B20", (0, (3, 1, 1, 1, 1, 1))),
+  ("#000000", (0, (1, 1.2))),
+)
+_GREY = "#666666"
+
+
+def save(figure: Figure, path: str | os.PathLike) -> None:
+  """Writes a PNG of the figure's size times `DPI`: beside `path`, then renamed."""
+  beside = f"{os.fspath(path)}.tmp"
+  FigureCanvasAgg(figure)
+  figure.savefig(beside, format="png", dpi=DPI)
+  os.replace(beside, path)
+
+
+def certified_accuracy(
+  radii: np.ndarray,
+  accuracies: Mapping[str, np.ndarray],
+  acrs: Mapping[str, np.ndarray],
+  *,
+  max_radius: float | None = None,
+) -> Figure:
+  """Certified accuracy against radius: one line a row, its band +-1 std over victims.
+
+  Args:
+    radii: `[R]` l2 radii in image units, rising.
+    accuracies: `[S, R]` in [0, 1] for each row, by name.
+    acrs: `[S]` average certified radii for each row, for the legend.
+    max_radius: the largest radius that the certificate can give, marked where given.
+  """
+  figure = Figure(figsize=(8.0, 5.0), layout="constrained")
+  _draw_certified_accuracy(figure.subplots(), radii, accuracies, acrs, max_radius)
+  return figure
+
+
+def top_probability(probabilities: Mapping[str, np.ndarray]) -> Figure:
+  """Empirical distribution function of p_A over test points and victims.
+
+  At or below 1/2 a one-against-rest certificate gives no radius.
+
+  Args:
+    probabilities: `[S, N]` in [0, 1] for each row: the true class's share of the votes.
+  """
+  figure = Figure(figsize=(8.0, 5.0), layout="constrained")
+  axes = figure.subplots()
+  styles = _line_styles(probabilities)
+  for name, values in probabilities.items():
+    label = f"{name}: {100.0 * np.mean(values <= 0.5):.0f} % at or below 1/2"
+    axes.ecdf(np.ravel(values), label=label, **styles[name])
+  _mark(axes, 0.5, "1/2", y=0.6)
+  axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.01))
+  axes.set_xlabel("$p_A$: share of the noisy copies voting for the true class")
+  axes.set_ylabel("share of test points and victims up to $p_A$")
+  _finish(axes)
+  axes.legend(loc="upper left", frameon=True, edgecolor="none", fontsize=11)
+  return figure
+
+
+def gallery(
+  base_images: np.ndarray, images: np.ndarray, *, title: str = "", num_images: int = 8
+) -> Figure:
+  """Base images, poisons and their magnified differences, one below the other.
+
+  Args:
+    base_images: uint8 `[n, H, W, C]`, C = 1 or 3.
+    images: uint8 `[n, H, W, C]`, what stands in their place.
+    title: above the pictures.
+    num_images: how many to show, evenly spaced over the n.
+  """
+  num_images = min(num_images, len(images))
+  grey = images.shape[-1] == 1
+  height = 3.4 + (0.75 if grey else 0.0) + (0.3 if title else 0.0)
+  figure = Figure(figsize=(1.7 + max(3, num_images), height), layout="constrained")
+  _draw_gallery(figure, base_images, images, num_images)
+  if title:
+    figure.suptitle(title, fontsize=13)
+  return figure
+
+
+def attack_curves(metrics: Mapping[str, np.ndarray]) -> Figure:
+  """Upper loss, lower loss and the linear solve's residual against the outer step.
+
+  Args:
+    metrics: arrays `[T]`, named as they are logged:
+      step: the outer step.
+      upper: soft ACR of the target class on the surrogate, in image units.
+      lower: the surrogate's training loss.
+      relative_residual: |b - A p| / |b| of the linear solve; 0 where b was 0.
+      negative_curvature: bool, the solve met a direction p with p'Ap <= 0.
+      restart: bool, the surrogate was trained anew before this step.
+  """
+  step, restart = metrics["step"], metrics["restart"]
+  solved = metrics["relative_residual"] > 0
+  residual = np.where(solved, metrics["relative_residual"], np.nan)
+  figure = Figure(figsize=(8.0, 7.5), layout="constrained")
+  top, middle, bottom = figure.subplots(3, sharex=True)
+  for axes, values, title in (
+    (top, metrics["upper"], "Upper loss: soft ACR on the surrogate (image units)"),
+    (middle, metrics["lower"], "Lower loss: the surrogate's training loss"),
+    (bottom, residual, "Relative residual |b - A p| / |b| of the linear solve"),
+  ):
+    for x in step[restart]:
+      axes.axvline(x, color=_GREY, linewidth=0.9, linestyle=":", zorder=1)
+    axes.plot(step, values, color="#0072B2", linewidth=1.2)
+    axes.set_title(title, loc="left", fontsize=12)
+    _finish(axes)
+  top.set_ylim(bottom=min(0.0, np.nanmin(metrics["upper"])))
+  bottom.set(yscale="log" if solved.any() else "linear", xlabel="outer step")
+  if restart.any():
+    bottom.plot([], [], color=_GREY, linestyle=":", label="surrogate restarted")
+  negative = metrics["negative_curvature"] & solved
+  floor = np.full(len(step), 0.03)
+  for at, y, marker, color, what, transform in (
+    (negative, residual, "x", "#D55E00", "negative curvature", bottom.transData),
+    (~solved, floor, "^", "black", "zero upper gradient", bottom.get_xaxis_transform()),
+  ):
+    style = {"marker": marker, "color": color, "transform": transform, "linestyle": ""}
+    if at.any():
+      label = f"{what} ({at.sum()} of {len(step)})"
+      bottom.plot(step[at], y[at], label=label, **style)
+  if bottom.get_legend_handles_labels()[0]:
+    style = {"ncols": 3, "frameon": False, "handlelength": 1.5, "columnspacing": 1.5}
+    figure.legend(loc="outside lower center", fontsize=11, **style)
+  return figure
+
+
+def overview(
+  base_images: np.ndarray,
+  images: np.ndarray,
+  radii: np.ndarray,
+  accuracies: Mapping[str, np.ndarray],
+  acrs: Mapping[str, np.ndarray],
+  *,
+  max_radius: float | None = None,
+) -> Figure:
+  """The run at a glance: what was done to the images, and what is left to certify.
+
+  Args as for `gallery` and `certified_accuracy`.
+  """
+  figure = Figure(figsize=(11.0, 4.6), layout="constrained")
+  left, right = figure.subfigures(1, 2, width_ratios=(1.1, 1.0), wspace=0.03)
+  _draw_gallery(left, base_images, images, min(4, len(images)))
+  left.suptitle("A small change of the training images ...", fontsize=13)
+  _draw_certified_accuracy(right.subplots(), radii, accuracies, acrs, max_radius)
+  right.suptitle("... and what victims can still certify", fontsize=13)
+  return figure
+
+
+def _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius):
+  styles = _line_styles(accuracies)
+  for name, values in accuracies.items():
+    mean = values.mean(axis=0)
+    std = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
+    label = f"{name}: ACR {np.mean(acrs[name]):.3f}"
+    axes.plot(radii, mean, label=label, **styles[name])
+    band = np.clip([mean - std, mean + std], 0.0, 1.0)
+    axes.fill_between(radii, *band, fc=styles[name]["color"], alpha=0.14, linewidth=0)
+  if max_radius is not None:
+    _mark(axes, max_radius, "largest possible", y=0.5)
+  axes.set(xlim=(0.0, radii[-1]), ylim=(0.0, 1.01))
+  axes.set_xlabel(r"certified $\ell_2$ radius (image units, pixels in [0, 1])")
+  axes.set_ylabel("certified accuracy")
+  _finish(axes)
+  axes.legend(loc="best", frameon=True, edgecolor="none", fontsize=11)
+
+
+def _draw_gallery(figure: FigureBase, base_images, images, num_images):
+  chosen = np.linspace(0, len(images) - 1, num_images).round().astype(int)
+  base, poison = base_images[chosen], images[chosen]
+  grey = images.shape[-1] == 1
+  difference = poison.astype(int) - base.astype(int)
+  # The whole range of the picture: [-1, 1] of a colour map, [-1/2, 1/2] around grey.
+  largest = max(1, np.abs(images.astype(int) - base_images).max())
+  factor = max(1, (255 if grey else 127) // largest)
+  if grey:
+    base, poison, difference = (x[..., 0] for x in (base, poison, difference))
+    shown = difference / 255.0
+    color = {"cmap": "RdBu_r", "vmin": -1.0 / factor, "vmax": 1.0 / factor}
+  else:
+    shown, color = np.clip(0.5 + factor * difference / 255.0, 0.0, 1.0), {}
+  panels = figure.subplots(3, num_images, squeeze=False)
+  plain, title = {"cmap": "gray", "vmin": 0, "vmax": 255}, f"difference\n×{factor}"
+  rows = ("original", base, plain), ("poison", poison, plain), (title, shown, color)
+  for row, (label, pictures, options) in zip(panels, rows, strict=True):
+    for axes, picture in zip(row, pictures, strict=True):
+      drawn = axes.imshow(picture, interpolation="nearest", **options)
+      axes.set(xticks=[], yticks=[])
+      axes.spines[:].set(color="#999999", linewidth=0.6)
+    row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=12)
+  if grey:
+    bar = figure.colorbar(drawn, ax=panels, location="bottom", aspect=45, format="%.2g")
+    bar.set_ticks(np.linspace(-1.0, 1.0, 5) / factor)
+    bar.set_label("change of a pixel (image units)", fontsize=11)
+    bar.outline.set_visible(False)
+
+
+def _line_styles(names: Iterable[str]) -> dict[str, dict]:
+  """Colour, dashes and width of each row's line."""
+  further = itertools.cycle(_FURTHER_STYLES)
+  styles = {name: _STYLES.get(name) or next(further) for name in names}
+  return {
+    name: {"color": c, "linestyle": dashes, "linewidth": 2.6 if name == "pacd" else 1.9}
+    for name, (c, dashes) in styles.items()
+  }
+
+
+def _mark(axes: Axes, x: float, text: str, *, y: float):
+  axes.axvline(x, color=_GREY, linewidth=1.1, linestyle="--", zorder=1)
+  where = axes.get_xaxis_transform()  # Data along x, share of the height along y.
+  style = {"rotation": 90, "ha": "right", "va": "center", "color": _GREY}
+  axes.annotate(text, (x, y), (-4, 0), where, "offset points", **style)
+
+
+def _finish(axes: Axes):
+  axes.spines[["top", "right"]].set_visible(False)
+  axes.grid(color="#e4e4e4", linewidth=0.8)
+  axes.set_axisbelow(True)
+  axes.tick_params(labelsize=11, color=_GREY)
+  axes.xaxis.label.set_size(12)
+  axes.yaxis.label.set_size(12)

@@ -1,0 +1,249 @@
+"""A run's report: its pictures, and one HTML page that needs nothing beside itself.
+
+`write` reads the run's folder alone: config.json, results.json, certificates/, poison/
+and metrics.jsonl. Most of the page's words are in `report_template.html`.
+"""
+
+import base64
+import json
+import os
+import pathlib
+import string
+from collections.abc import Mapping, Sequence
+from html import escape
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pacd_jax import certificates, errors, evaluate, figures, poison_file, types
+
+_TEMPLATE = pathlib.Path(__file__).with_name("report_template.html")
+_ATTACK_CURVES = ("step", "upper", "lower", "relative_residual")
+_TRAINING_SETS = {
+  "clean": "the training images as they are.",
+  "watermark": "an image of another class faintly blended into each target image.",
+  "classwise": "all target images shifted alike, towards the other classes' mean.",
+  "pacd": "the attack: bilevel optimisation finds the change of each image after which "
+  "a classifier trained on them has a small certified radius (Algorithm 1).",
+}
+# Picture -> (caption, alternative text); `{}` is the row that it shows.
+_WORDS = {
+  "overview": (
+    "Left: images of the class, the {} images in their place, and the magnified "
+    "difference. Right: the share of test points that victims classify correctly with "
+    "at least the given radius.",
+    "Training images beside {} images, and certified accuracy against radius.",
+  ),
+  "certified_accuracy": (
+    "Certified accuracy: the share of test points that are classified correctly with "
+    "at least the given radius. Lines are means over victims, bands one standard "
+    "deviation to either side; the area under a line is its ACR.",
+    "Certified accuracy against certified l2 radius, one line for each training set.",
+  ),
+  "top_probability": (
+    "Distribution of p_A over test points and victims: the share of a point's noisy "
+    "copies that the base classifier assigns to the true class. The lower the line, "
+    "the better; a point at or below 1/2 cannot be certified.",
+    "Cumulative distribution of p_A, one line for each training set, 1/2 marked.",
+  ),
+  "gallery": (
+    "Images of the class, evenly spaced; what the {} training set holds in their "
+    "place; and the difference, magnified by the stated factor.",
+    "Three rows of images: originals, {} images, magnified differences.",
+  ),
+  "attack": (
+    "The attack by outer step: the soft average certified radius that it minimises, "
+    "the surrogate's loss, and how well the hypergradient's linear system was solved.",
+    "Upper loss, lower loss and relative residual against the attack's outer step.",
+  ),
+}
+
+
+class Picture(NamedTuple):
+  """A PNG of the report with its words."""
+
+  path: pathlib.Path
+  caption: str
+  alt: str
+
+
+def write(workdir: str | os.PathLike) -> pathlib.Path:
+  """Draws `report/*.png` and writes `report/index.html`, each in one step.
+
+  Args:
+    workdir: a run's folder with config.json, results.json, and the certificates of
+      every row of the latter; poisons and metrics are reported where they are there.
+
+  Returns:
+    The path of the page.
+
+  Raises:
+    InputError: a file is missing, unreadable, or at odds with the certificates.
+  """
+  workdir = pathlib.Path(workdir)
+  config = _read_json(workdir / "config.json")
+  results = _read_json(workdir / "results.json")
+  names = [row["data"] for row in results["rows"]]
+  records = {n: evaluate.read_records(workdir / "certificates" / n) for n in names}
+  for name, row in zip(names, results["rows"], strict=True):
+    if evaluate.summarize(name, records[name])["acr"] != row["acr"]:
+      raise errors.InputError(
+        f"{workdir / 'results.json'}: row {name} is not of the certificates beside "
+        "it: delete it and rerun --stage=report"
+      )
+  files = {name: workdir / "poison" / f"{name}.npz" for name in names}
+  poisons = {n: poison_file.load(path) for n, path in files.items() if path.exists()}
+  metrics = _attack_metrics(workdir / "metrics.jsonl")
+  folder = workdir / "report"
+  folder.mkdir(exist_ok=True)
+  pictures = _draw(folder, results, records, poisons, metrics)
+  beside = folder / "index.html.tmp"
+  beside.write_text(_page(config, results, pictures), encoding="utf-8")
+  os.replace(beside, folder / "index.html")
+  return folder / "index.html"
+
+
+def _draw(
+  folder: pathlib.Path,
+  results: evaluate.Results,
+  records: Mapping[str, Sequence[certificates.Record]],
+  poisons: Mapping[str, types.Poison],
+  attack_metrics: Mapping[str, np.ndarray],
+) -> list[Picture]:
+  """Every picture that the files allow, the headline first."""
+  acrs = {row["data"]: row["acr"] for row in results["rows"]}
+  max_radius = _largest_radius(results)
+  largest = max(r.radius.max() for of_row in records.values() for r in of_row)
+  radii = np.linspace(0.0, 1.02 * max(largest, max_radius or 0.0, 1e-3), 512)
+  curves, p_a = {}, {}
+  for name, of_row in records.items():
+    curves[name] = np.stack([evaluate.certified_accuracy(r, radii) for r in of_row])
+    p_a[name] = np.stack([evaluate.top_probability(r) for r in of_row])
+  pictures = []
+
+  def add(figure: Any, words: str, *, row: str = "", suffix: str = "") -> None:
+    path = folder / f"{words}{suffix}.png"
+    figures.save(figure, path)
+    pictures.append(Picture(path, *(text.format(row) for text in _WORDS[words])))
+
+  if poisons:
+    name = "pacd" if "pacd" in poisons else list(poisons)[-1]
+    images = poisons[name].base_images, poisons[name].images
+    figure = figures.overview(*images, radii, curves, acrs, max_radius=max_radius)
+    add(figure, "overview", row=name)
+  figure = figures.certified_accuracy(radii, curves, acrs, max_radius=max_radius)
+  add(figure, "certified_accuracy")
+  add(figures.top_probability(p_a), "top_probability")
+  for name, poison in poisons.items():
+    title = f"{name}: epsilon {poison.epsilon:g} ({poison.norm})"
+    figure = figures.gallery(poison.base_images, poison.images, title=title)
+    add(figure, "gallery", row=name, suffix=f"_{name}")
+  if attack_metrics:
+    add(figures.attack_curves(attack_metrics), "attack")
+  return pictures
+
+
+def _largest_radius(results: evaluate.Results) -> float | None:
+  """sigma Phi^-1(alpha^(1/n)), of n unanimous votes; None for an unknown bound."""
+  row = results["rows"][0]
+  p = row["alpha"] ** (1.0 / row["n"])
+  if row["bound"] != "clopper_pearson_one_sided" or p <= 0.5:
+    return None
+  return results["sigma"] * NormalDist().inv_cdf(p)
+
+
+def _attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """The attack's logged steps as columns, empty where there are none.
+
+  A resumed run may log a step twice, and the last counts; a line cut short is none.
+  """
+  by_step = {}
+  for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    try:
+      metrics = json.loads(line)
+    except ValueError:
+      continue
+    is_attack = isinstance(metrics, dict) and metrics.get("stage") == "attack"
+    if is_attack and metrics.keys() >= set(_ATTACK_CURVES):
+      by_step[metrics["step"]] = metrics
+  if not by_step:
+    return {}
+  steps = [by_step[step] for step in sorted(by_step)]
+  columns = {name: np.array([step[name] for step in steps]) for name in _ATTACK_CURVES}
+  for name in ("negative_curvature", "restart"):
+    columns[name] = np.array([step.get(name, False) for step in steps], bool)
+  return columns
+
+
+def _page(config: Any, results: evaluate.Results, pictures: Sequence[Picture]) -> str:
+  row = results["rows"][0]
+  words = {
+    **{name: _text(value) for name, value in (results | row).items()},
+    "title": f"Certified robustness of {_text(results['dataset'])}, class "
+    f"{_text(results['target_class'])}, after data poisoning",
+    "headline": _text(_headline(results)),
+    "training_sets": "\n".join(
+      f"<dt>{_text(r['data'])}</dt><dd>{_text(_TRAINING_SETS.get(r['data'], ''))}</dd>"
+      for r in results["rows"]
+    ),
+    "table": _table(results),
+    "pictures": "\n".join(map(_figure, pictures)),
+    "config": _text(json.dumps(config, indent=2, sort_keys=True)),
+  }
+  return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(words)
+
+
+def _headline(results: evaluate.Results) -> str:
+  """The result in one sentence, of the row with the smallest ACR."""
+  rows = {row["data"]: row for row in results["rows"]}
+  percents = dict(zip(rows, evaluate.percent_of_clean(results), strict=True))
+  name = min(rows, key=lambda name: rows[name]["acr_mean"])
+  if name == "clean" or percents[name] is None:
+    return evaluate.caption(results)[0]
+  clean, row = rows["clean"], rows[name]
+  return (
+    f"Training on the {name} images instead of the clean ones takes the average "
+    f"certified radius (ACR) of class {results['target_class']} from "
+    f"{clean['acr_mean']:.3f} to {row['acr_mean']:.3f}, {percents[name]:.0f} % of it; "
+    f"the accuracy over all classes goes from {100 * clean['accuracy_mean']:.1f} % to "
+    f"{100 * row['accuracy_mean']:.1f} %."
+  )
+
+
+def _table(results: evaluate.Results) -> str:
+  head = (*evaluate.COLUMNS, "ACR of each victim", "ACA % of each victim")
+  lines = [_table_row(head, "th")]
+  for row, cells in zip(results["rows"], evaluate.cells(results), strict=True):
+    acr = ", ".join(f"{value:.3f}" for value in row["acr"])
+    aca = ", ".join(f"{100 * value:.1f}" for value in row["aca"])
+    lines.append(_table_row((*cells, acr, aca), "td"))
+  return "\n".join(["<table>", *lines, "</table>"])
+
+
+def _table_row(cells: Sequence[str], tag: str) -> str:
+  return f"<tr>{''.join(f'<{tag}>{_text(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def _figure(picture: Picture) -> str:
+  data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
+  return (
+    f'<figure><img alt="{_text(picture.alt)}" src="data:image/png;base64,{data}">'
+    f"<figcaption>{_text(picture.caption)}</figcaption></figure>"
+  )
+
+
+def _text(value: Any) -> str:
+  """Any value as text for HTML; numbers without needless digits."""
+  if isinstance(value, int) and not isinstance(value, bool):
+    return f"{value:,}"
+  return escape(f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def _read_json(path: pathlib.Path) -> Any:
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except FileNotFoundError:
+    raise errors.InputError(f"{path} is not there: start the run again") from None
+  except ValueError as error:
+    raise errors.InputError(f"{path} is no JSON ({error}): delete it") from None

@@ -1,0 +1,212 @@
+"""Evaluation against numbers worked out by hand."""
+
+import json
+import tempfile
+
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from pacd_jax import certificates, errors, evaluate
+
+_RADIUS = (0.4, 0.2, 0.9, 0.0, 0.6)
+_PREDICT = (8, 8, 3, -1, 8)  # Of class 8: right, right, wrong, abstained, right.
+
+
+def _record(seed=0, *, predict=_PREDICT, radius=_RADIUS, idx=None, label=8, **sidecar):
+  """Five test points of one class; 90, 70, 20, 50 and 100 % of the votes are right."""
+  predict = np.array(predict)
+  counts = np.zeros((len(predict), 10), np.int64)
+  counts[:, label] = np.array([90, 70, 20, 50, 100])[: len(predict)]
+  counts[:, 3] = 100 - counts[:, label]
+  labels = np.full(len(predict), label)
+  settings = {"sigma": 0.25, "n0": 10, "n": 100, "alpha": 0.001, "bound": "exact"}
+  return certificates.Record(
+    idx=np.arange(len(predict)) if idx is None else np.array(idx),
+    label=labels,
+    predict=predict,
+    radius=np.array(radius),
+    correct=predict == labels,
+    counts=counts,
+    sidecar=settings | {"seed": seed, "accuracy": 0.9} | sidecar,
+  )
+
+
+def _results(records, **overrides):
+  words = {"dataset": "digits", "target_class": 8, "epsilon": 0.1, "norm": "linf"}
+  words |= {"training": "gaussian_augmentation"}
+  return evaluate.results(records, **words | overrides)
+
+
+def _poisoned(seed):
+  return _record(seed, radius=(0.2, 0.0, 0.9, 0.0, 0.4), accuracy=0.8)
+
+
+class OneVictimTest(parameterized.TestCase):
+  def test_average_certified_radius_counts_wrong_points_as_zero(self):
+    acr = evaluate.average_certified_radius(_record())
+    np.testing.assert_allclose(acr, (0.4 + 0.2 + 0.0 + 0.0 + 0.6) / 5, rtol=1e-12)
+
+  def test_approximate_certified_accuracy(self):
+    self.assertEqual(evaluate.approximate_certified_accuracy(_record()), 3 / 5)
+
+  def test_a_correct_point_without_radius_is_not_certified(self):
+    record = _record(predict=(8, 8), radius=(0.0, 0.1))
+    self.assertEqual(evaluate.approximate_certified_accuracy(record), 0.5)
+
+  def test_certified_accuracy_includes_the_radius_itself(self):
+    accuracy = evaluate.certified_accuracy(
+      _record(), np.array([0.0, 0.2, 0.21, 0.4, 0.6, 0.61, 0.9])
+    )
+    np.testing.assert_array_equal(accuracy, [0.6, 0.6, 0.4, 0.4, 0.2, 0.0, 0.0])
+
+  def test_area_under_certified_accuracy_is_the_acr(self):
+    radii = (np.arange(100_000) + 0.5) * 1e-5  # Midpoints: exact for steps at 1e-5 k.
+    area = evaluate.certified_accuracy(_record(), radii).sum() * 1e-5
+    acr = evaluate.average_certified_radius(_record())
+    np.testing.assert_allclose(area, acr, rtol=1e-9)
+
+  def test_top_probability_is_the_true_class_share(self):
+    p_a = evaluate.top_probability(_record())
+    np.testing.assert_array_equal(p_a, [0.9, 0.7, 0.2, 0.5, 1.0])
+
+
+class SummarizeTest(parameterized.TestCase):
+  def test_row_over_seeds(self):
+    row = evaluate.summarize("pacd", [_record(0), _poisoned(1)])
+    self.assertEqual(row["data"], "pacd")
+    np.testing.assert_allclose(row["acr"], [0.24, 0.12], rtol=1e-12)
+    np.testing.assert_allclose(row["acr_mean"], 0.18, rtol=1e-12)
+    # With one degree of freedom removed, of two numbers: |a - b| / sqrt(2).
+    np.testing.assert_allclose(row["acr_std"], 0.12 / np.sqrt(2), rtol=1e-12)
+    np.testing.assert_allclose(row["aca"], [0.6, 0.4], rtol=1e-12)
+    np.testing.assert_allclose(row["aca_mean"], 0.5, rtol=1e-12)
+    np.testing.assert_allclose(row["aca_std"], 0.2 / np.sqrt(2), rtol=1e-12)
+    self.assertEqual(row["accuracy"], [0.9, 0.8])
+    np.testing.assert_allclose(row["accuracy_mean"], 0.85, rtol=1e-12)
+    self.assertEqual((row["num_seeds"], row["num_points"]), (2, 5))
+    self.assertEqual((row["n0"], row["n"], row["alpha"]), (10, 100, 0.001))
+    self.assertEqual(row["bound"], "exact")
+
+  def test_one_seed_has_no_spread(self):
+    row = evaluate.summarize("clean", [_record()])
+    self.assertEqual((row["acr_std"], row["aca_std"]), (0.0, 0.0))
+
+  def test_row_goes_through_json_unchanged(self):
+    row = evaluate.summarize("clean", [_record(0), _record(1)])
+    self.assertEqual(json.loads(json.dumps(row)), row)
+
+  @parameterized.named_parameters(
+    ("no_records", [], "no certificates"),
+    ("no_points", [_record(predict=(), radius=())], "no test points"),
+    ("same_seed", [_record(1), _record(1)], "seed is there twice"),
+    ("other_points", [_record(0), _record(1, idx=(0, 1, 2, 3, 5))], "test points"),
+    ("other_order", [_record(0), _record(1, idx=(1, 0, 2, 3, 4))], "test points"),
+    ("other_class", [_record(0), _record(1, label=7)], "test points"),
+    ("other_sigma", [_record(0), _record(1, sigma=0.5)], "sigma: 0.5 and 0.25"),
+    ("other_n0", [_record(0), _record(1, n0=20)], "n0: 20 and 10"),
+    ("other_n", [_record(0), _record(1, n=50)], "in n: 50 and 100"),
+    ("other_alpha", [_record(0), _record(1, alpha=0.1)], "alpha: 0.1 and 0.001"),
+    ("other_bound", [_record(0), _record(1, bound="x")], "bound: x and exact"),
+  )
+  def test_refuses(self, records, message):
+    with self.assertRaisesRegex(errors.InputError, message) as caught:
+      evaluate.summarize("pacd", records)
+    self.assertNotIn("\n", str(caught.exception))
+
+  def test_refuses_a_record_without_the_victims_accuracy(self):
+    record = _record()
+    del record.sidecar["accuracy"]
+    with self.assertRaisesRegex(errors.InputError, "lacks the victim's accuracy"):
+      evaluate.summarize("clean", [record])
+
+
+class ResultsTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.records = {
+      "clean": [_record(0), _record(1)],
+      "pacd": [_poisoned(0), _poisoned(1)],
+    }
+
+  def test_top_level(self):
+    results = _results(self.records)
+    rows = results.pop("rows")
+    self.assertEqual(
+      results,
+      {
+        "dataset": "digits",
+        "target_class": 8,
+        "sigma": 0.25,
+        "epsilon": 0.1,
+        "norm": "linf",
+        "training": "gaussian_augmentation",
+      },
+    )
+    self.assertEqual([row["data"] for row in rows], ["clean", "pacd"])
+
+  @parameterized.named_parameters(
+    ("points", [_record(k, idx=(5, 6, 7, 8, 9)) for k in (0, 1)], "test points"),
+    ("settings", [_record(k, n=1000) for k in (0, 1)], "pacd/seed_0 and clean/seed_0"),
+    ("victims", [_record(0)], "clean 2, pacd 1"),
+  )
+  def test_refuses_rows_that_cannot_be_compared(self, records, message):
+    with self.assertRaisesRegex(errors.InputError, message):
+      _results(self.records | {"pacd": records})
+
+  def test_refuses_no_rows(self):
+    with self.assertRaisesRegex(errors.InputError, "no certificates"):
+      _results({})
+
+  def test_percent_of_clean(self):
+    results = _results(self.records)
+    np.testing.assert_allclose(evaluate.percent_of_clean(results), [100.0, 50.0])
+
+  def test_percent_needs_a_clean_row(self):
+    results = _results({"pacd": self.records["pacd"]})
+    self.assertEqual(evaluate.percent_of_clean(results), [None])
+
+  def test_table_holds_every_row_and_setting(self):
+    lines = evaluate.table(_results(self.records)).splitlines()
+    expected = (
+      "data             ACR  % of clean       ACA %  accuracy %",
+      "-----  -------------  ----------  ----------  ----------",
+      "clean  0.240 ± 0.000       100.0  60.0 ± 0.0        90.0",
+      "pacd   0.120 ± 0.000        50.0  40.0 ± 0.0        80.0",
+    )
+    self.assertSequenceEqual(lines[:4], expected)
+    self.assertLessEqual(max(map(len, lines)), 90)
+    caption = " ".join(lines[4:])
+    for words in (
+      "digits, class 8",
+      "sigma 0.25",
+      "epsilon 0.1 (linf)",
+      "gaussian_augmentation",
+      "victims: 2",
+      "test points: 5",
+      "n0 10, n 100, alpha 0.001",
+      "bound exact",
+    ):
+      self.assertIn(words, caption)
+
+  def test_table_of_one_victim_shows_no_spread(self):
+    table = evaluate.table(_results({"clean": [_record()]}))
+    self.assertNotIn("±", table.splitlines()[2])
+
+
+class ReadRecordsTest(absltest.TestCase):
+  def test_reads_every_seed_in_order(self):
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    for seed in (10, 2):
+      sidecar = _record(seed).sidecar | {"indices": [4], "num_classes": 10}
+      with certificates.Writer(f"{folder}/seed_{seed}", sidecar) as writer:
+        writer.append(4, 8, (8, 0.1, _record().counts[0]), seconds=0.0)
+    records = evaluate.read_records(folder)
+    self.assertEqual([record.sidecar["seed"] for record in records], [2, 10])
+    self.assertEqual(records[0].radius, [0.1])
+
+  def test_no_folder_has_no_records(self):
+    self.assertEmpty(evaluate.read_records("no/such/folder"))
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,240 @@
+"""The report of a made-up run: one page, complete, safe, and true to its files."""
+
+import html.parser
+import json
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from pacd_jax import certificates, errors, evaluate, poison_file, report, types
+
+_ROWS = {"clean": 0.95, "watermark": 0.9, "classwise": 0.75, "pacd": 0.6}
+_NUM_POINTS, _NUM_SEEDS, _N = 12, 3, 1000
+
+
+def _write_certificates(folder, quality, rng):
+  for seed in range(_NUM_SEEDS):
+    sidecar = {"sigma": 0.25, "n0": 100, "n": _N, "alpha": 0.001, "seed": seed}
+    sidecar |= {"bound": "clopper_pearson_one_sided", "num_classes": 10}
+    sidecar |= {"indices": list(range(_NUM_POINTS)), "accuracy": 0.97}
+    with certificates.Writer(folder / f"seed_{seed}", sidecar) as writer:
+      for idx in range(_NUM_POINTS):
+        counts = np.zeros(10, np.int64)
+        counts[8] = rng.binomial(_N, quality)
+        counts[3] = _N - counts[8]
+        predict, radius = (8, 0.5 * counts[8] / _N) if counts[8] > 550 else (-1, 0.0)
+        certificate = types.Certificate(predict, radius, counts)
+        writer.append(idx, 8, certificate, seconds=0.01)
+
+
+def _poison(num_channels, rng):
+  base = rng.integers(0, 256, (6, 8, 8, num_channels), dtype=np.uint8)
+  change = rng.integers(-25, 26, base.shape)
+  return types.Poison(
+    images=np.clip(base + change, 0, 255).astype(np.uint8),
+    base_images=base,
+    labels=np.full(6, 8, np.int32),
+    indices=np.arange(6, dtype=np.int64),
+    epsilon=0.1,
+    norm="linf",
+    target_class=8,
+    dataset="digits",
+    sigma=0.25,
+    checksum="0",
+  )
+
+
+def _attack_line(step, **changes):
+  line = {"stage": "attack", "step": step, "upper": 0.3, "lower": 1.0}
+  line |= {"relative_residual": 0.05, "num_steps": 8, "negative_curvature": False}
+  return json.dumps(line | {"min_curvature": 0.1, "restart": step == 0} | changes)
+
+
+def _make_run(workdir, rows, *, num_channels=1, config=None, words=None):
+  """A finished run without its report; returns what `results.json` holds."""
+  workdir, rng = pathlib.Path(workdir), np.random.default_rng(0)
+  for name in rows:
+    _write_certificates(workdir / "certificates" / name, _ROWS.get(name, 0.8), rng)
+    if name != "clean":
+      path = workdir / "poison" / f"{name}.npz"
+      poison_file.save(path, _poison(num_channels, rng))
+  records = {n: evaluate.read_records(workdir / "certificates" / n) for n in rows}
+  default = {"dataset": "digits", "target_class": 8, "epsilon": 0.1, "norm": "linf"}
+  default |= {"training": "gaussian_augmentation"}
+  results = evaluate.results(records, **(default | (words or {})))
+  (workdir / "results.json").write_text(json.dumps(results))
+  (workdir / "config.json").write_text(json.dumps(config or {"seed": 0}))
+  lines = [_attack_line(step) for step in range(20)] if "pacd" in rows else []
+  lines += ['{"stage": "train/clean", "step": 0, "loss": [1.0], "accuracy": [0.5]}']
+  (workdir / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+  return results
+
+
+class _Page(html.parser.HTMLParser):
+  """Tags with their attributes, the text, and whether every tag is closed."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.tags, self.open, self.words = [], [], []
+    self.feed(text)
+    self.close()
+
+  def handle_starttag(self, tag, attrs):
+    self.tags.append((tag, dict(attrs)))
+    if tag not in ("meta", "img"):
+      self.open.append(tag)
+
+  def handle_endtag(self, tag):
+    assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+  def handle_data(self, data):
+    self.words.append(data)
+
+  @property
+  def text(self):
+    return " ".join(" ".join(self.words).split())
+
+  def attributes(self, wanted):
+    return [attributes for tag, attributes in self.tags if tag == wanted]
+
+
+def _pictures(folder):
+  return {path.stem for path in folder.glob("*.png")}
+
+
+class WholeRunTest(absltest.TestCase):
+  """The report of a run with all rows, written once."""
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    workdir = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+    cls.results = _make_run(workdir, _ROWS)
+    path = report.write(workdir)
+    cls.source, cls.folder = path.read_text(encoding="utf-8"), path.parent
+    cls.page = _Page(cls.source)
+
+  def test_page_needs_nothing_beside_itself(self):
+    page = self.page
+    self.assertEmpty(page.open)
+    self.assertNotIn("script", [tag for tag, _ in page.tags])
+    self.assertNotIn("link", [tag for tag, _ in page.tags])
+    for _, attributes in page.tags:
+      self.assertNotIn("href", attributes)
+      self.assertStartsWith(attributes.get("src", "data:"), "data:")
+    for remote in ("http:", "https:", "url(", "@import"):
+      self.assertNotIn(remote, self.source)
+
+  def test_page_names_every_row_with_its_numbers(self):
+    text = self.page.text
+    for row in self.results["rows"]:
+      acr = f"{row['acr_mean']:.3f} ± {row['acr_std']:.3f}"
+      self.assertRegex(text, rf"{row['data']}\s+{acr}")
+      self.assertIn(", ".join(f"{value:.3f}" for value in row["acr"]), text)
+    for words in (
+      "ε = 0.1 from its original (linf norm",
+      "σ = 0.25",
+      "n 0 = 100 noisy copies",
+      "n = 1,000 others",
+      "bound: clopper_pearson_one_sided",
+      "α = 0.001",
+      "number of victims: 3",
+      "number of test points: 12",
+      "arXiv:2012.01274",
+    ):
+      self.assertIn(words, text)
+
+  def test_every_picture_is_in_the_page_with_words(self):
+    images = self.page.attributes("img")
+    expected = ["attack", "certified_accuracy", "overview", "top_probability"]
+    expected += [f"gallery_{name}" for name in _ROWS if name != "clean"]
+    self.assertEqual(_pictures(self.folder), set(expected))
+    self.assertLen(images, 7)
+    self.assertLen({image["src"] for image in images}, 7)
+    for image in images:
+      self.assertStartsWith(image["src"], "data:image/png;base64,iVBORw0KGgo")
+      self.assertGreater(len(image["alt"]), 30)
+
+  def test_headline_compares_the_worst_row_with_clean(self):
+    percent = evaluate.percent_of_clean(self.results)[-1]
+    self.assertIn(f"{percent:.0f} % of it", self.page.text)
+
+
+class ReportTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    self.workdir = pathlib.Path(folder)
+
+  def page(self):
+    path = report.write(self.workdir)
+    self.assertEqual(path, self.workdir / "report" / "index.html")
+    return _Page(path.read_text(encoding="utf-8"))
+
+  @parameterized.parameters(
+    ("clean", ""),
+    ("clean classwise", "gallery_classwise overview"),
+    ("pacd", "attack gallery_pacd overview"),
+  )
+  def test_any_subset_of_rows(self, rows, pictures):
+    _make_run(self.workdir, rows.split())
+    self.assertEmpty(self.page().open)
+    expected = {"certified_accuracy", "top_probability", *pictures.split()}
+    self.assertEqual(_pictures(self.workdir / "report"), expected)
+
+  def test_colour_images(self):
+    _make_run(self.workdir, ["clean", "pacd"], num_channels=3)
+    self.assertLen(self.page().attributes("img"), 5)
+
+  def test_what_the_files_say_is_escaped(self):
+    evil = "<b>&\"'</b><script>"
+    words = {"dataset": evil, "training": evil, "norm": evil}
+    _make_run(self.workdir, ["clean"], config={evil: evil}, words=words)
+    page = self.page()
+    self.assertEmpty(page.open)
+    self.assertEmpty(page.attributes("script"))
+    self.assertLen(page.attributes("b"), 1)  # The page's own, around the data set.
+    self.assertIn(evil, page.text)
+
+  def test_same_run_gives_same_bytes(self):
+    _make_run(self.workdir, ["clean", "pacd"])
+    first = report.write(self.workdir).read_bytes()
+    self.assertEqual(report.write(self.workdir).read_bytes(), first)
+    self.assertEmpty(list(self.workdir.glob("report/*.tmp")))
+
+  def test_metrics_of_a_resumed_run(self):
+    """The last line of a step counts, a line that was cut short does not."""
+    path = self.workdir / "metrics.jsonl"
+    lines = [_attack_line(0), _attack_line(1, upper=9.0), '{"stage": "attack", "st']
+    lines += [_attack_line(1, upper=0.2), _attack_line(2, negative_curvature=True)]
+    path.write_text("\n".join(lines))
+    metrics = report._attack_metrics(path)
+    np.testing.assert_array_equal(metrics["step"], [0, 1, 2])
+    np.testing.assert_array_equal(metrics["upper"], [0.3, 0.2, 0.3])
+    np.testing.assert_array_equal(metrics["restart"], [True, False, False])
+    np.testing.assert_array_equal(metrics["negative_curvature"], [False, False, True])
+
+  @parameterized.parameters("config.json", "results.json")
+  def test_refuses_a_missing_or_broken_file(self, name):
+    _make_run(self.workdir, ["clean"])
+    text = (self.workdir / name).read_text()
+    (self.workdir / name).write_text(text[:-3])
+    with self.assertRaisesRegex(errors.InputError, f"{name} is no JSON"):
+      report.write(self.workdir)
+    os.remove(self.workdir / name)
+    with self.assertRaisesRegex(errors.InputError, f"{name} is not there"):
+      report.write(self.workdir)
+
+  def test_refuses_results_of_other_certificates(self):
+    results = _make_run(self.workdir, ["clean", "pacd"])
+    results["rows"][1]["acr"][0] += 0.1
+    (self.workdir / "results.json").write_text(json.dumps(results))
+    with self.assertRaisesRegex(errors.InputError, "row pacd is not of the certif"):
+      report.write(self.workdir)
+
+
+if __name__ == "__main__":
+  absltest.main()
