@@ -1,0 +1,86 @@
+"""What every experiment shares: the paper's settings, to which a config is a short delta.
+
+The numbers are the paper's and its authors' code's for MNIST and Gaussian augmentation;
+`pacd_jax/settings.py` lists each field's type and range. Not an experiment by itself.
+"""
+
+from collections.abc import Callable
+
+import ml_collections
+
+
+def get_config() -> ml_collections.ConfigDict:
+  """The fields and their defaults."""
+  config = ml_collections.ConfigDict()
+  config.seed = 0
+  config.sigma = 0.25
+  config.rows = ("clean", "watermark", "classwise", "pacd")
+
+  config.data = ml_collections.ConfigDict()
+  config.data.name = "digits"
+  config.data.target_class = 8
+
+  config.model = ml_collections.ConfigDict()
+  config.model.name = "small_cnn"
+
+  config.attack = attack = ml_collections.ConfigDict()
+  attack.loss = "gaussian"
+  attack.epsilon = 0.1
+  attack.norm = "linf"
+  attack.start = "clean"
+  attack.num_steps = 2700
+  attack.num_shared_steps = 0
+  attack.step_size = 0.1
+  attack.step_schedule = "constant"
+  attack.momentum = 0.0
+  attack.clean_batch = 900
+  attack.poison_batch = 100
+  attack.val_batch = 100
+  attack.num_noise_samples = 20
+  attack.inverse_temperature = 16.0
+  attack.lower_steps = 10
+  attack.learning_rate = 1e-3
+  attack.restart_every = 540
+  attack.warmup_steps = 0
+  attack.curvature = "gauss_newton"
+  attack.solver = "cg"
+  attack.solver_steps = 10
+  attack.solver_tolerance = 0.0
+  attack.damping = 0.1
+  attack.save_every = 100
+
+  config.watermark = ml_collections.ConfigDict()
+  config.watermark.opacity = 0.1
+
+  config.train = train = ml_collections.ConfigDict()
+  train.loss = "gaussian"
+  train.num_victims = 5
+  train.num_epochs = 101
+  train.batch_size = 200
+  train.learning_rate = 1e-3
+  train.save_every = 10
+
+  config.certify = certify = ml_collections.ConfigDict()
+  certify.n0 = 100
+  certify.n = 100_000
+  certify.alpha = 0.001
+  certify.num_points = 500
+  certify.batch_size = 1000
+  return config
+
+
+def apply_variant(
+  config: ml_collections.ConfigDict,
+  variant: str,
+  variants: dict[str, Callable[[ml_collections.ConfigDict], None]],
+) -> None:
+  """Applies the delta that stands behind the colon of `--config=FILE:VARIANT`.
+
+  Raises:
+    ValueError: the config has no such variant.
+  """
+  if variant:
+    if variant not in variants:
+      known = ", ".join(variants)
+      raise ValueError(f"no variant {variant!r} of this config: use one of {known}")
+    variants[variant](config)

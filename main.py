@@ -1,0 +1,76 @@
+"""Runs one experiment: poison, retrain, certify, report.
+
+python main.py --config=configs/digits_ga.py [--workdir=DIR] [--stage=attack]
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from pacd_jax import errors, experiment, settings, stages
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config",
+  None,
+  "Experiment, such as configs/digits_ga.py or configs/digits_ga.py:smoke.",
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder of the run; runs/<config> by default."
+)
+_STAGE = flags.DEFINE_enum(
+  "stage", None, stages.NAMES, "Run this stage alone; by default all that are not done."
+)
+flags.mark_flag_as_required("config")
+
+
+def _default_workdir() -> str:
+  """runs/<config>, and runs/<config>_<variant> for a variant."""
+  path, _, variant = flags.FLAGS["config"].config_filename.partition(":")
+  name = pathlib.Path(path).stem
+  return str(pathlib.Path("runs", f"{name}_{variant}" if variant else name))
+
+
+def _fail(error: Exception, status: int) -> int:
+  """One line, whatever the error holds: the last one says what was wrong."""
+  lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+  print(f"error: {lines[-1] if lines else type(error).__name__}", file=sys.stderr)
+  return status
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  """absl's flags; whatever is wrong with them, or with the config file, is one line."""
+  try:
+    overrides = [arg.lstrip("-") for arg in argv[1:] if "config." in arg.partition("=")[0]]
+    for name in overrides:
+      settings.check_name(name.partition("=")[0].removeprefix("config."))
+    rest = flags.FLAGS(argv)
+    if len(rest) > 1:
+      raise errors.InputError(f"argument {rest[1]!r} is not a flag: write --flag=value")
+    path = flags.FLAGS["config"].config_filename.partition(":")[0]
+    if not pathlib.Path(path).is_file():
+      raise errors.InputError(f"--config={path} is not a file: see configs/")
+    return rest
+  except (flags.Error, errors.InputError) as error:
+    sys.exit(_fail(error, 2))
+
+
+def main(argv: list[str]) -> int:
+  del argv
+  logging.set_verbosity(logging.WARNING)  # The libraries' chatter; ours is the progress.
+  workdir = _WORKDIR.value or _default_workdir()
+  chosen = (_STAGE.value,) if _STAGE.value else stages.NAMES
+  try:
+    table = experiment.run(_CONFIG.value, workdir, chosen)
+  except errors.InputError as error:
+    return _fail(error, 2)
+  except errors.NonFiniteError as error:
+    return _fail(error, 3)
+  if table:
+    print(f"\n{table}\nreport: {pathlib.Path(workdir, 'report', 'index.html')}")
+  return 0
+
+
+if __name__ == "__main__":
+  app.run(main, flags_parser=_parse_flags)

@@ -1,0 +1,231 @@
+"""Turns a config into functions and runs the stages: the only file that knows ConfigDict.
+
+Every table from a name to a function stands here; what lies below takes functions and
+plain keyword arguments.
+"""
+
+import functools
+import os
+from collections.abc import Sequence
+
+import jax
+import ml_collections
+import numpy as np
+import optax
+
+from pacd_jax import (
+  data,
+  errors,
+  hypergradient,
+  linear_solve,
+  losses,
+  models,
+  run_folder,
+  settings,
+  stages,
+  train,
+  types,
+)
+from pacd_jax.attacks import baselines, pacd
+
+_LOSSES = {
+  "standard": lambda model, sigma: losses.standard(model.apply),
+  "gaussian": lambda model, sigma: losses.gaussian_augmentation(model.apply, sigma=sigma),
+}
+_CURVATURES = {
+  "gauss_newton": hypergradient.gauss_newton,
+  "hessian": hypergradient.hessian,
+}
+_STEP_SCHEDULES = {
+  "constant": lambda size, num_steps: optax.constant_schedule(size),
+  "linear": lambda size, num_steps: optax.linear_schedule(size, 0.0, num_steps),
+}
+# One random stream for each purpose, folded from the run's seed.
+_STREAMS = ("pacd", "watermark", "train", "certify")
+
+
+def run(
+  config: ml_collections.ConfigDict,
+  workdir: str | os.PathLike,
+  stage_names: Sequence[str] = stages.NAMES,
+) -> str | None:
+  """Runs the stages that are not done, in order; everything is checked before the first.
+
+  Args:
+    config: as `configs/*.py` make it.
+    workdir: the run's folder (see the README).
+    stage_names: some of `stages.NAMES`.
+
+  Returns:
+    The table of results where "report" is among the stages.
+
+  Raises:
+    errors.InputError: something given cannot be used; nothing was started.
+    errors.NonFiniteError: a loss or a gradient is not finite.
+  """
+  experiment = build(config, workdir)
+  with experiment.folder:
+    stages.check(experiment, stage_names)
+    for name in stage_names:
+      stages.RUN[name](experiment)
+    return stages.table(experiment) if "report" in stage_names else None
+
+
+def build(
+  config: ml_collections.ConfigDict, workdir: str | os.PathLike
+) -> stages.Experiment:
+  """Checks the config and makes data, model and functions of it; writes nothing.
+
+  Raises:
+    errors.InputError: a field cannot be used, alone or with the data.
+  """
+  resolved = config.to_dict()
+  settings.check(resolved)
+  splits = data.load(config.data.name, seed=config.seed)
+  _check_sizes(config, splits)
+  image_shape = splits.train.images.shape[1:]
+  model = models.make(
+    config.model.name, num_classes=splits.num_classes, image_shape=image_shape
+  )
+  root = jax.random.key(config.seed)
+  keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(_STREAMS)}
+  return stages.Experiment(
+    folder=run_folder.RunFolder(workdir, resolved),
+    splits=splits,
+    model=model,
+    model_name=config.model.name,
+    training=config.train.loss,
+    rows=tuple(config.rows),
+    budget=_budget(config),
+    target_class=config.data.target_class,
+    sigma=float(config.sigma),
+    baselines=_baselines(config, splits, keys["watermark"]),
+    pacd_run=_pacd_run(config, splits, model, keys["pacd"]),
+    train_run=_train_run(config, model, image_shape, keys["train"]),
+    certify_run=_certify_run(config, splits, keys["certify"]),
+  )
+
+
+def _check_sizes(config: ml_collections.ConfigDict, splits: types.Splits) -> None:
+  target = config.data.target_class
+  num_train = len(splits.train.labels)
+  num_target = len(data.class_indices(splits.train, target))
+  for name, size, available in (
+    ("attack.clean_batch", config.attack.clean_batch, num_train - num_target),
+    ("attack.poison_batch", config.attack.poison_batch, num_target),
+    (
+      "attack.val_batch",
+      config.attack.val_batch,
+      len(data.class_indices(splits.validation, target)),
+    ),
+    ("train.batch_size", config.train.batch_size, num_train),
+    (
+      "certify.num_points",
+      config.certify.num_points,
+      len(data.class_indices(splits.test, target)),
+    ),
+  ):
+    if size > available:
+      raise errors.InputError(
+        f"config field {name} is {size}, but {splits.name} has {available} images for it: "
+        f"use at most {available}"
+      )
+
+
+def _budget(config: ml_collections.ConfigDict) -> dict:
+  return {"epsilon": float(config.attack.epsilon), "norm": config.attack.norm}
+
+
+def _baselines(config, splits: types.Splits, key: types.Key) -> dict:
+  target, budget = config.data.target_class, _budget(config)
+  return {
+    "watermark": lambda: baselines.watermark(
+      splits.train, target, key, opacity=config.watermark.opacity, **budget
+    ),
+    "classwise": lambda: baselines.classwise(splits.train, target, **budget),
+  }
+
+
+def _solver(attack: ml_collections.ConfigDict) -> types.SolveFn:
+  solve = {
+    "identity": linear_solve.identity,
+    "cg": functools.partial(
+      linear_solve.conjugate_gradient,
+      max_steps=attack.solver_steps,
+      tolerance=attack.solver_tolerance,
+    ),
+  }[attack.solver]
+  return lambda matvec, b: solve(linear_solve.damped(matvec, attack.damping), b)
+
+
+_PACD_OPTIONS = (
+  "clean_batch",
+  "poison_batch",
+  "val_batch",
+  "num_noise_samples",
+  "inverse_temperature",
+  "lower_steps",
+  "warmup_steps",
+  "num_shared_steps",
+  "momentum",
+)
+
+
+def _pacd_run(config, splits: types.Splits, model: types.Model, key: types.Key):
+  of_attack, target = config.attack, config.data.target_class
+  approx_grad = functools.partial(
+    hypergradient.approx_grad,
+    curvature=_CURVATURES[of_attack.curvature],
+    solve=_solver(of_attack),
+  )
+  schedule = _STEP_SCHEDULES[of_attack.step_schedule]
+  attack = pacd.make(
+    model,
+    _LOSSES[of_attack.loss](model, config.sigma),
+    approx_grad,
+    optax.adam(of_attack.learning_rate),
+    sigma=config.sigma,
+    step_size=schedule(of_attack.step_size, of_attack.num_steps),
+    **{name: of_attack[name] for name in _PACD_OPTIONS},
+    **_budget(config),
+  )
+  start = None
+  if of_attack.start == "classwise":
+    start = baselines.classwise_shift(splits.train, target, **_budget(config))
+  return stages.PacdRun(
+    attack,
+    pacd.attack_data(splits, target),
+    key,
+    start,
+    num_steps=of_attack.num_steps,
+    restart_every=of_attack.restart_every,
+    save_every=of_attack.save_every,
+  )
+
+
+def _train_run(config, model: types.Model, image_shape, key: types.Key):
+  trainer = train.make(
+    model,
+    _LOSSES[config.train.loss](model, config.sigma),
+    optax.adam(config.train.learning_rate),
+    image_shape=image_shape,
+    batch_size=config.train.batch_size,
+  )
+  return stages.TrainRun(
+    trainer,
+    train.victim_keys(key, config.train.num_victims),
+    num_epochs=config.train.num_epochs,
+    save_every=config.train.save_every,
+  )
+
+
+def _certify_run(config, splits: types.Splits, key: types.Key) -> stages.CertifyRun:
+  indices = data.class_indices(splits.test, config.data.target_class)
+  if config.certify.num_points:
+    chosen = np.random.default_rng(config.seed).choice(
+      indices, config.certify.num_points, replace=False
+    )
+    indices = np.sort(chosen)
+  options = config.certify.to_dict() | {"sigma": float(config.sigma)}
+  del options["num_points"]
+  return stages.CertifyRun(options, indices, key)

@@ -1,0 +1,70 @@
+"""The one loop of every long stage: step, log, check, save; resumed where it stopped."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from pacd_jax import checkpoint, metrics, progress, types
+
+_State = TypeVar("_State")
+
+
+def run(
+  stage: str,
+  step_fn: Callable[[_State, int], tuple[_State, types.Aux]],
+  state: _State,
+  num_steps: int,
+  *,
+  checkpoints: checkpoint.Checkpoints,
+  metrics_file: metrics.MetricsFile,
+  save_every: int,
+  unit: str = "steps",
+  headline: str,
+) -> _State:
+  """Runs a stage to its last step, from its newest checkpoint if it has one.
+
+  A step's metrics are fetched after the next step is under way, so the device is kept
+  busy; they are checked before any state that follows from them is saved.
+
+  Args:
+    stage: its name in metrics, messages and the progress line.
+    step_fn: `(state, step) -> (state, metrics)`; a function of its arguments alone.
+    state: where an unbroken run begins.
+    num_steps: steps in all.
+    checkpoints: of this stage.
+    metrics_file: of the run.
+    save_every: steps between two checkpoints; the last step is always saved.
+    unit: what a step is called, in the plural.
+    headline: the metric that the progress line shows.
+
+  Returns:
+    The state after the last step.
+
+  Raises:
+    errors.NonFiniteError: a metric is NaN or infinite.
+    errors.InputError: the newest checkpoint cannot be used.
+  """
+  state, start = checkpoints.restore(state)
+  metrics_file.rewind(stage, start)
+  if start >= num_steps:
+    return state
+  shown = progress.Progress(stage, num_steps, start=start, unit=unit)
+
+  def record(step, values):
+    values = {name: np.asarray(value) for name, value in values.items()}
+    metrics.check_finite(stage, step, values)
+    metrics_file.write(stage, step, values)
+    shown.update(step + 1, f"{headline} {np.mean(values[headline]):.4g}")
+
+  pending = None
+  for step in range(start, num_steps):
+    state, values = step_fn(state, step)
+    if pending is not None:
+      record(*pending)
+    pending = step, values
+    if (step + 1) % save_every == 0 or step + 1 == num_steps:
+      record(*pending)
+      pending = None
+      checkpoints.save(step + 1, state)
+  return state

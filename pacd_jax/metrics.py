@@ -1,0 +1,60 @@
+"""`metrics.jsonl`: one line for each logged step of each stage, rewound on resuming."""
+
+import json
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from pacd_jax import errors
+
+
+def _plain(value: Any) -> Any:
+  """Arrays as JSON numbers, or lists of them."""
+  return np.asarray(value).tolist()
+
+
+def check_finite(stage: str, step: int, values: dict[str, Any]) -> None:
+  """Stops the run at the first value that is NaN or infinite.
+
+  Raises:
+    errors.NonFiniteError: names the stage, the step and the value.
+  """
+  for name, value in values.items():
+    if not np.all(np.isfinite(value)):
+      raise errors.NonFiniteError(
+        f"stage {stage}, step {step}: {name} is {_plain(value)}: lower the learning rate "
+        f"or the step size, or raise the damping ({stage} goes on from its last checkpoint)"
+      )
+
+
+class MetricsFile:
+  """Appends JSON lines `{"stage", "step", ...}`."""
+
+  def __init__(self, path: str | os.PathLike):
+    self._path = pathlib.Path(path)
+
+  def rewind(self, stage: str, step: int) -> None:
+    """Drops the stage's lines from `step` on, and a line that a kill cut short."""
+    if not self._path.exists():
+      return
+    kept = []
+    for line in self._path.read_text().splitlines():
+      try:
+        record = json.loads(line)
+        keep = record["stage"] != stage or record["step"] < step
+      except (json.JSONDecodeError, KeyError, TypeError):
+        keep = False
+      if keep:
+        kept.append(line + "\n")
+    beside = self._path.with_name(self._path.name + ".tmp")
+    beside.write_text("".join(kept))
+    os.replace(beside, self._path)
+
+  def write(self, stage: str, step: int, values: dict[str, Any]) -> None:
+    """Appends one line; arrays become lists."""
+    record = {"stage": stage, "step": step}
+    record |= {name: _plain(value) for name, value in values.items()}
+    with open(self._path, "a") as file:
+      file.write(json.dumps(record) + "\n")

@@ -1,0 +1,130 @@
+"""A run's folder: where each file is, whose run it holds, and writing without halves."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+from pacd_jax import errors
+
+Settings = dict[str, Any]  # The resolved config, as plain nested dictionaries.
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes JSON beside `path`, then renames."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  beside = path.with_name(path.name + ".tmp")
+  beside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+  os.replace(beside, path)
+
+
+def flatten(settings: Settings, prefix: str = "") -> dict[str, Any]:
+  """`{"attack": {"epsilon": 0.1}}` as `{"attack.epsilon": 0.1}`."""
+  flat = {}
+  for name, value in settings.items():
+    if isinstance(value, dict):
+      flat |= flatten(value, f"{prefix}{name}.")
+    else:
+      flat[prefix + name] = value
+  return flat
+
+
+def _differences(there: Settings, here: Settings) -> str:
+  there, here = flatten(there), flatten(here)
+  absent = object()
+  return "; ".join(
+    f"{name} is {there.get(name, 'absent')!r} there and {here.get(name, 'absent')!r} here"
+    for name in sorted(there.keys() | here.keys())
+    if there.get(name, absent) != here.get(name, absent)
+  )
+
+
+class RunFolder:
+  """One run's files; inside `with`, the folder is this process's and this config's.
+
+  Args:
+    workdir: made on entering if it is not there.
+    settings: the resolved config.
+
+  Raises:
+    errors.InputError: on entering: the folder cannot be written, holds a run of another
+      config, or is in use by another process.
+  """
+
+  def __init__(self, workdir: str | os.PathLike, settings: Settings):
+    self.path = pathlib.Path(workdir)
+    self.settings = json.loads(json.dumps(settings))  # As config.json gives it back.
+
+  def __enter__(self) -> "RunFolder":
+    try:
+      self.path.mkdir(parents=True, exist_ok=True)
+      lock = open(self.path / ".lock", "w")
+    except OSError as error:
+      raise errors.InputError(
+        f"--workdir={self.path} cannot be written ({error.strerror}): choose another"
+      ) from None
+    with contextlib.ExitStack() as stack:
+      stack.enter_context(lock)
+      try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except OSError:
+        raise errors.InputError(
+          f"--workdir={self.path} is in use by another process: wait, or choose another"
+        ) from None
+      self._claim()
+      self._held = stack.pop_all()
+    return self
+
+  def __exit__(self, *unused) -> None:
+    self._held.close()  # Closing the file frees the lock.
+
+  def _claim(self) -> None:
+    path = self.path / "config.json"
+    if not path.exists():
+      write_json(path, self.settings)
+      return
+    try:
+      there = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError):
+      there = None
+    if not isinstance(there, dict):
+      raise errors.InputError(
+        f"{path} is not a run's config: choose another --workdir, or delete that folder"
+      )
+    if there != self.settings:
+      raise errors.InputError(
+        f"--workdir={self.path} holds a run of another config "
+        f"({_differences(there, self.settings)}): choose another --workdir, or delete it"
+      )
+
+  @property
+  def fingerprint(self) -> str:
+    """Names the run's config; every checkpoint carries it."""
+    return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+
+  @property
+  def metrics(self) -> pathlib.Path:
+    return self.path / "metrics.jsonl"
+
+  @property
+  def results(self) -> pathlib.Path:
+    return self.path / "results.json"
+
+  @property
+  def report(self) -> pathlib.Path:
+    return self.path / "report" / "index.html"
+
+  def poison(self, row: str) -> pathlib.Path:
+    """`poison/<row>.npz`."""
+    return self.path / "poison" / f"{row}.npz"
+
+  def checkpoints(self, *names: str) -> pathlib.Path:
+    """`checkpoints/<stage>[/<row>]`."""
+    return self.path.joinpath("checkpoints", *names)
+
+  def certificate(self, row: str, victim: int) -> pathlib.Path:
+    """`certificates/<row>/seed_<k>`, the stem of its files."""
+    return self.path / "certificates" / row / f"seed_{victim}"

@@ -1,0 +1,148 @@
+"""Every config field with its type and range, checked before any work starts."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pacd_jax import certify, errors, perturbation, run_folder
+
+
+class Field(NamedTuple):
+  """What one config field may hold."""
+
+  kind: type
+  holds: Callable[[Any], bool]
+  must_be: str
+
+
+ROWS = ("clean", "watermark", "classwise", "pacd")
+
+
+def _name() -> Field:
+  return Field(str, bool, "a name")
+
+
+def _count(least: int = 1) -> Field:
+  return Field(int, lambda value: value >= least, f"a whole number of at least {least}")
+
+
+def _above_zero() -> Field:
+  return Field(float, lambda value: value > 0, "a finite number above 0")
+
+
+def _between(low: float, high: float) -> Field:
+  return Field(float, lambda value: low < value < high, f"above {low:g} and under {high:g}")
+
+
+def _one_of(*choices: str) -> Field:
+  return Field(str, lambda value: value in choices, "one of " + ", ".join(choices))
+
+
+def _are_rows(rows) -> bool:
+  return len(rows) > 0 and len(set(rows)) == len(rows) and set(rows) <= set(ROWS)
+
+
+FIELDS = {
+  "seed": _count(0),
+  # Noise std of attack, training and certificate, in image units ([0, 1]).
+  "sigma": _between(0.0, 10.0),
+  "rows": Field(list, _are_rows, f"different names out of {', '.join(ROWS)}"),
+  "data.name": _name(),
+  "data.target_class": _count(0),
+  "model.name": _name(),
+  "attack.loss": _one_of("standard", "gaussian"),  # The victim's, as the attacker assumes.
+  "attack.epsilon": Field(
+    float, lambda value: 1 / 255 <= value <= 1e3, "at least 1/255 (one level of 8 bits)"
+  ),
+  "attack.norm": _one_of(*perturbation.NORMS),
+  "attack.start": _one_of("clean", "classwise"),  # The first perturbation.
+  "attack.num_steps": _count(),  # Outer steps in all; of these, the first
+  "attack.num_shared_steps": _count(0),  # move one perturbation shared by the class.
+  "attack.step_size": _above_zero(),  # In image units,
+  "attack.step_schedule": _one_of("constant", "linear"),  # or falling linearly to 0.
+  "attack.momentum": Field(float, lambda value: 0 <= value < 1, "in [0, 1)"),
+  "attack.clean_batch": _count(),
+  "attack.poison_batch": _count(),
+  "attack.val_batch": _count(),
+  "attack.num_noise_samples": _count(),  # k of the soft smoothed classifier.
+  "attack.inverse_temperature": _above_zero(),  # beta of the same.
+  "attack.lower_steps": _count(),  # T1.
+  "attack.learning_rate": _above_zero(),  # Adam, on the surrogate.
+  "attack.restart_every": _count(),  # Outer steps that a surrogate lives.
+  "attack.warmup_steps": _count(0),  # Its Adam steps before the attack uses it.
+  "attack.curvature": _one_of("gauss_newton", "hessian"),
+  "attack.solver": _one_of("cg", "identity"),
+  "attack.solver_steps": _count(),  # T2: most products with the matrix.
+  "attack.solver_tolerance": Field(float, lambda value: 0 <= value < 1, "in [0, 1)"),
+  "attack.damping": Field(float, lambda value: value >= 0, "at least 0"),
+  "attack.save_every": _count(),  # Outer steps between checkpoints.
+  "watermark.opacity": Field(float, lambda value: 0 < value <= 1, "in (0, 1]"),
+  "train.loss": _one_of("standard", "gaussian"),
+  "train.num_victims": _count(),
+  "train.num_epochs": _count(),
+  "train.batch_size": _count(),
+  "train.learning_rate": _above_zero(),
+  "train.save_every": _count(),  # Epochs between checkpoints.
+  "certify.n0": _count(),
+  "certify.n": _count(),
+  "certify.alpha": _between(0.0, 0.5),
+  "certify.num_points": _count(0),  # Seeded sample of the class's test points; 0: all.
+  "certify.batch_size": _count(),
+}
+
+
+def _has_kind(value: Any, kind: type) -> bool:
+  if kind is float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+  if kind is list:
+    return isinstance(value, (list, tuple))
+  return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def check(settings: run_folder.Settings) -> None:
+  """Raises at the first field that is unknown, missing, or out of range.
+
+  Args:
+    settings: the resolved config as plain nested dictionaries.
+
+  Raises:
+    errors.InputError: names the field, its value, and what it must be.
+  """
+  flat = run_folder.flatten(settings)
+  for name in flat:
+    check_name(name)
+  for name in FIELDS.keys() - flat.keys():
+    raise errors.InputError(f"config field {name} is missing: start from configs/base.py")
+  for name, field in FIELDS.items():
+    value = flat[name]
+    if not _has_kind(value, field.kind) or not field.holds(value):
+      raise errors.InputError(
+        f"config field {name} is {value!r}: it must be {field.must_be}"
+      )
+  _check_together(flat)
+
+
+def check_name(name: str) -> None:
+  """Raises `errors.InputError` if no config has this field; tells its neighbours."""
+  if name not in FIELDS:
+    group = name.rpartition(".")[0]
+    near = [field for field in FIELDS if field.rpartition(".")[0] == group]
+    raise errors.InputError(
+      f"config field {name} is unknown: use one of {', '.join(near or FIELDS)}"
+    )
+
+
+def _check_together(flat: dict[str, Any]) -> None:
+  n, alpha = flat["certify.n"], flat["certify.alpha"]
+  if not certify.can_certify(n, alpha):
+    least = math.floor(math.log(alpha) / math.log(0.5)) + 1
+    raise errors.InputError(
+      f"certify.n={n} cannot certify anything at certify.alpha={alpha:g}: even {n} equal "
+      f"votes bound p_A under 1/2; use n of at least {least}"
+    )
+  if flat["attack.norm"] == "linf" and flat["attack.epsilon"] > 1:
+    raise errors.InputError(
+      f"attack.epsilon is {flat['attack.epsilon']}: in linf it must be at most 1, as "
+      "images are in [0, 1]"
+    )

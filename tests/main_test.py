@@ -1,0 +1,77 @@
+"""The command line: bad flags are one line and exit 2, before any work."""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from absl.testing import absltest, parameterized
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def _main(*arguments):
+  return subprocess.run(
+    [sys.executable, "main.py", *arguments], cwd=_ROOT, capture_output=True, text=True
+  )
+
+
+class MainTest(parameterized.TestCase):
+  @parameterized.named_parameters(
+    ("no_config", [], "--config"),
+    ("missing_config", ["--config=configs/nope.py"], "configs/nope.py is not a file"),
+    ("unknown_variant", ["--config=configs/digits_ga.py:huge"], "'huge'.*smoke"),
+    (
+      "unknown_field",
+      ["--config=configs/digits_ga.py", "--config.attack.epsilom=1"],
+      "attack.epsilom is unknown.*attack.epsilon",
+    ),
+    (
+      "wrong_type",
+      ["--config=configs/digits_ga.py", "--config.certify.n=many"],
+      "config.certify.n=many",
+    ),
+    ("unknown_stage", ["--config=configs/digits_ga.py", "--stage=eat"], "stage=eat"),
+    (
+      "stray_argument",
+      ["--config=configs/digits_ga.py", "attack"],
+      "'attack' is not a flag",
+    ),
+    (
+      "out_of_range",
+      ["--config=configs/digits_ga.py", "--config.sigma=-1"],
+      "sigma is -1.0: it must be",
+    ),
+    (
+      "unwritable_workdir",
+      ["--config=configs/digits_ga.py", "--workdir=/dev/null/run"],
+      "--workdir=/dev/null/run cannot be written",
+    ),
+  )
+  def test_bad_input(self, arguments, message):
+    if not any("workdir" in argument for argument in arguments):
+      arguments = [
+        *arguments,
+        f"--workdir={self.enterContext(tempfile.TemporaryDirectory())}",
+      ]
+    done = _main(*arguments)
+    self.assertEqual(done.returncode, 2, done.stderr)
+    self.assertEqual(done.stdout, "")
+    self.assertRegex(done.stderr, message)
+    self.assertRegex(done.stderr, r"\Aerror: [^\n]+\n\Z")
+
+  def test_non_finite_exits_3(self):
+    workdir = self.enterContext(tempfile.TemporaryDirectory())
+    done = _main(
+      "--config=configs/digits_ga.py:smoke",
+      "--config.model.name=linear",
+      "--config.rows=clean",
+      "--config.train.learning_rate=1e38",
+      f"--workdir={workdir}",
+    )
+    self.assertEqual(done.returncode, 3, done.stderr)
+    self.assertRegex(done.stderr, r"error: stage train/clean, step \d: loss is .*\n\Z")
+
+
+if __name__ == "__main__":
+  absltest.main()
