@@ -1,0 +1,31 @@
+"""The benchmark's arithmetic; and that both sides of an entry do the same work."""
+
+import jax
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from pacd_jax import bench
+
+
+class BenchTest(parameterized.TestCase):
+  def test_rates_are_of_the_median_turn(self):
+    calls = []
+    entry = bench.Entry(
+      lambda: calls.append("ours"), lambda: calls.append("peer"), 10, "things/s"
+    )
+    row = bench.measure(entry, rounds=3)
+    self.assertEqual(calls, ["ours", "peer"] * 4)
+    np.testing.assert_allclose(row["ratio"], row["ours"] / row["peer"])
+    self.assertEqual(row["unit"], "things/s")
+
+  @parameterized.parameters("curvature_products", "convolution_gradient")
+  def test_both_sides_compute_the_same(self, name):
+    with jax.numpy_rank_promotion("allow"):
+      entry = bench.ENTRIES[name]()
+      ours, peer = entry.ours(), entry.peer()
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(peer), strict=True):
+      np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5 * float(np.abs(b).max()))
+
+
+if __name__ == "__main__":
+  absltest.main()
