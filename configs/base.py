@@ -58,6 +58,7 @@ def get_config() -> ml_collections.ConfigDict:
   train.num_epochs = 101
   train.batch_size = 200
   train.learning_rate = 1e-3
+  train.schedule = "constant"
   train.save_every = 10
 
   config.certify = certify = ml_collections.ConfigDict()

@@ -19,16 +19,20 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   attack.num_steps = 300
   attack.num_shared_steps = 300
   attack.step_size = 0.02
+  attack.momentum = 0.9
   attack.clean_batch = 180
   attack.poison_batch = 20
   attack.val_batch = 35
   attack.lower_steps = 3
-  attack.restart_every = 100
+  attack.restart_every = 50
   attack.warmup_steps = 50
-  attack.solver_steps = 8
+  attack.solver_steps = 24
+  attack.damping = 0.01
 
   config.train.num_epochs = 100
   config.train.batch_size = 50
+  config.train.learning_rate = 3e-3
+  config.train.schedule = "cosine"
   config.certify.n = 10_000
   config.certify.num_points = 0
   base.apply_variant(config, variant, {"smoke": smoke})

@@ -20,6 +20,7 @@ from pacd_jax import (
   linear_solve,
   losses,
   models,
+  plan,
   run_folder,
   settings,
   stages,
@@ -39,6 +40,10 @@ _CURVATURES = {
 _STEP_SCHEDULES = {
   "constant": lambda size, num_steps: optax.constant_schedule(size),
   "linear": lambda size, num_steps: optax.linear_schedule(size, 0.0, num_steps),
+}
+_RATE_SCHEDULES = {
+  "constant": lambda rate, num_steps: optax.constant_schedule(rate),
+  "cosine": optax.cosine_decay_schedule,
 }
 # One random stream for each purpose, folded from the run's seed.
 _STREAMS = ("pacd", "watermark", "train", "certify")
@@ -63,17 +68,15 @@ def run(
     errors.InputError: something given cannot be used; nothing was started.
     errors.NonFiniteError: a loss or a gradient is not finite.
   """
-  experiment = build(config, workdir)
-  with experiment.folder:
-    stages.check(experiment, stage_names)
+  run_plan = build(config, workdir)
+  with run_plan.folder:
+    stages.check(run_plan, stage_names)
     for name in stage_names:
-      stages.RUN[name](experiment)
-    return stages.table(experiment) if "report" in stage_names else None
+      stages.RUN[name](run_plan)
+    return stages.table(run_plan) if "report" in stage_names else None
 
 
-def build(
-  config: ml_collections.ConfigDict, workdir: str | os.PathLike
-) -> stages.Experiment:
+def build(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> plan.Plan:
   """Checks the config and makes data, model and functions of it; writes nothing.
 
   Raises:
@@ -89,7 +92,7 @@ def build(
   )
   root = jax.random.key(config.seed)
   keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(_STREAMS)}
-  return stages.Experiment(
+  return plan.Plan(
     folder=run_folder.RunFolder(workdir, resolved),
     splits=splits,
     model=model,
@@ -100,9 +103,9 @@ def build(
     target_class=config.data.target_class,
     sigma=float(config.sigma),
     baselines=_baselines(config, splits, keys["watermark"]),
-    pacd_run=_pacd_run(config, splits, model, keys["pacd"]),
-    train_run=_train_run(config, model, image_shape, keys["train"]),
-    certify_run=_certify_run(config, splits, keys["certify"]),
+    attack=_attack_plan(config, splits, model, keys["pacd"]),
+    train=_train_plan(config, splits, model, keys["train"]),
+    certify=_certify_plan(config, splits, keys["certify"]),
   )
 
 
@@ -171,7 +174,7 @@ _PACD_OPTIONS = (
 )
 
 
-def _pacd_run(config, splits: types.Splits, model: types.Model, key: types.Key):
+def _attack_plan(config, splits: types.Splits, model: types.Model, key: types.Key):
   of_attack, target = config.attack, config.data.target_class
   approx_grad = functools.partial(
     hypergradient.approx_grad,
@@ -192,7 +195,7 @@ def _pacd_run(config, splits: types.Splits, model: types.Model, key: types.Key):
   start = None
   if of_attack.start == "classwise":
     start = baselines.classwise_shift(splits.train, target, **_budget(config))
-  return stages.PacdRun(
+  return plan.AttackPlan(
     attack,
     pacd.attack_data(splits, target),
     key,
@@ -203,23 +206,26 @@ def _pacd_run(config, splits: types.Splits, model: types.Model, key: types.Key):
   )
 
 
-def _train_run(config, model: types.Model, image_shape, key: types.Key):
+def _train_plan(config, splits: types.Splits, model: types.Model, key: types.Key):
+  of_train = config.train
+  num_steps = of_train.num_epochs * (len(splits.train.labels) // of_train.batch_size)
+  schedule = _RATE_SCHEDULES[of_train.schedule](of_train.learning_rate, num_steps)
   trainer = train.make(
     model,
-    _LOSSES[config.train.loss](model, config.sigma),
-    optax.adam(config.train.learning_rate),
-    image_shape=image_shape,
-    batch_size=config.train.batch_size,
+    _LOSSES[of_train.loss](model, config.sigma),
+    optax.adam(schedule),
+    image_shape=splits.train.images.shape[1:],
+    batch_size=of_train.batch_size,
   )
-  return stages.TrainRun(
+  return plan.TrainPlan(
     trainer,
-    train.victim_keys(key, config.train.num_victims),
-    num_epochs=config.train.num_epochs,
-    save_every=config.train.save_every,
+    train.victim_keys(key, of_train.num_victims),
+    num_epochs=of_train.num_epochs,
+    save_every=of_train.save_every,
   )
 
 
-def _certify_run(config, splits: types.Splits, key: types.Key) -> stages.CertifyRun:
+def _certify_plan(config, splits: types.Splits, key: types.Key) -> plan.CertifyPlan:
   indices = data.class_indices(splits.test, config.data.target_class)
   if config.certify.num_points:
     chosen = np.random.default_rng(config.seed).choice(
@@ -228,4 +234,4 @@ def _certify_run(config, splits: types.Splits, key: types.Key) -> stages.Certify
     indices = np.sort(chosen)
   options = config.certify.to_dict() | {"sigma": float(config.sigma)}
   del options["num_points"]
-  return stages.CertifyRun(options, indices, key)
+  return plan.CertifyPlan(options, indices, key)

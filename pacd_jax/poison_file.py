@@ -2,11 +2,20 @@
 
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 
 from pacd_jax import errors, types
+
+# Fields that are scalars, with the kinds of dtype that each may have.
+_SCALARS = {
+  "epsilon": "f",
+  "norm": "U",
+  "target_class": "iu",
+  "dataset": "U",
+  "sigma": "f",
+  "checksum": "U",
+}
 
 
 def save(path: str | os.PathLike, poison: types.Poison) -> None:
@@ -32,25 +41,20 @@ def load(path: str | os.PathLike) -> types.Poison:
       itself (shapes, labels, budget).
   """
   try:
-    with np.load(path, allow_pickle=False) as arrays:
-      fields = {name: arrays[name] for name in types.Poison._fields}
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+      fields = {name: np.asarray(arrays[name]) for name in types.Poison._fields}
   except FileNotFoundError:
     raise errors.InputError(f"{path}: no such poison: rerun --stage=attack") from None
   except KeyError as error:
     raise _unusable(path, f"it has no field {error.args[0]}") from None
-  except (
-    OSError,
-    ValueError,
-    EOFError,
-    zipfile.BadZipFile,
-    zipfile.zlib.error,
-  ) as error:
-    raise _unusable(path, f"it is truncated or not a poison file ({error})") from None
-  scalars = ("epsilon", "norm", "target_class", "dataset", "sigma", "checksum")
-  for name in scalars:
-    if fields[name].shape:
-      raise _unusable(path, f"{name} has shape {fields[name].shape}, not a scalar")
-    fields[name] = fields[name].item()
+  except Exception as error:  # Damaged zip files raise a dozen kinds.
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    raise _unusable(path, f"it is truncated or not a poison file ({reason})") from None
+  for name, kinds in _SCALARS.items():
+    value = fields[name]
+    if value.shape or value.dtype.kind not in kinds:
+      raise _unusable(path, f"{name} is {value.dtype} of shape {value.shape}")
+    fields[name] = value.item()
   poison = types.Poison(**fields)
   _check(path, poison)
   return poison
@@ -72,8 +76,12 @@ def _check(path: str | os.PathLike, poison: types.Poison) -> None:
     raise _unusable(path, f"labels or indices are not one for each of {count[0]} images")
   if poison.labels.dtype.kind not in "iu" or poison.indices.dtype.kind not in "iu":
     raise _unusable(path, "labels or indices are not integers")
+  if len(np.unique(poison.indices)) < len(images) or (poison.indices < 0).any():
+    raise _unusable(path, "indices are not different positions of at least 0")
   if (poison.labels != poison.target_class).any():
     raise _unusable(path, f"a label is not the target class {poison.target_class}")
+  if not (np.isfinite([poison.epsilon, poison.sigma]).all() and poison.epsilon > 0):
+    raise _unusable(path, f"epsilon {poison.epsilon} or sigma {poison.sigma} is no budget")
   distance = np.abs(images.astype(np.float64) - base) / 255.0
   if poison.norm == "l2":
     size = np.sqrt((distance**2).sum(axis=(1, 2, 3)))

@@ -63,9 +63,7 @@ class RunFolder:
       self.path.mkdir(parents=True, exist_ok=True)
       lock = open(self.path / ".lock", "w")
     except OSError as error:
-      raise errors.InputError(
-        f"--workdir={self.path} cannot be written ({error.strerror}): choose another"
-      ) from None
+      raise self._unwritable(error) from None
     with contextlib.ExitStack() as stack:
       stack.enter_context(lock)
       try:
@@ -74,12 +72,20 @@ class RunFolder:
         raise errors.InputError(
           f"--workdir={self.path} is in use by another process: wait, or choose another"
         ) from None
-      self._claim()
+      try:
+        self._claim()
+      except OSError as error:
+        raise self._unwritable(error) from None
       self._held = stack.pop_all()
     return self
 
   def __exit__(self, *unused) -> None:
     self._held.close()  # Closing the file frees the lock.
+
+  def _unwritable(self, error: OSError) -> errors.InputError:
+    return errors.InputError(
+      f"--workdir={self.path} cannot be written ({error.strerror}): choose another"
+    )
 
   def _claim(self) -> None:
     path = self.path / "config.json"
@@ -99,6 +105,8 @@ class RunFolder:
         f"--workdir={self.path} holds a run of another config "
         f"({_differences(there, self.settings)}): choose another --workdir, or delete it"
       )
+
+    self.settings = there  # Equal, but 1 and 1.0 would have different fingerprints.
 
   @property
   def fingerprint(self) -> str:

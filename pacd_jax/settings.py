@@ -1,6 +1,7 @@
 """Every config field with its type and range, checked before any work starts."""
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -39,7 +40,8 @@ def _one_of(*choices: str) -> Field:
 
 
 def _are_rows(rows) -> bool:
-  return len(rows) > 0 and len(set(rows)) == len(rows) and set(rows) <= set(ROWS)
+  known = all(isinstance(row, str) and row in ROWS for row in rows)
+  return known and len(rows) > 0 and len(set(rows)) == len(rows)
 
 
 FIELDS = {
@@ -52,7 +54,7 @@ FIELDS = {
   "model.name": _name(),
   "attack.loss": _one_of("standard", "gaussian"),  # The victim's, as the attacker assumes.
   "attack.epsilon": Field(
-    float, lambda value: 1 / 255 <= value <= 1e3, "at least 1/255 (one level of 8 bits)"
+    float, lambda value: 1 / 255 <= value <= 1e3, "from 1/255 (one level of 8 bits) to 1000"
   ),
   "attack.norm": _one_of(*perturbation.NORMS),
   "attack.start": _one_of("clean", "classwise"),  # The first perturbation.
@@ -81,7 +83,8 @@ FIELDS = {
   "train.num_victims": _count(),
   "train.num_epochs": _count(),
   "train.batch_size": _count(),
-  "train.learning_rate": _above_zero(),
+  "train.learning_rate": _above_zero(),  # Adam; at its peak,
+  "train.schedule": _one_of("constant", "cosine"),  # or falling to 0 as a cosine.
   "train.save_every": _count(),  # Epochs between checkpoints.
   "certify.n0": _count(),
   "certify.n": _count(),
@@ -94,7 +97,7 @@ FIELDS = {
 def _has_kind(value: Any, kind: type) -> bool:
   if kind is float:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    return number and abs(value) <= sys.float_info.max  # False for NaN, too.
   if kind is list:
     return isinstance(value, (list, tuple))
   return isinstance(value, kind) and not isinstance(value, bool)

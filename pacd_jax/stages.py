@@ -5,8 +5,9 @@ the folder holds before any of them starts.
 """
 
 import json
-from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+import pathlib
+from collections.abc import Collection
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,93 +30,44 @@ from pacd_jax import (
   types,
 )
 from pacd_jax.attacks import pacd
+from pacd_jax.plan import Plan
 
 NAMES = ("attack", "train", "certify", "report")
 CLEAN = "clean"  # The row without a poison.
 PACD = "pacd"  # The row whose poison is optimised, step by step.
 
 
-class PacdRun(NamedTuple):
-  """The attack with its data and its place in a loop."""
-
-  attack: pacd.Attack
-  attack_data: pacd.AttackData
-  key: types.Key
-  start: types.Array | None  # The first perturbation, `[1 or n, H, W, C]`; None: zero.
-  num_steps: int
-  restart_every: int
-  save_every: int
-
-  def first_state(self) -> pacd.AttackState:
-    return self.attack.init(self.attack_data, self.key, self.start)
-
-
-class TrainRun(NamedTuple):
-  """How the victims of one row are trained."""
-
-  trainer: train.Trainer
-  keys: types.Key  # `[S]`, one for each victim.
-  num_epochs: int
-  save_every: int
-
-
-class CertifyRun(NamedTuple):
-  """How the victims are certified."""
-
-  options: dict[str, Any]  # sigma, n0, n, alpha, batch_size of `certify`.
-  indices: np.ndarray  # `[M]`: the test points, the same for all.
-  key: types.Key  # Victim k uses `fold_in(key, k)`, in every row.
-
-
-class Experiment(NamedTuple):
-  """One run, ready to start."""
-
-  folder: run_folder.RunFolder
-  splits: types.Splits
-  model: types.Model
-  model_name: str
-  training: str  # The victims' loss, by name.
-  rows: tuple[str, ...]
-  budget: dict[str, Any]  # epsilon and norm.
-  target_class: int
-  sigma: float
-  baselines: dict[str, Callable[[], np.ndarray]]  # Row -> images before rounding.
-  pacd_run: PacdRun
-  train_run: TrainRun
-  certify_run: CertifyRun
-
-
-def check(experiment: Experiment, stages: Collection[str]) -> None:
+def check(plan: Plan, stages: Collection[str]) -> None:
   """Looks at everything that the stages will read; nothing is started or changed.
 
   Raises:
     errors.InputError: a file is damaged or another run's, or an earlier stage is missing.
   """
-  for row in experiment.rows:
+  for row in plan.rows:
     if row == CLEAN:
       continue
-    poison = experiment.folder.poison(row)
+    poison = plan.folder.poison(row)
     if poison.exists():
-      _load_poison(experiment, row)
+      _load_poison(plan, row)
     elif "attack" not in stages:
       raise errors.InputError(f"{poison} is missing: run --stage=attack first")
     elif row == PACD:
-      with _attack_checkpoints(experiment) as checkpoints:
-        checkpoints.restore(experiment.pacd_run.first_state())
-  for row in experiment.rows:
-    if row == CLEAN or experiment.folder.poison(row).exists():
-      _check_victims(experiment, row, stages)
+      with _attack_checkpoints(plan) as checkpoints:
+        checkpoints.restore(plan.attack.first_state())
+  for row in plan.rows:
+    if row == CLEAN or plan.folder.poison(row).exists():
+      _check_victims(plan, row, stages)
 
 
-def _check_victims(experiment: Experiment, row: str, stages: Collection[str]) -> None:
-  run = experiment.train_run
-  stems = [experiment.folder.certificate(row, k) for k in range(len(run.keys))]
-  certified = all([certificates.is_complete(stem) for stem in stems])
+def _check_victims(plan: Plan, row: str, stages: Collection[str]) -> None:
+  run = plan.train
+  stems = [plan.folder.certificate(row, k) for k in range(len(run.keys))]
+  certified = all([_check_certificate(plan, row, k, stems[k]) for k in range(len(stems))])
   if certified and "train" not in stages:
     return
   if not certified and "report" in stages and "certify" not in stages:
     raise errors.InputError(f"{stems[0].parent} is incomplete: run --stage=certify first")
-  with _victim_checkpoints(experiment, row) as checkpoints:
+  with _victim_checkpoints(plan, row) as checkpoints:
     epochs = checkpoints.latest_step()
     if epochs < run.num_epochs and "train" not in stages and "certify" in stages:
       raise errors.InputError(
@@ -126,30 +78,44 @@ def _check_victims(experiment: Experiment, row: str, stages: Collection[str]) ->
       checkpoints.restore(run.trainer.init(run.keys))
 
 
+def _check_certificate(plan: Plan, row: str, victim: int, stem: pathlib.Path) -> bool:
+  """Whether it is complete; refused where it is damaged or another run's."""
+  if not stem.with_suffix(".json").exists() and not stem.with_suffix(".tsv").exists():
+    return False
+  record = certificates.read(stem, allow_partial=True)
+  for name, expected in _certificate_identity(plan, row, victim).items():
+    if record.sidecar.get(name) != expected:
+      raise errors.InputError(
+        f"{stem}.tsv belongs to another run ({name} differs in {stem.name}.json): delete "
+        "both and rerun --stage=certify"
+      )
+  return len(record.idx) == len(plan.certify.indices)
+
+
 # --- attack ---------------------------------------------------------------------------
 
 
-def attack(experiment: Experiment) -> None:
+def attack(plan: Plan) -> None:
   """Makes the poisons that are missing: `poison/<row>.npz`."""
-  train_split = experiment.splits.train
-  indices = data.class_indices(train_split, experiment.target_class)
+  train_split = plan.splits.train
+  indices = data.class_indices(train_split, plan.target_class)
   base_images = train_split.images[indices]
-  for row in experiment.rows:
-    if row == CLEAN or experiment.folder.poison(row).exists():
+  for row in plan.rows:
+    if row == CLEAN or plan.folder.poison(row).exists():
       continue
-    images = _run_pacd(experiment) if row == PACD else experiment.baselines[row]()
+    images = _run_pacd(plan) if row == PACD else plan.baselines[row]()
     poison = types.Poison(
-      images=perturbation.quantize(images, base_images, **experiment.budget),
+      images=perturbation.quantize(images, base_images, **plan.budget),
       base_images=base_images,
       labels=train_split.labels[indices],
       indices=indices,
-      **_identity(experiment),
+      **_identity(plan),
     )
-    poison_file.save(experiment.folder.poison(row), poison)
+    poison_file.save(plan.folder.poison(row), poison)
 
 
-def _run_pacd(experiment: Experiment) -> np.ndarray:
-  run = experiment.pacd_run
+def _run_pacd(plan: Plan) -> np.ndarray:
+  run = plan.attack
   step_fn, restart_fn = jax.jit(run.attack.step), jax.jit(run.attack.restart)
 
   def step(state, number):
@@ -159,40 +125,40 @@ def _run_pacd(experiment: Experiment) -> np.ndarray:
     state, values = step_fn(state, run.attack_data, run.key)
     return state, values | {"restart": restart}
 
-  with _attack_checkpoints(experiment) as checkpoints:
+  with _attack_checkpoints(plan) as checkpoints:
     state = loop.run(
       "attack",
       step,
       run.first_state(),
       run.num_steps,
       checkpoints=checkpoints,
-      metrics_file=metrics.MetricsFile(experiment.folder.metrics),
+      metrics_file=metrics.MetricsFile(plan.folder.metrics),
       save_every=run.save_every,
       headline="upper",
     )
   return np.asarray(pacd.poisoned_images(run.attack_data.base_images, state.delta))
 
 
-def _attack_checkpoints(experiment: Experiment) -> checkpoint.Checkpoints:
-  folder = experiment.folder
+def _attack_checkpoints(plan: Plan) -> checkpoint.Checkpoints:
+  folder = plan.folder
   return checkpoint.Checkpoints(folder.checkpoints("attack"), folder.fingerprint)
 
 
-def _identity(experiment: Experiment) -> dict[str, Any]:
+def _identity(plan: Plan) -> dict[str, Any]:
   """The fields that a poison of this run carries, whatever its row."""
-  return experiment.budget | dict(
-    target_class=experiment.target_class,
-    dataset=experiment.splits.name,
-    sigma=experiment.sigma,
-    checksum=data.checksum(experiment.splits.train),
+  return plan.budget | dict(
+    target_class=plan.target_class,
+    dataset=plan.splits.name,
+    sigma=plan.sigma,
+    checksum=data.checksum(plan.splits.train),
   )
 
 
-def _load_poison(experiment: Experiment, row: str) -> types.Poison:
+def _load_poison(plan: Plan, row: str) -> types.Poison:
   """The row's poison as saved, refused where it is another run's."""
-  path = experiment.folder.poison(row)
+  path = plan.folder.poison(row)
   poison = poison_file.load(path)
-  for name, expected in _identity(experiment).items():
+  for name, expected in _identity(plan).items():
     if getattr(poison, name) != expected:
       raise errors.InputError(
         f"{path} was made for another run ({name} is {getattr(poison, name)!r} there and "
@@ -204,24 +170,24 @@ def _load_poison(experiment: Experiment, row: str) -> types.Poison:
 # --- train ----------------------------------------------------------------------------
 
 
-def train_victims(experiment: Experiment) -> None:
+def train_victims(plan: Plan) -> None:
   """Trains the victims of every row on its poison as saved."""
-  for row in experiment.rows:
-    _victims(experiment, row)
+  for row in plan.rows:
+    _victims(plan, row)
 
 
-def _victims(experiment: Experiment, row: str) -> types.Params:
+def _victims(plan: Plan, row: str) -> types.Params:
   """Parameters of the row's victims, `[S, ...]`; trained as far as they are not."""
-  run, split = experiment.train_run, _training_split(experiment, row)
+  run, split = plan.train, _training_split(plan, row)
   images, labels = jax.device_put((data.to_float(split.images), split.labels))
-  with _victim_checkpoints(experiment, row) as checkpoints:
+  with _victim_checkpoints(plan, row) as checkpoints:
     state = loop.run(
       f"train/{row}",
       lambda state, epoch: run.trainer.epoch(state, images, labels, run.keys),
       run.trainer.init(run.keys),
       run.num_epochs,
       checkpoints=checkpoints,
-      metrics_file=metrics.MetricsFile(experiment.folder.metrics),
+      metrics_file=metrics.MetricsFile(plan.folder.metrics),
       save_every=run.save_every,
       unit="epochs",
       headline="loss",
@@ -229,16 +195,16 @@ def _victims(experiment: Experiment, row: str) -> types.Params:
   return state.params
 
 
-def _training_split(experiment: Experiment, row: str) -> types.Dataset:
+def _training_split(plan: Plan, row: str) -> types.Dataset:
   if row == CLEAN:
-    return experiment.splits.train
-  return data.apply_poison(experiment.splits.train, _load_poison(experiment, row))
+    return plan.splits.train
+  return data.apply_poison(plan.splits.train, _load_poison(plan, row))
 
 
-def _victim_checkpoints(experiment: Experiment, row: str) -> checkpoint.Checkpoints:
+def _victim_checkpoints(plan: Plan, row: str) -> checkpoint.Checkpoints:
   """Checkpoints of one row's victims, bound to the data that they were trained on."""
-  folder = experiment.folder
-  trained_on = data.checksum(_training_split(experiment, row))
+  folder = plan.folder
+  trained_on = data.checksum(_training_split(plan, row))
   return checkpoint.Checkpoints(
     folder.checkpoints("train", row), f"{folder.fingerprint} {trained_on}"
   )
@@ -247,82 +213,90 @@ def _victim_checkpoints(experiment: Experiment, row: str) -> checkpoint.Checkpoi
 # --- certify --------------------------------------------------------------------------
 
 
-def certify_victims(experiment: Experiment) -> None:
+def certify_victims(plan: Plan) -> None:
   """Certifies every victim of every row on the same test points."""
-  num_victims = len(experiment.train_run.keys)
-  for row in experiment.rows:
-    stems = [experiment.folder.certificate(row, k) for k in range(num_victims)]
+  num_victims = len(plan.train.keys)
+  for row in plan.rows:
+    stems = [plan.folder.certificate(row, k) for k in range(num_victims)]
     if all([certificates.is_complete(stem) for stem in stems]):
       continue
-    params = _victims(experiment, row)
+    params = _victims(plan, row)
     for victim, stem in enumerate(stems):
-      _certify_one(
-        experiment,
-        row,
-        victim,
-        stem,
-        jax.tree.map(lambda leaf, k=victim: leaf[k], params),
-      )
+      of_victim = jax.tree.map(lambda leaf, k=victim: leaf[k], params)
+      _certify_one(plan, row, victim, stem, of_victim)
 
 
-def _certify_one(experiment, row, victim, stem, params) -> None:
-  run, test = experiment.certify_run, experiment.splits.test
-  extra = {
-    "accuracy": train.accuracy(experiment.model.apply, params, test),
-    "model": experiment.model_name,
-    "dataset": experiment.splits.name,
-    "trained_on": data.checksum(_training_split(experiment, row)),
+def _certificate_identity(plan: Plan, row: str, victim: int) -> dict[str, Any]:
+  """The fields that a sidecar of this run carries, apart from what is measured."""
+  return plan.certify.options | {
+    "seed": victim,
+    "indices": plan.certify.indices.tolist(),
+    "key": jax.random.key_data(_certify_key(plan, victim)).tolist(),
+    "model": plan.model_name,
+    "dataset": plan.splits.name,
+    "trained_on": data.checksum(_training_split(plan, row)),
   }
+
+
+def _certify_key(plan: Plan, victim: int) -> types.Key:
+  return jax.random.fold_in(plan.certify.key, victim)
+
+
+def _certify_one(
+  plan: Plan, row: str, victim: int, stem: pathlib.Path, params: types.Params
+) -> None:
+  test = plan.splits.test
+  identity = _certificate_identity(plan, row, victim)
+  extra = {name: identity[name] for name in ("model", "dataset", "trained_on")}
+  extra["accuracy"] = train.accuracy(plan.model.apply, params, test)
   shown = None
 
   def on_point(done, total, result, label):
     nonlocal shown
     if shown is None:
-      shown = progress.Progress(
-        f"certify/{row}/seed_{victim}", total, start=done - 1, unit="points"
-      )
+      name = f"certify/{row}/seed_{victim}"
+      shown = progress.Progress(name, total, start=done - 1, unit="points")
     shown.update(done)
 
   certify.certify_to_files(
-    experiment.model.apply,
+    plan.model.apply,
     params,
     test.images,
     test.labels,
-    run.indices,
-    jax.random.fold_in(run.key, victim),
+    plan.certify.indices,
+    _certify_key(plan, victim),
     stem,
     seed=victim,
     extra=extra,
     on_point=on_point,
-    **run.options,
+    **plan.certify.options,
   )
 
 
 # --- report ---------------------------------------------------------------------------
 
 
-def write_report(experiment: Experiment) -> None:
+def write_report(plan: Plan) -> None:
   """Writes `results.json`, then the pictures and the page."""
-  run_folder.write_json(experiment.folder.results, _results(experiment))
-  report.write(experiment.folder.path)
+  run_folder.write_json(plan.folder.results, _results(plan))
+  report.write(plan.folder.path)
 
 
-def table(experiment: Experiment) -> str:
+def table(plan: Plan) -> str:
   """The table of `results.json`, as text."""
-  return evaluate.table(json.loads(experiment.folder.results.read_text()))
+  return evaluate.table(json.loads(plan.folder.results.read_text()))
 
 
-def _results(experiment: Experiment) -> evaluate.Results:
+def _results(plan: Plan) -> evaluate.Results:
   records = {
-    row: evaluate.read_records(experiment.folder.certificate(row, 0).parent)
-    for row in experiment.rows
+    row: evaluate.read_records(plan.folder.certificate(row, 0).parent) for row in plan.rows
   }
   return evaluate.results(
     records,
-    dataset=experiment.splits.name,
-    target_class=experiment.target_class,
-    training=experiment.training,
-    **experiment.budget,
+    dataset=plan.splits.name,
+    target_class=plan.target_class,
+    training=plan.training,
+    **plan.budget,
   )
 
 

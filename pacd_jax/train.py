@@ -95,6 +95,13 @@ def make(
   )
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _predict(
+  apply: types.ApplyFn, params: types.Params, images: types.Array
+) -> types.Array:
+  return apply(params, images).argmax(axis=-1)
+
+
 def accuracy(
   apply: types.ApplyFn,
   params: types.Params,
@@ -103,10 +110,9 @@ def accuracy(
   batch_size: int = 1000,
 ) -> float:
   """Fraction of images without noise that the base classifier gets right, in [0, 1]."""
-  predict = jax.jit(lambda params, images: apply(params, images).argmax(axis=-1))
   starts = range(0, len(dataset.labels), batch_size)
   predicted = [
-    np.asarray(predict(params, data.to_float(dataset.images[i : i + batch_size])))
+    np.asarray(_predict(apply, params, data.to_float(dataset.images[i : i + batch_size])))
     for i in starts
   ]
   return float(np.mean(np.concatenate(predicted) == dataset.labels))

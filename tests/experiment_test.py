@@ -197,6 +197,14 @@ class ExperimentTest(parameterized.TestCase):
     columns = [line.split("\t")[:5] for line in path.read_text().splitlines()]
     self.assertEqual(columns, [line.split("\t")[:5] for line in text.splitlines()])
 
+  def test_certificates_of_another_run(self):
+    other = self.temporary("other")
+    experiment.run(_smoke(seed=1, rows=("clean",)), other)
+    self.copy_finished()
+    shutil.rmtree(self.workdir / "certificates" / "clean")
+    shutil.copytree(other / "certificates" / "clean", self.workdir / "certificates/clean")
+    self.refuses("clean/seed_0.tsv belongs to another run .*delete both and rerun")
+
   def test_damaged_checkpoint(self):
     newest = self.copy_finished() / "checkpoints" / "train" / "clean" / "3"
     for path in newest.rglob("*"):
@@ -227,7 +235,7 @@ class StreamsTest(absltest.TestCase):
   def test_purposes_have_different_streams(self):
     workdir = self.enterContext(tempfile.TemporaryDirectory())
     built = experiment.build(_smoke(), workdir)
-    keys = [built.pacd_run.key, built.certify_run.key, built.train_run.keys[0]]
+    keys = [built.attack.key, built.certify.key, built.train.keys[0]]
     words = {tuple(np.asarray(jax.random.key_data(key)).tolist()) for key in keys}
     self.assertLen(words, 3)
 

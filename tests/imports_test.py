@@ -132,10 +132,6 @@ class RulesTest(parameterized.TestCase):
   def test_victims_know_nothing_of_attacks(self, module):
     self.assertEmpty(_reachable(module, _sources()) & _LAYERS[3])
 
-  def test_attacks_are_known_to_what_runs_them_alone(self):
-    knowing = {m for m in _sources() if _reachable(m, _sources()) & _LAYERS[3]}
-    self.assertEqual(knowing - _LAYERS[3], {"stages", "experiment"})
-
   def test_nothing_imports_the_experiment(self):
     importing = [m for m in _sources() if "experiment" in _neighbours(m, _sources())]
     self.assertEmpty(importing)
