@@ -18,6 +18,8 @@ def _duration(seconds: float) -> str:
 class Progress:
   """A bar on a terminal, lines in a log; the last step is always shown.
 
+  The rate counts from the first update on: what goes before it is compilation.
+
   Args:
     stage: what is being done.
     total: number of steps.
@@ -40,7 +42,8 @@ class Progress:
     self._stage, self._total, self._unit = stage, total, unit
     self._stream = sys.stderr if stream is None else stream
     self._is_terminal = self._stream.isatty()
-    self._clock, self._start, self._began = clock, start, clock()
+    self._clock, self._began = clock, clock()
+    self._first = None  # (steps done, time) at the first update.
     self._shown = self._began if self._is_terminal else -_LINE_SECONDS
     self._width = 0
     if start:
@@ -49,12 +52,14 @@ class Progress:
   def update(self, done: int, note: str = "") -> None:
     """Tells that `done` steps of the total are done; `note` stands at the end."""
     now = self._clock()
+    if self._first is None:
+      self._first = done, now
     wait = _BAR_SECONDS if self._is_terminal else _LINE_SECONDS
     finished = done >= self._total
     if not finished and now - self._shown < wait:
       return
     self._shown = now
-    text = self._text(done, now - self._began, note)
+    text = self._text(done, now, note)
     if not self._is_terminal:
       self._write_line(text)
       return
@@ -65,15 +70,16 @@ class Progress:
     self._stream.flush()
     self._width = len(line)
 
-  def _text(self, done: int, elapsed: float, note: str) -> str:
-    rate = (done - self._start) / elapsed if elapsed > 0 else 0.0
+  def _text(self, done: int, now: float, note: str) -> str:
     parts = [f"{self._stage}: {done}/{self._total} {self._unit}"]
-    if rate > 0:
+    first_done, first_time = self._first
+    if now > first_time and done > first_done:
+      rate = (done - first_done) / (now - first_time)
       parts.append(f"{rate:.3g} {self._unit}/s")
+      if done < self._total:
+        parts.append(f"{_duration((self._total - done) / rate)} left")
     if done >= self._total:
-      parts.append(f"took {_duration(elapsed)}")
-    elif rate > 0:
-      parts.append(f"{_duration((self._total - done) / rate)} left")
+      parts.append(f"took {_duration(now - self._began)}")
     return "  ".join(parts + ([note] if note else []))
 
   def _write_line(self, text: str) -> None:

@@ -212,13 +212,18 @@ def _headline(results: evaluate.Results) -> str:
 
 
 def _table(results: evaluate.Results) -> str:
-  head = (*evaluate.COLUMNS, "ACR of each victim", "ACA % of each victim")
-  lines = [_table_row(head, "th")]
-  for row, cells in zip(results["rows"], evaluate.cells(results), strict=True):
+  """The means, and below them every victim's own values."""
+  victims = [("data", "ACR of each victim", "ACA % of each victim")]
+  for row in results["rows"]:
     acr = ", ".join(f"{value:.3f}" for value in row["acr"])
     aca = ", ".join(f"{100 * value:.1f}" for value in row["aca"])
-    lines.append(_table_row((*cells, acr, aca), "td"))
-  return "\n".join(["<table>", *lines, "</table>"])
+    victims.append((row["data"], acr, aca))
+  return _html_table([evaluate.COLUMNS, *evaluate.cells(results)]) + _html_table(victims)
+
+
+def _html_table(rows: Sequence[Sequence[str]]) -> str:
+  lines = [_table_row(row, "td" if number else "th") for number, row in enumerate(rows)]
+  return "\n".join(["<table>", *lines, "</table>\n"])
 
 
 def _table_row(cells: Sequence[str], tag: str) -> str:

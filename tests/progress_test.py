@@ -73,8 +73,18 @@ class LogTest(parameterized.TestCase):
     self.assertNotIn("\r", text)
 
   def test_hours(self):
-    line = _run(io.StringIO(), 10_001, 1.0, until=1).splitlines()[-1]
+    line = _run(io.StringIO(), 10_011, 1.0, until=11).splitlines()[-1]
     self.assertIn("2:46:40 left", line)
+
+  def test_the_first_step_holds_the_compilation_and_does_not_count_in_the_rate(self):
+    stream, clock = io.StringIO(), _Clock()
+    shown = progress.Progress("attack", 100, stream=stream, clock=clock)
+    for done, seconds in ((1, 60.0), (2, 10.0), (3, 10.0)):
+      clock.now += seconds
+      shown.update(done)
+    first, *_, last = stream.getvalue().splitlines()
+    self.assertEqual(first, "attack: 1/100 steps")
+    self.assertEqual(_rate_and_left(last), (0.1, 970))
 
   def test_the_last_line_says_how_long_it_took(self):
     text = _run(io.StringIO(), 50, 1.5, unit="epochs")
