@@ -182,11 +182,11 @@ def _attack_plan(config, splits: types.Splits, model: types.Model, key: types.Ke
     solve=_solver(of_attack),
   )
   schedule = _STEP_SCHEDULES[of_attack.step_schedule]
-  attack = pacd.make(
-    model,
-    _LOSSES[of_attack.loss](model, config.sigma),
-    approx_grad,
-    optax.adam(of_attack.learning_rate),
+  attack_settings = pacd.Settings(
+    model=model,
+    loss=_LOSSES[of_attack.loss](model, config.sigma),
+    hypergradient=approx_grad,
+    optimizer=optax.adam(of_attack.learning_rate),
     sigma=config.sigma,
     step_size=schedule(of_attack.step_size, of_attack.num_steps),
     **{name: of_attack[name] for name in _PACD_OPTIONS},
@@ -196,7 +196,7 @@ def _attack_plan(config, splits: types.Splits, model: types.Model, key: types.Ke
   if of_attack.start == "classwise":
     start = baselines.classwise_shift(splits.train, target, **_budget(config))
   return plan.AttackPlan(
-    attack,
+    pacd.make(attack_settings),
     pacd.attack_data(splits, target),
     key,
     start,

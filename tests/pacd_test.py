@@ -41,7 +41,9 @@ def _attack(**options):
     step_size=lambda step: 0.02,
   )
   approx_grad = functools.partial(hypergradient.approx_grad, solve=_solve)
-  return pacd.make(model, loss, approx_grad, optax.adam(1e-2), **(settings | options))
+  return pacd.make(
+    pacd.Settings(model, loss, approx_grad, optax.adam(1e-2), **(settings | options))
+  )
 
 
 def _run(attack, num_steps, key=None):
@@ -85,11 +87,11 @@ class StepTest(parameterized.TestCase):
         batch_size=batch_size,
       )
 
-    clean = draw(0, attack_data.clean_images, 40)
-    rows = draw(1, attack_data.base_images, 10)
-    val = draw(2, attack_data.val_images, 20)
-    val_noise = jax.random.fold_in(jax.random.fold_in(key, 3), 0)
-    noise = jax.random.fold_in(jax.random.fold_in(key, 6), 0)
+    clean = draw(1, attack_data.clean_images, 40)
+    rows = draw(2, attack_data.base_images, 10)
+    val = draw(3, attack_data.val_images, 20)
+    val_noise = jax.random.fold_in(jax.random.fold_in(key, 4), 0)
+    noise = jax.random.fold_in(jax.random.fold_in(key, 5), 0)
     u = attack_data.base_images[rows]
     labels = jnp.concatenate([attack_data.clean_labels[clean], jnp.full(10, 8)])
 

@@ -7,6 +7,7 @@ R is the average certified radius of the target class. The state is one pytree a
 is one pure function, so the caller's loop only logs and saves.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -47,13 +48,47 @@ class Batch(NamedTuple):
   rows: types.Array  # `[p]`: which target images the poison part holds.
 
 
+class Settings(NamedTuple):
+  """What the attack is made of; the defaults are the authors' for MNIST."""
+
+  model: types.Model  # The surrogate's architecture.
+  loss: types.Loss  # The victim's training loss, of that model.
+  hypergradient: types.HypergradientFn  # Such as `approx_grad` with its solver bound.
+  optimizer: optax.GradientTransformation  # Of the surrogate's parameters.
+  sigma: float  # Smoothing noise, standard deviation in image units.
+  epsilon: float  # Budget of one image's perturbation, in image units.
+  norm: str = "linf"  # Of the budget: "linf" or "l2".
+  clean_batch: int = 900  # Clean images in a lower-level batch.
+  poison_batch: int = 100  # Target images in a lower-level batch.
+  val_batch: int = 100  # Validation images in the upper level.
+  num_noise_samples: int = 20  # k: noise draws for each validation image.
+  inverse_temperature: float = 16.0  # beta of the soft smoothed classifier.
+  lower_steps: int = 10  # T1: optimiser steps on theta in an outer step.
+  warmup_steps: int = 0  # Optimiser steps of a fresh surrogate before it is attacked.
+  # The first outer steps move one perturbation shared by the class, by the mean over the
+  # batch of its hypergradients; later ones move each image of the batch by its own.
+  num_shared_steps: int = 0
+  # Length of an outer step's move, in image units, by the step's number.
+  step_size: optax.Schedule = optax.constant_schedule(0.1)
+  # In [0, 1): weight of the past in the running mean of hypergradients whose direction is
+  # taken (MI-FGSM, Dong et al., 2018). Steps on which few validation points are still
+  # right have small, noisy hypergradients, and so little say.
+  momentum: float = 0.0
+
+
 class Attack(NamedTuple):
-  """The attack as pure functions; `key` is folded by the step, never consumed."""
+  """An attack as pure functions; `key` is the whole run's: folded, never consumed."""
 
   # `init(data, key, start)`: `start` is the first perturbation, `[1 or n, H, W, C]`.
   init: Callable[[AttackData, types.Key, types.Array | None], AttackState]
+  # `restart(state, data, key)`: a fresh surrogate, warmed up on the poison as it stands.
   restart: Callable[[AttackState, AttackData, types.Key], AttackState]
+  # `step(state, data, key) -> (state, metrics)`: one outer step.
   step: Callable[[AttackState, AttackData, types.Key], tuple[AttackState, types.Aux]]
+
+
+# Random streams of a run, each folded from its key.
+_INIT, _CLEAN, _POISON, _VAL, _VAL_NOISE, _LOWER_NOISE, _RESTART = range(7)
 
 
 def attack_data(splits: types.Splits, target_class: int) -> AttackData:
@@ -76,182 +111,164 @@ def poisoned_images(base_images: types.Array, delta: types.Array) -> types.Array
   return jnp.clip(base_images + delta, 0.0, 1.0)
 
 
-def make(
-  model: types.Model,
-  loss: types.Loss,
-  hypergradient: types.HypergradientFn,
-  optimizer: optax.GradientTransformation,
-  *,
-  sigma: float,
-  epsilon: float,
-  norm: str = "linf",
-  clean_batch: int = 900,
-  poison_batch: int = 100,
-  val_batch: int = 100,
-  num_noise_samples: int = 20,
-  inverse_temperature: float = 16.0,
-  lower_steps: int = 10,
-  warmup_steps: int = 0,
-  num_shared_steps: int = 0,
-  step_size: optax.Schedule = lambda step: 0.1,
-  momentum: float = 0.0,
-) -> Attack:
-  """Builds the attack; defaults are the authors' for MNIST (reference code).
+def make(settings: Settings) -> Attack:
+  """Binds the attack's functions to its settings."""
+  return Attack(*(functools.partial(f, settings) for f in (init, restart, step)))
 
-  Args:
-    model: the surrogate's architecture.
-    loss: the victim's training loss, of the same model.
-    hypergradient: for instance `hypergradient.approx_grad` with its solver bound.
-    optimizer: of the surrogate's parameters.
-    sigma: smoothing noise in image units.
-    epsilon: budget of one image's perturbation, in image units.
-    norm: of the budget, "linf" or "l2".
-    clean_batch: clean images in a lower-level batch.
-    poison_batch: target images in a lower-level batch.
-    val_batch: validation images in the upper level.
-    num_noise_samples: k, noise draws for each validation image.
-    inverse_temperature: beta of the soft smoothed classifier.
-    lower_steps: T1, optimiser steps on theta for each outer step.
-    warmup_steps: optimiser steps that a restarted surrogate gets before the attack uses it.
-    num_shared_steps: first outer steps, which move one perturbation shared by the class
-      (the batch's mean gradient); later ones move each image of the batch by its own.
-    step_size: of the outer step's number; the length of its move along the norm's
-      steepest direction, in image units.
-    momentum: in [0, 1): weight of the past in the running mean of the hypergradients
-      whose direction is taken (MI-FGSM, Dong et al., 2018). Steps on which few
-      validation points are still classified correctly, hence small and noisy
-      hypergradients, then have little say.
+
+def init(
+  settings: Settings,
+  attack_data: AttackData,
+  key: types.Key,
+  start: types.Array | None = None,
+) -> AttackState:
+  """The state before the first step; `start` is `[1 or n, H, W, C]`, None for zero."""
+  shape = attack_data.base_images.shape[1:]
+  params = settings.model.init(jax.random.fold_in(key, _INIT), shape)
+  zero = jnp.zeros_like(attack_data.base_images)
+  delta = zero if start is None else zero + start
+  return AttackState(jnp.int32(0), params, settings.optimizer.init(params), delta, zero)
+
+
+def restart(
+  settings: Settings, state: AttackState, attack_data: AttackData, key: types.Key
+) -> AttackState:
+  """A fresh surrogate, trained for `warmup_steps` on the poison as it stands."""
+  key = jax.random.fold_in(jax.random.fold_in(key, _RESTART), state.step)
+  params = settings.model.init(jax.random.fold_in(key, _INIT), state.delta.shape[1:])
+  images = poisoned_images(attack_data.base_images, state.delta)
+
+  def update(t, carry):
+    batch = _draw_batch(settings, attack_data, key, t)
+    lower = lower_level(settings, batch, _fold(key, _LOWER_NOISE, t))
+    return _descend(settings, lower, *carry, images[batch.rows])[:2]
+
+  carry = params, settings.optimizer.init(params)
+  params, opt_state = jax.lax.fori_loop(0, settings.warmup_steps, update, carry)
+  return state._replace(params=params, opt_state=opt_state)
+
+
+def step(
+  settings: Settings, state: AttackState, attack_data: AttackData, key: types.Key
+) -> tuple[AttackState, types.Aux]:
+  """One outer step of Algorithm 1: lower level, upper level, hypergradient, poison.
 
   Returns:
-    An `Attack`.
+    The next state, and to log: `upper` (xi), `lower` (zeta), the norm of du, and how the
+    linear solve went (`SolveInfo`).
   """
+  batch = _draw_batch(settings, attack_data, key, state.step)
+  poison = poisoned_images(attack_data.base_images[batch.rows], state.delta[batch.rows])
+  noise_key = _fold(key, _LOWER_NOISE, state.step)
 
-  def draw_batch(attack_data, key, step):
-    clean_key, poison_key = jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
-    clean = data.batch_indices(
-      clean_key,
-      step,
-      num_examples=len(attack_data.clean_images),
-      batch_size=clean_batch,
+  # theta: T1 steps of the victim's training on the poisoned batch.
+  def update(t, carry):
+    lower = lower_level(settings, batch, jax.random.fold_in(noise_key, t))
+    return _descend(settings, lower, *carry[:2], poison)
+
+  carry = state.params, state.opt_state, jnp.float32(0.0)
+  params, opt_state, zeta = jax.lax.fori_loop(0, settings.lower_steps, update, carry)
+
+  # du: the hypergradient of the target class's ACR (ApproxGrad).
+  upper = upper_level(settings, attack_data, key, state.step)
+  lower = lower_level(settings, batch, jax.random.fold_in(noise_key, settings.lower_steps))
+  xi = upper(params, poison)
+  du, info = settings.hypergradient(upper, lower, params, poison)
+
+  # u: one step down, back into the ball and the box.
+  delta, velocity = _move(settings, state, attack_data, batch, du)
+
+  metrics = {"upper": xi, "lower": zeta, "gradient_norm": jnp.sqrt(jnp.sum(du**2))}
+  state = AttackState(state.step + 1, params, opt_state, delta, velocity)
+  return state, metrics | info._asdict()
+
+
+def lower_level(settings: Settings, batch: Batch, key: types.Key) -> types.LowerLevel:
+  """zeta of Algorithm 1: the robust loss on the batch, its noise fixed by the key."""
+  loss = settings.loss
+
+  def outputs(params, poison):
+    images = jnp.concatenate([batch.images, poison])
+    return loss.outputs(params, images, jax.random.clone(key))  # Reused on purpose.
+
+  return types.LowerLevel(outputs, lambda logits: loss.criterion(logits, batch.labels)[0])
+
+
+def upper_level(
+  settings: Settings, attack_data: AttackData, key: types.Key, step_number: types.Array
+) -> types.UpperFn:
+  """xi of Algorithm 1: the soft ACR of the target class on validation images."""
+  rows = data.batch_indices(
+    jax.random.fold_in(key, _VAL),
+    step_number,
+    num_examples=len(attack_data.val_images),
+    batch_size=settings.val_batch,
+  )
+  noise_key = _fold(key, _VAL_NOISE, step_number)
+
+  def upper(params, poison):
+    del poison  # The certificate depends on the poison through theta alone.
+    probs = smoothing.soft_smoothed_probs(
+      settings.model.apply,
+      params,
+      attack_data.val_images[rows],
+      jax.random.clone(noise_key),  # Reused on purpose: one function of theta.
+      sigma=settings.sigma,
+      num_samples=settings.num_noise_samples,
+      inverse_temperature=settings.inverse_temperature,
     )
-    rows = data.batch_indices(
-      poison_key,
-      step,
-      num_examples=len(attack_data.base_images),
-      batch_size=poison_batch,
-    )
-    labels = [attack_data.clean_labels[clean], attack_data.base_labels[rows]]
-    return Batch(attack_data.clean_images[clean], jnp.concatenate(labels), rows)
+    labels = attack_data.val_labels[rows]
+    return smoothing.average_certified_radius(probs, labels, sigma=settings.sigma)
 
-  def lower_level(batch, key):
-    """zeta of Algorithm 1: the robust loss on the batch, its noise fixed by the key."""
+  return upper
 
-    def outputs(params, poison):
-      images = jnp.concatenate([batch.images, poison])
-      return loss.outputs(params, images, jax.random.clone(key))  # Reused on purpose.
 
-    return types.LowerLevel(outputs, lambda logits: loss.criterion(logits, batch.labels)[0])
+def _fold(key, stream, number):
+  return jax.random.fold_in(jax.random.fold_in(key, stream), number)
 
-  def upper_level(attack_data, key, step):
-    """xi of Algorithm 1: the soft ACR of the target class on validation images."""
-    batch_key, noise_key = jax.random.fold_in(key, 2), jax.random.fold_in(key, 3)
-    rows = data.batch_indices(
-      batch_key, step, num_examples=len(attack_data.val_images), batch_size=val_batch
-    )
-    images, labels = attack_data.val_images[rows], attack_data.val_labels[rows]
-    noise_key = jax.random.fold_in(noise_key, step)
 
-    def upper(params, poison):
-      del poison  # The certificate depends on the poison through theta alone.
-      probs = smoothing.soft_smoothed_probs(
-        model.apply,
-        params,
-        images,
-        jax.random.clone(noise_key),  # Reused on purpose: one function of theta.
-        sigma=sigma,
-        num_samples=num_noise_samples,
-        inverse_temperature=inverse_temperature,
-      )
-      return smoothing.average_certified_radius(probs, labels, sigma=sigma)
+def _draw_batch(settings, attack_data, key, step_number) -> Batch:
+  clean = data.batch_indices(
+    jax.random.fold_in(key, _CLEAN),
+    step_number,
+    num_examples=len(attack_data.clean_images),
+    batch_size=settings.clean_batch,
+  )
+  rows = data.batch_indices(
+    jax.random.fold_in(key, _POISON),
+    step_number,
+    num_examples=len(attack_data.base_images),
+    batch_size=settings.poison_batch,
+  )
+  labels = [attack_data.clean_labels[clean], attack_data.base_labels[rows]]
+  return Batch(attack_data.clean_images[clean], jnp.concatenate(labels), rows)
 
-    return upper
 
-  def update_lower(params, opt_state, batch, poison, key):
-    value, gradient = jax.value_and_grad(lower_level(batch, key))(params, poison)
-    updates, opt_state = optimizer.update(gradient, opt_state, params)
-    return optax.apply_updates(params, updates), opt_state, value
+def _descend(settings, lower, params, opt_state, poison):
+  """One optimiser step of the surrogate: (params, opt_state, the lower level's value)."""
+  value, gradient = jax.value_and_grad(lower)(params, poison)
+  updates, opt_state = settings.optimizer.update(gradient, opt_state, params)
+  return optax.apply_updates(params, updates), opt_state, value
 
-  def init(attack_data, key, start=None):
-    params = model.init(jax.random.fold_in(key, 4), attack_data.base_images.shape[1:])
-    zero = jnp.zeros_like(attack_data.base_images)
-    delta = zero if start is None else zero + start
-    return AttackState(jnp.int32(0), params, optimizer.init(params), delta, zero)
 
-  def restart(state, attack_data, key):
-    """A fresh surrogate, warmed up on the poison as it stands."""
-    key = jax.random.fold_in(jax.random.fold_in(key, 5), state.step)
-    params = model.init(jax.random.fold_in(key, 0), state.delta.shape[1:])
-    images = poisoned_images(attack_data.base_images, state.delta)
+def _move(settings, state, attack_data, batch, du):
+  """The perturbation after its step, and the running mean of hypergradients.
 
-    def update(t, carry):
-      batch = draw_batch(attack_data, key, t)
-      noise_key = jax.random.fold_in(jax.random.fold_in(key, 2), t)
-      return update_lower(*carry, batch, images[batch.rows], noise_key)[:2]
+  While shared, every image moves by the batch's mean, and the box cuts each image only
+  where it is used; then the batch's images move, each by its own and inside the box.
+  """
+  shared = state.step < settings.num_shared_steps
+  in_batch = jnp.zeros(len(state.delta), bool).at[batch.rows].set(True)
+  moves = (shared | in_batch)[:, None, None, None]
 
-    carry = params, optimizer.init(params)
-    params, opt_state = jax.lax.fori_loop(0, warmup_steps, update, carry)
-    return state._replace(params=params, opt_state=opt_state)
+  mean = jnp.broadcast_to(du.mean(axis=0, keepdims=True), state.delta.shape)
+  now = jnp.where(shared, mean, state.velocity.at[batch.rows].set(du))
+  average = settings.momentum * state.velocity + (1.0 - settings.momentum) * now
+  velocity = jnp.where(moves, average, state.velocity)
 
-  def step(state, attack_data, key):
-    """One outer step: lower level, upper level, hypergradient, poison."""
-    batch = draw_batch(attack_data, key, state.step)
-    poison = poisoned_images(attack_data.base_images[batch.rows], state.delta[batch.rows])
-    noise_key = jax.random.fold_in(jax.random.fold_in(key, 6), state.step)
-
-    # theta: T1 steps of the victim's training on the poisoned batch.
-    def update(t, carry):
-      params, opt_state, _ = carry
-      return update_lower(
-        params, opt_state, batch, poison, jax.random.fold_in(noise_key, t)
-      )
-
-    carry = state.params, state.opt_state, jnp.float32(0.0)
-    params, opt_state, zeta = jax.lax.fori_loop(0, lower_steps, update, carry)
-
-    # du: the hypergradient of the target class's ACR (ApproxGrad).
-    upper = upper_level(attack_data, key, state.step)
-    lower = lower_level(batch, jax.random.fold_in(noise_key, lower_steps))
-    xi = upper(params, poison)
-    du, info = hypergradient(upper, lower, params, poison)
-
-    # u: one step down, back into the ball and the box.
-    velocity = update_velocity(state, batch, du)
-    direction = perturbation.steepest_direction(velocity, norm=norm)
-    delta = state.delta - step_size(state.step) * jnp.where(
-      moves(state, batch), direction, 0.0
-    )
-    delta = perturbation.project(delta, epsilon=epsilon, norm=norm)
-    delta = jnp.where(state.step < num_shared_steps, delta, in_box(attack_data, delta))
-
-    metrics = {"upper": xi, "lower": zeta, "gradient_norm": jnp.sqrt(jnp.sum(du**2))}
-    state = AttackState(state.step + 1, params, opt_state, delta, velocity)
-    return state, metrics | info._asdict()
-
-  def in_box(attack_data, delta):
-    images = poisoned_images(attack_data.base_images, delta)
-    return images - attack_data.base_images
-
-  def update_velocity(state, batch, du):
-    """The running mean of du: of the whole class while shared, then of each image."""
-    shared = jnp.broadcast_to(du.mean(axis=0, keepdims=True), state.delta.shape)
-    own = state.velocity.at[batch.rows].set(du)
-    now = jnp.where(state.step < num_shared_steps, shared, own)
-    mean = momentum * state.velocity + (1.0 - momentum) * now
-    return jnp.where(moves(state, batch), mean, state.velocity)
-
-  def moves(state, batch):
-    """Which images the step moves, `[n, 1, 1, 1]`: all while shared, then the batch's."""
-    in_batch = jnp.zeros(len(state.delta), bool).at[batch.rows].set(True)
-    return ((state.step < num_shared_steps) | in_batch)[:, None, None, None]
-
-  return Attack(init, restart, step)
+  direction = perturbation.steepest_direction(velocity, norm=settings.norm)
+  length = settings.step_size(state.step)
+  delta = state.delta - length * jnp.where(moves, direction, 0.0)
+  delta = perturbation.project(delta, epsilon=settings.epsilon, norm=settings.norm)
+  base = attack_data.base_images
+  return jnp.where(shared, delta, poisoned_images(base, delta) - base), velocity
