@@ -6,6 +6,7 @@ python main.py --config=configs/digits_ga.py [--workdir=DIR] [--stage=attack]
 import pathlib
 import sys
 
+import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
@@ -33,7 +34,7 @@ def _default_workdir() -> str:
 
 
 def _fail(error: Exception, status: int) -> int:
-  """One line, whatever the error holds: the last one says what was wrong."""
+  """One line: where an error has several, as from a config file, the last says it."""
   lines = [line.strip() for line in str(error).splitlines() if line.strip()]
   print(f"error: {lines[-1] if lines else type(error).__name__}", file=sys.stderr)
   return status
@@ -42,18 +43,24 @@ def _fail(error: Exception, status: int) -> int:
 def _parse_flags(argv: list[str]) -> list[str]:
   """absl's flags; whatever is wrong with them, or with the config file, is one line."""
   try:
-    overrides = [arg.lstrip("-") for arg in argv[1:] if "config." in arg.partition("=")[0]]
-    for name in overrides:
-      settings.check_name(name.partition("=")[0].removeprefix("config."))
+    for flag in (arg.partition("=")[0] for arg in argv[1:] if arg.startswith("-")):
+      if flag.lstrip("-").startswith("config."):
+        settings.check_name(flag.lstrip("-").removeprefix("config."))
+    if not any(arg.lstrip("-").startswith(("config", "help")) for arg in argv[1:]):
+      raise errors.InputError("which experiment? try --config=configs/digits_ga.py")
     rest = flags.FLAGS(argv)
     if len(rest) > 1:
       raise errors.InputError(f"argument {rest[1]!r} is not a flag: write --flag=value")
     path = flags.FLAGS["config"].config_filename.partition(":")[0]
     if not pathlib.Path(path).is_file():
       raise errors.InputError(f"--config={path} is not a file: see configs/")
+    if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
+      raise errors.InputError(f"--config={path}: get_config() gives no ConfigDict")
     return rest
   except (flags.Error, errors.InputError) as error:
     sys.exit(_fail(error, 2))
+  except Exception as error:  # The config file is a program: it may raise anything.
+    sys.exit(_fail(errors.InputError(f"--config: {type(error).__name__}: {error}"), 2))
 
 
 def main(argv: list[str]) -> int:
@@ -67,6 +74,9 @@ def main(argv: list[str]) -> int:
     return _fail(error, 2)
   except errors.NonFiniteError as error:
     return _fail(error, 3)
+  except KeyboardInterrupt:
+    print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+    return 130
   if table:
     print(f"\n{table}\nreport: {pathlib.Path(workdir, 'report', 'index.html')}")
   return 0

@@ -22,12 +22,23 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+import scipy.stats
 
-from pacd_jax import errors
+from pacd_jax import confidence, errors
 
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
-SIDECAR_FIELDS = ("sigma", "n0", "n", "alpha", "bound", "seed")
-SIDECAR_FIELDS += ("indices", "num_classes")
+_KINDS = {
+  "sigma": float,
+  "n0": int,
+  "n": int,
+  "alpha": float,
+  "bound": str,
+  "seed": int,
+  "indices": list,
+  "num_classes": int,
+  "counts": str,
+}
+SIDECAR_FIELDS = tuple(_KINDS)
 _POINT = [("idx", "i8"), ("label", "i8"), ("predict", "i8"), ("radius", "f8")]
 _RERUN = "rerun --stage=certify"
 
@@ -120,8 +131,27 @@ def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
     raise errors.InputError(f"{_files(path)[0]}: {fault}; {_RERUN}")
   point = np.array(points[1][:done], _POINT)
   counts = np.array(votes[1][:done], np.int64).reshape(done, sidecar["num_classes"])
+  _check_radii(path, point, counts, sidecar)
   correct = point["predict"] == point["label"]
   return Record(*(point[name] for name in point.dtype.names), correct, counts, sidecar)
+
+
+def _check_radii(path, point: np.ndarray, counts: np.ndarray, sidecar: Sidecar):
+  """InputError unless each radius is the one that the votes beside it support."""
+  if sidecar["bound"] != confidence.BOUND or not len(point):
+    return
+  certified = point["predict"] >= 0
+  votes = np.take_along_axis(counts, np.maximum(point["predict"], 0)[:, None], 1)[:, 0]
+  p_a = confidence.clopper_pearson_lower(votes, sidecar["n"], sidecar["alpha"])
+  radius = sidecar["sigma"] * scipy.stats.norm.ppf(np.maximum(p_a, 0.5))
+  expected = np.where(certified, radius, 0.0)
+  wrong = ~np.isclose(point["radius"], expected, rtol=1e-6, atol=1e-9)
+  if wrong.any():
+    row = int(np.argmax(wrong))
+    raise errors.InputError(
+      f"{_files(path)[0]}, line {row + 2}: radius {point['radius'][row]}, but its votes "
+      f"support {expected[row]}; delete it, {_RERUN}"
+    )
 
 
 def is_complete(path: str | os.PathLike) -> bool:
@@ -223,6 +253,11 @@ def _read_sidecar(path) -> Sidecar:
     sidecar = json.loads(file.read_bytes())
     if missing := [name for name in SIDECAR_FIELDS if name not in sidecar]:
       raise ValueError(f"without {', '.join(missing)}")
+    for name, kind in _KINDS.items():
+      if not isinstance(sidecar[name], kind):
+        raise ValueError(f"{name} is {_brief(sidecar[name])}")
+    if not all(isinstance(idx, int) for idx in sidecar["indices"]):
+      raise ValueError("indices are not whole numbers")
   except (ValueError, TypeError) as error:
     raise _bad_sidecar(path, f"not a sidecar ({error})") from None
   return sidecar

@@ -18,76 +18,15 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 
-from pacd_jax import certificates, data, errors
+from pacd_jax import certificates, confidence, data, errors
 from pacd_jax.types import ApplyFn, Array, Certificate, Key, Params
-
-BOUND = "clopper_pearson_one_sided"
 
 # `certify_point(params, image, key, point="7") -> certificate` of a float `[H, W, C]`
 # image; the key is consumed; `point` is how an error names the image.
 CertifyPointFn = Callable[..., Certificate]
 # `on_point(num_done, total, certificate, label)`.
 ProgressFn = Callable[[int, int, Certificate, int], None]
-
-
-def clopper_pearson_lower(count, n, alpha: float) -> np.float64 | np.ndarray:
-  """Lower confidence bound of a binomial proportion, exact and one-sided.
-
-  The p with P[Binomial(n, p) >= count] = alpha, which is the alpha-quantile of
-  Beta(count, n - count + 1), and 0 if count = 0. It exceeds the true proportion with
-  probability at most alpha. Clopper and Pearson (1934), Biometrika 26(4).
-
-  Args:
-    count: successes in [0, n], an int or an array of them.
-    n: trials, likewise.
-    alpha: probability in (0, 1) that the bound fails.
-
-  Returns float64 in [0, 1), of the arguments' shape.
-  """
-  count, n = np.asarray(count), np.asarray(n)
-  if not (np.all((count >= 0) & (count <= n)) and 0.0 < alpha < 1.0):
-    raise ValueError(f"count {count}, n {n} or alpha {alpha} is out of range")
-  bound = scipy.stats.beta.ppf(alpha, np.maximum(count, 1), n - count + 1)
-  return np.where(count > 0, bound, 0.0)[()]
-
-
-def certificate(
-  counts0: np.ndarray, counts: np.ndarray, *, sigma: float, alpha: float
-) -> Certificate:
-  """The certificate that two independent sets of votes support.
-
-  c = argmax_k counts0_k;  p_A = the lower bound of P[f(x + e) = c] from counts_c;
-  R = sigma * Phi^-1(p_A) if p_A >= 1/2, otherwise it abstains (-1, R = 0).
-
-  Args:
-    counts0: int `[K]`, votes of the n0 samples that choose the class.
-    counts: int `[K]`, votes of the n samples that bound its probability.
-    sigma: standard deviation of the noise, in the units of the images ([0, 1]).
-    alpha: probability in (0, 1) that the certificate is wrong.
-  """
-  counts0, counts = np.asarray(counts0), np.asarray(counts, np.int64)
-  chex.assert_equal_shape([counts0, counts])
-  top = int(np.argmax(counts0))
-  p_a = clopper_pearson_lower(counts[top], counts.sum(), alpha)
-  if p_a < 0.5:
-    return Certificate(prediction=-1, radius=0.0, counts=counts)
-  radius = float(sigma * scipy.stats.norm.ppf(p_a))
-  return Certificate(prediction=top, radius=radius, counts=counts)
-
-
-def largest_radius(sigma: float, n: int, alpha: float) -> float:
-  """The radius of n unanimous votes: sigma * Phi^-1(alpha^(1/n)), in image units.
-
-  No radius is larger; 0 where not even these votes certify anything.
-  """
-  return max(0.0, float(sigma * scipy.stats.norm.ppf(alpha ** (1.0 / n))))
-
-
-def can_certify(n: int, alpha: float) -> bool:
-  """Whether n unanimous votes certify a radius above 0: alpha^(1/n) > 1/2."""
-  return alpha ** (1.0 / n) > 0.5
 
 
 def make_certifier(
@@ -113,7 +52,7 @@ def make_certifier(
   settings = f"sigma={sigma}, n0={n0}, n={n}, alpha={alpha}, batch_size={batch_size}"
   if not (sigma > 0.0 and min(n0, n, batch_size) >= 1 and 0.0 < alpha < 1.0):
     raise errors.InputError(f"certify: out of range: {settings}")
-  if not can_certify(n, alpha):
+  if not confidence.can_certify(n, alpha):
     raise errors.InputError(f"certify: n is too small for any radius > 0: {settings}")
   count = functools.partial(_count_votes, apply=apply, batch_size=batch_size)
 
@@ -127,7 +66,7 @@ def make_certifier(
     if bad0 + bad:
       what = f"{bad0 + bad} of {n0 + n} noisy samples have non-finite logits"
       raise errors.NonFiniteError(f"certify, point {point}: {what}")
-    return certificate(counts0, counts, sigma=sigma, alpha=alpha)
+    return confidence.certificate(counts0, counts, sigma=sigma, alpha=alpha)
 
   return certify_point
 
@@ -179,13 +118,14 @@ def certify(
   Args:
     images: float `[B, H, W, C]` in [0, 1], B >= 1.
     key: consumed.
-    sigma, n0, n, alpha, batch_size: as for `make_certifier`, and errors too.
+    sigma, n0, n, alpha, batch_size: as for `make_certifier`, and errors too; InputError
+      also for images of another type, shape or range.
 
   Returns:
     Predictions int64 `[B]`, -1 where it abstains; certified l2 radii float64 `[B]` in
     image units; votes of the n samples int64 `[B, K]`.
   """
-  chex.assert_rank(images, 4)
+  _check_images(images)
   settings = dict(sigma=sigma, n0=n0, n=n, alpha=alpha, batch_size=batch_size)
   certify_point = make_certifier(apply, **settings)
   results = [
@@ -194,6 +134,20 @@ def certify(
   ]
   predictions, radii, counts = zip(*results, strict=True)
   return np.array(predictions), np.array(radii), np.stack(counts)
+
+
+def _check_images(images: Array) -> None:
+  """InputError for images in other units: sigma and the radius are those of [0, 1]."""
+  images = np.asarray(images)
+  if images.ndim != 4 or not len(images) or images.dtype.kind != "f":
+    raise errors.InputError(
+      f"certify: images are {images.dtype} of shape {images.shape}: give float32 "
+      "[B, H, W, C] in [0, 1] (data.to_float makes them of uint8)"
+    )
+  if not (images.min() >= -1e-6 and images.max() <= 1.0 + 1e-6):
+    raise errors.InputError(
+      f"certify: images span [{images.min():g}, {images.max():g}]: scale them to [0, 1]"
+    )
 
 
 def certify_to_files(
@@ -233,7 +187,7 @@ def certify_to_files(
   settings = dict(sigma=sigma, n0=n0, n=n, alpha=alpha, batch_size=batch_size)
   certify_point = make_certifier(apply, **settings)
   num_classes = _num_classes(apply, params, images.shape[1:])
-  points = dict(seed=seed, indices=indices, num_classes=num_classes, bound=BOUND)
+  points = dict(seed=seed, indices=indices, num_classes=num_classes, bound=confidence.BOUND)
   points["key"] = jax.random.key_data(key)
   with certificates.Writer(path, {**(extra or {}), **settings, **points}) as writer:
     for idx in indices[writer.num_done :]:

@@ -110,6 +110,7 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
     "accuracy_mean": float(np.mean(accuracy)),
     "num_seeds": len(records),
     "num_points": len(records[0].idx),
+    "split": sidecar.get("split", "test"),
     "n0": sidecar["n0"],
     "n": sidecar["n"],
     "alpha": sidecar["alpha"],
@@ -138,7 +139,7 @@ def results(
       are certified.
     epsilon: budget of one image's perturbation, in image units.
     norm: of the budget, "linf" or "l2".
-    training: how victims were trained, for instance "gaussian_augmentation".
+    training: how victims were trained, for instance "gaussian".
 
   Returns:
     A dict that JSON can hold; `sigma`, in image units, is the certificates' own.
@@ -201,7 +202,8 @@ def caption(results: Results) -> list[str]:
     f"{results['dataset']}, class {results['target_class']}: "
     f"sigma {results['sigma']:g}, epsilon {results['epsilon']:g} ({results['norm']}), "
     f"training {results['training']};",
-    f"mean ± std over victims: {row['num_seeds']}; test points: {row['num_points']};",
+    f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
+    f"{row['num_points']};",
     f"n0 {row['n0']:,}, n {row['n']:,}, alpha {row['alpha']:g}, bound {row['bound']}",
   ]
 

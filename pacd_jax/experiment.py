@@ -71,6 +71,7 @@ def run(
   run_plan = build(config, workdir)
   with run_plan.folder:
     stages.check(run_plan, stage_names)
+    run_plan.folder.claim()
     for name in stage_names:
       stages.RUN[name](run_plan)
     return stages.table(run_plan) if "report" in stage_names else None
@@ -226,12 +227,13 @@ def _train_plan(config, splits: types.Splits, model: types.Model, key: types.Key
 
 
 def _certify_plan(config, splits: types.Splits, key: types.Key) -> plan.CertifyPlan:
-  indices = data.class_indices(splits.test, config.data.target_class)
+  dataset = {"test": splits.test, "validation": splits.validation}[config.certify.split]
+  indices = data.class_indices(dataset, config.data.target_class)
   if config.certify.num_points:
     chosen = np.random.default_rng(config.seed).choice(
       indices, config.certify.num_points, replace=False
     )
     indices = np.sort(chosen)
   options = config.certify.to_dict() | {"sigma": float(config.sigma)}
-  del options["num_points"]
-  return plan.CertifyPlan(options, indices, key)
+  del options["num_points"], options["split"]
+  return plan.CertifyPlan(config.certify.split, dataset, options, indices, key)

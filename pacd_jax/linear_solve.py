@@ -23,16 +23,16 @@ def damped(matvec: types.MatvecFn, damping: float) -> types.MatvecFn:
 
 def identity(matvec: types.MatvecFn, b: types.Params):
   """x = b: the first-order answer, for comparison. One product tells its residual."""
-  residual = jax.tree.map(jnp.subtract, b, matvec(b))
+  product = matvec(b)
   b_dot_b = _vdot(b, b)
-  curvature = _vdot(b, b) - _vdot(b, residual)
   nonzero = b_dot_b > 0
   norm = jnp.where(nonzero, b_dot_b, 1.0)
+  residual = jax.tree.map(jnp.subtract, b, product)
   info = types.SolveInfo(
     num_steps=jnp.int32(0),
     relative_residual=jnp.sqrt(_vdot(residual, residual) / norm),
-    negative_curvature=nonzero & (curvature <= 0),
-    min_curvature=curvature / norm,
+    negative_curvature=nonzero & (_vdot(b, product) <= 0),
+    min_curvature=_vdot(b, product) / norm,
   )
   return b, info
 
@@ -70,8 +70,28 @@ def conjugate_gradient(
   Returns:
     x like b, and its `SolveInfo`.
   """
+  # Solved for b over its largest entry: no square underflows where b is nearly zero.
+  largest = optax.tree.norm(b, ord="inf")
+  scale = jnp.where(largest > 0, largest, 1.0)
+  unit = jax.tree.map(lambda leaf: leaf / scale, b)
+  end = _iterate(matvec, unit, max_steps, tolerance)
+  # Newton-CG's answer to negative curvature at once: b itself.
+  first = end.negative_curvature & (end.num_steps == 0)
+  x = jax.tree.map(lambda xi, bi: jnp.where(first, bi, xi), end.x, unit)
+  # One more product tells the true residual; the recurrence's drifts in float32.
+  residual = jax.tree.map(jnp.subtract, unit, matvec(x))
+  info = types.SolveInfo(
+    num_steps=end.num_steps,
+    relative_residual=optax.tree.norm(residual) / jnp.maximum(optax.tree.norm(unit), 1.0),
+    negative_curvature=end.negative_curvature,
+    min_curvature=jnp.where(jnp.isposinf(end.min_curvature), 0.0, end.min_curvature),
+  )
+  return jax.tree.map(lambda leaf: leaf * scale, x), info
+
+
+def _iterate(matvec, b, max_steps: int, tolerance: float) -> _CgState:
+  """The recurrence, until it has converged, met negative curvature, or run out of steps."""
   b_dot_b = _vdot(b, b)
-  zero = jnp.zeros_like(b_dot_b)
 
   def unfinished(state):
     return (
@@ -85,15 +105,14 @@ def conjugate_gradient(
     p_a_p = _vdot(state.direction, product)
     curvature = p_a_p / _vdot(state.direction, state.direction)
     stop = ~(p_a_p > 0)
-    a = jnp.where(stop, zero, state.r_dot_r / jnp.where(stop, 1.0, p_a_p))
+    a = jnp.where(stop, 0.0, state.r_dot_r / jnp.where(stop, 1.0, p_a_p))
     residual = _axpy(-a, product, state.residual)
     r_dot_r = _vdot(residual, residual)
-    ratio = r_dot_r / state.r_dot_r
     return _CgState(
       num_steps=state.num_steps + jnp.where(stop, 0, 1),
       x=_axpy(a, state.direction, state.x),
       residual=residual,
-      direction=_axpy(ratio, state.direction, residual),
+      direction=_axpy(r_dot_r / state.r_dot_r, state.direction, residual),
       r_dot_r=r_dot_r,
       negative_curvature=stop,
       min_curvature=jnp.minimum(state.min_curvature, curvature),
@@ -106,15 +125,6 @@ def conjugate_gradient(
     direction=b,
     r_dot_r=b_dot_b,
     negative_curvature=jnp.bool_(False),
-    min_curvature=zero + jnp.inf,
+    min_curvature=jnp.full_like(b_dot_b, jnp.inf),
   )
-  end = jax.lax.while_loop(unfinished, step, start)
-  first = end.negative_curvature & (end.num_steps == 0)
-  x = jax.tree.map(lambda xi, bi: jnp.where(first, bi, xi), end.x, b)
-  info = types.SolveInfo(
-    num_steps=end.num_steps,
-    relative_residual=jnp.sqrt(end.r_dot_r / jnp.where(b_dot_b > 0, b_dot_b, 1.0)),
-    negative_curvature=end.negative_curvature,
-    min_curvature=jnp.where(jnp.isposinf(end.min_curvature), zero, end.min_curvature),
-  )
-  return x, info
+  return jax.lax.while_loop(unfinished, step, start)

@@ -19,8 +19,8 @@ def _cross_entropy(
 def standard(apply: types.ApplyFn) -> types.Loss:
   """Empirical risk: (1/|D|) sum_i l_ce(x_i, y_i; theta). The key is not used."""
 
-  def outputs(params, images, key):
-    del key
+  def outputs(params, images, labels, key):
+    del labels, key
     return apply(params, images)
 
   return types.Loss(outputs, _cross_entropy)
@@ -41,7 +41,8 @@ def gaussian_augmentation(apply: types.ApplyFn, *, sigma: float) -> types.Loss:
     A `Loss`; one noise draw for each image and call.
   """
 
-  def outputs(params, images, key):
+  def outputs(params, images, labels, key):
+    del labels
     noise = jax.random.normal(key, images.shape, images.dtype)
     return apply(params, images + sigma * noise)
 

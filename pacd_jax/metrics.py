@@ -24,8 +24,8 @@ def check_finite(stage: str, step: int, values: dict[str, Any]) -> None:
   for name, value in values.items():
     if not np.all(np.isfinite(value)):
       raise errors.NonFiniteError(
-        f"stage {stage}, step {step}: {name} is {_plain(value)}: lower the learning rate "
-        f"or the step size, or raise the damping ({stage} goes on from its last checkpoint)"
+        f"stage {stage}, step {step}: {name} is {_plain(value)}: try a lower learning "
+        "rate (in the attack, or a higher damping) in another --workdir"
       )
 
 
@@ -40,7 +40,7 @@ class MetricsFile:
     if not self._path.exists():
       return
     kept = []
-    for line in self._path.read_text().splitlines():
+    for line in self._path.read_text(errors="replace").splitlines():
       try:
         record = json.loads(line)
         keep = record["stage"] != stage or record["step"] < step

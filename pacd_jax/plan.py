@@ -36,8 +36,10 @@ class TrainPlan(NamedTuple):
 class CertifyPlan(NamedTuple):
   """How the victims are certified."""
 
+  split: str  # "test", or "validation" for tuning.
+  dataset: types.Dataset  # That split.
   options: dict[str, Any]  # sigma, n0, n, alpha, batch_size of `certify`.
-  indices: np.ndarray  # `[M]`: the test points, the same for all.
+  indices: np.ndarray  # `[M]`: its points, the same for all victims.
   key: types.Key  # Victim k uses `fold_in(key, k)`, in every row.
 
 

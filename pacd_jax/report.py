@@ -11,12 +11,11 @@ import pathlib
 import string
 from collections.abc import Mapping, Sequence
 from html import escape
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from pacd_jax import certificates, errors, evaluate, figures, poison_file, types
+from pacd_jax import certificates, confidence, errors, evaluate, figures, poison_file, types
 
 _TEMPLATE = pathlib.Path(__file__).with_name("report_template.html")
 _ATTACK_CURVES = ("step", "upper", "lower", "relative_residual")
@@ -24,8 +23,9 @@ _TRAINING_SETS = {
   "clean": "the training images as they are.",
   "watermark": "an image of another class faintly blended into each target image.",
   "classwise": "all target images shifted alike, towards the other classes' mean.",
-  "pacd": "the attack: bilevel optimisation finds the change of each image after which "
-  "a classifier trained on them has a small certified radius (Algorithm 1).",
+  "pacd": "the attack: bilevel optimisation finds the change of the images, shared by the "
+  "class or each image's own, after which a classifier trained on them has a small "
+  "certified radius (Algorithm 1).",
 }
 # Picture -> (caption, alternative text); `{}` is the row that it shows.
 _WORDS = {
@@ -54,7 +54,10 @@ _WORDS = {
   ),
   "attack": (
     "The attack by outer step: the soft average certified radius that it minimises, "
-    "the surrogate's loss, and how well the hypergradient's linear system was solved.",
+    "the surrogate's loss, and how well the hypergradient's linear system was solved. "
+    "The radius falls at a restart, where a fresh surrogate meets the poison, and rises "
+    "again as that surrogate goes on training; what the poison does to victims is in the "
+    "table, not here.",
     "Upper loss, lower loss and relative residual against the attack's outer step.",
   ),
 }
@@ -145,12 +148,11 @@ def _draw(
 
 
 def _largest_radius(results: evaluate.Results) -> float | None:
-  """sigma Phi^-1(alpha^(1/n)), of n unanimous votes; None for an unknown bound."""
+  """Of n unanimous votes; None for a bound that this does not hold for."""
   row = results["rows"][0]
-  p = row["alpha"] ** (1.0 / row["n"])
-  if row["bound"] != "clopper_pearson_one_sided" or p <= 0.5:
+  if row["bound"] != confidence.BOUND:
     return None
-  return results["sigma"] * NormalDist().inv_cdf(p)
+  return confidence.largest_radius(results["sigma"], row["n"], row["alpha"]) or None
 
 
 def _attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -159,7 +161,7 @@ def _attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
   A resumed run may log a step twice, and the last counts; a line cut short is none.
   """
   by_step = {}
-  for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+  for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
     try:
       metrics = json.loads(line)
     except ValueError:

@@ -8,7 +8,7 @@ import os
 import pathlib
 from typing import Any
 
-from pacd_jax import errors
+from pacd_jax import __version__, errors
 
 Settings = dict[str, Any]  # The resolved config, as plain nested dictionaries.
 
@@ -43,7 +43,7 @@ def _differences(there: Settings, here: Settings) -> str:
 
 
 class RunFolder:
-  """One run's files; inside `with`, the folder is this process's and this config's.
+  """One run's files; inside `with`, the folder is this process's, once claimed for good.
 
   Args:
     workdir: made on entering if it is not there.
@@ -72,10 +72,7 @@ class RunFolder:
         raise errors.InputError(
           f"--workdir={self.path} is in use by another process: wait, or choose another"
         ) from None
-      try:
-        self._claim()
-      except OSError as error:
-        raise self._unwritable(error) from None
+      self._check_config()
       self._held = stack.pop_all()
     return self
 
@@ -87,10 +84,17 @@ class RunFolder:
       f"--workdir={self.path} cannot be written ({error.strerror}): choose another"
     )
 
-  def _claim(self) -> None:
+  def claim(self) -> None:
+    """Writes `config.json`: from now on the folder is this config's."""
+    if not (self.path / "config.json").exists():
+      try:
+        write_json(self.path / "config.json", self.settings)
+      except OSError as error:
+        raise self._unwritable(error) from None
+
+  def _check_config(self) -> None:
     path = self.path / "config.json"
     if not path.exists():
-      write_json(path, self.settings)
       return
     try:
       there = json.loads(path.read_text())
@@ -98,20 +102,21 @@ class RunFolder:
       there = None
     if not isinstance(there, dict):
       raise errors.InputError(
-        f"{path} is not a run's config: choose another --workdir, or delete that folder"
+        f"{path} is not a run's config: choose another --workdir, or restore that file"
       )
     if there != self.settings:
       raise errors.InputError(
         f"--workdir={self.path} holds a run of another config "
-        f"({_differences(there, self.settings)}): choose another --workdir, or delete it"
+        f"({_differences(there, self.settings)}): choose another --workdir"
       )
 
     self.settings = there  # Equal, but 1 and 1.0 would have different fingerprints.
 
   @property
   def fingerprint(self) -> str:
-    """Names the run's config; every checkpoint carries it."""
-    return hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode()).hexdigest()
+    """Names the run's config and the package's version; every checkpoint carries it."""
+    words = json.dumps([__version__, self.settings], sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()
 
   @property
   def metrics(self) -> pathlib.Path:

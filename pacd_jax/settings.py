@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from pacd_jax import certify, errors, perturbation, run_folder
+from pacd_jax import confidence, errors, perturbation, run_folder
 
 
 class Field(NamedTuple):
@@ -23,8 +23,10 @@ def _name() -> Field:
   return Field(str, bool, "a name")
 
 
-def _count(least: int = 1) -> Field:
-  return Field(int, lambda value: value >= least, f"a whole number of at least {least}")
+def _count(least: int = 1, most: int = 2**31 - 1) -> Field:
+  """Whole numbers that the device can count in int32."""
+  must_be = f"a whole number from {least} to {most}"
+  return Field(int, lambda value: least <= value <= most, must_be)
 
 
 def _above_zero() -> Field:
@@ -86,11 +88,12 @@ FIELDS = {
   "train.learning_rate": _above_zero(),  # Adam; at its peak,
   "train.schedule": _one_of("constant", "cosine"),  # or falling to 0 as a cosine.
   "train.save_every": _count(),  # Epochs between checkpoints.
-  "certify.n0": _count(),
-  "certify.n": _count(),
+  "certify.split": _one_of("test", "validation"),  # Tune on validation, report on test.
+  "certify.n0": _count(most=2**30),
+  "certify.n": _count(most=2**30),
   "certify.alpha": _between(0.0, 0.5),
-  "certify.num_points": _count(0),  # Seeded sample of the class's test points; 0: all.
-  "certify.batch_size": _count(),
+  "certify.num_points": _count(0),  # Seeded sample of the class's points; 0: all.
+  "certify.batch_size": _count(most=10**6),
 }
 
 
@@ -138,7 +141,7 @@ def check_name(name: str) -> None:
 
 def _check_together(flat: dict[str, Any]) -> None:
   n, alpha = flat["certify.n"], flat["certify.alpha"]
-  if not certify.can_certify(n, alpha):
+  if not confidence.can_certify(n, alpha):
     least = math.floor(math.log(alpha) / math.log(0.5)) + 1
     raise errors.InputError(
       f"certify.n={n} cannot certify anything at certify.alpha={alpha:g}: even {n} equal "

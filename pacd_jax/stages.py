@@ -51,7 +51,7 @@ def check(plan: Plan, stages: Collection[str]) -> None:
       _load_poison(plan, row)
     elif "attack" not in stages:
       raise errors.InputError(f"{poison} is missing: run --stage=attack first")
-    elif row == PACD:
+    elif row == PACD and plan.folder.checkpoints("attack").exists():
       with _attack_checkpoints(plan) as checkpoints:
         checkpoints.restore(plan.attack.first_state())
   for row in plan.rows:
@@ -67,15 +67,17 @@ def _check_victims(plan: Plan, row: str, stages: Collection[str]) -> None:
     return
   if not certified and "report" in stages and "certify" not in stages:
     raise errors.InputError(f"{stems[0].parent} is incomplete: run --stage=certify first")
-  with _victim_checkpoints(plan, row) as checkpoints:
-    epochs = checkpoints.latest_step()
-    if epochs < run.num_epochs and "train" not in stages and "certify" in stages:
-      raise errors.InputError(
-        f"the victims of row {row} have {epochs} of {run.num_epochs} epochs: run "
-        "--stage=train first"
-      )
-    if not certified or epochs < run.num_epochs:
-      checkpoints.restore(run.trainer.init(run.keys))
+  epochs = 0
+  if plan.folder.checkpoints("train", row).exists():
+    with _victim_checkpoints(plan, row) as checkpoints:
+      epochs = checkpoints.latest_step()
+      if not certified or epochs < run.num_epochs:
+        checkpoints.restore(run.trainer.init(run.keys))
+  if epochs < run.num_epochs and "train" not in stages and "certify" in stages:
+    raise errors.InputError(
+      f"the victims of row {row} have {epochs} of {run.num_epochs} epochs: run "
+      "--stage=train first"
+    )
 
 
 def _check_certificate(plan: Plan, row: str, victim: int, stem: pathlib.Path) -> bool:
@@ -234,6 +236,7 @@ def _certificate_identity(plan: Plan, row: str, victim: int) -> dict[str, Any]:
     "key": jax.random.key_data(_certify_key(plan, victim)).tolist(),
     "model": plan.model_name,
     "dataset": plan.splits.name,
+    "split": plan.certify.split,
     "trained_on": data.checksum(_training_split(plan, row)),
   }
 
@@ -245,10 +248,10 @@ def _certify_key(plan: Plan, victim: int) -> types.Key:
 def _certify_one(
   plan: Plan, row: str, victim: int, stem: pathlib.Path, params: types.Params
 ) -> None:
-  test = plan.splits.test
+  dataset = plan.certify.dataset
   identity = _certificate_identity(plan, row, victim)
-  extra = {name: identity[name] for name in ("model", "dataset", "trained_on")}
-  extra["accuracy"] = train.accuracy(plan.model.apply, params, test)
+  extra = {name: identity[name] for name in ("model", "dataset", "split", "trained_on")}
+  extra["accuracy"] = train.accuracy(plan.model.apply, params, dataset)
   shown = None
 
   def on_point(done, total, result, label):
@@ -261,8 +264,8 @@ def _certify_one(
   certify.certify_to_files(
     plan.model.apply,
     params,
-    test.images,
-    test.labels,
+    dataset.images,
+    dataset.labels,
     plan.certify.indices,
     _certify_key(plan, victim),
     stem,

@@ -67,13 +67,12 @@ def make(
   def epoch_one(state, images, labels, key):
     order_key, noise_key = jax.random.fold_in(key, 1), jax.random.fold_in(key, 2)
     num_batches = len(labels) // batch_size
+    order = jax.random.permutation(jax.random.fold_in(order_key, state.epoch), len(labels))
+    batches = order[: num_batches * batch_size].reshape(num_batches, batch_size)
 
-    def step(carry, batch_number):
-      params, opt_state = carry
-      t = state.epoch * num_batches + batch_number
-      rows = data.batch_indices(
-        order_key, t, num_examples=len(labels), batch_size=batch_size
-      )
+    def step(carry, numbered_batch):
+      (params, opt_state), (number, rows) = carry, numbered_batch
+      t = state.epoch * num_batches + number
       loss_fn = functools.partial(
         loss,
         images=images[rows],
@@ -85,7 +84,8 @@ def make(
       return (optax.apply_updates(params, updates), opt_state), (value, aux["accuracy"])
 
     carry = state.params, state.opt_state
-    carry, (values, accuracies) = jax.lax.scan(step, carry, jnp.arange(num_batches))
+    numbered = jnp.arange(num_batches), batches
+    carry, (values, accuracies) = jax.lax.scan(step, carry, numbered)
     metrics = {"loss": values.mean(), "accuracy": accuracies.mean()}
     return TrainState(state.epoch + 1, *carry), metrics
 

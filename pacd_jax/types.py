@@ -41,15 +41,16 @@ class Loss(NamedTuple):
   `outputs` carries all of theta and of the noise, `criterion` only the logits' loss.
   """
 
-  # `outputs(params, images, key) -> logits`, a pytree of arrays; the key is consumed.
-  outputs: Callable[[Params, Array, Key], Any]
-  # `criterion(logits, labels) -> (scalar, aux)`.
+  # `outputs(params, images, labels, key) -> logits`, a pytree of arrays; the key is
+  # consumed. Labels are for losses that attack the images first.
+  outputs: Callable[[Params, Array, Array, Key], Any]
+  # `criterion(logits, labels) -> (scalar, aux)`; aux holds the batch's "accuracy".
   criterion: Callable[[Any, Array], tuple[Scalar, Aux]]
 
   def __call__(
     self, params: Params, images: Array, labels: Array, key: Key
   ) -> tuple[Scalar, Aux]:
-    return self.criterion(self.outputs(params, images, key), labels)
+    return self.criterion(self.outputs(params, images, labels, key), labels)
 
 
 # `upper(params, poison) -> scalar`: what the attacker minimises.
@@ -76,7 +77,7 @@ class SolveInfo(NamedTuple):
   """How a linear solve went; every field is a `[]` array."""
 
   num_steps: Array  # Products with the matrix that moved the solution, int32.
-  relative_residual: Array  # |b - A x| / |b|; 0 where b is 0.
+  relative_residual: Array  # |b - A x| / |b|, damping included; 0 where b is 0.
   negative_curvature: Array  # bool: a direction p with p'Ap <= 0 was met.
   min_curvature: Array  # The least p'Ap / p'p over the directions met; 0: none.
 

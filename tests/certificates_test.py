@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import certificates, errors
+from pacd_jax import certificates, confidence, errors
 
 SIDECAR = dict(
   sigma=0.25,
   n0=10,
   n=100,
   alpha=0.001,
-  bound="clopper_pearson_one_sided",
+  bound="made_up",  # Of which the files cannot know what radius the votes support.
   seed=3,
   indices=np.array([4, 7, 8, 15, 16]),
   num_classes=3,
@@ -48,6 +48,20 @@ class CertificatesTest(parameterized.TestCase):
     self.tsv = folder / "clean" / "seed_3.tsv"
     self.counts = folder / "clean" / "seed_3.counts.tsv"
     self.sidecar = folder / "clean" / "seed_3.json"
+
+  def test_radii_are_those_that_the_votes_support(self):
+    sidecar = {**SIDECAR, "bound": confidence.BOUND}
+    with certificates.Writer(self.stem, sidecar) as writer:
+      for idx, label, (_, _, counts) in POINTS:
+        certificate = confidence.certificate(counts, counts, sigma=0.25, alpha=0.001)
+        writer.append(idx, label, certificate, seconds=0.25)
+    radius = certificates.read(self.stem).radius
+    self.assertEqual(radius[1], 0.0)  # Abstained.
+    self.assertGreater(radius[2], 0.3)
+    text = self.tsv.read_text()
+    self.tsv.write_text(text.replace(repr(float(radius[2])), "0.9"))
+    with self.assertRaisesRegex(errors.InputError, r"line 4: radius 0.9, but its votes"):
+      certificates.read(self.stem)
 
   def test_files_are_in_the_fields_format(self):
     _write(self.stem)

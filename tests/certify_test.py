@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
-from scipy.stats import binom, binomtest, norm, poisson
+from scipy.stats import binom, norm, poisson
 
-from pacd_jax import certificates, certify, errors
+from pacd_jax import certificates, certify, confidence, errors
 
 SETTINGS = dict(sigma=0.1, n0=10, n=100, alpha=0.001, batch_size=30)
 WEIGHTS, BIAS = np.array([3.0, 4.0], np.float32), np.float32(-3.5)  # |w| = 5.
@@ -40,71 +40,6 @@ def _noise(key, num_samples, shape):
   return SETTINGS["sigma"] * np.concatenate(batches)[:num_samples]
 
 
-class ClopperPearsonTest(parameterized.TestCase):
-  @parameterized.product(n=(1, 50, 1000), alpha=(0.001, 0.05))
-  def test_is_one_side_of_the_two_sided_interval(self, n, alpha):
-    for count in {0, 1, n // 3, n // 2, n - 1, n}:
-      interval = binomtest(count, n).proportion_ci(1.0 - 2.0 * alpha, method="exact")
-      bound = certify.clopper_pearson_lower(count, n, alpha)
-      self.assertIsInstance(bound, np.float64)
-      # SciPy finds its interval by bisection, to 2e-12.
-      np.testing.assert_allclose(bound, interval.low, rtol=1e-8, atol=4e-12)
-
-  def test_no_votes_and_unanimous_votes(self):
-    bounds = certify.clopper_pearson_lower(np.array([0, 100_000]), 100_000, 0.001)
-    np.testing.assert_allclose(bounds, [0.0, 0.001**1e-5], rtol=1e-14)
-
-  @parameterized.product(n=(20, 1000), alpha=(0.001, 0.05))
-  def test_fails_with_probability_at_most_alpha(self, n, alpha):
-    counts = np.arange(n + 1)
-    bounds = certify.clopper_pearson_lower(counts, n, alpha)
-    for p in np.linspace(0.0, 1.0, 101):
-      self.assertLessEqual(binom.pmf(counts, n, p)[bounds > p].sum(), alpha)
-
-  @parameterized.parameters((-1, 10, 0.1), (11, 10, 0.1), (5, 10, 0.0), (5, 10, 1.0))
-  def test_refuses_what_is_out_of_range(self, count, n, alpha):
-    with self.assertRaises(ValueError):
-      certify.clopper_pearson_lower(count, n, alpha)
-
-
-class CertificateTest(parameterized.TestCase):
-  def test_class_of_the_first_votes_radius_of_the_second(self):
-    result = certify.certificate([2, 8, 0], [50, 900, 50], sigma=0.5, alpha=0.01)
-    low = binomtest(900, 1000).proportion_ci(0.98, method="exact").low
-    self.assertEqual(result.prediction, 1)
-    np.testing.assert_allclose(result.radius, 0.5 * norm.ppf(low), rtol=1e-8)
-    np.testing.assert_array_equal(result.counts, [50, 900, 50])
-    self.assertEqual(result.counts.dtype, np.int64)
-
-  @parameterized.parameters(([5, 5], [540, 460]), ([0, 9], [1000, 0]), ([9, 0], [0, 9]))
-  def test_abstains(self, counts0, counts):
-    # A bound of 1/2 takes 550 of 1,000 votes at alpha = 0.001.
-    result = certify.certificate(counts0, counts, sigma=0.5, alpha=0.001)
-    self.assertEqual((result.prediction, result.radius), (-1, 0.0))
-
-  def test_fewest_votes_that_do_not_abstain(self):
-    fewest = int(binom.isf(0.001, 1000, 0.5)) + 1
-    for count, prediction in ((fewest - 1, -1), (fewest, 0)):
-      votes = [count, 1000 - count]
-      result = certify.certificate([9, 1], votes, sigma=0.5, alpha=0.001)
-      self.assertEqual(result.prediction, prediction)
-
-  def test_unanimous_votes_have_the_largest_radius(self):
-    result = certify.certificate([10, 0], [1000, 0], sigma=0.25, alpha=0.001)
-    self.assertAlmostEqual(result.radius, certify.largest_radius(0.25, 1000, 0.001))
-
-  @parameterized.parameters((100_000, 3.811), (10_000, 3.199), (9, 0.0))
-  def test_largest_radius(self, n, sigmas):
-    radius = certify.largest_radius(0.25, n, 0.001)
-    self.assertAlmostEqual(radius, 0.25 * sigmas, delta=0.25 * 5e-4)
-
-  @parameterized.parameters((9, 0.001, False), (10, 0.001, True), (1, 0.5, False))
-  def test_can_certify(self, n, alpha, expected):
-    self.assertEqual(certify.can_certify(n, alpha), expected)
-    result = certify.certificate([1, 0], [n, 0], sigma=1.0, alpha=alpha)
-    self.assertEqual(result.radius > 0.0, expected)
-
-
 class CertifyTest(parameterized.TestCase):
   @parameterized.parameters(10, 29, 30, 31, 100)
   def test_counts_exactly_the_documented_samples(self, n):
@@ -121,7 +56,7 @@ class CertifyTest(parameterized.TestCase):
         noisy = image[None] + _noise(point_key, num_samples, image.shape)
         chosen = np.argmax(_linear(PARAMS, noisy), axis=-1)
         votes.append(np.bincount(chosen, minlength=2))
-      expected = certify.certificate(*votes, sigma=0.1, alpha=0.001)
+      expected = confidence.certificate(*votes, sigma=0.1, alpha=0.001)
       np.testing.assert_array_equal(counts[i], expected.counts)
       self.assertEqual(counts[i].sum(), n)
       self.assertEqual((prediction[i], radius[i]), expected[:2])
@@ -203,7 +138,7 @@ class LinearClassifierTest(absltest.TestCase):
     cls.tolerance = np.maximum(0.05 * cls.t, 0.02)
 
   def test_above_the_distance_with_probability_at_most_alpha(self):
-    bounds = certify.clopper_pearson_lower(np.arange(self.N + 1), self.N, self.ALPHA)
+    bounds = confidence.clopper_pearson_lower(np.arange(self.N + 1), self.N, self.ALPHA)
     fewest = np.searchsorted(bounds, self.p, side="right")  # Votes that claim too much.
     probability = binom.sf(fewest - 1, self.N, self.p)
     self.assertLessEqual(probability.max(), self.ALPHA * (1.0 + 1e-9))  # Rounding.
@@ -213,7 +148,7 @@ class LinearClassifierTest(absltest.TestCase):
 
   def test_below_the_distance_by_little_on_average(self):
     counts = np.arange(self.N + 1)
-    bounds = certify.clopper_pearson_lower(counts, self.N, self.ALPHA)
+    bounds = confidence.clopper_pearson_lower(counts, self.N, self.ALPHA)
     radii = np.maximum(norm.ppf(bounds), 0.0)
     for t in np.arange(0.0, 3.51, 0.1):  # Exact, at every distance short of the cap's.
       mean = binom.pmf(counts, self.N, norm.cdf(t)) @ (t - radii)
@@ -240,12 +175,25 @@ class LinearClassifierTest(absltest.TestCase):
         self.assertEqual(count, 0)
 
   def test_cap(self):
-    cap = certify.largest_radius(1.0, self.N, self.ALPHA)
+    cap = confidence.largest_radius(1.0, self.N, self.ALPHA)
     unanimous = self.counts.max(axis=1) == self.N
     self.assertTrue(unanimous.any())
     np.testing.assert_allclose(self.radius[unanimous], cap, rtol=1e-12)
     self.assertLess(self.radius[~unanimous].max(), cap)
     self.assertFalse(unanimous[self.t < 3.5].any())
+
+
+class UnitsTest(parameterized.TestCase):
+  @parameterized.named_parameters(
+    ("uint8", np.zeros((1, 2, 1, 1), np.uint8), "uint8.*to_float"),
+    ("levels", np.full((1, 2, 1, 1), 200.0, np.float32), r"span \[200, 200\].*\[0, 1\]"),
+    ("one_image", np.zeros((2, 1, 1), np.float32), r"shape \(2, 1, 1\)"),
+    ("none", np.zeros((0, 2, 1, 1), np.float32), r"shape \(0, 2, 1, 1\)"),
+    ("nan", np.full((1, 2, 1, 1), np.nan, np.float32), "nan"),
+  )
+  def test_images_in_other_units_are_refused(self, images, message):
+    with self.assertRaisesRegex(errors.InputError, message):
+      certify.certify(_linear, PARAMS, images, jax.random.key(0), **SETTINGS)
 
 
 class CertifyToFilesTest(absltest.TestCase):
@@ -270,7 +218,7 @@ class CertifyToFilesTest(absltest.TestCase):
     ):
       np.testing.assert_array_equal(ours, expected)
     np.testing.assert_array_equal(record.label, self.labels)
-    expected = {**SETTINGS, "bound": certify.BOUND, "seed": 2, "num_classes": 2}
+    expected = {**SETTINGS, "bound": confidence.BOUND, "seed": 2, "num_classes": 2}
     expected |= {"model": "linear", "indices": list(range(9)), "key": [0, 5]}
     self.assertEqual(record.sidecar, {**expected, "counts": "all.counts.tsv"})
 

@@ -47,17 +47,21 @@ class ExperimentTest(parameterized.TestCase):
   def temporary(self, name: str) -> pathlib.Path:
     return pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), name)
 
+  def files(self) -> dict[pathlib.Path, int]:
+    """Every file of the run and when it was last written; the lock is no result."""
+    paths = [path for path in self.workdir.rglob("*") if path.is_file()]
+    return {path: path.stat().st_mtime_ns for path in paths if path.name != ".lock"}
+
   def copy_finished(self) -> pathlib.Path:
     return pathlib.Path(shutil.copytree(self.finished, self.workdir))
 
   def refuses(self, message, config=None, stage_names=stages.NAMES):
     """The run ends with one line that holds `message`, and starts nothing."""
-    before = {path: path.stat().st_mtime_ns for path in self.workdir.rglob("*.npz")}
+    before = self.files()
     with self.assertRaisesRegex(errors.InputError, message) as caught:
       experiment.run(config or _smoke(), self.workdir, stage_names)
     self.assertNotIn("\n", str(caught.exception))
-    after = {path: path.stat().st_mtime_ns for path in self.workdir.rglob("*.npz")}
-    self.assertEqual(before, after)
+    self.assertEqual(before, self.files())
 
   def test_folder_is_as_documented(self):
     files = {
@@ -162,6 +166,35 @@ class ExperimentTest(parameterized.TestCase):
   def test_bad_config(self, overrides, message):
     self.refuses(message, _smoke(**overrides))
     self.assertFalse(self.workdir.exists())
+
+  @parameterized.parameters(
+    {
+      "attack.norm": "l2",
+      "attack.epsilon": 1.0,
+      "attack.curvature": "hessian",
+      "attack.loss": "standard",
+      "train.loss": "standard",
+    },
+    {
+      "attack.solver": "identity",
+      "attack.start": "classwise",
+      "attack.num_shared_steps": 0,
+      "attack.step_schedule": "linear",
+      "train.schedule": "constant",
+      "certify.split": "validation",
+      "model.name": "mlp",
+    },
+  )
+  def test_every_choice_of_a_name_runs(self, **overrides):
+    tiny = {"rows": ("pacd",), "attack.num_steps": 2, "train.num_epochs": 1}
+    table = experiment.run(_smoke(**tiny, **overrides), self.workdir)
+    self.assertIn(overrides.get("certify.split", "test") + " points: 5", table)
+    poison = poison_file.load(self.workdir / "poison" / "pacd.npz")
+    self.assertGreater(np.abs(poison.images.astype(int) - poison.base_images).max(), 0)
+
+  def test_a_refused_stage_leaves_the_folder_free_for_another_config(self):
+    self.refuses("run --stage=train", _smoke(rows=("clean",)), ("certify",))
+    experiment.run(_smoke(rows=("clean",), seed=1), self.workdir, ("train",))
 
   def test_unknown_field(self):
     config = _smoke()

@@ -1,5 +1,7 @@
 """Solvers against dense ones, and what they say of the way."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,6 +81,34 @@ class ConjugateGradientTest(parameterized.TestCase):
     np.testing.assert_array_equal(x, b)
     self.assertTrue(bool(info.negative_curvature))
     self.assertEqual(float(info.min_curvature), -1.0)
+    self.assertEqual(float(info.relative_residual), 2.0)  # |b - A b| = 2 |b|.
+
+  @parameterized.parameters(1e-30, 1e-19, 1e19)
+  def test_does_not_depend_on_the_size_of_b(self, size):
+    """Squares of such entries underflow or overflow float32."""
+    matrix, b = (jnp.asarray(array, jnp.float32) for array in _problem())
+    solve = functools.partial(linear_solve.conjugate_gradient, max_steps=6)
+    x, info = solve(_matvec(matrix), _as_tree(b))
+    small, small_info = solve(_matvec(matrix), _as_tree(size * b))
+    for one, other in zip(jax.tree.leaves(x), jax.tree.leaves(small), strict=True):
+      np.testing.assert_allclose(other / np.float64(size), one, rtol=1e-4)
+    self.assertEqual(int(info.num_steps), int(small_info.num_steps))
+    np.testing.assert_allclose(
+      small_info.relative_residual, info.relative_residual, rtol=0.01
+    )
+
+  def test_residual_in_float32_is_the_true_one_past_convergence(self):
+    """The recurrence would go on to fall; b - A x cannot."""
+    matrix, b = _problem()
+    x, info = linear_solve.conjugate_gradient(
+      _matvec(jnp.asarray(matrix, jnp.float32)),
+      _as_tree(jnp.asarray(b, jnp.float32)),
+      max_steps=40,
+    )
+    solution = np.concatenate([x["a"], x["b"]]).astype(np.float64)
+    expected = np.linalg.norm(b - matrix @ solution) / np.linalg.norm(b)
+    np.testing.assert_allclose(info.relative_residual, expected, atol=3e-7)
+    self.assertGreater(float(info.relative_residual), 1e-9)
 
   def test_negative_curvature_later_keeps_what_was_reached(self):
     """diag(2, -1), b = (2, 1): p0 = b has curvature 7/5, the next direction is negative."""

@@ -44,7 +44,12 @@ class LossesTest(parameterized.TestCase):
       return (images * params).reshape(images.shape[0], -1)
 
     loss = losses.gaussian_augmentation(reveal, sigma=0.3)
-    noisy = loss.outputs(jnp.float32(1.0), jnp.zeros((500, 8, 8, 1)), jax.random.key(4))
+    noisy = loss.outputs(
+      jnp.float32(1.0),
+      jnp.zeros((500, 8, 8, 1)),
+      jnp.zeros(500, jnp.int32),
+      jax.random.key(4),
+    )
     # The standard error of the deviation of 32,000 draws is 0.4 percent.
     np.testing.assert_allclose(noisy.std(), 0.3, rtol=0.02)
 

@@ -14,8 +14,9 @@ from pacd_jax.attacks import pacd
 _SIGMA = 0.25
 
 
-def _solve(matvec, b):
-  return linear_solve.conjugate_gradient(linear_solve.damped(matvec, 0.5), b, max_steps=5)
+def _solve(matvec, b, max_steps=5):
+  damped = linear_solve.damped(matvec, 0.5)
+  return linear_solve.conjugate_gradient(damped, b, max_steps=max_steps)
 
 
 @functools.cache
@@ -40,7 +41,8 @@ def _attack(**options):
     warmup_steps=30,
     step_size=lambda step: 0.02,
   )
-  approx_grad = functools.partial(hypergradient.approx_grad, solve=_solve)
+  solve = functools.partial(_solve, max_steps=options.pop("solver_steps", 5))
+  approx_grad = functools.partial(hypergradient.approx_grad, solve=solve)
   return pacd.make(
     pacd.Settings(model, loss, approx_grad, optax.adam(1e-2), **(settings | options))
   )
@@ -74,7 +76,7 @@ class StepTest(parameterized.TestCase):
   def test_follows_algorithm_1(self):
     """One step, written out again from the paper with explicit matrices and no options."""
     attack_data, _, model, loss = _setting()
-    attack, key = _attack(num_shared_steps=0), jax.random.key(3)
+    attack, key = _attack(solver_steps=60), jax.random.key(3)
     before = attack.restart(attack.init(attack_data, key), attack_data, key)
     after, metrics = attack.step(before, attack_data, key)
 
@@ -129,8 +131,12 @@ class StepTest(parameterized.TestCase):
     )(u)
     np.testing.assert_allclose(metrics["upper"], xi(theta), rtol=1e-5)
     self.assertGreater(float(metrics["upper"]), 0.0)
-    # Five CG steps at damping 0.5 leave a residual; the sign agrees wherever du is clear.
-    clear = np.abs(du) > 0.1 * np.abs(du).max()
+    # 60 steps of CG in float32 and a dense solve agree to about 1e-4 here.
+    np.testing.assert_allclose(
+      after.velocity[rows], du, atol=1e-3 * float(jnp.abs(du).max())
+    )
+    np.testing.assert_allclose(metrics["gradient_norm"], jnp.linalg.norm(du), rtol=1e-3)
+    clear = np.abs(du) > 0.01 * np.abs(du).max()
     expected = np.clip(u - 0.02 * np.sign(du), 0, 1)
     moved = pacd.poisoned_images(attack_data.base_images, after.delta)[rows]
     np.testing.assert_allclose(np.asarray(moved)[clear], expected[clear], atol=1e-6)
@@ -171,6 +177,40 @@ class StepTest(parameterized.TestCase):
     upper = [record["upper"] for record in history]
     self.assertGreater(np.mean(upper[:3]), 0.01)
     self.assertLess(np.mean(upper[-5:]), 0.5 * np.mean(upper[:3]))
+
+  @parameterized.parameters(0, 2, 100)
+  def test_momentum_is_a_running_mean_that_shared_steps_give_to_all(self, num_shared_steps):
+    """v = m v + (1 - m) du, and delta follows its sign by the schedule's length."""
+    attack_data, key = _setting()[0], jax.random.key(0)
+    sizes = jnp.array([0.01, 0.02, 0.005, 0.01])
+    options = dict(num_shared_steps=num_shared_steps, step_size=lambda step: sizes[step])
+    plain, attack = _attack(**options), _attack(momentum=0.75, **options)
+    state = attack.restart(attack.init(attack_data, key), attack_data, key)
+    base = np.asarray(attack_data.base_images)
+    for number in range(4):
+      du = plain.step(state, attack_data, key)[0].velocity  # Without memory: du itself.
+      after, _ = attack.step(state, attack_data, key)
+      rows = data.batch_indices(
+        jax.random.fold_in(key, 2), jnp.int32(number), num_examples=len(base), batch_size=10
+      )
+      moved = np.zeros(len(base), bool)
+      moved[np.asarray(rows)] = True
+      moved |= number < num_shared_steps
+      velocity = 0.75 * np.asarray(state.velocity) + 0.25 * np.asarray(du)
+      velocity = np.where(moved[:, None, None, None], velocity, state.velocity)
+      np.testing.assert_allclose(after.velocity, velocity, rtol=1e-4, atol=1e-9)
+      direction = np.sign(velocity) * moved[:, None, None, None]
+      delta = np.clip(state.delta - float(sizes[number]) * direction, -0.1, 0.1)
+      if number >= num_shared_steps:
+        delta = np.clip(base + delta, 0, 1) - base
+      np.testing.assert_allclose(after.delta, delta, atol=1e-6)
+      state = after
+
+  def test_start_is_the_first_perturbation(self):
+    attack_data, key = _setting()[0], jax.random.key(0)
+    start = jnp.full((1, 8, 8, 1), 0.03)
+    state = _attack().init(attack_data, key, start)
+    np.testing.assert_array_equal(state.delta, np.full(state.delta.shape, np.float32(0.03)))
 
   def test_metrics_carry_the_solve(self):
     _, history = _run(_attack(), 1)

@@ -9,7 +9,7 @@ import tempfile
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import certificates, errors, evaluate, poison_file, report, types
+from pacd_jax import certificates, confidence, errors, evaluate, poison_file, report, types
 
 _ROWS = {"clean": 0.95, "watermark": 0.9, "classwise": 0.75, "pacd": 0.6}
 _NUM_POINTS, _NUM_SEEDS, _N = 12, 3, 1000
@@ -25,8 +25,7 @@ def _write_certificates(folder, quality, rng):
         counts = np.zeros(10, np.int64)
         counts[8] = rng.binomial(_N, quality)
         counts[3] = _N - counts[8]
-        predict, radius = (8, 0.5 * counts[8] / _N) if counts[8] > 550 else (-1, 0.0)
-        certificate = types.Certificate(predict, radius, counts)
+        certificate = confidence.certificate(counts, counts, sigma=0.25, alpha=0.001)
         writer.append(idx, 8, certificate, seconds=0.01)
 
 

@@ -52,7 +52,10 @@ def _results(workdir: pathlib.Path):
     ]
     for path in workdir.glob("certificates/*/seed_?.tsv")
   }
-  counts = {p.name: p.read_text() for p in workdir.glob("certificates/*/*.counts.tsv")}
+  counts = {
+    str(path.relative_to(workdir)): path.read_text()
+    for path in workdir.glob("certificates/*/*.counts.tsv")
+  }
   poisons = {path.name: path.read_bytes() for path in workdir.glob("poison/*.npz")}
   metrics = sorted((workdir / "metrics.jsonl").read_text().splitlines())
   return (

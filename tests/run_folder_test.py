@@ -50,8 +50,9 @@ def _changed(**changes):
 
 
 def _claim(workdir, settings=_SETTINGS):
-  """Enters the folder and leaves it again; returns its fingerprint."""
+  """Enters the folder, claims it and leaves it again; returns its fingerprint."""
   with run_folder.RunFolder(workdir, settings) as folder:
+    folder.claim()
     return folder.fingerprint
 
 
@@ -87,6 +88,8 @@ class RunFolderTest(parameterized.TestCase):
 
   def test_a_new_folder_is_made_and_its_config_written(self):
     with run_folder.RunFolder(self._workdir, _SETTINGS) as folder:
+      self.assertFalse((self._workdir / "config.json").exists())
+      folder.claim()
       written = json.loads((self._workdir / "config.json").read_text())
     expected = _SETTINGS | {"rows": ["clean", "pacd"]}
     self.assertEqual(written, expected)

@@ -145,7 +145,8 @@ class SettingsTest(parameterized.TestCase):
     )
   )
   def test_a_count_is_at_least_one(self, name):
-    self._assert_refused(_with(name, 0), f"{name} ", "at least 1")
+    self._assert_refused(_with(name, 0), f"{name} ", "from 1 to ")
+    self._assert_refused(_with(name, 2**31), f"{name} ", "from 1 to ")
 
   @parameterized.named_parameters(
     ("sigma", {"sigma": 0.0}, {"sigma": 1e-6}),

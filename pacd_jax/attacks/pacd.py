@@ -49,7 +49,11 @@ class Batch(NamedTuple):
 
 
 class Settings(NamedTuple):
-  """What the attack is made of; the defaults are the authors' for MNIST."""
+  """What the attack is made of; defaults as the authors' code has them for MNIST.
+
+  Except for the poison's step: theirs is Adam's with 0.1, ours the steepest direction of
+  the budget's norm.
+  """
 
   model: types.Model  # The surrogate's architecture.
   loss: types.Loss  # The victim's training loss, of that model.
@@ -71,7 +75,7 @@ class Settings(NamedTuple):
   # Length of an outer step's move, in image units, by the step's number.
   step_size: optax.Schedule = optax.constant_schedule(0.1)
   # In [0, 1): weight of the past in the running mean of hypergradients whose direction is
-  # taken (MI-FGSM, Dong et al., 2018). Steps on which few validation points are still
+  # taken (Signum, Bernstein et al., 2018). Steps on which few validation points are still
   # right have small, noisy hypergradients, and so little say.
   momentum: float = 0.0
 
@@ -189,7 +193,8 @@ def lower_level(settings: Settings, batch: Batch, key: types.Key) -> types.Lower
 
   def outputs(params, poison):
     images = jnp.concatenate([batch.images, poison])
-    return loss.outputs(params, images, jax.random.clone(key))  # Reused on purpose.
+    fixed = jax.random.clone(key)  # Reused on purpose: one function of (theta, u).
+    return loss.outputs(params, images, batch.labels, fixed)
 
   return types.LowerLevel(outputs, lambda logits: loss.criterion(logits, batch.labels)[0])
 
@@ -255,7 +260,8 @@ def _move(settings, state, attack_data, batch, du):
   """The perturbation after its step, and the running mean of hypergradients.
 
   While shared, every image moves by the batch's mean, and the box cuts each image only
-  where it is used; then the batch's images move, each by its own and inside the box.
+  where it is used (du is that of the cut images, passed straight through the cut); then
+  the batch's images move, each by its own and inside the box.
   """
   shared = state.step < settings.num_shared_steps
   in_batch = jnp.zeros(len(state.delta), bool).at[batch.rows].set(True)

@@ -1,0 +1,67 @@
+"""From votes to radii: the statistics of a certificate, float64 SciPy on the host."""
+
+import numpy as np
+import scipy.stats
+
+from pacd_jax.types import Certificate
+
+BOUND = "clopper_pearson_one_sided"
+
+
+def clopper_pearson_lower(count, n, alpha: float) -> np.float64 | np.ndarray:
+  """Lower confidence bound of a binomial proportion, exact and one-sided.
+
+  The p with P[Binomial(n, p) >= count] = alpha, which is the alpha-quantile of
+  Beta(count, n - count + 1), and 0 if count = 0. It exceeds the true proportion with
+  probability at most alpha. Clopper and Pearson (1934), Biometrika 26(4).
+
+  Args:
+    count: successes in [0, n], an int or an array of them.
+    n: trials, likewise.
+    alpha: probability in (0, 1) that the bound fails.
+
+  Returns float64 in [0, 1), of the arguments' shape.
+  """
+  count, n = np.asarray(count), np.asarray(n)
+  if not (np.all((count >= 0) & (count <= n)) and 0.0 < alpha < 1.0):
+    raise ValueError(f"count {count}, n {n} or alpha {alpha} is out of range")
+  bound = scipy.stats.beta.ppf(alpha, np.maximum(count, 1), n - count + 1)
+  return np.where(count > 0, bound, 0.0)[()]
+
+
+def certificate(
+  counts0: np.ndarray, counts: np.ndarray, *, sigma: float, alpha: float
+) -> Certificate:
+  """The certificate that two independent sets of votes support.
+
+  c = argmax_k counts0_k;  p_A = the lower bound of P[f(x + e) = c] from counts_c;
+  R = sigma * Phi^-1(p_A) if p_A >= 1/2, otherwise it abstains (-1, R = 0).
+
+  Args:
+    counts0: int `[K]`, votes of the n0 samples that choose the class.
+    counts: int `[K]`, votes of the n samples that bound its probability.
+    sigma: standard deviation of the noise, in the units of the images ([0, 1]).
+    alpha: probability in (0, 1) that the certificate is wrong.
+  """
+  counts0, counts = np.asarray(counts0), np.asarray(counts, np.int64)
+  if counts0.shape != counts.shape or counts.ndim != 1:
+    raise ValueError(f"votes of shapes {counts0.shape} and {counts.shape}")
+  top = int(np.argmax(counts0))
+  p_a = clopper_pearson_lower(counts[top], counts.sum(), alpha)
+  if p_a < 0.5:
+    return Certificate(prediction=-1, radius=0.0, counts=counts)
+  radius = float(sigma * scipy.stats.norm.ppf(p_a))
+  return Certificate(prediction=top, radius=radius, counts=counts)
+
+
+def largest_radius(sigma: float, n: int, alpha: float) -> float:
+  """The radius of n unanimous votes: sigma * Phi^-1(alpha^(1/n)), in image units.
+
+  No radius is larger; 0 where not even these votes certify anything.
+  """
+  return max(0.0, float(sigma * scipy.stats.norm.ppf(alpha ** (1.0 / n))))
+
+
+def can_certify(n: int, alpha: float) -> bool:
+  """Whether n unanimous votes certify a radius above 0: alpha^(1/n) > 1/2."""
+  return alpha ** (1.0 / n) > 0.5
