@@ -1,9 +1,11 @@
 """The command line: bad flags are one line and exit 2, before any work."""
 
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 from absl.testing import absltest, parameterized
 
@@ -59,6 +61,19 @@ class MainTest(parameterized.TestCase):
     self.assertEqual(done.stdout, "")
     self.assertRegex(done.stderr, message)
     self.assertRegex(done.stderr, r"\Aerror: [^\n]+\n\Z")
+
+  def test_an_interrupt_is_one_line(self):
+    workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    command = [sys.executable, "main.py", "--config=configs/digits_ga.py:smoke"]
+    command += ["--config.model.name=linear", f"--workdir={workdir}"]
+    with subprocess.Popen(command, cwd=_ROOT, stderr=subprocess.PIPE, text=True) as process:
+      deadline = time.monotonic() + 120
+      while not (workdir / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+      process.send_signal(signal.SIGINT)
+      _, said = process.communicate(timeout=60)
+    self.assertEqual(process.returncode, 130, said)
+    self.assertEndsWith(said, "\ninterrupted: the same command goes on from here\n")
 
   def test_non_finite_exits_3(self):
     workdir = self.enterContext(tempfile.TemporaryDirectory())
