@@ -30,10 +30,6 @@ How the settings were chosen, by the same command with --config.certify.split=va
 
   train.schedule=constant, train.learning_rate=0.001: clean 0.414 +- 0.041. A cosine from
   0.003 gives the same within the spread, and victims that differ a third as much by seed.
-
-Tried once each, at damping 0.1: twice the steps, larger poison batches, a start from
-`classwise` and a falling step size made no difference beyond the spread; surrogates warmed
-up for 600 steps left more, 0.03, at epsilon 0.2.
 """
 
 import ml_collections
