@@ -3,11 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test bench lint format clean
+.PHONY: help demo test test-data bench lint format clean
 
 help:
 	@echo "make demo    poison, retrain, certify and report on digits (minutes, two cores)"
 	@echo "make test    lint and every test"
+	@echo "make test-data DATA_DIR=FOLDER   the loaders and a short attack on MNIST and CIFAR-10"
 	@echo "make bench   speed ratios, side by side in one run, into bench.json"
 	@echo "make lint    ruff alone;  make format: rewrite;  make clean: remove .venv"
 
@@ -17,7 +18,11 @@ demo: .venv/installed
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q tests
 
-bench: .venv/installed
+# MNIST and CIFAR-10 as TFDS prepares them: make test-data DATA_DIR=FOLDER
+test-data: .venv/installed_test
+	PACD_DATA_DIR=$(DATA_DIR) $(BIN)/python -m pytest -q tests/real_data.py
+
+bench: .venv/installed_bench
 	$(BIN)/python -m pacd_jax.bench
 
 lint: .venv/installed_test
@@ -43,4 +48,9 @@ clean:
 .venv/installed_test: .venv/installed
 	@echo "Installing the test tools into .venv"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.venv/installed_bench: .venv/installed
+	@echo "Installing PyTorch, which the benchmark measures against, into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@

@@ -25,6 +25,7 @@ setuptools.setup(
   package_data={"pacd_jax": ["report_template.html"]},
   install_requires=[
     "absl-py>=2.1",
+    "array_record>=0.8",  # TFDS's files.
     "chex>=0.1.90",
     "flax>=0.12",
     "jax>=0.10",
@@ -33,8 +34,16 @@ setuptools.setup(
     "numpy>=2.0",
     "optax>=0.2.6",
     "orbax-checkpoint>=0.12",
+    "pillow>=11",  # Decodes the images that TFDS stores.
     "scikit-learn>=1.6",
     "scipy>=1.15",
+    "tensorflow-datasets>=4.9.9",
   ],
-  extras_require={"test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff==0.17.6"]},
+  extras_require={
+    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff==0.17.6"],
+    # `make bench` measures against PyTorch.
+    "bench": ["torch>=2.13"],
+    # `python -m pacd_jax.data prepare`; TFDS needs importlib_resources and does not say so.
+    "prepare": ["importlib_resources>=6", "tensorflow-cpu>=2.18"],
+  },
 )

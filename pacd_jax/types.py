@@ -53,6 +53,9 @@ class Loss(NamedTuple):
     return self.criterion(self.outputs(params, images, labels, key), labels)
 
 
+# `change(key, images) -> images`: a random change of `[B, H, W, C]`; the key is consumed.
+AugmentFn = Callable[[Key, Array], Array]
+
 # `upper(params, poison) -> scalar`: what the attacker minimises.
 UpperFn = Callable[[Params, Array], Scalar]
 
@@ -103,6 +106,7 @@ class Splits(NamedTuple):
   train: Dataset  # The victim's training data; the attack changes its target class.
   validation: Dataset  # The attack's upper level, and all tuning.
   test: Dataset  # Only certificates and accuracies that are reported.
+  description: str = ""  # What a result says about the data, as "CIFAR-10 (JPEG-75)".
 
 
 class Poison(NamedTuple):
@@ -125,4 +129,4 @@ class Certificate(NamedTuple):
 
   prediction: int  # The smoothed classifier's class, or -1: abstained.
   radius: float  # Certified l2 radius in image units; 0 where it abstained.
-  counts: np.ndarray  # int64 `[K]`: votes of the n samples.
+  counts: np.ndarray  # int64 `[K]`: votes of the samples that bound p_A.
