@@ -47,3 +47,13 @@ def gaussian_augmentation(apply: types.ApplyFn, *, sigma: float) -> types.Loss:
     return apply(params, images + sigma * noise)
 
   return types.Loss(outputs, _cross_entropy)
+
+
+def augmented(loss: types.Loss, change: types.AugmentFn) -> types.Loss:
+  """`loss` on randomly changed images: what is poisoned is changed after, not before."""
+
+  def outputs(params, images, labels, key):
+    change_key, loss_key = jax.random.split(key)
+    return loss.outputs(params, change(change_key, images), labels, loss_key)
+
+  return types.Loss(outputs, loss.criterion)

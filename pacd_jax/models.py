@@ -1,58 +1,70 @@
 """Base classifiers as `Model(init, apply)`: the only file that knows flax.linen.
 
 Every model takes images as they are ([0, 1], plus noise where noise was added) and
-returns logits. What a backend needs to be fast stays in this file.
+returns logits. What a backend needs to be fast is `convolution.py`, used here alone.
 """
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pacd_jax import errors, types
+from pacd_jax import convolution, errors, types
+
+NORMS = ("affine", "group")
+_GROUPS = 8  # Of channels, for norm="group".
 
 
-def _matmul_conv(inputs, kernel, strides, padding, **kwargs):
-  """A stride-1 convolution as one matrix product over patches.
-
-  For XLA on CPU: the weight gradient of its own convolution is several times slower, and
-  under `vmap` over weights it leaves the fast path (`make bench`, `convolution_gradient`).
-  """
-  if tuple(strides) != (1, 1) or any(
-    factor != (1, 1) for factor in (kwargs["lhs_dilation"], kwargs["rhs_dilation"])
-  ):
-    raise ValueError("this path is for stride 1 without dilation")
-  height, width, in_features, out_features = kernel.shape
-  if padding == "SAME":
-    before = [(size - 1) // 2 for size in (height, width)]
-    pads = [(b, s - 1 - b) for b, s in zip(before, (height, width), strict=True)]
-    inputs = jnp.pad(inputs, [(0, 0), *pads, (0, 0)])
-  rows, columns = inputs.shape[1] - height + 1, inputs.shape[2] - width + 1
-  patches = jnp.concatenate(
-    [inputs[:, i : i + rows, j : j + columns] for i in range(height) for j in range(width)],
-    axis=-1,
-  )
-  flat = patches.reshape(-1, height * width * in_features)
-  outputs = flat @ kernel.reshape(-1, out_features)
-  return outputs.reshape(inputs.shape[0], rows, columns, out_features)
+# --- the networks -----------------------------------------------------------------------
 
 
-def _convolution(features: int, size: int, padding: str) -> nn.Conv:
-  on_cpu = jax.default_backend() == "cpu"
-  return nn.Conv(
-    features,
-    (size, size),
-    padding=padding,
-    conv_general_dilated=_matmul_conv if on_cpu else None,
-  )
+class _Conv(nn.Module):
+  """A convolution; with `pool`, its ReLU and 2x2 max-pooling too."""
+
+  features: int
+  size: int
+  layout: convolution.Layout
+  stride: int = 1
+  padding: str = "SAME"
+  pool: bool = False
+  kernel_init: Callable = nn.initializers.lecun_normal()
+
+  @nn.compact
+  def __call__(self, x):
+    shape = (self.size, self.size, x.shape[self.layout.axes[2]], self.features)
+    kernel = self.param("kernel", self.kernel_init, shape)
+    bias = self.param("bias", nn.initializers.zeros, (self.features,))
+    if self.pool:
+      return self.layout.conv_pool(x, kernel, bias, self.padding)
+    x = self.layout.conv(x, kernel, self.stride, self.padding)
+    return x + self.layout.channels(bias)
 
 
-def _max_pool(x: types.Array) -> types.Array:
-  """2x2 max pooling as reshape-and-max: its gradient is the faster on CPU."""
-  batch, height, width, features = x.shape
-  x = x[:, : height // 2 * 2, : width // 2 * 2]
-  return x.reshape(batch, height // 2, 2, width // 2, 2, features).max(axis=(2, 4))
+class _Norm(nn.Module):
+  """Scale and shift of every channel; "group" normalises groups of channels first."""
+
+  kind: str
+  layout: convolution.Layout
+
+  @nn.compact
+  def __call__(self, x):
+    channels = self.layout.axes[2]
+    features = x.shape[channels]
+    if self.kind == "group":  # Wu and He (2018), https://arxiv.org/abs/1803.08494.
+      groups = x.reshape(
+        *x.shape[:channels], _GROUPS, features // _GROUPS, *x.shape[channels:][1:]
+      )
+      # The batch is the axis that is left: first in NHWC, last in CHWB.
+      axes = (1, 2, 4) if channels == 3 else (1, 2, 3)
+      groups -= groups.mean(axes, keepdims=True)
+      groups *= jax.lax.rsqrt((groups**2).mean(axes, keepdims=True) + 1e-5)
+      x = groups.reshape(x.shape)
+    scale = self.param("scale", nn.initializers.ones, (features,))
+    shift = self.param("shift", nn.initializers.zeros, (features,))
+    return x * self.layout.channels(scale) + self.layout.channels(shift)
 
 
 class _Mlp(nn.Module):
@@ -63,53 +75,123 @@ class _Mlp(nn.Module):
 
   @nn.compact
   def __call__(self, images):
-    x = images.reshape(images.shape[0], -1)
+    x = images.reshape(len(images), -1)
     for features in self.hidden:
       x = nn.relu(nn.Dense(features)(x))
     return nn.Dense(self.num_classes)(x)
 
 
 class _ConvNet(nn.Module):
-  """Convolution, ReLU, max-pool; again; one hidden dense layer; logits."""
+  """Blocks of convolutions, each ending in 2x2 max-pooling; a dense layer; logits."""
 
   num_classes: int
-  features: tuple[int, ...]
-  kernel_size: int
-  padding: str
+  layout: convolution.Layout
+  blocks: tuple[tuple[int, ...], ...]  # Features of the convolutions in each block.
+  size: int
   hidden: int
+  padding: str = "SAME"
 
   @nn.compact
   def __call__(self, images):
-    x = images
-    for features in self.features:
-      x = _max_pool(nn.relu(_convolution(features, self.kernel_size, self.padding)(x)))
-    x = x.reshape(x.shape[0], -1)
+    x, number = self.layout.enter(images), 0
+    for block in self.blocks:
+      for i, features in enumerate(block):
+        last = i == len(block) - 1
+        x = _Conv(
+          features,
+          self.size,
+          self.layout,
+          padding=self.padding,
+          pool=last,
+          name=f"Conv_{number}",
+        )(x)
+        x, number = x if last else nn.relu(x), number + 1
+    x = self.layout.leave(x).reshape(len(images), -1)
     x = nn.relu(nn.Dense(self.hidden)(x))
     return nn.Dense(self.num_classes)(x)
 
 
-_MODULES = {
-  "linear": _Mlp,
-  "mlp": functools.partial(_Mlp, hidden=(128, 128)),
+class _ResNet(nn.Module):
+  """ResNet v1 of He et al. (2015), section 4.2, for 32x32 images: 6 n + 2 layers.
+
+  As the authors of PACD have it (Keras's example): he_normal, biases everywhere, a 1x1
+  convolution without norm where a stack halves the image, no weight decay; their batch
+  norm ran on its initial statistics, which is norm="affine".
+  """
+
+  num_classes: int
+  layout: convolution.Layout
+  blocks: int  # n in each of three stacks of 16, 32 and 64 features.
+  norm: str
+
+  @nn.compact
+  def __call__(self, images):
+    he_normal = nn.initializers.he_normal()
+    conv = functools.partial(_Conv, layout=self.layout, kernel_init=he_normal)
+    norm = functools.partial(_Norm, self.norm, self.layout)
+    x = nn.relu(norm()(conv(16, 3)(self.layout.enter(images))))
+    for stack, features in enumerate((16, 32, 64)):
+      for block in range(self.blocks):
+        stride = 2 if stack > 0 and block == 0 else 1
+        y = nn.relu(norm()(conv(features, 3, stride=stride)(x)))
+        y = norm()(conv(features, 3)(y))
+        if stride > 1:
+          x = conv(features, 1, stride=stride)(x)
+        x = nn.relu(x + y)
+    x = self.layout.leave(x).mean(axis=(1, 2))
+    return nn.Dense(self.num_classes, kernel_init=he_normal)(x)
+
+
+class _Entry(NamedTuple):
+  make: Callable[..., nn.Module]
+  chunk: int = 0  # Images at a time on CPU; 0: no layout of its own.
+  has_norm: bool = False
+
+
+def _resnet(blocks: int) -> _Entry:
+  return _Entry(functools.partial(_ResNet, blocks=blocks), chunk=20, has_norm=True)
+
+
+_MODELS = {
+  "linear": _Entry(_Mlp),
+  "mlp": _Entry(functools.partial(_Mlp, hidden=(128, 128))),
   # For 8x8 images: 3x3 kernels, 16 and 32 features, 64 hidden units.
-  "small_cnn": functools.partial(
-    _ConvNet, features=(16, 32), kernel_size=3, padding="SAME", hidden=64
+  "small_cnn": _Entry(
+    functools.partial(_ConvNet, blocks=((16,), (32,)), size=3, hidden=64), chunk=1000
   ),
   # The paper's MNIST network, a LeNet: 431,080 parameters on 28x28x1 images.
-  "mnist_cnn": functools.partial(
-    _ConvNet, features=(20, 50), kernel_size=5, padding="VALID", hidden=500
+  "mnist_cnn": _Entry(
+    functools.partial(_ConvNet, blocks=((20,), (50,)), size=5, hidden=500, padding="VALID"),
+    chunk=100,
   ),
+  # Other architectures of about the same use, for transfer.
+  "wide_cnn": _Entry(
+    functools.partial(_ConvNet, blocks=((64,), (128,)), size=5, hidden=1024), chunk=50
+  ),
+  "vgg": _Entry(
+    functools.partial(
+      _ConvNet, blocks=((32, 32), (64, 64), (128, 128)), size=3, hidden=256
+    ),
+    chunk=20,
+  ),
+  "resnet20": _resnet(3),
+  "resnet32": _resnet(5),
+  "resnet56": _resnet(9),
 }
-NAMES = tuple(_MODULES)
+NAMES = tuple(_MODELS)
 
 
-def make(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> types.Model:
+def make(
+  name: str, *, num_classes: int, image_shape: tuple[int, int, int], norm: str = "affine"
+) -> types.Model:
   """Builds a model for images of one shape.
 
   Args:
     name: one of `NAMES`.
     num_classes: number of logits K.
     image_shape: `(H, W, C)`.
+    norm: of the ResNets, one of `NORMS`: a scale and shift of each channel, behind a
+      normalisation of 8 groups of channels or none. Others have no norm layers.
 
   Returns:
     `Model(init, apply)`.
@@ -117,11 +199,16 @@ def make(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> t
   Raises:
     errors.InputError: the name is unknown or the model cannot take the image shape.
   """
-  if name not in _MODULES:
+  if name not in _MODELS:
     raise errors.InputError(
       f"model.name={name!r} is not a known model: use one of {', '.join(NAMES)}"
     )
-  module = _MODULES[name](num_classes=num_classes)
+  entry = _MODELS[name]
+  on_cpu = jax.default_backend() == "cpu"
+  options = {"norm": norm} if entry.has_norm else {}
+  if entry.chunk:
+    options["layout"] = convolution.CHWB if on_cpu else convolution.NHWC
+  module = entry.make(num_classes=num_classes, **options)
 
   def init(key, image_shape):
     return module.init(key, jnp.zeros((1, *image_shape)))["params"]
@@ -136,4 +223,5 @@ def make(name: str, *, num_classes: int, image_shape: tuple[int, int, int]) -> t
       f"model.name={name!r} does not take images of shape {image_shape}: use "
       f"'small_cnn' or 'mlp' for small images ({str(error).splitlines()[0]})"
     ) from None
-  return types.Model(init, apply)
+  chunked = entry.chunk and on_cpu
+  return types.Model(init, convolution.in_chunks(apply, entry.chunk) if chunked else apply)

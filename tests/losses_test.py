@@ -6,7 +6,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 from scipy import special
 
-from pacd_jax import losses
+from pacd_jax import augment, losses, models
 
 
 def _apply(params, images):
@@ -70,6 +70,18 @@ class LossesTest(parameterized.TestCase):
     expected = special.softmax(np.asarray(logits, np.float64), axis=1)
     expected[np.arange(6), np.asarray(_LABELS)] -= 1.0
     np.testing.assert_allclose(gradient, expected / 6, atol=1e-6)
+
+  def test_augmented_changes_images_before_the_noise(self):
+    model = models.make("mlp", num_classes=3, image_shape=(8, 8, 1))
+    params = model.init(jax.random.key(0), (8, 8, 1))
+    images = jax.random.uniform(jax.random.key(1), (5, 8, 8, 1))
+    labels = jnp.arange(5) % 3
+    plain = losses.gaussian_augmentation(model.apply, sigma=0.5)
+    changed = losses.augmented(plain, augment.crop_and_flip)
+    change_key, noise_key = jax.random.split(jax.random.key(2))
+    expected = plain(params, augment.crop_and_flip(change_key, images), labels, noise_key)
+    value, _ = changed(params, images, labels, jax.random.key(2))
+    np.testing.assert_allclose(value, expected[0], rtol=1e-6)
 
 
 if __name__ == "__main__":

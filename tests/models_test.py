@@ -18,6 +18,11 @@ class ModelsTest(parameterized.TestCase):
     ("mlp", (8, 8, 1), 26_122),
     ("small_cnn", (8, 8, 1), 13_706),
     ("mnist_cnn", (28, 28, 1), 431_080),
+    ("wide_cnn", (12, 12, 1), 1_397_514),
+    ("vgg", (16, 16, 3), 420_906),
+    ("resnet20", (8, 8, 3), 273_066),  # As Keras's, without the moving statistics.
+    ("resnet32", (8, 8, 3), 467_946),
+    ("resnet56", (8, 8, 3), 857_706),
   )
   def test_size_and_contract(self, name, image_shape, num_params):
     model = models.make(name, num_classes=10, image_shape=image_shape)
@@ -28,7 +33,8 @@ class ModelsTest(parameterized.TestCase):
     self.assertEqual(logits.shape, (5, 10))
     self.assertEqual(logits.dtype, jnp.float32)
     # An image's logits do not depend on the rest of its batch.
-    np.testing.assert_allclose(model.apply(params, images[2:3])[0], logits[2], atol=1e-5)
+    alone = model.apply(params, images[2:3])[0]
+    np.testing.assert_allclose(alone, logits[2], rtol=1e-5, atol=1e-5)
 
   def test_mnist_cnn_is_the_authors(self):
     """conv 20 5x5 valid, pool, conv 50 5x5 valid, pool, dense 500, dense 10."""
@@ -73,14 +79,62 @@ class ModelsTest(parameterized.TestCase):
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
       np.testing.assert_allclose(a, b, atol=2e-5 * max(1.0, float(jnp.abs(b).max())))
 
+  @parameterized.parameters("affine", "group")
+  def test_resnet_is_its_formula_by_lax(self, norm):
+    """conv, then three stacks of three blocks; the first of a stack halves the image."""
+    shape = (9, 8, 3)
+    model = models.make("resnet20", num_classes=4, image_shape=shape, norm=norm)
+    params = model.init(jax.random.key(0), shape)
+    keys = iter(jax.random.split(jax.random.key(1), 200))
+    # Away from ones and zeros, so that each scale, shift and bias counts.
+    params = jax.tree.map(
+      lambda leaf: leaf + 0.05 * jax.random.normal(next(keys), leaf.shape), params
+    )
+    images = jax.random.normal(jax.random.key(2), (3, *shape))
+    count = {"_Conv": 0, "_Norm": 0}
+
+    def layer(kind):
+      count[kind] += 1
+      return params[f"{kind}_{count[kind] - 1}"]
+
+    def conv(x, stride=1):
+      of = layer("_Conv")
+      x = jax.lax.conv_general_dilated(
+        x,
+        of["kernel"],
+        (stride, stride),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      )
+      return x + of["bias"][None, None, None]
+
+    def normalise(x):
+      of = layer("_Norm")
+      if norm == "group":
+        groups = x.reshape(*x.shape[:3], 8, -1)
+        mean = groups.mean((1, 2, 4), keepdims=True)
+        variance = groups.var((1, 2, 4), keepdims=True)
+        x = ((groups - mean) / jnp.sqrt(variance + 1e-5)).reshape(x.shape)
+      return x * of["scale"][None, None, None] + of["shift"][None, None, None]
+
+    x = jax.nn.relu(normalise(conv(images)))
+    for block in range(9):
+      stride = 2 if block in (3, 6) else 1
+      y = normalise(conv(jax.nn.relu(normalise(conv(x, stride)))))
+      x = jax.nn.relu(y + (conv(x, stride) if stride == 2 else x))
+    dense = params["Dense_0"]
+    expected = x.mean((1, 2)) @ dense["kernel"] + dense["bias"][None]
+    self.assertEqual(count, {"_Conv": 21, "_Norm": 19})
+    np.testing.assert_allclose(model.apply(params, images), expected, rtol=1e-4, atol=1e-5)
+
   def test_odd_sizes_are_pooled_as_by_valid_windows(self):
     model = models.make("small_cnn", num_classes=3, image_shape=(9, 11, 2))
     params = model.init(jax.random.key(0), (9, 11, 2))
     self.assertEqual(params["Dense_0"]["kernel"].shape, (2 * 2 * 32, 64))
 
   def test_unknown_name_and_unfit_shape(self):
-    with self.assertRaisesRegex(errors.InputError, "resnet.*linear, mlp"):
-      models.make("resnet", num_classes=10, image_shape=(8, 8, 1))
+    with self.assertRaisesRegex(errors.InputError, "lenet.*linear, mlp"):
+      models.make("lenet", num_classes=10, image_shape=(8, 8, 1))
     with self.assertRaisesRegex(errors.InputError, r"mnist_cnn.*\(8, 8, 1\)"):
       models.make("mnist_cnn", num_classes=10, image_shape=(8, 8, 1))
 

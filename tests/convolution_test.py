@@ -1,0 +1,95 @@
+"""The CPU's layout against XLA's convolution: numbers, first and second derivatives."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from pacd_jax import convolution
+
+
+def _by(layout, function):
+  """`function(layout, x, ...)` on and to `[B, H, W, C]`."""
+  return lambda x, *args: layout.leave(function(layout, layout.enter(x), *args))
+
+
+def _assert_same(test, function, x, *weights):
+  """Values, gradients and Hessian products, to 1e-5 of the largest entry."""
+  both = [_by(layout, function) for layout in (convolution.CHWB, convolution.NHWC)]
+  tangents = [jax.random.normal(jax.random.key(i), w.shape) for i, w in enumerate(weights)]
+
+  def gradient(f):
+    return jax.grad(lambda *args: jnp.sum(jnp.sin(f(*args))), argnums=range(3))
+
+  def product(f):
+    return jax.jvp(lambda *w: gradient(f)(x, *w), (weights), (tuple(tangents)))[1]
+
+  for of in (lambda f: f(x, *weights), lambda f: gradient(f)(x, *weights), product):
+    ours, theirs = (jax.jit(functools.partial(of, f))() for f in both)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+      test.assertEqual(a.shape, b.shape)
+      scale = float(jnp.abs(b).max())
+      test.assertGreater(scale, 0.0)
+      np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * scale)
+
+
+class LayoutTest(parameterized.TestCase):
+  @parameterized.product(
+    size=(1, 2, 5), stride=(1, 2), padding=("SAME", "VALID"), shape=((9, 8),)
+  )
+  def test_convolution(self, size, stride, padding, shape):
+    x = jax.random.normal(jax.random.key(7), (3, *shape, 2))
+    kernel = jax.random.normal(jax.random.key(8), (size, size, 2, 4))
+    bias = jax.random.normal(jax.random.key(9), (4,))
+
+    def conv(layout, x, kernel, bias):
+      return layout.conv(x, kernel, stride, padding) + layout.channels(bias)
+
+    _assert_same(self, conv, x, kernel, bias)
+
+  @parameterized.product(size=(2, 3, 5), padding=("SAME", "VALID"), shape=((8, 8), (9, 7)))
+  def test_convolution_with_pooling(self, size, padding, shape):
+    x = jax.random.normal(jax.random.key(7), (3, *shape, 2))
+    kernel = jax.random.normal(jax.random.key(8), (size, size, 2, 4))
+    bias = jax.random.normal(jax.random.key(9), (4,))
+
+    def conv_pool(layout, x, kernel, bias):
+      return layout.conv_pool(x, kernel, bias, padding)
+
+    _assert_same(self, conv_pool, x, kernel, bias)
+
+  def test_ties_in_a_window_go_to_the_first_pixel(self):
+    x, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((1, 1, 1, 1))
+    bias = jnp.zeros((1,))
+    for layout in (convolution.CHWB, convolution.NHWC):
+      pool = _by(layout, lambda lay, x: lay.conv_pool(x, kernel, bias, "VALID"))
+      gradient = jax.grad(lambda x, f=pool: f(x).sum())(x)[0, :, :, 0]
+      np.testing.assert_array_equal(gradient, np.kron(np.ones((2, 2)), [[1, 0], [0, 0]]))
+
+  @parameterized.parameters(1, 4, 8, 9, 12, 13)
+  def test_chunks_change_nothing(self, batch):
+    weights = jax.random.normal(jax.random.key(0), (6, 3))
+    images = jax.random.normal(jax.random.key(1), (batch, 3, 2, 1))
+
+    def apply(params, images):
+      return jnp.tanh(images.reshape(len(images), -1) @ params)
+
+    chunked = convolution.in_chunks(apply, 4)
+    for f in (
+      lambda g: g(weights, images),
+      lambda g: jax.grad(lambda w: g(w, images).sum())(weights),
+    ):
+      np.testing.assert_allclose(f(chunked), f(apply), rtol=1e-5, atol=1e-6)
+
+  def test_a_kernel_larger_than_the_image(self):
+    x, kernel = jnp.ones((1, 2, 4, 4)), jnp.ones((5, 5, 1, 1))
+    with self.assertRaisesRegex(ValueError, "5x5 kernel"):
+      convolution.CHWB.conv(x.reshape(1, 4, 4, 2), kernel, 1, "VALID")
+    with self.assertRaisesRegex(ValueError, "5x5 kernel"):
+      convolution.CHWB.conv_pool(x.reshape(1, 4, 4, 2), kernel, jnp.zeros(1), "VALID")
+
+
+if __name__ == "__main__":
+  absltest.main()
