@@ -5,8 +5,8 @@ that the field's scripts read it; the radius is not rounded. `seed_<k>.counts.ts
 the votes behind each line, and the sidecar `seed_<k>.json` how they were drawn:
 
   seed_0.tsv          idx  label  predict  radius  correct  time
-  seed_0.counts.tsv   idx  0  1  ...  K-1             (the n votes of a point, by class)
-  seed_0.json         sigma, n0, n, alpha, bound, seed, indices, num_classes, ...
+  seed_0.counts.tsv   idx  0  1  ...  K-1      (the votes behind its bound, by class)
+  seed_0.json         mode, sigma, n0, n, alpha, bound, seed, indices, num_classes, ...
 
 A point is done once its line in both tables ends in a newline. Whatever else a kill
 leaves behind is cut off on resuming: a resumed file is that of the unbroken run.
@@ -22,27 +22,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import scipy.stats
 
-from pacd_jax import confidence, errors
+from pacd_jax import errors, provenance
+from pacd_jax.provenance import Sidecar
 
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
-_KINDS = {
-  "sigma": float,
-  "n0": int,
-  "n": int,
-  "alpha": float,
-  "bound": str,
-  "seed": int,
-  "indices": list,
-  "num_classes": int,
-  "counts": str,
-}
-SIDECAR_FIELDS = tuple(_KINDS)
 _POINT = [("idx", "i8"), ("label", "i8"), ("predict", "i8"), ("radius", "f8")]
 _RERUN = "rerun --stage=certify"
 
-Sidecar = dict[str, Any]
 # The columns, the parsed rows, and the bytes up to each complete line's end.
 _Table = tuple[Sequence[str], list[tuple], list[int]]
 
@@ -55,7 +42,7 @@ class Record(NamedTuple):
   predict: np.ndarray  # int64 `[N]` in [0, K), or -1: abstained.
   radius: np.ndarray  # float64 `[N]`: certified l2 radius in image units.
   correct: np.ndarray  # bool `[N]`: predict == label, whatever the radius.
-  counts: np.ndarray  # int64 `[N, K]`: each row sums to the sidecar's n.
+  counts: np.ndarray  # int64 `[N, K]`: rows sum to one of `provenance.allowed_votes`.
   sidecar: Sidecar
 
 
@@ -66,15 +53,16 @@ class Writer:
 
   Args:
     path: `DIR/seed_<k>`; the folder is made. InputError if its files cannot be resumed.
-    sidecar: every field of `SIDECAR_FIELDS`, and any others; written (atomically)
-      before the first point, compared with the file's on resuming.
+    sidecar: every field of `provenance.FIELDS`, those of the `sampling` rule, and any
+      others; written (atomically) before the first point, compared with the file's on
+      resuming. Without them, "mode" is "fixed" and "dtype" is "float32".
   """
 
   def __init__(self, path: str | os.PathLike, sidecar: Mapping[str, Any]):
     tsv, counts, sidecar_file = _files(path)
     sidecar = {**sidecar, "counts": counts.name}
     text = json.dumps(sidecar, default=lambda x: x.tolist(), allow_nan=False)
-    self._sidecar = json.loads(text)  # As the file gives it back: lists for arrays.
+    self._sidecar = provenance.checked(json.loads(text))  # As the file gives it back.
     if not (tsv.exists() or sidecar_file.exists()):
       tsv.parent.mkdir(parents=True, exist_ok=True)
       beside = Path(f"{sidecar_file}.tmp")
@@ -103,6 +91,8 @@ class Writer:
     point, votes = [str(x) for x in point], [str(int(x)) for x in (idx, *counts)]
     _parse_point(point, self.num_done, self._sidecar)
     _parse_votes(votes, self.num_done, self._sidecar)
+    if fault := _radius_fault([predict], [radius], [counts], self._sidecar):
+      raise ValueError(fault[1])
     _write_line(self._counts, votes)  # First: the line in the TSV says that it is done.
     _write_line(self._tsv, point)
     self.num_done += 1
@@ -131,27 +121,25 @@ def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
     raise errors.InputError(f"{_files(path)[0]}: {fault}; {_RERUN}")
   point = np.array(points[1][:done], _POINT)
   counts = np.array(votes[1][:done], np.int64).reshape(done, sidecar["num_classes"])
-  _check_radii(path, point, counts, sidecar)
+  if fault := _radius_fault(point["predict"], point["radius"], counts, sidecar):
+    where = f"{_files(path)[0]}, line {fault[0] + 2}"
+    raise errors.InputError(f"{where}: {fault[1]}; delete it, {_RERUN}")
   correct = point["predict"] == point["label"]
   return Record(*(point[name] for name in point.dtype.names), correct, counts, sidecar)
 
 
-def _check_radii(path, point: np.ndarray, counts: np.ndarray, sidecar: Sidecar):
-  """InputError unless each radius is the one that the votes beside it support."""
-  if sidecar["bound"] != confidence.BOUND or not len(point):
-    return
-  certified = point["predict"] >= 0
-  votes = np.take_along_axis(counts, np.maximum(point["predict"], 0)[:, None], 1)[:, 0]
-  p_a = confidence.clopper_pearson_lower(votes, sidecar["n"], sidecar["alpha"])
-  radius = sidecar["sigma"] * scipy.stats.norm.ppf(np.maximum(p_a, 0.5))
-  expected = np.where(certified, radius, 0.0)
-  wrong = ~np.isclose(point["radius"], expected, rtol=1e-6, atol=1e-9)
-  if wrong.any():
-    row = int(np.argmax(wrong))
-    raise errors.InputError(
-      f"{_files(path)[0]}, line {row + 2}: radius {point['radius'][row]}, but its votes "
-      f"support {expected[row]}; delete it, {_RERUN}"
-    )
+def _radius_fault(predict, radius, counts, sidecar: Sidecar) -> tuple[int, str] | None:
+  """The first row whose radius is not the one that its votes support, and what is wrong.
+
+  predict `[N]`, radius `[N]`, counts `[N, K]`.
+  """
+  expected = provenance.supported_radius(sidecar, np.array(counts), np.array(predict))
+  wrong = ~np.isclose(radius, expected, rtol=1e-6, atol=1e-9)
+  if not wrong.any():
+    return None
+  row = int(np.argmax(wrong))
+  support = f"support {expected[row]}" if expected[row] >= 0.0 else "support none"
+  return row, f"radius {radius[row]}, but its votes {support}"
 
 
 def is_complete(path: str | os.PathLike) -> bool:
@@ -229,8 +217,8 @@ def _parse_point(fields: Sequence[str], row: int, sidecar: Sidecar) -> tuple:
 def _parse_votes(fields: Sequence[str], row: int, sidecar: Sidecar) -> tuple:
   _check_row(fields, row, sidecar["num_classes"] + 1, sidecar)
   votes = tuple(map(int, fields[1:]))
-  if min(votes) < 0 or sum(votes) != sidecar["n"]:
-    raise ValueError(f"the votes sum to {sum(votes)}, not to n = {sidecar['n']}")
+  if min(votes) < 0 or sum(votes) not in (allowed := provenance.allowed_votes(sidecar)):
+    raise ValueError(f"the votes sum to {sum(votes)}, none of {reprlib.repr(allowed)}")
   return votes
 
 
@@ -250,33 +238,21 @@ def _read_sidecar(path) -> Sidecar:
     fault = f"has no sidecar {file.name}; delete it" if tsv.exists() else "no such file"
     raise errors.InputError(f"{tsv}: {fault}, {_RERUN}")
   try:
-    sidecar = json.loads(file.read_bytes())
-    if missing := [name for name in SIDECAR_FIELDS if name not in sidecar]:
-      raise ValueError(f"without {', '.join(missing)}")
-    for name, kind in _KINDS.items():
-      if not isinstance(sidecar[name], kind):
-        raise ValueError(f"{name} is {_brief(sidecar[name])}")
-    if not all(isinstance(idx, int) for idx in sidecar["indices"]):
-      raise ValueError("indices are not whole numbers")
+    return provenance.checked(json.loads(file.read_bytes()))
   except (ValueError, TypeError) as error:
     raise _bad_sidecar(path, f"not a sidecar ({error})") from None
-  return sidecar
 
 
 def _check_same(path, then: Sidecar, now: Sidecar):
   """InputError unless both sidecars have the same fields with the same values."""
+  brief, names = provenance.brief, sorted(then.keys() | now.keys())
   changes = [
-    f"{name} was {_brief(then.get(name))}, now {_brief(now.get(name))}"
-    for name in sorted(then.keys() | now.keys())
+    f"{name} was {brief(then.get(name))}, now {brief(now.get(name))}"
+    for name in names
     if then.get(name) != now.get(name)
   ]
   if changes:
     raise _bad_sidecar(path, f"made with other settings ({', '.join(changes)})")
-
-
-def _brief(value: Any) -> str:
-  size = f" ({len(value)} of them)" if isinstance(value, list) else ""
-  return reprlib.repr(value) + size
 
 
 def _bad_sidecar(path, fault: str) -> errors.InputError:

@@ -8,7 +8,7 @@ from pacd_jax.types import Certificate
 BOUND = "clopper_pearson_one_sided"
 
 
-def clopper_pearson_lower(count, n, alpha: float) -> np.float64 | np.ndarray:
+def clopper_pearson_lower(count, n, alpha) -> np.float64 | np.ndarray:
   """Lower confidence bound of a binomial proportion, exact and one-sided.
 
   The p with P[Binomial(n, p) >= count] = alpha, which is the alpha-quantile of
@@ -16,17 +16,27 @@ def clopper_pearson_lower(count, n, alpha: float) -> np.float64 | np.ndarray:
   probability at most alpha. Clopper and Pearson (1934), Biometrika 26(4).
 
   Args:
-    count: successes in [0, n], an int or an array of them.
+    count: successes in [0, n], an int or an array of them; expected ones may be floats.
     n: trials, likewise.
-    alpha: probability in (0, 1) that the bound fails.
+    alpha: probability in (0, 1) that the bound fails, likewise.
 
-  Returns float64 in [0, 1), of the arguments' shape.
+  Returns float64 in [0, 1), of the arguments' common shape.
   """
-  count, n = np.asarray(count), np.asarray(n)
-  if not (np.all((count >= 0) & (count <= n)) and 0.0 < alpha < 1.0):
+  count, n, alpha = np.asarray(count), np.asarray(n), np.asarray(alpha)
+  if not np.all((count >= 0) & (count <= n) & (alpha > 0.0) & (alpha < 1.0)):
     raise ValueError(f"count {count}, n {n} or alpha {alpha} is out of range")
   bound = scipy.stats.beta.ppf(alpha, np.maximum(count, 1), n - count + 1)
   return np.where(count > 0, bound, 0.0)[()]
+
+
+def radius(count, n, *, sigma: float, alpha) -> np.float64 | np.ndarray:
+  """R = sigma * Phi^-1(p_A), with p_A the lower bound from `count` of `n` votes.
+
+  Args as for `clopper_pearson_lower`; `sigma` is the standard deviation of the noise.
+
+  Returns float64 in the units of sigma: below 0 where p_A is under 1/2, -inf for none.
+  """
+  return sigma * scipy.stats.norm.ppf(clopper_pearson_lower(count, n, alpha))
 
 
 def certificate(
@@ -47,11 +57,10 @@ def certificate(
   if counts0.shape != counts.shape or counts.ndim != 1:
     raise ValueError(f"votes of shapes {counts0.shape} and {counts.shape}")
   top = int(np.argmax(counts0))
-  p_a = clopper_pearson_lower(counts[top], counts.sum(), alpha)
-  if p_a < 0.5:
+  certified = float(radius(counts[top], counts.sum(), sigma=sigma, alpha=alpha))
+  if certified < 0.0:  # p_A is under 1/2.
     return Certificate(prediction=-1, radius=0.0, counts=counts)
-  radius = float(sigma * scipy.stats.norm.ppf(p_a))
-  return Certificate(prediction=top, radius=radius, counts=counts)
+  return Certificate(prediction=top, radius=certified, counts=counts)
 
 
 def largest_radius(sigma: float, n: int, alpha: float) -> float:

@@ -9,17 +9,18 @@ In the shape descriptions `N` is the number of test points and `R` of radii.
 
 import os
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from pacd_jax import certificates, errors
+from pacd_jax import certificates, errors, provenance
 
 Row = dict[str, Any]
 Results = dict[str, Any]
 
-_SETTINGS = ("sigma", "n0", "n", "alpha", "bound")
+_SETTINGS = ("mode", "sigma", "n0", "n", "alpha", "bound", "dtype")
 _REMEDY = "delete one of them and rerun --stage=certify"
 COLUMNS = ("data", "ACR", "% of clean", "ACA %", "accuracy %")
 
@@ -56,18 +57,21 @@ def certified_accuracy(record: certificates.Record, radii: np.ndarray) -> np.nda
 
 
 def top_probability(record: certificates.Record) -> np.ndarray:
-  """Empirical p_A of the true class: the share of the n noisy copies that vote for it.
+  """Empirical p_A of the true class: the share of a point's votes that are for it.
 
-    p_A(x_i) = (1/n) sum_j [f(x_i + eta_j) = y_i],  eta_j ~ N(0, sigma^2 I)
+    p_A(x_i) = (1/n_i) sum_j [f(x_i + eta_j) = y_i],  eta_j ~ N(0, sigma^2 I)
 
-  f is the base classifier. An estimate, no confidence bound: a radius needs a lower
-  bound of p_A above 1/2. Unlike the radius it tells by how much a point misses that.
+  f is the base classifier and n_i the number of votes behind point i's bound. An
+  estimate, no confidence bound: a radius needs a lower bound of p_A above 1/2. Unlike
+  the radius it tells by how much a point misses that. It leans away from 1/2 in mode
+  aca, which stops sampling when the votes are clear.
 
   Returns:
-    `[N]` in [0, 1].
+    `[N]` in [0, 1]; NaN for a point without votes.
   """
   votes = np.take_along_axis(record.counts, record.label[:, None], axis=1)[:, 0]
-  return votes / record.sidecar["n"]
+  total = record.counts.sum(axis=1)
+  return np.where(total > 0, votes / np.maximum(total, 1), np.nan)
 
 
 def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
@@ -80,7 +84,9 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
   Returns:
     A dict that JSON can hold. `acr`, `aca` and `accuracy` list the seeds in the order
     given; `*_mean` and `*_std` are over them, the latter with one degree of freedom
-    removed, 0.0 for a single seed. Radii are in image units, all else in [0, 1].
+    removed, 0.0 for a single seed. Radii are in image units, rates in [0, 1];
+    `samples_mean` is the number of noisy copies that a point took. In mode aca radii
+    are no measure, and `acr`, `acr_mean` and `acr_std` are None.
 
   Raises:
     InputError: there are no records or points, a seed comes twice, or points or
@@ -97,25 +103,30 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
     raise errors.InputError(f"{name}: a seed_<k>.json lacks the victim's accuracy")
   for record in records[1:]:
     _check_comparable((name, record), (name, records[0]))
+  sidecar = records[0].sidecar
   acr = [average_certified_radius(record) for record in records]
   aca = [approximate_certified_accuracy(record) for record in records]
   accuracy = [float(record.sidecar["accuracy"]) for record in records]
-  sidecar = records[0].sidecar
+  samples = [provenance.num_samples(record.sidecar, record.counts) for record in records]
+  has_acr = sidecar["mode"] != "aca"
   return {
     "data": name,
-    "acr_mean": float(np.mean(acr)),
-    "acr_std": _std(acr),
+    "acr_mean": float(np.mean(acr)) if has_acr else None,
+    "acr_std": _std(acr) if has_acr else None,
     "aca_mean": float(np.mean(aca)),
     "aca_std": _std(aca),
     "accuracy_mean": float(np.mean(accuracy)),
     "num_seeds": len(records),
     "num_points": len(records[0].idx),
     "split": sidecar.get("split", "test"),
+    "mode": sidecar["mode"],
+    "dtype": sidecar["dtype"],
     "n0": sidecar["n0"],
     "n": sidecar["n"],
+    "samples_mean": float(np.mean(samples)),
     "alpha": sidecar["alpha"],
     "bound": sidecar["bound"],
-    "acr": acr,
+    "acr": acr if has_acr else None,
     "aca": aca,
     "accuracy": accuracy,
   }
@@ -125,6 +136,7 @@ def results(
   records: Mapping[str, Sequence[certificates.Record]],
   *,
   dataset: str,
+  description: str | None = None,
   target_class: int,
   epsilon: float,
   norm: str,
@@ -134,7 +146,9 @@ def results(
 
   Args:
     records: the certificates of every row, in the order of the table.
-    dataset: name of the data set.
+    dataset: name of the data set, as configs give it.
+    description: what to call it before readers, such as "CIFAR-10 (JPEG-75)"; its name
+      where there is none.
     target_class: the class whose training images are poisoned and whose test points
       are certified.
     epsilon: budget of one image's perturbation, in image units.
@@ -159,6 +173,7 @@ def results(
     raise errors.InputError(f"rows have different numbers of victims: {numbers}")
   return {
     "dataset": dataset,
+    "description": description or dataset,
     "target_class": target_class,
     "sigma": firsts[0][1].sidecar["sigma"],
     "epsilon": epsilon,
@@ -198,25 +213,47 @@ def cells(results: Results) -> list[tuple[str, ...]]:
 def caption(results: Results) -> list[str]:
   """The settings behind a table, in lines of under 90 columns."""
   row = results["rows"][0]
-  return [
-    f"{results['dataset']}, class {results['target_class']}: "
+  lines = [
+    f"{results['description']}, class {results['target_class']}: "
     f"sigma {results['sigma']:g}, epsilon {results['epsilon']:g} ({results['norm']}), "
     f"training {results['training']};",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
     f"{row['num_points']};",
-    f"n0 {row['n0']:,}, n {row['n']:,}, alpha {row['alpha']:g}, bound {row['bound']}",
+    *_sampling_words(results),
   ]
+  if row["dtype"] != "float32":
+    lines[-1] += f"; base classifier in {row['dtype']}"
+  return [part for line in lines for part in textwrap.wrap(line, 89)]
+
+
+def _sampling_words(results: Results) -> list[str]:
+  row = results["rows"][0]
+  bound = f"alpha {row['alpha']:g}, bound {row['bound']}"
+  if row["mode"] == "fixed":
+    return [f"n0 {row['n0']:,}, n {row['n']:,}, {bound}"]
+  return [
+    f"{row['mode']} sampling: n0 {row['n0']:,}, n at most {row['n']:,}, "
+    f"samples a point {samples_mean(results):,.0f} on average;",
+    bound,
+  ]
+
+
+def samples_mean(results: Results) -> float:
+  """How many noisy copies a point took, on average over all rows."""
+  return float(np.mean([row["samples_mean"] for row in results["rows"]]))
 
 
 def percent_of_clean(results: Results) -> list[float | None]:
   """100 ACR / (ACR of the row `clean`) for each row; None where that has no meaning."""
   clean = [row["acr_mean"] for row in results["rows"] if row["data"] == "clean"]
-  if not clean or clean[0] == 0.0:
+  if not clean or not clean[0]:  # No such row, no ACR, or 0.
     return [None] * len(results["rows"])
   return [100.0 * row["acr_mean"] / clean[0] for row in results["rows"]]
 
 
 def _mean_and_std(row: Row, quantity: str, *, scale: float, digits: int) -> str:
+  if row[quantity + "_mean"] is None:
+    return "-"
   mean = f"{scale * row[quantity + '_mean']:.{digits}f}"
   if row["num_seeds"] == 1:  # One victim has no spread.
     return mean

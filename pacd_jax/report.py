@@ -27,6 +27,17 @@ _TRAINING_SETS = {
   "class or each image's own, after which a classifier trained on them has a small "
   "certified radius (Algorithm 1).",
 }
+# How many noisy copies a point took, where that is not n0 + n; in HTML.
+_SAMPLING_NOTES = {
+  "fixed": "",
+  "adaptive": "Sampling was adaptive: how many others, a further small sample decided for "
+  "each point, so that its radius is expected to be at most about 2 % under that of $n "
+  "copies. With all of them a point took $samples copies on average.",
+  "aca": "Sampling was for ACA alone: the others were drawn in stages, and no more of them "
+  "once the class was surely above 1/2, or hopeless; the bound of each stage has its share "
+  "of &alpha;. With all of them a point took $samples copies on average. Radii found in "
+  "this way are valid but say little, so there is no ACR and no picture of radii.",
+}
 # Picture -> (caption, alternative text); `{}` is the row that it shows.
 _WORDS = {
   "overview": (
@@ -90,7 +101,7 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
   names = [row["data"] for row in results["rows"]]
   records = {n: evaluate.read_records(workdir / "certificates" / n) for n in names}
   for name, row in zip(names, results["rows"], strict=True):
-    if evaluate.summarize(name, records[name])["acr"] != row["acr"]:
+    if evaluate.summarize(name, records[name]) != row:
       raise errors.InputError(
         f"{workdir / 'results.json'}: row {name} is not of the certificates beside "
         "it: delete it and rerun --stage=report"
@@ -114,7 +125,30 @@ def _draw(
   poisons: Mapping[str, types.Poison],
   attack_metrics: Mapping[str, np.ndarray],
 ) -> list[Picture]:
-  """Every picture that the files allow, the headline first."""
+  """Every picture that the files allow, the headline first.
+
+  None is of radii and probabilities where the sampling was for ACA alone.
+  """
+  pictures = []
+
+  def add(figure: Any, words: str, *, row: str = "", suffix: str = "") -> None:
+    path = folder / f"{words}{suffix}.png"
+    figures.save(figure, path)
+    pictures.append(Picture(path, *(text.format(row) for text in _WORDS[words])))
+
+  if results["rows"][0]["mode"] != "aca":
+    _draw_curves(add, results, records, poisons)
+  for name, poison in poisons.items():
+    title = f"{name}: epsilon {poison.epsilon:g} ({poison.norm})"
+    figure = figures.gallery(poison.base_images, poison.images, title=title)
+    add(figure, "gallery", row=name, suffix=f"_{name}")
+  if attack_metrics:
+    add(figures.attack_curves(attack_metrics), "attack")
+  return pictures
+
+
+def _draw_curves(add, results, records, poisons) -> None:
+  """What the certificates say, beside the headline's images where there are poisons."""
   acrs = {row["data"]: row["acr"] for row in results["rows"]}
   max_radius = _largest_radius(results)
   largest = max(r.radius.max() for of_row in records.values() for r in of_row)
@@ -123,13 +157,6 @@ def _draw(
   for name, of_row in records.items():
     curves[name] = np.stack([evaluate.certified_accuracy(r, radii) for r in of_row])
     p_a[name] = np.stack([evaluate.top_probability(r) for r in of_row])
-  pictures = []
-
-  def add(figure: Any, words: str, *, row: str = "", suffix: str = "") -> None:
-    path = folder / f"{words}{suffix}.png"
-    figures.save(figure, path)
-    pictures.append(Picture(path, *(text.format(row) for text in _WORDS[words])))
-
   if poisons:
     name = "pacd" if "pacd" in poisons else list(poisons)[-1]
     images = poisons[name].base_images, poisons[name].images
@@ -138,13 +165,6 @@ def _draw(
   figure = figures.certified_accuracy(radii, curves, acrs, max_radius=max_radius)
   add(figure, "certified_accuracy")
   add(figures.top_probability(p_a), "top_probability")
-  for name, poison in poisons.items():
-    title = f"{name}: epsilon {poison.epsilon:g} ({poison.norm})"
-    figure = figures.gallery(poison.base_images, poison.images, title=title)
-    add(figure, "gallery", row=name, suffix=f"_{name}")
-  if attack_metrics:
-    add(figures.attack_curves(attack_metrics), "attack")
-  return pictures
 
 
 def _largest_radius(results: evaluate.Results) -> float | None:
@@ -182,9 +202,11 @@ def _page(config: Any, results: evaluate.Results, pictures: Sequence[Picture]) -
   row = results["rows"][0]
   words = {
     **{name: _text(value) for name, value in (results | row).items()},
-    "title": f"Certified robustness of {_text(results['dataset'])}, class "
+    "title": f"Certified robustness of {_text(results['description'])}, class "
     f"{_text(results['target_class'])}, after data poisoning",
     "headline": _text(_headline(results)),
+    "at_most": "" if row["mode"] == "fixed" else "at most ",
+    "sampling_note": _sampling_note(results),
     "training_sets": "\n".join(
       f"<dt>{_text(r['data'])}</dt><dd>{_text(_TRAINING_SETS.get(r['data'], ''))}</dd>"
       for r in results["rows"]
@@ -196,20 +218,36 @@ def _page(config: Any, results: evaluate.Results, pictures: Sequence[Picture]) -
   return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(words)
 
 
+def _sampling_note(results: evaluate.Results) -> str:
+  """What the page says of the numbers of samples and of the classifier's arithmetic."""
+  row = results["rows"][0]
+  samples = f"{evaluate.samples_mean(results):,.0f}"
+  note = string.Template(_SAMPLING_NOTES[row["mode"]])
+  note = note.substitute(n=_text(row["n"]), samples=samples)
+  if row["dtype"] != "float32":
+    note += f" The base classifier computed in {_text(row['dtype'])}."
+  return note
+
+
 def _headline(results: evaluate.Results) -> str:
-  """The result in one sentence, of the row with the smallest ACR."""
+  """The result in one sentence, of the row that is hit hardest."""
   rows = {row["data"]: row for row in results["rows"]}
-  percents = dict(zip(rows, evaluate.percent_of_clean(results), strict=True))
-  name = min(rows, key=lambda name: rows[name]["acr_mean"])
-  if name == "clean" or percents[name] is None:
+  mean = "aca_mean" if results["rows"][0]["acr"] is None else "acr_mean"
+  name = min(rows, key=lambda name: rows[name][mean])
+  if name == "clean" or not ("clean" in rows and rows["clean"][mean]):
     return evaluate.caption(results)[0]
   clean, row = rows["clean"], rows[name]
+  if mean == "acr_mean":
+    what = f"average certified radius (ACR) of class {results['target_class']}"
+    change = f"{clean[mean]:.3f} to {row[mean]:.3f}"
+    change += f", {100 * row[mean] / clean[mean]:.0f} % of it"
+  else:
+    what = f"share of certified points (ACA) of class {results['target_class']}"
+    change = f"{100 * clean[mean]:.1f} % to {100 * row[mean]:.1f} %"
   return (
-    f"Training on the {name} images instead of the clean ones takes the average "
-    f"certified radius (ACR) of class {results['target_class']} from "
-    f"{clean['acr_mean']:.3f} to {row['acr_mean']:.3f}, {percents[name]:.0f} % of it; "
-    f"the accuracy over all classes goes from {100 * clean['accuracy_mean']:.1f} % to "
-    f"{100 * row['accuracy_mean']:.1f} %."
+    f"Training on the {name} images instead of the clean ones takes the {what} from "
+    f"{change}; the accuracy over all classes goes from "
+    f"{100 * clean['accuracy_mean']:.1f} % to {100 * row['accuracy_mean']:.1f} %."
   )
 
 
@@ -217,7 +255,7 @@ def _table(results: evaluate.Results) -> str:
   """The means, and below them every victim's own values."""
   victims = [("data", "ACR of each victim", "ACA % of each victim")]
   for row in results["rows"]:
-    acr = ", ".join(f"{value:.3f}" for value in row["acr"])
+    acr = ", ".join(f"{value:.3f}" for value in row["acr"] or ()) or "-"
     aca = ", ".join(f"{100 * value:.1f}" for value in row["aca"])
     victims.append((row["data"], acr, aca))
   return _html_table([evaluate.COLUMNS, *evaluate.cells(results)]) + _html_table(victims)

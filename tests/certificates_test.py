@@ -8,34 +8,45 @@ from pathlib import Path
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import certificates, confidence, errors
+from pacd_jax import certificates, confidence, errors, sampling
 
 SIDECAR = dict(
   sigma=0.25,
   n0=10,
   n=100,
   alpha=0.001,
-  bound="made_up",  # Of which the files cannot know what radius the votes support.
+  bound=confidence.BOUND,
   seed=3,
   indices=np.array([4, 7, 8, 15, 16]),
   num_classes=3,
   accuracy=0.9,
 )
-# (idx, label, (predict, radius, counts)): the radii need all their digits.
+ADAPTIVE = dict(mode="adaptive", pilot=5, sizes=[20, 50, 100])
+ACA = dict(mode="aca", bound=sampling.BONFERRONI, stages=[50, 100], alphas=[0.0004, 0.0006])
+
+
+def _point(idx, label, *counts, alpha=0.001):
+  """One for `Writer.append`, certified for the class with the most votes."""
+  counts = np.array(counts)
+  return idx, label, confidence.certificate(counts, counts, sigma=0.25, alpha=alpha)
+
+
 POINTS = (
-  (4, 2, (2, 0.1 + 0.2, np.array([1, 2, 97]))),
-  (7, 2, (-1, 0.0, np.array([40, 20, 40]))),
-  (8, 2, (1, 1.0 / 3.0, np.array([0, 99, 1]))),
-  (15, 0, (0, 1e-9, np.array([100, 0, 0]))),
-  (16, 2, (2, 0.7, np.array([0, 0, 100]))),
+  _point(4, 2, 1, 2, 97),
+  _point(7, 2, 40, 20, 40),  # Abstains.
+  _point(8, 2, 0, 99, 1),
+  _point(15, 0, 100, 0, 0),
+  _point(16, 2, 0, 0, 100),
 )
+RADII = tuple(certificate.radius for _, _, certificate in POINTS)
+THIRD, LAST = (repr(RADII[i]).encode() for i in (2, 4))
 
 
-def _write(path, num_points=5, sidecar=SIDECAR):
+def _write(path, num_points=5, sidecar=SIDECAR, points=POINTS):
   """Brings the files to `num_points` points; how many there were."""
   with certificates.Writer(path, sidecar) as writer:
     done = writer.num_done
-    for idx, label, certificate in POINTS[done:num_points]:
+    for idx, label, certificate in points[done:num_points]:
       writer.append(idx, label, certificate, seconds=0.25)
   return done
 
@@ -50,24 +61,23 @@ class CertificatesTest(parameterized.TestCase):
     self.sidecar = folder / "clean" / "seed_3.json"
 
   def test_radii_are_those_that_the_votes_support(self):
-    sidecar = {**SIDECAR, "bound": confidence.BOUND}
-    with certificates.Writer(self.stem, sidecar) as writer:
-      for idx, label, (_, _, counts) in POINTS:
-        certificate = confidence.certificate(counts, counts, sigma=0.25, alpha=0.001)
-        writer.append(idx, label, certificate, seconds=0.25)
-    radius = certificates.read(self.stem).radius
-    self.assertEqual(radius[1], 0.0)  # Abstained.
-    self.assertGreater(radius[2], 0.3)
+    _write(self.stem)
     text = self.tsv.read_text()
-    self.tsv.write_text(text.replace(repr(float(radius[2])), "0.9"))
-    with self.assertRaisesRegex(errors.InputError, r"line 4: radius 0.9, but its votes"):
-      certificates.read(self.stem)
+    for old, new, message in (
+      (repr(RADII[2]), "0.9", "line 4: radius 0.9, but its votes support 0.3"),
+      ("7\t2\t-1\t0.0\t0", "7\t2\t0\t0.0\t0", "line 3: .* votes support none"),
+      ("7\t2\t-1\t0.0\t0", "7\t2\t-1\t0.1\t0", "line 3: .* votes support 0.0"),
+    ):
+      self.assertEqual(text.count(old), 1)
+      self.tsv.write_text(text.replace(old, new))
+      with self.assertRaisesRegex(errors.InputError, f"{message}.*; delete it, rerun"):
+        certificates.read(self.stem)
 
   def test_files_are_in_the_fields_format(self):
     _write(self.stem)
     lines = self.tsv.read_text().splitlines()
     self.assertEqual(lines[0], "idx\tlabel\tpredict\tradius\tcorrect\ttime")
-    self.assertEqual(lines[1], "4\t2\t2\t0.30000000000000004\t1\t0:00:00.250000")
+    self.assertEqual(lines[1], f"4\t2\t2\t{RADII[0]!r}\t1\t0:00:00.250000")
     self.assertEqual(lines[2], "7\t2\t-1\t0.0\t0\t0:00:00.250000")
     lines = self.counts.read_text().splitlines()
     self.assertEqual(lines[:2], ["idx\t0\t1\t2", "4\t1\t2\t97"])
@@ -131,15 +141,15 @@ class CertificatesTest(parameterized.TestCase):
     ("tsv", 1, b"idx\tlabel", b"index\tlabel", "header"),
     ("tsv", 2, b"4\t2\t2", b"4\t2", "5 columns instead of 6"),
     ("tsv", 3, b"7\t2\t", b"7\ttwo\t", "'two'"),
-    ("tsv", 4, b"0.3333333333333333", b"0.33x", "'0.33x'"),
-    ("tsv", 4, b"0.3333333333333333", b"nan", "radius nan"),
-    ("tsv", 4, b"0.3333333333333333", b"\xff\x00", "could not convert"),
+    ("tsv", 4, THIRD, b"0.33x", "'0.33x'"),
+    ("tsv", 4, THIRD, b"nan", "radius nan"),
+    ("tsv", 4, THIRD, b"\xff\x00", "could not convert"),
     ("tsv", 3, b"7\t2\t-1", b"8\t2\t-1", "idx 8, but .* 7"),
     ("tsv", 5, b"15\t0\t0", b"15\t0\t3", "predict 3"),
-    ("tsv", 6, b"16\t2\t2\t0.7\t1", b"16\t2\t2\t0.7\t0", "correct 0"),
+    ("tsv", 6, b"16\t2\t2\t%s\t1" % LAST, b"16\t2\t2\t%s\t0" % LAST, "correct 0"),
     ("counts", 1, b"idx\t0", b"idx\tzero", "header"),
     ("counts", 2, b"4\t1\t2\t97", b"4\t1\t2\t97\t0", "5 columns instead of 4"),
-    ("counts", 2, b"97", b"98", "sum to 101, not to n = 100"),
+    ("counts", 2, b"97", b"98", r"sum to 101, none of \(100,\)"),
     ("counts", 4, b"8\t0", b"8\t0.5", "'0.5'"),
     ("counts", 4, b"8\t0", b"7\t0", "idx 7, but .* 8"),
   )
@@ -191,6 +201,7 @@ class CertificatesTest(parameterized.TestCase):
     ({"n": 1000, "alpha": 0.01}, "alpha was 0.001, now 0.01, n was 100, now 1000"),
     ({"accuracy": 0.8}, "accuracy was 0.9, now 0.8"),
     ({"model": "cnn"}, "model was None, now 'cnn'"),
+    ({"dtype": "bfloat16"}, "dtype was 'float32', now 'bfloat16'"),
     ({"indices": [4, 7]}, r"indices was \[.*\] \(5 of them\), now \[4, 7\] \(2 of"),
   )
   def test_refuses_to_resume_with_other_settings(self, change, message):
@@ -200,16 +211,69 @@ class CertificatesTest(parameterized.TestCase):
       certificates.Writer(self.stem, SIDECAR | change)
     self.assertEqual(self.tsv.read_bytes(), before)
 
+  @parameterized.parameters(
+    ({"bound": "made_up"}, "bound is 'made_up'"),
+    ({"mode": "fast"}, "mode is 'fast'"),
+    ({"mode": "aca"}, "bound is .*, but in mode aca"),
+    ({"mode": "adaptive"}, "sizes is None"),
+    ({"dtype": "int8"}, "dtype is 'int8'"),
+    ({"alpha": 2.0}, "alpha 2.0 is out of range"),
+  )
+  def test_refuses_a_sidecar_that_says_too_little(self, change, message):
+    _write(self.stem)
+    self.sidecar.write_text(json.dumps(json.loads(self.sidecar.read_text()) | change))
+    self._assert_refused(f"{self.sidecar}: not a sidecar .*{message}.*; delete it and")
+    self.sidecar.unlink()
+    self.tsv.unlink()
+    with self.assertRaisesRegex(ValueError, message):  # Nor does it write one.
+      _write(self.stem, sidecar=SIDECAR | change)
+    self.assertFalse(self.sidecar.exists())
+
+  def test_files_without_a_mode_go_on_as_fixed_ones(self):
+    _write(self.stem, 2)
+    self.assertNotIn("mode", self.sidecar.read_text())
+    with_mode = SIDECAR | {"mode": "fixed", "dtype": "float32"}
+    self.assertEqual(_write(self.stem, sidecar=with_mode), 2)
+    sidecar = certificates.read(self.stem).sidecar
+    self.assertEqual((sidecar["mode"], sidecar["dtype"]), ("fixed", "float32"))
+
+  @parameterized.parameters(
+    (ADAPTIVE, [0, 1, 0, 19], [0, 0, 0, 50], [0, 60, 10, 30]),
+    (ACA, [0, 0, 0, 0], [4e-4, 0, 0, 50], [6e-4, 15, 5, 80]),
+  )
+  def test_points_of_different_numbers_of_votes(self, rule, *rows):
+    """Rows are alpha's share, or 0 for all of it, and the votes."""
+    points = [
+      _point(idx, 2, *votes, alpha=share or 0.001)
+      for idx, (share, *votes) in zip((4, 7, 8), rows, strict=True)
+    ]
+    sidecar = SIDECAR | rule | {"indices": [4, 7, 8]}
+    for done in range(3):
+      self.assertEqual(_write(self.stem, done + 1, sidecar, points), done)
+    record = certificates.read(self.stem)
+    radii = [certificate.radius for _, _, certificate in points]
+    np.testing.assert_array_equal(record.radius, radii)
+    self.assertEqual(record.radius.astype(bool).sum(), 2)
+    self.assertLen(set(record.counts.sum(axis=1)), 3)
+    text = self.counts.read_text()
+    self.counts.write_text(text.replace("7\t0\t0\t50", "7\t0\t0\t49"))
+    with self.assertRaisesRegex(errors.InputError, "line 3: .* sum to 49, none of .*100"):
+      certificates.read(self.stem)
+    self.counts.write_text(text.replace("7\t0\t0\t50", "7\t1\t0\t49"))
+    with self.assertRaisesRegex(errors.InputError, "line 3: radius .*, but its votes"):
+      certificates.read(self.stem)
+
   def test_no_files(self):
     with self.assertRaisesRegex(errors.InputError, f"{self.tsv}: no such file"):
       certificates.read(self.stem)
 
   @parameterized.parameters(
-    (7, 2, (2, 0.1, np.array([1, 2, 97]))),
-    (4, 3, (2, 0.1, np.array([1, 2, 97]))),
+    (7, 2, (2, RADII[0], np.array([1, 2, 97]))),
+    (4, 3, (2, RADII[0], np.array([1, 2, 97]))),
     (4, 2, (2, float("nan"), np.array([1, 2, 97]))),
-    (4, 2, (2, 0.1, np.array([1, 2, 96]))),
-    (4, 2, (2, 0.1, np.array([1, 99]))),
+    (4, 2, (2, RADII[0] + 1e-5, np.array([1, 2, 97]))),
+    (4, 2, (2, RADII[0], np.array([1, 2, 96]))),
+    (4, 2, (2, RADII[0], np.array([3, 97]))),
   )
   def test_writes_nothing_that_it_would_not_read(self, idx, label, certificate):
     with (

@@ -28,6 +28,17 @@ class ClopperPearsonTest(parameterized.TestCase):
     for p in np.linspace(0.0, 1.0, 101):
       self.assertLessEqual(binom.pmf(counts, n, p)[bounds > p].sum(), alpha)
 
+  def test_each_point_has_its_own_numbers(self):
+    points = (0, 0, 0.1), (9, 10, 0.001), (90, 100, 0.05), (2.5, 10, 0.05)
+    count, n, alpha = zip(*points, strict=True)
+    bounds = confidence.clopper_pearson_lower(count, n, alpha)
+    alone = [confidence.clopper_pearson_lower(*point) for point in points]
+    np.testing.assert_array_equal(bounds, alone)
+    self.assertEqual(bounds[0], 0.0)  # Nothing is known without trials.
+    radii = confidence.radius(count, n, sigma=0.5, alpha=alpha)
+    np.testing.assert_array_equal(radii, 0.5 * norm.ppf(bounds))
+    self.assertEqual(radii[0], -np.inf)
+
   @parameterized.parameters((-1, 10, 0.1), (11, 10, 0.1), (5, 10, 0.0), (5, 10, 1.0))
   def test_refuses_what_is_out_of_range(self, count, n, alpha):
     with self.assertRaises(ValueError):

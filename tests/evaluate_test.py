@@ -6,7 +6,7 @@ import tempfile
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import certificates, errors, evaluate
+from pacd_jax import certificates, confidence, errors, evaluate, sampling
 
 _RADIUS = (0.4, 0.2, 0.9, 0.0, 0.6)
 _PREDICT = (8, 8, 3, -1, 8)  # Of class 8: right, right, wrong, abstained, right.
@@ -19,7 +19,8 @@ def _record(seed=0, *, predict=_PREDICT, radius=_RADIUS, idx=None, label=8, **si
   counts[:, label] = np.array([90, 70, 20, 50, 100])[: len(predict)]
   counts[:, 3] = 100 - counts[:, label]
   labels = np.full(len(predict), label)
-  settings = {"sigma": 0.25, "n0": 10, "n": 100, "alpha": 0.001, "bound": "exact"}
+  settings = {"sigma": 0.25, "n0": 10, "n": 100, "alpha": 0.001}
+  settings |= {"mode": "fixed", "bound": confidence.BOUND, "dtype": "float32"}
   return certificates.Record(
     idx=np.arange(len(predict)) if idx is None else np.array(idx),
     label=labels,
@@ -35,6 +36,10 @@ def _results(records, **overrides):
   words = {"dataset": "digits", "target_class": 8, "epsilon": 0.1, "norm": "linf"}
   words |= {"training": "gaussian_augmentation"}
   return evaluate.results(records, **words | overrides)
+
+
+def _aca_record(seed):
+  return _record(seed, mode="aca", bound=sampling.BONFERRONI)
 
 
 def _poisoned(seed):
@@ -69,6 +74,13 @@ class OneVictimTest(parameterized.TestCase):
     p_a = evaluate.top_probability(_record())
     np.testing.assert_array_equal(p_a, [0.9, 0.7, 0.2, 0.5, 1.0])
 
+  def test_top_probability_is_of_each_points_own_votes(self):
+    record = _record()
+    record.counts[0] *= 3
+    record.counts[2] = 0
+    p_a = evaluate.top_probability(record)
+    np.testing.assert_array_equal(p_a, [0.9, 0.7, np.nan, 0.5, 1.0])
+
 
 class SummarizeTest(parameterized.TestCase):
   def test_row_over_seeds(self):
@@ -85,7 +97,23 @@ class SummarizeTest(parameterized.TestCase):
     np.testing.assert_allclose(row["accuracy_mean"], 0.85, rtol=1e-12)
     self.assertEqual((row["num_seeds"], row["num_points"]), (2, 5))
     self.assertEqual((row["n0"], row["n"], row["alpha"]), (10, 100, 0.001))
-    self.assertEqual(row["bound"], "exact")
+    self.assertEqual(row["bound"], confidence.BOUND)
+    self.assertEqual((row["mode"], row["dtype"]), ("fixed", "float32"))
+    self.assertEqual(row["samples_mean"], 110.0)
+
+  def test_samples_are_counted_point_by_point(self):
+    records = [_record(k, mode="adaptive", pilot=7) for k in (0, 1)]
+    records[1].counts[:] *= 2
+    row = evaluate.summarize("clean", records)
+    self.assertEqual(row["samples_mean"], 10 + 7 + 150)
+
+  def test_sampling_for_aca_has_no_acr(self):
+    aca = [_aca_record(k) for k in (0, 1)]
+    row = evaluate.summarize("clean", aca)
+    for name in ("acr", "acr_mean", "acr_std"):
+      self.assertIsNone(row[name])
+    self.assertEqual((row["aca"], row["aca_mean"]), ([0.6, 0.6], 0.6))
+    self.assertEqual(json.loads(json.dumps(row)), row)
 
   def test_one_seed_has_no_spread(self):
     row = evaluate.summarize("clean", [_record()])
@@ -106,7 +134,9 @@ class SummarizeTest(parameterized.TestCase):
     ("other_n0", [_record(0), _record(1, n0=20)], "n0: 20 and 10"),
     ("other_n", [_record(0), _record(1, n=50)], "in n: 50 and 100"),
     ("other_alpha", [_record(0), _record(1, alpha=0.1)], "alpha: 0.1 and 0.001"),
-    ("other_bound", [_record(0), _record(1, bound="x")], "bound: x and exact"),
+    ("other_bound", [_record(0), _record(1, bound="x")], "bound: x and clopper"),
+    ("other_mode", [_record(0), _aca_record(1)], "mode: aca and fixed"),
+    ("other_dtype", [_record(0), _record(1, dtype="bfloat16")], "dtype: bfloat16 and"),
   )
   def test_refuses(self, records, message):
     with self.assertRaisesRegex(errors.InputError, message) as caught:
@@ -135,6 +165,7 @@ class ResultsTest(parameterized.TestCase):
       results,
       {
         "dataset": "digits",
+        "description": "digits",
         "target_class": 8,
         "sigma": 0.25,
         "epsilon": 0.1,
@@ -184,9 +215,33 @@ class ResultsTest(parameterized.TestCase):
       "victims: 2",
       "test points: 5",
       "n0 10, n 100, alpha 0.001",
-      "bound exact",
+      "bound clopper_pearson_one_sided",
     ):
       self.assertIn(words, caption)
+    for words in ("sampling", "float32"):
+      self.assertNotIn(words, caption)
+
+  @parameterized.parameters("adaptive", "aca")
+  def test_table_says_how_it_was_sampled(self, mode):
+    settings = {"mode": mode, "n": 100_000, "dtype": "bfloat16", "pilot": 1000}
+    records = {"clean": [_record(**settings)], "pacd": [_record(**settings)]}
+    records["pacd"][0].counts[:] *= 600
+    results = _results(records, description="CIFAR-10 (JPEG-75)", training="smoothadv" * 4)
+    lines = evaluate.table(results).splitlines()
+    self.assertLess(max(map(len, lines)), 90)
+    caption = " ".join(lines[5:])
+    self.assertStartsWith(caption, "CIFAR-10 (JPEG-75), class 8: sigma 0.25")
+    self.assertIn(
+      f"{mode} sampling: n0 10, n at most 100,000, samples a point 31,060 on average; "
+      "alpha 0.001, bound clopper_pearson_one_sided; base classifier in bfloat16",
+      caption,
+    )
+
+  def test_table_without_acr(self):
+    results = _results({"clean": [_aca_record(0)], "pacd": [_aca_record(0)]})
+    self.assertEqual(evaluate.percent_of_clean(results), [None, None])
+    lines = evaluate.table(results).splitlines()
+    self.assertEqual(lines[2].split(), ["clean", "-", "-", "60.0", "90.0"])
 
   def test_table_of_one_victim_shows_no_spread(self):
     table = evaluate.table(_results({"clean": [_record()]}))
@@ -196,13 +251,15 @@ class ResultsTest(parameterized.TestCase):
 class ReadRecordsTest(absltest.TestCase):
   def test_reads_every_seed_in_order(self):
     folder = self.enterContext(tempfile.TemporaryDirectory())
+    votes = _record().counts[0]
+    certificate = confidence.certificate(votes, votes, sigma=0.25, alpha=0.001)
     for seed in (10, 2):
       sidecar = _record(seed).sidecar | {"indices": [4], "num_classes": 10}
       with certificates.Writer(f"{folder}/seed_{seed}", sidecar) as writer:
-        writer.append(4, 8, (8, 0.1, _record().counts[0]), seconds=0.0)
+        writer.append(4, 8, certificate, seconds=0.0)
     records = evaluate.read_records(folder)
     self.assertEqual([record.sidecar["seed"] for record in records], [2, 10])
-    self.assertEqual(records[0].radius, [0.1])
+    self.assertEqual(records[0].radius, [certificate.radius])
 
   def test_no_folder_has_no_records(self):
     self.assertEmpty(evaluate.read_records("no/such/folder"))

@@ -9,23 +9,31 @@ import tempfile
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import certificates, confidence, errors, evaluate, poison_file, report, types
+from pacd_jax import certificates, errors, evaluate, poison_file, report, sampling, types
 
 _ROWS = {"clean": 0.95, "watermark": 0.9, "classwise": 0.75, "pacd": 0.6}
 _NUM_POINTS, _NUM_SEEDS, _N = 12, 3, 1000
 
 
-def _write_certificates(folder, quality, rng):
+def _certify(rule, votes_of):
+  point, votes = rule(8), None
+  try:
+    while True:
+      votes = votes_of(point.send(votes))
+  except StopIteration as end:
+    return end.value
+
+
+def _write_certificates(folder, quality, rng, mode, dtype):
+  settings = {"sigma": 0.25, "n0": 100, "n": _N, "alpha": 0.001}
+  rule, law = sampling.make(mode, **settings), np.zeros(10)
+  law[8], law[3] = quality, 1.0 - quality
   for seed in range(_NUM_SEEDS):
-    sidecar = {"sigma": 0.25, "n0": 100, "n": _N, "alpha": 0.001, "seed": seed}
-    sidecar |= {"bound": "clopper_pearson_one_sided", "num_classes": 10}
+    sidecar = settings | rule.sidecar | {"seed": seed, "dtype": dtype, "num_classes": 10}
     sidecar |= {"indices": list(range(_NUM_POINTS)), "accuracy": 0.97}
     with certificates.Writer(folder / f"seed_{seed}", sidecar) as writer:
       for idx in range(_NUM_POINTS):
-        counts = np.zeros(10, np.int64)
-        counts[8] = rng.binomial(_N, quality)
-        counts[3] = _N - counts[8]
-        certificate = confidence.certificate(counts, counts, sigma=0.25, alpha=0.001)
+        certificate = _certify(rule, lambda size: rng.multinomial(size, law))
         writer.append(idx, 8, certificate, seconds=0.01)
 
 
@@ -52,11 +60,21 @@ def _attack_line(step, **changes):
   return json.dumps(line | {"min_curvature": 0.1, "restart": step == 0} | changes)
 
 
-def _make_run(workdir, rows, *, num_channels=1, config=None, words=None):
+def _make_run(
+  workdir,
+  rows,
+  *,
+  num_channels=1,
+  config=None,
+  words=None,
+  mode="fixed",
+  dtype="float32",
+):
   """A finished run without its report; returns what `results.json` holds."""
   workdir, rng = pathlib.Path(workdir), np.random.default_rng(0)
   for name in rows:
-    _write_certificates(workdir / "certificates" / name, _ROWS.get(name, 0.8), rng)
+    folder = workdir / "certificates" / name
+    _write_certificates(folder, _ROWS.get(name, 0.8), rng, mode, dtype)
     if name != "clean":
       path = workdir / "poison" / f"{name}.npz"
       poison_file.save(path, _poison(num_channels, rng))
@@ -133,6 +151,7 @@ class WholeRunTest(absltest.TestCase):
       acr = f"{row['acr_mean']:.3f} ± {row['acr_std']:.3f}"
       self.assertRegex(text, rf"{row['data']}\s+{acr}")
       self.assertIn(", ".join(f"{value:.3f}" for value in row["acr"]), text)
+    self.assertNotIn("at most n", text)
     for words in (
       "ε = 0.1 from its original (linf norm",
       "σ = 0.25",
@@ -184,6 +203,38 @@ class ReportTest(parameterized.TestCase):
     expected = {"certified_accuracy", "top_probability", *pictures.split()}
     self.assertEqual(_pictures(self.workdir / "report"), expected)
 
+  def test_adaptive_sampling_in_another_precision(self):
+    settings = {"mode": "adaptive", "dtype": "bfloat16"}
+    words = {"description": "CIFAR-10 (JPEG-75)"}
+    results = _make_run(self.workdir, ["clean", "pacd"], words=words, **settings)
+    page = self.page()
+    self.assertLen(page.attributes("img"), 5)
+    for words in (
+      "Certified robustness of CIFAR-10 (JPEG-75), class 8",
+      "at most n = 1,000 others",
+      "Sampling was adaptive",
+      f"a point took {evaluate.samples_mean(results):,.0f} copies on average",
+      "The base classifier computed in bfloat16.",
+    ):
+      self.assertIn(words, page.text)
+
+  def test_sampling_for_aca_alone(self):
+    results = _make_run(self.workdir, ["clean", "pacd"], mode="aca")
+    page = self.page()
+    self.assertEmpty(page.open)
+    self.assertEqual(_pictures(self.workdir / "report"), {"attack", "gallery_pacd"})
+    clean, pacd = (100.0 * row["aca_mean"] for row in results["rows"])
+    self.assertGreater(clean, pacd)
+    for words in (
+      f"takes the share of certified points (ACA) of class 8 from {clean:.1f} % to "
+      f"{pacd:.1f} %; the accuracy",
+      "bound: clopper_pearson_bonferroni",
+      "Sampling was for ACA alone",
+    ):
+      self.assertIn(words, page.text)
+    self.assertRegex(page.text, r"clean - - 100\.0 ± 0\.0 97\.0")
+    self.assertRegex(page.text, r"clean - 100\.0, 100\.0, 100\.0")
+
   def test_colour_images(self):
     _make_run(self.workdir, ["clean", "pacd"], num_channels=3)
     self.assertLen(self.page().attributes("img"), 5)
@@ -227,9 +278,10 @@ class ReportTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, f"{name} is not there"):
       report.write(self.workdir)
 
-  def test_refuses_results_of_other_certificates(self):
+  @parameterized.parameters("acr", "aca", "accuracy")
+  def test_refuses_results_of_other_certificates(self, name):
     results = _make_run(self.workdir, ["clean", "pacd"])
-    results["rows"][1]["acr"][0] += 0.1
+    results["rows"][1][name][0] += 0.1
     (self.workdir / "results.json").write_text(json.dumps(results))
     with self.assertRaisesRegex(errors.InputError, "row pacd is not of the certif"):
       report.write(self.workdir)
