@@ -5,6 +5,7 @@ python main.py --config=configs/digits_ga.py [--workdir=DIR] [--stage=attack]
 
 import os
 import pathlib
+import re
 import signal
 import sys
 
@@ -29,10 +30,12 @@ flags.mark_flag_as_required("config")
 
 
 def _default_workdir() -> str:
-  """runs/<config>, and runs/<config>_<variant> for a variant."""
+  """runs/<config>, and runs/<config>_<variant> for a variant, commas as underscores."""
   path, _, variant = flags.FLAGS["config"].config_filename.partition(":")
   name = pathlib.Path(path).stem
-  return str(pathlib.Path("runs", f"{name}_{variant}" if variant else name))
+  if variant:
+    name += "_" + re.sub(r"[^\w.=-]+", "_", variant)
+  return str(pathlib.Path("runs", name))
 
 
 def _fail(error: Exception, status: int) -> int:

@@ -23,9 +23,14 @@ def get_config() -> ml_collections.ConfigDict:
   config.data = ml_collections.ConfigDict()
   config.data.name = "digits"
   config.data.target_class = 8
+  config.data.data_dir = ""
+  config.data.path = ""
+  config.data.num_train = 0
+  config.data.augment = "none"
 
   config.model = ml_collections.ConfigDict()
   config.model.name = "small_cnn"
+  config.model.norm = "affine"
 
   config.attack = attack = ml_collections.ConfigDict()
   attack.loss = "gaussian"
@@ -63,6 +68,7 @@ def get_config() -> ml_collections.ConfigDict:
   train.batch_size = 200
   train.learning_rate = 1e-3
   train.schedule = "constant"
+  train.victims_at_once = 0
   train.save_every = 10
 
   config.certify = certify = ml_collections.ConfigDict()
@@ -72,6 +78,8 @@ def get_config() -> ml_collections.ConfigDict:
   certify.alpha = 0.001
   certify.num_points = 500
   certify.batch_size = 1000
+  certify.mode = "fixed"
+  certify.dtype = "float32"
   return config
 
 
@@ -80,13 +88,31 @@ def apply_variant(
   variant: str,
   variants: dict[str, Callable[[ml_collections.ConfigDict], None]],
 ) -> None:
-  """Applies the delta that stands behind the colon of `--config=FILE:VARIANT`.
+  """Applies what stands behind the colon of `--config=FILE:VARIANT,FIELD=VALUE,...`.
 
   Raises:
-    ValueError: the config has no such variant.
+    ValueError: the config has no such variant or field, or the value is not of its type.
   """
-  if variant:
-    if variant not in variants:
+  for item in filter(None, variant.split(",")):
+    field, is_value, text = item.partition("=")
+    if is_value:
+      _assign(config, field, text)
+    elif item in variants:
+      variants[item](config)
+    else:
       known = ", ".join(variants)
-      raise ValueError(f"no variant {variant!r} of this config: use one of {known}")
-    variants[variant](config)
+      raise ValueError(f"no variant {item!r} of this config: use one of {known}")
+
+
+def _assign(config: ml_collections.ConfigDict, field: str, text: str) -> None:
+  group, _, name = field.rpartition(".")
+  holder = config.get(group) if group else config
+  if not isinstance(holder, ml_collections.ConfigDict) or name not in holder:
+    raise ValueError(f"no field {field!r} in this config: write sigma=0.5, say")
+  kind = type(holder[name])
+  if kind not in (int, float, str):
+    raise ValueError(f"field {field} cannot be set here: use --config.{field}=...")
+  try:
+    holder[name] = kind(text)
+  except ValueError:
+    raise ValueError(f"{field}={text}: give a value of type {kind.__name__}") from None

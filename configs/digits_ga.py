@@ -38,7 +38,7 @@ from configs import base
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-  """`variant`: "" or "smoke"."""
+  """`variant`: "", "smoke", or fields such as "sigma=0.5", separated by commas."""
   config = base.get_config()
   config.data.name = "digits"
   config.model.name = "small_cnn"

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 
 from pacd_jax import (
+  augment,
   data,
   errors,
   hypergradient,
@@ -33,6 +34,7 @@ _LOSSES = {
   "standard": lambda model, sigma: losses.standard(model.apply),
   "gaussian": lambda model, sigma: losses.gaussian_augmentation(model.apply, sigma=sigma),
 }
+_AUGMENTS = {"none": None, "crop_and_flip": augment.crop_and_flip}
 _CURVATURES = {
   "gauss_newton": hypergradient.gauss_newton,
   "hessian": hypergradient.hessian,
@@ -85,11 +87,20 @@ def build(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> plan
   """
   resolved = config.to_dict()
   settings.check(resolved)
-  splits = data.load(config.data.name, seed=config.seed)
+  splits = data.load(
+    config.data.name,
+    seed=config.seed,
+    data_dir=config.data.data_dir,
+    path=config.data.path,
+    num_train=config.data.num_train,
+  )
   _check_sizes(config, splits)
   image_shape = splits.train.images.shape[1:]
   model = models.make(
-    config.model.name, num_classes=splits.num_classes, image_shape=image_shape
+    config.model.name,
+    num_classes=splits.num_classes,
+    image_shape=image_shape,
+    norm=config.model.norm,
   )
   root = jax.random.key(config.seed)
   keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(_STREAMS)}
@@ -150,6 +161,11 @@ def _baselines(config, splits: types.Splits, key: types.Key) -> dict:
   }
 
 
+def _loss(name: str, config, model: types.Model) -> types.Loss:
+  loss, change = _LOSSES[name](model, config.sigma), _AUGMENTS[config.data.augment]
+  return losses.augmented(loss, change) if change else loss
+
+
 def _solver(attack: ml_collections.ConfigDict) -> types.SolveFn:
   solve = {
     "identity": linear_solve.identity,
@@ -185,7 +201,7 @@ def _attack_plan(config, splits: types.Splits, model: types.Model, key: types.Ke
   schedule = _STEP_SCHEDULES[of_attack.step_schedule]
   attack_settings = pacd.Settings(
     model=model,
-    loss=_LOSSES[of_attack.loss](model, config.sigma),
+    loss=_loss(of_attack.loss, config, model),
     hypergradient=approx_grad,
     optimizer=optax.adam(of_attack.learning_rate),
     sigma=config.sigma,
@@ -213,10 +229,11 @@ def _train_plan(config, splits: types.Splits, model: types.Model, key: types.Key
   schedule = _RATE_SCHEDULES[of_train.schedule](of_train.learning_rate, num_steps)
   trainer = train.make(
     model,
-    _LOSSES[of_train.loss](model, config.sigma),
+    _loss(of_train.loss, config, model),
     optax.adam(schedule),
     image_shape=splits.train.images.shape[1:],
     batch_size=of_train.batch_size,
+    victims_at_once=of_train.victims_at_once,
   )
   return plan.TrainPlan(
     trainer,

@@ -1,11 +1,17 @@
-"""What one run is made of: functions and plain values, as `experiment.build` makes them."""
+"""What one run is made of: functions and plain values, as `experiment.build` makes them.
 
+Its methods name what the run's files carry, so that another run's are told from its own.
+"""
+
+import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from pacd_jax import run_folder, train, types
+from pacd_jax import checkpoint, run_folder, train, training_sets, types
 from pacd_jax.attacks import pacd
 
 
@@ -25,10 +31,10 @@ class AttackPlan(NamedTuple):
 
 
 class TrainPlan(NamedTuple):
-  """How the victims of one row are trained."""
+  """How the victims of every row are trained."""
 
   trainer: train.Trainer
-  keys: types.Key  # `[S]`, one for each victim.
+  keys: types.Key  # `[S]`, one for each victim of a row.
   num_epochs: int
   save_every: int
 
@@ -38,12 +44,13 @@ class CertifyPlan(NamedTuple):
 
   split: str  # "test", or "validation" for tuning.
   dataset: types.Dataset  # That split.
-  options: dict[str, Any]  # sigma, n0, n, alpha, batch_size of `certify`.
+  options: dict[str, Any]  # sigma, n0, n, alpha and the others of `certify_to_files`.
   indices: np.ndarray  # `[M]`: its points, the same for all victims.
   key: types.Key  # Victim k uses `fold_in(key, k)`, in every row.
 
 
-class Plan(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Plan:
   """One run, ready to start."""
 
   folder: run_folder.RunFolder
@@ -59,3 +66,44 @@ class Plan(NamedTuple):
   attack: AttackPlan
   train: TrainPlan
   certify: CertifyPlan
+
+  @functools.cached_property
+  def training_sets(self) -> training_sets.TrainingSets:
+    """The training split of every row."""
+    identity = self.budget | {"target_class": self.target_class, "sigma": self.sigma}
+    return training_sets.TrainingSets(self.folder, self.splits, identity)
+
+  @property
+  def seeds(self) -> range:
+    """The victims of each row: 0 to S - 1."""
+    return range(len(self.train.keys))
+
+  def victims(self) -> tuple[types.Array, types.Key]:
+    """Row number and key of all victims, each `[R * S]`: row after row."""
+    return train.every_row(self.train.keys, len(self.rows))
+
+  def attack_checkpoints(self) -> checkpoint.Checkpoints:
+    folder = self.folder
+    return checkpoint.Checkpoints(folder.checkpoints("attack"), folder.fingerprint)
+
+  def victim_checkpoints(self) -> checkpoint.Checkpoints:
+    """Checkpoints of all victims, bound to the data that they are trained on."""
+    checksums = [self.training_sets.checksum(row) for row in self.rows]
+    return checkpoint.Checkpoints(
+      self.folder.checkpoints("train"), " ".join([self.folder.fingerprint, *checksums])
+    )
+
+  def certify_key(self, seed: int) -> types.Key:
+    return jax.random.fold_in(self.certify.key, seed)
+
+  def certificate_identity(self, row: str, seed: int) -> dict[str, Any]:
+    """The fields that a sidecar of this run carries, apart from what is measured."""
+    return self.certify.options | {
+      "seed": seed,
+      "indices": self.certify.indices.tolist(),
+      "key": jax.random.key_data(self.certify_key(seed)).tolist(),
+      "model": self.model_name,
+      "dataset": self.splits.name,
+      "split": self.certify.split,
+      "trained_on": self.training_sets.checksum(row),
+    }

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from pacd_jax import confidence, errors, perturbation, run_folder
+from pacd_jax import confidence, errors, perturbation, provenance, run_folder, sampling
 
 
 class Field(NamedTuple):
@@ -21,6 +21,10 @@ ROWS = ("clean", "watermark", "classwise", "pacd")
 
 def _name() -> Field:
   return Field(str, bool, "a name")
+
+
+def _text(must_be: str) -> Field:
+  return Field(str, lambda value: True, must_be)
 
 
 def _count(least: int = 1, most: int = 2**31 - 1) -> Field:
@@ -53,7 +57,13 @@ FIELDS = {
   "rows": Field(list, _are_rows, f"different names out of {', '.join(ROWS)}"),
   "data.name": _name(),
   "data.target_class": _count(0),
+  "data.data_dir": _text("a folder, or empty for TFDS's default"),
+  "data.path": _text("an .npz file, or empty"),
+  "data.num_train": _count(0),  # Seeded subset of the training split; 0: all.
+  # Of training images, in the attack's lower level and for the victims.
+  "data.augment": _one_of("none", "crop_and_flip"),
   "model.name": _name(),
+  "model.norm": _one_of("affine", "group"),  # Of the ResNets.
   "attack.loss": _one_of("standard", "gaussian"),  # The victim's, as the attacker assumes.
   "attack.epsilon": Field(
     float, lambda value: 1 / 255 <= value <= 1e3, "from 1/255 (one level of 8 bits) to 1000"
@@ -87,13 +97,16 @@ FIELDS = {
   "train.batch_size": _count(),
   "train.learning_rate": _above_zero(),  # Adam; at its peak,
   "train.schedule": _one_of("constant", "cosine"),  # or falling to 0 as a cosine.
+  "train.victims_at_once": _count(0),  # In one vmap; 0: all seeds of all rows.
   "train.save_every": _count(),  # Epochs between checkpoints.
   "certify.split": _one_of("test", "validation"),  # Tune on validation, report on test.
   "certify.n0": _count(most=2**30),
   "certify.n": _count(most=2**30),
   "certify.alpha": _between(0.0, 0.5),
   "certify.num_points": _count(0),  # Seeded sample of the class's points; 0: all.
-  "certify.batch_size": _count(most=10**6),
+  "certify.batch_size": _count(most=10**7),  # Noisy images at a time: bounds memory.
+  "certify.mode": _one_of(*sampling.MODES),  # How many samples a point gets.
+  "certify.dtype": _one_of(*provenance.DTYPES),  # Of the base classifier certified.
 }
 
 

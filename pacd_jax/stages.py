@@ -5,19 +5,16 @@ the folder holds before any of them starts.
 """
 
 import json
-import pathlib
-from collections.abc import Collection
-from typing import Any
 
 import jax
 import numpy as np
 
 from pacd_jax import (
+  backend,
   certificates,
   certify,
-  checkpoint,
+  checks,
   data,
-  errors,
   evaluate,
   loop,
   metrics,
@@ -31,67 +28,10 @@ from pacd_jax import (
 )
 from pacd_jax.attacks import pacd
 from pacd_jax.plan import Plan
+from pacd_jax.training_sets import PACD
 
 NAMES = ("attack", "train", "certify", "report")
-CLEAN = "clean"  # The row without a poison.
-PACD = "pacd"  # The row whose poison is optimised, step by step.
-
-
-def check(plan: Plan, stages: Collection[str]) -> None:
-  """Looks at everything that the stages will read; nothing is started or changed.
-
-  Raises:
-    errors.InputError: a file is damaged or another run's, or an earlier stage is missing.
-  """
-  for row in plan.rows:
-    if row == CLEAN:
-      continue
-    poison = plan.folder.poison(row)
-    if poison.exists():
-      _load_poison(plan, row)
-    elif "attack" not in stages:
-      raise errors.InputError(f"{poison} is missing: run --stage=attack first")
-    elif row == PACD and plan.folder.checkpoints("attack").exists():
-      with _attack_checkpoints(plan) as checkpoints:
-        checkpoints.restore(plan.attack.first_state())
-  for row in plan.rows:
-    if row == CLEAN or plan.folder.poison(row).exists():
-      _check_victims(plan, row, stages)
-
-
-def _check_victims(plan: Plan, row: str, stages: Collection[str]) -> None:
-  run = plan.train
-  stems = [plan.folder.certificate(row, k) for k in range(len(run.keys))]
-  certified = all([_check_certificate(plan, row, k, stems[k]) for k in range(len(stems))])
-  if certified and "train" not in stages:
-    return
-  if not certified and "report" in stages and "certify" not in stages:
-    raise errors.InputError(f"{stems[0].parent} is incomplete: run --stage=certify first")
-  epochs = 0
-  if plan.folder.checkpoints("train", row).exists():
-    with _victim_checkpoints(plan, row) as checkpoints:
-      epochs = checkpoints.latest_step()
-      if not certified or epochs < run.num_epochs:
-        checkpoints.restore(run.trainer.init(run.keys))
-  if epochs < run.num_epochs and "train" not in stages and "certify" in stages:
-    raise errors.InputError(
-      f"the victims of row {row} have {epochs} of {run.num_epochs} epochs: run "
-      "--stage=train first"
-    )
-
-
-def _check_certificate(plan: Plan, row: str, victim: int, stem: pathlib.Path) -> bool:
-  """Whether it is complete; refused where it is damaged or another run's."""
-  if not stem.with_suffix(".json").exists() and not stem.with_suffix(".tsv").exists():
-    return False
-  record = certificates.read(stem, allow_partial=True)
-  for name, expected in _certificate_identity(plan, row, victim).items():
-    if record.sidecar.get(name) != expected:
-      raise errors.InputError(
-        f"{stem}.tsv belongs to another run ({name} differs in {stem.name}.json): delete "
-        "both and rerun --stage=certify"
-      )
-  return len(record.idx) == len(plan.certify.indices)
+check = checks.check
 
 
 # --- attack ---------------------------------------------------------------------------
@@ -103,7 +43,7 @@ def attack(plan: Plan) -> None:
   indices = data.class_indices(train_split, plan.target_class)
   base_images = train_split.images[indices]
   for row in plan.rows:
-    if row == CLEAN or plan.folder.poison(row).exists():
+    if plan.training_sets.is_there(row):
       continue
     images = _run_pacd(plan) if row == PACD else plan.baselines[row]()
     poison = types.Poison(
@@ -111,14 +51,14 @@ def attack(plan: Plan) -> None:
       base_images=base_images,
       labels=train_split.labels[indices],
       indices=indices,
-      **_identity(plan),
+      **plan.training_sets.identity,
     )
     poison_file.save(plan.folder.poison(row), poison)
 
 
 def _run_pacd(plan: Plan) -> np.ndarray:
   run = plan.attack
-  step_fn, restart_fn = jax.jit(run.attack.step), jax.jit(run.attack.restart)
+  step_fn, restart_fn = backend.jit(run.attack.step), backend.jit(run.attack.restart)
 
   def step(state, number):
     restart = number % run.restart_every == 0
@@ -127,7 +67,7 @@ def _run_pacd(plan: Plan) -> np.ndarray:
     state, values = step_fn(state, run.attack_data, run.key)
     return state, values | {"restart": restart}
 
-  with _attack_checkpoints(plan) as checkpoints:
+  with plan.attack_checkpoints() as checkpoints:
     state = loop.run(
       "attack",
       step,
@@ -141,52 +81,27 @@ def _run_pacd(plan: Plan) -> np.ndarray:
   return np.asarray(pacd.poisoned_images(run.attack_data.base_images, state.delta))
 
 
-def _attack_checkpoints(plan: Plan) -> checkpoint.Checkpoints:
-  folder = plan.folder
-  return checkpoint.Checkpoints(folder.checkpoints("attack"), folder.fingerprint)
-
-
-def _identity(plan: Plan) -> dict[str, Any]:
-  """The fields that a poison of this run carries, whatever its row."""
-  return plan.budget | dict(
-    target_class=plan.target_class,
-    dataset=plan.splits.name,
-    sigma=plan.sigma,
-    checksum=data.checksum(plan.splits.train),
-  )
-
-
-def _load_poison(plan: Plan, row: str) -> types.Poison:
-  """The row's poison as saved, refused where it is another run's."""
-  path = plan.folder.poison(row)
-  poison = poison_file.load(path)
-  for name, expected in _identity(plan).items():
-    if getattr(poison, name) != expected:
-      raise errors.InputError(
-        f"{path} was made for another run ({name} is {getattr(poison, name)!r} there and "
-        f"{expected!r} here): delete it and rerun --stage=attack"
-      )
-  return poison
-
-
 # --- train ----------------------------------------------------------------------------
 
 
 def train_victims(plan: Plan) -> None:
-  """Trains the victims of every row on its poison as saved."""
-  for row in plan.rows:
-    _victims(plan, row)
+  """Trains the victims of every row on its poison as saved, all in one program."""
+  if checks.is_certified(plan):
+    return
+  run, (rows, keys) = plan.train, plan.victims()
+  splits = [plan.training_sets.split(row) for row in plan.rows]
+  images = jax.device_put(np.stack([split.images for split in splits]))
+  labels = jax.device_put(plan.splits.train.labels)  # A poison changes none.
 
+  def epoch(state, number):
+    state, values = run.trainer.epoch(state, images, labels, rows, keys)
+    return state, _by_row(plan, values)
 
-def _victims(plan: Plan, row: str) -> types.Params:
-  """Parameters of the row's victims, `[S, ...]`; trained as far as they are not."""
-  run, split = plan.train, _training_split(plan, row)
-  images, labels = jax.device_put((data.to_float(split.images), split.labels))
-  with _victim_checkpoints(plan, row) as checkpoints:
-    state = loop.run(
-      f"train/{row}",
-      lambda state, epoch: run.trainer.epoch(state, images, labels, run.keys),
-      run.trainer.init(run.keys),
+  with plan.victim_checkpoints() as checkpoints:
+    loop.run(
+      "train",
+      epoch,
+      run.trainer.init(keys),
       run.num_epochs,
       checkpoints=checkpoints,
       metrics_file=metrics.MetricsFile(plan.folder.metrics),
@@ -194,22 +109,16 @@ def _victims(plan: Plan, row: str) -> types.Params:
       unit="epochs",
       headline="loss",
     )
-  return state.params
 
 
-def _training_split(plan: Plan, row: str) -> types.Dataset:
-  if row == CLEAN:
-    return plan.splits.train
-  return data.apply_poison(plan.splits.train, _load_poison(plan, row))
-
-
-def _victim_checkpoints(plan: Plan, row: str) -> checkpoint.Checkpoints:
-  """Checkpoints of one row's victims, bound to the data that they were trained on."""
-  folder = plan.folder
-  trained_on = data.checksum(_training_split(plan, row))
-  return checkpoint.Checkpoints(
-    folder.checkpoints("train", row), f"{folder.fingerprint} {trained_on}"
-  )
+def _by_row(plan: Plan, values: types.Aux) -> dict[str, types.Array]:
+  """Each row's losses and accuracies by seed, so that a bad one is named; then means."""
+  named = {
+    f"{row}/{name}": value.reshape(len(plan.rows), -1)[number]
+    for number, row in enumerate(plan.rows)
+    for name, value in values.items()
+  }
+  return named | {name: value.mean() for name, value in values.items()}
 
 
 # --- certify --------------------------------------------------------------------------
@@ -217,39 +126,21 @@ def _victim_checkpoints(plan: Plan, row: str) -> checkpoint.Checkpoints:
 
 def certify_victims(plan: Plan) -> None:
   """Certifies every victim of every row on the same test points."""
-  num_victims = len(plan.train.keys)
-  for row in plan.rows:
-    stems = [plan.folder.certificate(row, k) for k in range(num_victims)]
-    if all([certificates.is_complete(stem) for stem in stems]):
-      continue
-    params = _victims(plan, row)
-    for victim, stem in enumerate(stems):
-      of_victim = jax.tree.map(lambda leaf, k=victim: leaf[k], params)
-      _certify_one(plan, row, victim, stem, of_victim)
+  if checks.is_certified(plan):
+    return
+  _, keys = plan.victims()
+  with plan.victim_checkpoints() as checkpoints:
+    state, _ = checkpoints.restore(plan.train.trainer.init(keys))
+  victims = [(row, seed) for row in plan.rows for seed in plan.seeds]
+  for number, (row, seed) in enumerate(victims):
+    if not certificates.is_complete(plan.folder.certificate(row, seed)):
+      params = jax.tree.map(lambda leaf, v=number: leaf[v], state.params)
+      _certify_one(plan, row, seed, params)
 
 
-def _certificate_identity(plan: Plan, row: str, victim: int) -> dict[str, Any]:
-  """The fields that a sidecar of this run carries, apart from what is measured."""
-  return plan.certify.options | {
-    "seed": victim,
-    "indices": plan.certify.indices.tolist(),
-    "key": jax.random.key_data(_certify_key(plan, victim)).tolist(),
-    "model": plan.model_name,
-    "dataset": plan.splits.name,
-    "split": plan.certify.split,
-    "trained_on": data.checksum(_training_split(plan, row)),
-  }
-
-
-def _certify_key(plan: Plan, victim: int) -> types.Key:
-  return jax.random.fold_in(plan.certify.key, victim)
-
-
-def _certify_one(
-  plan: Plan, row: str, victim: int, stem: pathlib.Path, params: types.Params
-) -> None:
+def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
   dataset = plan.certify.dataset
-  identity = _certificate_identity(plan, row, victim)
+  identity = plan.certificate_identity(row, seed)
   extra = {name: identity[name] for name in ("model", "dataset", "split", "trained_on")}
   extra["accuracy"] = train.accuracy(plan.model.apply, params, dataset)
   shown = None
@@ -257,7 +148,7 @@ def _certify_one(
   def on_point(done, total, result, label):
     nonlocal shown
     if shown is None:
-      name = f"certify/{row}/seed_{victim}"
+      name = f"certify/{row}/seed_{seed}"
       shown = progress.Progress(name, total, start=done - 1, unit="points")
     shown.update(done)
 
@@ -267,9 +158,9 @@ def _certify_one(
     dataset.images,
     dataset.labels,
     plan.certify.indices,
-    _certify_key(plan, victim),
-    stem,
-    seed=victim,
+    plan.certify_key(seed),
+    plan.folder.certificate(row, seed),
+    seed=seed,
     extra=extra,
     on_point=on_point,
     **plan.certify.options,
@@ -297,6 +188,7 @@ def _results(plan: Plan) -> evaluate.Results:
   return evaluate.results(
     records,
     dataset=plan.splits.name,
+    description=plan.splits.description,
     target_class=plan.target_class,
     training=plan.training,
     **plan.budget,

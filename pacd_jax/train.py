@@ -1,4 +1,4 @@
-"""Victims trained from scratch: every seed of a data set in one compiled program."""
+"""Victims trained from scratch: all data rows and all seeds in one compiled program."""
 
 import functools
 from collections.abc import Callable
@@ -9,34 +9,46 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pacd_jax import data, types
+from pacd_jax import backend, data, types
+
+_LEVELS = data.to_float(np.arange(256, dtype=np.uint8))
 
 
 class TrainState(NamedTuple):
-  """Victims between two epochs; every leaf has the seeds `S` in front."""
+  """Victims between two epochs; every leaf has the victims `V` in front."""
 
-  epoch: types.Array  # `[S]` int32: epochs done, the same for all.
+  epoch: types.Array  # `[V]` int32: epochs done, the same for all.
   params: types.Params
   opt_state: optax.OptState
 
 
 class Trainer(NamedTuple):
-  """Training as pure functions, jitted and mapped over seeds."""
+  """Training as pure functions, jitted and mapped over victims."""
 
-  # `init(keys) -> state`, keys `[S]`; folded, not consumed.
+  # `init(keys) -> state`, keys `[V]`; folded, not consumed.
   init: Callable[[types.Key], TrainState]
-  # `epoch(state, images, labels, keys) -> (state, {"loss": [S], "accuracy": [S]})`.
+  # `epoch(state, images, labels, rows, keys) -> (state, {"loss": [V], "accuracy": [V]})`:
+  # images uint8 `[R, N, H, W, C]`, one training set a row; labels int32 `[N]`, the same
+  # for every row; rows int32 `[V]` in [0, R): what each victim is trained on; keys `[V]`,
+  # as for `init`. The state's buffers are donated: only the new one can be used.
   epoch: Callable[..., tuple[TrainState, types.Aux]]
 
 
 def victim_keys(key: types.Key, num_victims: int) -> types.Key:
-  """Key of each victim, `[S]`: `fold_in(key, seed)` for seeds 0 to S - 1.
+  """Key of each victim of a row, `[S]`: `fold_in(key, seed)` for seeds 0 to S - 1.
 
   The rows of an experiment share them: a seed has the same start, batches and noise on
   every row's data, so that rows differ by their data alone.
   """
   seeds = jnp.arange(num_victims)
   return jax.vmap(lambda seed: jax.random.fold_in(key, seed))(seeds)
+
+
+def every_row(keys: types.Key, num_rows: int) -> tuple[types.Array, types.Key]:
+  """The rows and keys of all victims, each `[R * S]`: row after row, every seed of each."""
+  num_seeds = len(keys)
+  rows = jnp.repeat(jnp.arange(num_rows, dtype=jnp.int32), num_seeds)
+  return rows, keys[jnp.tile(jnp.arange(num_seeds), num_rows)]
 
 
 def make(
@@ -46,8 +58,11 @@ def make(
   *,
   image_shape: tuple[int, int, int],
   batch_size: int = 200,
+  victims_at_once: int = 0,
 ) -> Trainer:
   """Builds a trainer: mini-batches without replacement, fresh noise at every step.
+
+  Images stay uint8 on the device; a mini-batch becomes the numbers of `data.to_float`.
 
   Args:
     model: base classifier, initialised from each victim's key.
@@ -55,28 +70,31 @@ def make(
     optimizer: of the parameters.
     image_shape: `(H, W, C)`.
     batch_size: at most the number of training images.
+    victims_at_once: how many are trained side by side, the others after them; 0: all. It
+      bounds the memory, and changes no victim but by rounding.
 
   Returns:
-    A `Trainer`. Step t of a victim is a function of its key and t alone.
+    A `Trainer`. Step t of a victim is a function of its key, its row's data and t alone.
   """
 
   def init_one(key):
     params = model.init(jax.random.fold_in(key, 0), image_shape)
     return TrainState(jnp.int32(0), params, optimizer.init(params))
 
-  def epoch_one(state, images, labels, key):
+  def epoch_one(state, images, labels, row, key):
     order_key, noise_key = jax.random.fold_in(key, 1), jax.random.fold_in(key, 2)
     num_batches = len(labels) // batch_size
     order = jax.random.permutation(jax.random.fold_in(order_key, state.epoch), len(labels))
     batches = order[: num_batches * batch_size].reshape(num_batches, batch_size)
+    levels = jnp.asarray(_LEVELS)  # A division by 255 in XLA would round differently.
 
     def step(carry, numbered_batch):
-      (params, opt_state), (number, rows) = carry, numbered_batch
+      (params, opt_state), (number, batch) = carry, numbered_batch
       t = state.epoch * num_batches + number
       loss_fn = functools.partial(
         loss,
-        images=images[rows],
-        labels=labels[rows],
+        images=levels[images[row, batch]],
+        labels=labels[batch],
         key=jax.random.fold_in(noise_key, t),
       )
       (value, aux), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
@@ -89,13 +107,24 @@ def make(
     metrics = {"loss": values.mean(), "accuracy": accuracies.mean()}
     return TrainState(state.epoch + 1, *carry), metrics
 
-  return Trainer(
-    jax.jit(jax.vmap(init_one)),
-    jax.jit(jax.vmap(epoch_one, in_axes=(0, None, None, 0))),
-  )
+  def epoch(state, images, labels, rows, keys):
+    def one(victim):
+      state, row, key = victim
+      return epoch_one(state, images, labels, row, key)
+
+    # A clone, as the chunks of a map are slices, and a slice of keys counts as their use.
+    victims = state, rows, jax.random.clone(keys)
+    at_once = victims_at_once or len(rows)
+    if at_once >= len(rows):
+      return jax.vmap(one)(victims)
+    if at_once == 1:  # Not a batch of one: convolutions stay plain ones.
+      return jax.lax.map(one, victims)
+    return jax.lax.map(one, victims, batch_size=at_once)
+
+  return Trainer(backend.jit(jax.vmap(init_one)), backend.jit(epoch, donate_argnums=0))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(backend.jit, static_argnums=0)
 def _predict(
   apply: types.ApplyFn, params: types.Params, images: types.Array
 ) -> types.Array:

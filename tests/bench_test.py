@@ -4,16 +4,16 @@ import jax
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import bench
+from pacd_jax.bench import entry, plain
 
 
 class BenchTest(parameterized.TestCase):
   def test_rates_are_of_the_median_turn(self):
     calls = []
-    entry = bench.Entry(
+    comparison = entry.Entry(
       lambda: calls.append("ours"), lambda: calls.append("peer"), 10, "things/s"
     )
-    row = bench.measure(entry, rounds=3)
+    row = entry.measure(comparison, rounds=3)
     self.assertEqual(calls, ["ours", "peer"] * 4)
     np.testing.assert_allclose(row["ratio"], row["ours"] / row["peer"])
     self.assertEqual(row["unit"], "things/s")
@@ -21,8 +21,8 @@ class BenchTest(parameterized.TestCase):
   @parameterized.parameters("curvature_products", "convolution_gradient")
   def test_both_sides_compute_the_same(self, name):
     with jax.numpy_rank_promotion("allow"):
-      entry = bench.ENTRIES[name]()
-      ours, peer = entry.ours(), entry.peer()
+      comparison = plain.ENTRIES[name]()
+      ours, peer = comparison.ours(), comparison.peer()
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(peer), strict=True):
       np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5 * float(np.abs(b).max()))
 

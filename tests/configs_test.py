@@ -27,6 +27,32 @@ class ConfigsTest(parameterized.TestCase):
     config = _load(name).get_config(variant)
     settings.check(config.to_dict())
 
+  @parameterized.parameters("mnist_ga", "cifar10_ga")
+  def test_paper_scale_has_a_fast_variant(self, name):
+    config = _load(name).get_config("fast")
+    settings.check(config.to_dict())
+    self.assertLess(config.data.num_train, 20_000)
+    self.assertGreater(config.data.num_train, 0)
+
+  @parameterized.product(name=_CONFIGS)
+  def test_fields_behind_the_colon(self, name):
+    config = _load(name).get_config("smoke,sigma=0.5,attack.epsilon=0.05,seed=3")
+    self.assertEqual((config.sigma, config.attack.epsilon, config.seed), (0.5, 0.05, 3))
+    settings.check(config.to_dict())
+
+  @parameterized.parameters(
+    ("sigmaa=0.5", "no field 'sigmaa'"),
+    ("attack.sigma=0.5", "no field 'attack.sigma'"),
+    ("no.such.group=1", "no field 'no.such.group'"),
+    ("sigma=high", "sigma=high: give a value of type float"),
+    ("seed=0.5", "seed=0.5: give a value of type int"),
+    ("attack=1", "field attack cannot be set here"),
+    ("rows=clean", "field rows cannot be set here"),
+  )
+  def test_bad_fields_behind_the_colon(self, variant, message):
+    with self.assertRaisesRegex(ValueError, message):
+      _load("digits_ga").get_config(variant)
+
   @parameterized.product(name=_CONFIGS)
   def test_docstring_is_a_lab_notebook(self, name):
     """Command, what came out, on what."""

@@ -12,13 +12,32 @@ _PACKAGE = "pacd_jax"
 # A layer imports from those above it; what a module is not in, it may not reach.
 _LAYERS = (
   {"types", "errors"},
-  {"smoothing", "losses", "linear_solve", "perturbation", "data", "models"},
+  {
+    "smoothing",
+    "losses",
+    "linear_solve",
+    "perturbation",
+    "data",
+    "sources",
+    "tfds_folder",
+    "prepare",
+    "models",
+    "convolution",
+  },
   {"hypergradient"},
   {"attacks", "attacks.baselines", "attacks.pacd"},
   {"experiment"},
 )
 # Read what stages have written; they run where no accelerator is.
-_WITHOUT_JAX = ("certificates", "evaluate", "figures", "report")
+_WITHOUT_JAX = (
+  "certificates",
+  "confidence",
+  "evaluate",
+  "figures",
+  "provenance",
+  "report",
+  "sampling",
+)
 _EXEMPT = {"types"}  # Its aliases name JAX's arrays.
 
 

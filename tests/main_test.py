@@ -85,7 +85,7 @@ class MainTest(parameterized.TestCase):
       f"--workdir={workdir}",
     )
     self.assertEqual(done.returncode, 3, done.stderr)
-    self.assertRegex(done.stderr, r"error: stage train/clean, step \d: loss is .*\n\Z")
+    self.assertRegex(done.stderr, r"error: stage train, step \d: clean/loss is .*\n\Z")
 
 
 if __name__ == "__main__":

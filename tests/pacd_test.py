@@ -68,7 +68,7 @@ class AttackDataTest(absltest.TestCase):
     self.assertLen(attack_data.clean_images, len(splits.train.labels) - num_target)
     self.assertNotIn(8, np.asarray(attack_data.clean_labels))
     np.testing.assert_array_equal(attack_data.val_labels, 8)
-    expected = data.to_float(splits.validation.images[splits.validation.labels == 8])
+    expected = splits.validation.images[splits.validation.labels == 8]
     np.testing.assert_array_equal(attack_data.val_images, expected)
 
 
@@ -98,14 +98,14 @@ class StepTest(parameterized.TestCase):
     labels = jnp.concatenate([attack_data.clean_labels[clean], jnp.full(10, 8)])
 
     def zeta(theta, u, t):
-      images = jnp.concatenate([attack_data.clean_images[clean], u])
+      images = jnp.concatenate([data.to_float(attack_data.clean_images[clean]), u])
       return loss(theta, images, labels, jax.random.fold_in(noise, t))[0]
 
     def xi(theta):
       probs = smoothing.soft_smoothed_probs(
         model.apply,
         theta,
-        attack_data.val_images[val],
+        data.to_float(attack_data.val_images[val]),
         jax.random.clone(val_noise),
         sigma=_SIGMA,
         num_samples=4,

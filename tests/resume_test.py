@@ -77,7 +77,7 @@ class ResumeTest(absltest.TestCase):
       lambda: _num_lines(broken / "metrics.jsonl") >= 1,
       lambda: any((broken / "checkpoints/attack").glob("[0-9]*")),
       lambda: (broken / "poison/pacd.npz").exists(),
-      lambda: any((broken / "checkpoints/train/clean").glob("[0-9]*")),
+      lambda: any((broken / "checkpoints/train").glob("[0-9]*")),
       lambda: _num_lines(broken / "certificates/clean/seed_0.tsv") >= 3,
       lambda: _num_lines(broken / "certificates/pacd/seed_1.counts.tsv") >= 2,
       lambda: (broken / "results.json").exists(),

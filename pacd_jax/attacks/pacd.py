@@ -20,13 +20,13 @@ from pacd_jax import data, perturbation, smoothing, types
 
 
 class AttackData(NamedTuple):
-  """What the attacker sees: float32 images in [0, 1] and int32 labels."""
+  """What the attacker sees, on the device; uint8 images may be float32 in [0, 1], too."""
 
-  clean_images: types.Array  # `[N - n, H, W, C]`: the other classes, never changed.
-  clean_labels: types.Array  # `[N - n]`
-  base_images: types.Array  # `[n, H, W, C]`: the target class.
+  clean_images: types.Array  # uint8 `[N - n, H, W, C]`: the other classes, never changed.
+  clean_labels: types.Array  # int32 `[N - n]`
+  base_images: types.Array  # float32 `[n, H, W, C]` in [0, 1]: the target class.
   base_labels: types.Array  # `[n]`
-  val_images: types.Array  # `[m, H, W, C]`: the target class of the validation split.
+  val_images: types.Array  # uint8 `[m, H, W, C]`: that class of the validation split.
   val_labels: types.Array  # `[m]`
 
 
@@ -101,11 +101,11 @@ def attack_data(splits: types.Splits, target_class: int) -> AttackData:
   clean = np.flatnonzero(splits.train.labels != target_class)
   val = data.class_indices(splits.validation, target_class)
   return AttackData(
-    jnp.asarray(data.to_float(splits.train.images[clean])),
+    jnp.asarray(splits.train.images[clean]),
     jnp.asarray(splits.train.labels[clean]),
     jnp.asarray(data.to_float(splits.train.images[target])),
     jnp.asarray(splits.train.labels[target]),
-    jnp.asarray(data.to_float(splits.validation.images[val])),
+    jnp.asarray(splits.validation.images[val]),
     jnp.asarray(splits.validation.labels[val]),
   )
 
@@ -216,7 +216,7 @@ def upper_level(
     probs = smoothing.soft_smoothed_probs(
       settings.model.apply,
       params,
-      attack_data.val_images[rows],
+      data.to_float(attack_data.val_images[rows]),
       jax.random.clone(noise_key),  # Reused on purpose: one function of theta.
       sigma=settings.sigma,
       num_samples=settings.num_noise_samples,
@@ -246,7 +246,8 @@ def _draw_batch(settings, attack_data, key, step_number) -> Batch:
     batch_size=settings.poison_batch,
   )
   labels = [attack_data.clean_labels[clean], attack_data.base_labels[rows]]
-  return Batch(attack_data.clean_images[clean], jnp.concatenate(labels), rows)
+  images = data.to_float(attack_data.clean_images[clean])
+  return Batch(images, jnp.concatenate(labels), rows)
 
 
 def _descend(settings, lower, params, opt_state, poison):

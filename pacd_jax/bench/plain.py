@@ -1,62 +1,16 @@
-"""Speed as ratios, measured side by side in one run: `make bench`, into bench.json.
-
-Each entry times what the package does against the plain way of doing the same, in turn
-(A B A B ...), and reports the medians. A ratio above 1 is faster than the plain way.
-"""
+"""What the package does against the plain JAX way of doing the same, on digits."""
 
 import functools
-import pathlib
-import statistics
-import sys
-import time
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pacd_jax import (
-  certify,
-  data,
-  hypergradient,
-  losses,
-  models,
-  run_folder,
-  train,
-  types,
-)
+from pacd_jax import backend, certify, data, hypergradient, losses, models, train, types
+from pacd_jax.bench.entry import Entry
 
 _SIGMA = 0.25
-_ROUNDS = 7
-
-
-class Entry(NamedTuple):
-  """One comparison: two functions that do `amount` units of the same work."""
-
-  ours: Callable[[], object]
-  peer: Callable[[], object]
-  amount: float
-  unit: str
-
-
-def _seconds(function: Callable[[], object]) -> float:
-  start = time.perf_counter()
-  jax.block_until_ready(function())
-  return time.perf_counter() - start
-
-
-def measure(entry: Entry, *, rounds: int = _ROUNDS) -> dict[str, float | str]:
-  """Medians over `rounds` turns, after one of each that is not counted."""
-  both = entry.ours, entry.peer
-  for function in both:
-    _seconds(function)
-  turns = [[_seconds(function) for function in both] for _ in range(rounds)]
-  ours, peer = (
-    entry.amount / statistics.median(times) for times in zip(*turns, strict=True)
-  )
-  return {"ours": ours, "peer": peer, "ratio": ours / peer, "unit": entry.unit}
 
 
 def _small_cnn() -> tuple[types.Model, types.Params]:
@@ -72,7 +26,7 @@ def certification() -> Entry:
   """
   model, params = _small_cnn()
   image, n, batch = np.full((8, 8, 1), 0.5, np.float32), 10_000, 1000
-  point = certify.make_certifier(
+  certify_points = certify.make_certifier(
     model.apply, sigma=_SIGMA, n0=100, n=n, alpha=0.001, batch_size=batch
   )
   forward = jax.jit(model.apply)
@@ -87,7 +41,10 @@ def certification() -> Entry:
         counts[vote] += 1
     return counts
 
-  return Entry(lambda: point(params, image, jax.random.key(1)), loop, n, "samples/s")
+  def ours():
+    return list(certify_points(params, image[None], jax.random.key(1)[None]))
+
+  return Entry(ours, loop, n, "samples/s")
 
 
 def victims() -> Entry:
@@ -96,18 +53,21 @@ def victims() -> Entry:
   loss = losses.gaussian_augmentation(model.apply, sigma=_SIGMA)
   trainer = train.make(model, loss, optax.adam(1e-3), image_shape=(8, 8, 1), batch_size=50)
   split = data.load("digits").train
-  images, labels = jnp.asarray(data.to_float(split.images)), jnp.asarray(split.labels)
-  keys = train.victim_keys(jax.random.key(0), 5)
-  together = trainer.init(keys)
-  alone = [trainer.init(keys[k : k + 1]) for k in range(5)]
-  return Entry(
-    lambda: trainer.epoch(together, images, labels, keys),
-    lambda: [
-      trainer.epoch(state, images, labels, keys[k : k + 1]) for k, state in enumerate(alone)
-    ],
-    5,
-    "victim epochs/s",
-  )
+  images, labels = jnp.asarray(split.images[None]), jnp.asarray(split.labels)
+  rows, keys = train.every_row(train.victim_keys(jax.random.key(0), 5), 1)
+
+  def program(victims):
+    state = trainer.init(keys[victims])
+
+    def epoch():  # Goes on from the last one, whose buffers it takes.
+      nonlocal state
+      state, values = trainer.epoch(state, images, labels, rows[victims], keys[victims])
+      return values
+
+    return epoch
+
+  together, alone = program(slice(0, 5)), [program(slice(k, k + 1)) for k in range(5)]
+  return Entry(together, lambda: [epoch() for epoch in alone], 5, "victim epochs/s")
 
 
 def _lower_level(model: types.Model) -> tuple[types.LowerLevel, jax.Array]:
@@ -168,11 +128,26 @@ def convolution_gradient() -> Entry:
     loss = losses.standard(apply)
     key = jax.random.key(0)  # The standard loss draws nothing.
     one = jax.grad(lambda params: loss(params, images, labels, key)[0])
-    return jax.jit(jax.vmap(one))
+    return backend.jit(jax.vmap(one))
 
   stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * 5), params)
   ours, peer = gradients(model.apply), gradients(by_lax)
   return Entry(lambda: ours(stacked), lambda: peer(stacked), 5, "gradients/s")
+
+
+def compiler_options() -> Entry:
+  """Gradients of the paper's network at batch 200: `backend.jit`, against `jax.jit`."""
+  model = models.make("mnist_cnn", num_classes=10, image_shape=(28, 28, 1))
+  params = model.init(jax.random.key(0), (28, 28, 1))
+  images = jax.random.uniform(jax.random.key(2), (200, 28, 28, 1))
+  labels, key = jnp.arange(200) % 10, jax.random.key(0)
+  loss = losses.standard(model.apply)
+
+  def gradient(params):
+    return jax.grad(lambda p: loss(p, images, labels, key)[0])(params)
+
+  ours, peer = backend.jit(gradient), jax.jit(gradient)
+  return Entry(lambda: ours(params), lambda: peer(params), 1, "gradients/s")
 
 
 ENTRIES = {
@@ -180,22 +155,5 @@ ENTRIES = {
   "victims_together": victims,
   "curvature_products": curvature_products,
   "convolution_gradient": convolution_gradient,
+  "compiler_options": compiler_options,
 }
-
-
-def main() -> None:
-  """Measures every entry, prints the table and writes bench.json."""
-  results = {}
-  write = sys.stdout.write
-  write(f"{'':24}{'ours':>12}{'plain':>12}{'ratio':>8}  unit\n")
-  for name, make_entry in ENTRIES.items():
-    row = results[name] = measure(make_entry())
-    write(
-      f"{name:24}{row['ours']:12.4g}{row['peer']:12.4g}{row['ratio']:8.2f}  {row['unit']}\n"
-    )
-    sys.stdout.flush()
-  run_folder.write_json(pathlib.Path("bench.json"), results)
-
-
-if __name__ == "__main__":
-  main()

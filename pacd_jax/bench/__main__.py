@@ -1,0 +1,95 @@
+"""`make bench`: speed as ratios, measured side by side in one run, into bench.json.
+
+Each entry times what the package does against another way of doing the same, in turn
+(A B A B ...), and reports the medians. A ratio above 1 is faster than the other way.
+`docs/performance.md` is rewritten by `python -m pacd_jax.bench --write-docs`.
+"""
+
+import argparse
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Mapping
+
+import jax
+
+from pacd_jax import run_folder
+from pacd_jax.bench import check, entry, peers, plain, pytorch
+
+_DOCS = pathlib.Path("docs", "performance.md")
+Results = Mapping[str, Mapping[str, float | str]]
+
+
+def _processor() -> str:
+  try:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+  except (OSError, StopIteration):
+    return platform.processor() or platform.machine()
+
+
+def hardware(gflops: float) -> str:
+  """What the figures were measured on, in one line."""
+  device = jax.devices()[0]
+  if device.platform == "cpu":
+    name = f"{os.cpu_count()} cores of {_processor()}"
+  else:
+    name = f"{jax.device_count()} x {device.device_kind}"
+  versions = f"Python {platform.python_version()}, JAX {jax.__version__}"
+  if peers.torch is not None:
+    versions += f", PyTorch {peers.torch.__version__}"
+  return f"{name}; float32 matrix products at {gflops:.0f} GFLOP/s; {versions}"
+
+
+def markdown(results: Results, on: str) -> str:
+  """The page `docs/performance.md`."""
+  lines = [
+    "# Performance",
+    "",
+    "Rewritten by `python -m pacd_jax.bench --write-docs`; `make bench` measures alone.",
+    "Each line is one comparison, both sides in turn in one run, medians; a ratio above 1",
+    "is in the package's favour. `pacd_jax/bench/` says what each side does.",
+    "",
+    f"Measured on {on}.",
+    "",
+    "| comparison | package | other way | ratio | unit |",
+    "|---|---:|---:|---:|---|",
+  ]
+  for name, row in results.items():
+    figures = f"{row['ours']:.4g} | {row['peer']:.4g} | {row['ratio']:.2f}"
+    lines.append(f"| `{name}` | {figures} | {row['unit']} |")
+  return "\n".join(lines) + "\n"
+
+
+def main(argv: list[str]) -> int:
+  """Measures, prints the table, writes bench.json; returns the exit status."""
+  parser = argparse.ArgumentParser(prog="python -m pacd_jax.bench")
+  parser.add_argument("--write-docs", action="store_true", help=f"rewrite {_DOCS}")
+  parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the entries")
+  options = parser.parse_args(argv)
+  entries = dict(plain.ENTRIES)
+  if peers.torch is not None and jax.default_backend() == "cpu":
+    entries |= pytorch.ENTRIES
+  if unknown := set(options.only or ()) - entries.keys():
+    parser.error(f"no entry {', '.join(unknown)}: use some of {', '.join(entries)}")
+  entries = {name: entries[name] for name in options.only or entries}
+  if entries.keys() & pytorch.ENTRIES.keys():
+    check.check()
+  results = {}
+  sys.stdout.write(f"{'':24}{'package':>12}{'other':>12}{'ratio':>8}  unit\n")
+  for name, make_entry in entries.items():
+    row = results[name] = entry.measure(make_entry())
+    figures = f"{row['ours']:12.4g}{row['peer']:12.4g}{row['ratio']:8.2f}"
+    sys.stdout.write(f"{name:24}{figures}  {row['unit']}\n")
+    sys.stdout.flush()
+  run_folder.write_json(pathlib.Path("bench.json"), results)
+  on = hardware(peers.matmul_flops())
+  sys.stdout.write(f"{on}\n")
+  if options.write_docs:
+    _DOCS.write_text(markdown(results, on))
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

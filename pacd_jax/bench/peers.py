@@ -1,0 +1,284 @@
+"""The same work in PyTorch, for `make bench`: eager, float32, on every core of the CPU.
+
+Certification, training and the attack's outer step on the paper's MNIST network, as a
+PyTorch user writes them; `check.py` holds each against the package.
+PyTorch is an extra (`pip install -e '.[bench]'`) that this file alone imports.
+"""
+
+import copy
+import functools
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pacd_jax import types
+from pacd_jax.attacks import pacd
+
+try:
+  import torch
+  from torch import nn
+except ModuleNotFoundError:  # `matmul_flops` does without.
+  torch = None
+
+_NUM_CLASSES = 10
+
+
+class Setting(NamedTuple):
+  """Of one outer step: `configs/base.py`, with another curvature and damping."""
+
+  sigma: float = 0.25
+  epsilon: float = 0.1
+  step_size: float = 0.1
+  num_noise_samples: int = 20
+  inverse_temperature: float = 16.0
+  lower_steps: int = 10
+  learning_rate: float = 1e-3  # Adam's, of the surrogate.
+  curvature: str = "hessian"  # Or "gauss_newton".
+  damping: float = 10.0  # Keeps the Hessian positive, so that no solve ends early.
+  solver_steps: int = 10  # Of conjugate gradients.
+
+
+def matmul_flops(sizes: tuple[int, ...] = (1024, 2048, 4096), *, rounds: int = 3) -> float:
+  """The best GFLOP/s of square float32 products by `jnp.dot`, 2 n^3 operations each."""
+  dot, best = jax.jit(functools.partial(jnp.dot, precision="highest")), 0.0
+  for size in sizes:
+    a = jnp.ones((size, size), jnp.float32)
+    dot(a, a).block_until_ready()
+    for _ in range(rounds):
+      start = time.perf_counter()
+      dot(a, a).block_until_ready()
+      best = max(best, 2e-9 * size**3 / (time.perf_counter() - start))
+  return best
+
+
+def _tensors(tree: types.Params) -> list:
+  """A tree like the network's parameters, in the order and layout of `make_network`'s."""
+  layers = jax.tree.map(np.asarray, dict(tree))
+  kernels = {name: layers[name]["kernel"] for name in layers}
+  features = kernels["Conv_1"].shape[-1]
+  hidden = kernels["Dense_0"].shape[-1]
+  # The first dense layer reads (height, width, features); here features come first.
+  hwc = kernels["Dense_0"].reshape(-1, features, hidden)
+  arrays = []
+  for name, kernel in (
+    ("Conv_0", kernels["Conv_0"].transpose(3, 2, 0, 1)),
+    ("Conv_1", kernels["Conv_1"].transpose(3, 2, 0, 1)),
+    ("Dense_0", hwc.transpose(2, 1, 0).reshape(hidden, -1)),
+    ("Dense_1", kernels["Dense_1"].T),
+  ):
+    arrays += [kernel, layers[name]["bias"]]
+  return [torch.tensor(array) for array in arrays]
+
+
+def _flat(tensors):
+  return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def flatten(tree: types.Params):
+  """A tree like the network's parameters as one vector, in the order of PyTorch's."""
+  return _flat(_tensors(tree))
+
+
+def make_network(params: types.Params):
+  """`models.py`'s "mnist_cnn" as a module, with these parameters."""
+  network = nn.Sequential(
+    nn.Conv2d(1, 20, 5),
+    nn.ReLU(),
+    nn.MaxPool2d(2),
+    nn.Conv2d(20, 50, 5),
+    nn.ReLU(),
+    nn.MaxPool2d(2),
+    nn.Flatten(),
+    nn.Linear(800, 500),
+    nn.ReLU(),
+    nn.Linear(500, _NUM_CLASSES),
+  )
+  with torch.no_grad():
+    for parameter, tensor in zip(network.parameters(), _tensors(params), strict=True):
+      parameter.copy_(tensor)
+  return network.to(memory_format=torch.channels_last)  # The faster layout on a CPU.
+
+
+def to_nchw(images: types.Array):
+  """`[..., H, W, C]` to `[..., C, H, W]`."""
+  return torch.tensor(np.moveaxis(np.asarray(images), -1, -3).copy())
+
+
+def to_labels(labels: types.Array):
+  return torch.tensor(np.asarray(labels), dtype=torch.int64)
+
+
+def certify_loop(
+  params: types.Params,
+  image: types.Array,
+  *,
+  sigma: float,
+  n0: int = 100,
+  n: int = 10_000,
+  batch_size: int = 1000,
+) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+  """Votes of n0 and of n noisy copies of one image `[H, W, C]`.
+
+  The algorithm of the code of Cohen et al. (2019), github.com/locuslab/smoothing: batch
+  by batch, each prediction counted on the host.
+  """
+  network, x = make_network(params), to_nchw(image)
+
+  @torch.no_grad()
+  def sample(num_samples):
+    counts = np.zeros(_NUM_CLASSES, np.int64)
+    for start in range(0, num_samples, batch_size):
+      batch = x.repeat(min(batch_size, num_samples - start), 1, 1, 1)
+      noise = torch.randn_like(batch) * sigma
+      for prediction in network(batch + noise).argmax(1).numpy():
+        counts[prediction] += 1
+    return counts
+
+  return lambda: (sample(n0), sample(n))
+
+
+def _backward(network, images, labels) -> None:
+  """Leaves the gradient of the mean cross-entropy in the parameters' `grad`."""
+  network.zero_grad()
+  nn.functional.cross_entropy(network(images), labels).backward()
+
+
+def victim_step(
+  params: types.Params,
+  images: types.Array,
+  labels: types.Array,
+  *,
+  sigma: float,
+  learning_rate: float | None = 1e-3,
+) -> Callable[[], list]:
+  """Gradients of Gaussian augmentation's loss on one batch, and Adam's step along them.
+
+  Fresh noise in each call, from the parameters that the last one left. Without a learning
+  rate, the gradients alone.
+  """
+  network, images, labels = make_network(params), to_nchw(images), to_labels(labels)
+  if learning_rate:
+    adam = torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)
+
+  def step():
+    _backward(network, images + sigma * torch.randn_like(images), labels)
+    if learning_rate:
+      adam.step()
+    return [parameter.grad for parameter in network.parameters()]
+
+  return step
+
+
+def _average_certified_radius(network, images, labels, noise, setting, margin=1e-3):
+  """`smoothing.py`'s soft ACR; `noise` is `[k, B, C, H, W]` of unit variance."""
+  noisy = (images + setting.sigma * noise).flatten(0, 1)
+  probs = torch.softmax(setting.inverse_temperature * network(noisy), dim=1)
+  probs = probs.unflatten(0, noise.shape[:2]).mean(dim=0)
+  is_label = nn.functional.one_hot(labels, probs.shape[1]).bool()
+  p = torch.stack([probs[is_label], probs.masked_fill(is_label, -1.0).amax(dim=1)])
+  q_label, q_other = torch.special.ndtri((1.0 - 2.0 * margin) * p + margin)
+  return (0.5 * setting.sigma * torch.relu(q_label - q_other)).mean()
+
+
+def lower_level(network, images, labels, curvature: str):
+  """The mean cross-entropy's gradient with its graph, and v -> A v: double backward."""
+  parameters = list(network.parameters())
+  logits = network(images)
+  loss = nn.functional.cross_entropy(logits, labels)
+  gradient = _flat(torch.autograd.grad(loss, parameters, create_graph=True))
+  if curvature == "hessian":
+
+    def product(v):
+      return _flat(torch.autograd.grad(gradient, parameters, v, retain_graph=True))
+
+    return gradient, product
+
+  # J'w is linear in w, so its own transposed derivative is J.
+  w = torch.zeros_like(logits, requires_grad=True)
+  pulled = _flat(torch.autograd.grad(logits, parameters, w, create_graph=True))
+  probs = torch.softmax(logits.detach(), dim=1)
+
+  def product(v):
+    (jv,) = torch.autograd.grad(pulled, w, v, retain_graph=True)
+    jv = probs * (jv - (probs * jv).sum(dim=1, keepdim=True)) / len(logits)
+    return _flat(torch.autograd.grad(logits, parameters, jv, retain_graph=True))
+
+  return gradient, product
+
+
+def _conjugate_gradient(product, b, num_steps: int):
+  """`linear_solve.py`'s recurrence and its stop at negative curvature."""
+  x, residual, direction, r_dot_r = torch.zeros_like(b), b, b, b @ b
+  for step in range(num_steps):
+    a_p = product(direction)
+    p_a_p = direction @ a_p
+    if not p_a_p > 0:
+      return x if step else b
+    a = r_dot_r / p_a_p
+    x = x + a * direction
+    residual = residual - a * a_p
+    last, r_dot_r = r_dot_r, residual @ residual
+    direction = residual + (r_dot_r / last) * direction
+  return x
+
+
+def attack_step(
+  params: types.Params,
+  attack_data: pacd.AttackData,
+  setting: Setting,
+  draw: Callable | None = None,
+) -> Callable[[], tuple]:
+  """One outer step of Algorithm 1 (`attacks/pacd.py`) from clean images and `params`.
+
+  All of `attack_data` is one batch. The package's solver has one product more than
+  `solver_steps`, for its record; this one has not.
+
+  Args:
+    params: of the surrogate, before its `lower_steps` of Adam; the same in every call.
+    attack_data: clean, target and validation images.
+    setting: of the step.
+    draw: makes unit noise like a tensor, `torch.randn_like` by default.
+
+  Returns:
+    `step() -> (poisoned images, du, theta)`, all the parameters as one vector.
+  """
+  draw = draw or torch.randn_like
+  start = make_network(params)
+  clean, base, val = map(to_nchw, attack_data[::2])
+  clean_labels, base_labels, val_labels = map(to_labels, attack_data[1::2])
+  labels = torch.cat([clean_labels, base_labels])
+
+  def step():
+    network = copy.deepcopy(start)
+    parameters = list(network.parameters())
+    adam = torch.optim.Adam(parameters, lr=setting.learning_rate, fused=True)
+
+    # theta: T1 steps of the victim's training.
+    images = torch.cat([clean, base])
+    for _ in range(setting.lower_steps):
+      _backward(network, images + setting.sigma * draw(images), labels)
+      adam.step()
+
+    # p: the curvature's inverse times the upper level's gradient.
+    noise = draw(val.expand(setting.num_noise_samples, *val.shape))
+    upper = _average_certified_radius(network, val, val_labels, noise, setting)
+    b = _flat(torch.autograd.grad(upper, parameters))
+    poison = base.clone().requires_grad_()
+    noisy = torch.cat([clean, poison]) + setting.sigma * draw(images)
+    gradient, product = lower_level(network, noisy, labels, setting.curvature)
+
+    def damped(v):
+      return product(v) + setting.damping * v
+
+    p = _conjugate_gradient(damped, b, setting.solver_steps)
+
+    # u: one step down, back into the ball and the box.
+    du = -torch.autograd.grad(gradient, poison, p)[0]
+    delta = (-setting.step_size * du.sign()).clamp(-setting.epsilon, setting.epsilon)
+    return (base + delta).clamp(0.0, 1.0), du, _flat(parameters).detach()
+
+  return step

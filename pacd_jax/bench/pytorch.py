@@ -1,0 +1,102 @@
+"""The paper's MNIST network at the authors' sizes, against PyTorch on the same CPU."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from pacd_jax import backend, certify, losses, models, types
+from pacd_jax.bench import check, peers
+from pacd_jax.bench.entry import Entry
+
+_SIGMA, _KEY = 0.25, 1
+# Multiplications and additions of one forward pass: 2 x 2.3 million.
+_FLOP = 2 * (24**2 * 25 * 20 + 8**2 * 500 * 50 + 800 * 500 + 500 * 10)
+
+
+def _network() -> tuple[types.Model, types.Params]:
+  shape = check.IMAGE_SHAPE
+  model = models.make("mnist_cnn", num_classes=10, image_shape=shape)
+  return model, model.init(jax.random.key(0), shape)
+
+
+def _certification(n: int = 20_000):
+  """One image, n samples on the package's side: votes and certificate."""
+  model, params = _network()
+  image = np.full(check.IMAGE_SHAPE, 0.5, np.float32)
+  certify_points = certify.make_certifier(
+    model.apply, sigma=_SIGMA, n0=100, n=n, alpha=0.001, batch_size=1000
+  )
+
+  def ours():
+    return list(certify_points(params, image[None], jax.random.key(_KEY)[None]))
+
+  return ours, params, image, n
+
+
+def certify_cnn() -> Entry:
+  """Samples of a certificate: votes on the device, against the loop of Cohen et al."""
+  ours, params, image, n = _certification()
+  peer = peers.certify_loop(params, image, sigma=_SIGMA, n0=100, n=n)
+  return Entry(ours, peer, n + 100, "samples/s")
+
+
+def certify_cnn_vs_matmul() -> Entry:
+  """The same, against the float32 matrix products of as many multiplications."""
+  ours, *_, n = _certification()
+  size = 2048
+  num_products = round((n + 100) * _FLOP / (2 * size**3))
+  a = jnp.ones((size, size))
+  dot = jax.jit(jnp.dot)
+  return Entry(ours, lambda: [dot(a, a) for _ in range(num_products)], n + 100, "samples/s")
+
+
+def victim_step(batch_size: int) -> Entry:
+  """Gradient of Gaussian augmentation's loss and Adam's step."""
+  model, params = _network()
+  loss = losses.gaussian_augmentation(model.apply, sigma=_SIGMA)
+  adam = optax.adam(1e-3)
+  images = jax.random.uniform(jax.random.key(2), (batch_size, *check.IMAGE_SHAPE))
+  labels = jnp.arange(batch_size) % 10
+
+  @backend.jit
+  def step(state, number):
+    params, opt_state = state
+    key = jax.random.fold_in(jax.random.key(_KEY), number)
+    gradient = jax.grad(lambda p: loss(p, images, labels, key)[0])(params)
+    updates, opt_state = adam.update(gradient, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+  state, number = (params, adam.init(params)), 0
+
+  def ours():
+    nonlocal state, number
+    state, number = step(state, number), number + 1
+    return state
+
+  peer = peers.victim_step(params, images, labels, sigma=_SIGMA)
+  return Entry(ours, peer, 1, "steps/s")
+
+
+def attack_step(curvature: str) -> Entry:
+  """One outer step at the authors' sizes; PyTorch's products are by double backward."""
+  params, attack_data = check.problem()
+  setting = peers.Setting(curvature=curvature)
+  ours = check.pacd_step(params, attack_data, setting, jax.random.key(_KEY))
+  if (steps := int(ours()[1]["num_steps"])) != setting.solver_steps:
+    raise ValueError(f"bench: the solve ended after {steps} steps")
+  # The authors' way on the other side, whatever matrix ours takes.
+  peer = peers.attack_step(params, attack_data, peers.Setting())
+  return Entry(ours, peer, 1, "steps/s")
+
+
+ENTRIES = {
+  "certify_cnn": certify_cnn,
+  "certify_cnn_vs_matmul": certify_cnn_vs_matmul,
+  "victim_step_200": functools.partial(victim_step, 200),
+  "victim_step_1000": functools.partial(victim_step, 1000),
+  "attack_step": functools.partial(attack_step, "gauss_newton"),
+  "attack_step_hessian": functools.partial(attack_step, "hessian"),
+}

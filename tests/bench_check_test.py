@@ -1,0 +1,31 @@
+"""The benchmark's attack problem: one where a step has all of its work to do."""
+
+import jax
+import numpy as np
+from absl.testing import absltest
+
+from pacd_jax.bench import check, peers
+
+
+class BenchCheckTest(absltest.TestCase):
+  def test_the_problem_is_images_of_all_classes(self):
+    _, attack_data = check.problem(18, 2, 3)
+    for images, labels in zip(attack_data[::2], attack_data[1::2], strict=True):
+      self.assertEqual(images.shape, (len(labels), *check.IMAGE_SHAPE))
+      self.assertBetween(float(images.min()), 0.0, 0.5)
+      self.assertBetween(float(images.max()), 0.5, 1.0)
+    self.assertLen(set(np.concatenate(attack_data[1::2]).tolist()), 10)
+
+  def test_a_step_is_that_of_the_attack(self):
+    """Traced only: `make bench` runs it, and refuses a solve that ends early."""
+    params, attack_data = check.problem(18, 2, 3)
+    step = check.pacd_step(params, attack_data, peers.Setting(), jax.random.key(0))
+    state, metrics = jax.eval_shape(step)
+    self.assertEqual(state.delta.shape, attack_data.base_images.shape)
+    self.assertIn("num_steps", metrics)
+    for before, after in zip(*map(jax.tree.leaves, (params, state.params)), strict=True):
+      self.assertEqual(before.shape, after.shape)
+
+
+if __name__ == "__main__":
+  absltest.main()
