@@ -30,7 +30,7 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.model = ml_collections.ConfigDict()
   config.model.name = "small_cnn"
-  config.model.norm = "affine"
+  config.model.norm = ""
 
   config.attack = attack = ml_collections.ConfigDict()
   attack.loss = "gaussian"
@@ -93,7 +93,9 @@ def apply_variant(
   Raises:
     ValueError: the config has no such variant or field, or the value is not of its type.
   """
-  for item in filter(None, variant.split(",")):
+  # Fields last, wherever they stand: a variant sets many, and would undo them.
+  items = sorted(filter(None, variant.split(",")), key=lambda item: "=" in item)
+  for item in items:
     field, is_value, text = item.partition("=")
     if is_value:
       _assign(config, field, text)

@@ -24,6 +24,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   config.data.name = "cifar10"
   config.data.augment = "crop_and_flip"
   config.model.name = "resnet20"
+  config.model.norm = "affine"
 
   attack = config.attack
   attack.epsilon = 0.03

@@ -61,6 +61,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   config.train.batch_size = 50
   config.train.learning_rate = 3e-3
   config.train.schedule = "cosine"
+  config.train.victims_at_once = 5
   config.certify.n = 10_000
   config.certify.num_points = 0
   base.apply_variant(config, variant, {"smoke": smoke})

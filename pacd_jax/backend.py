@@ -1,9 +1,12 @@
-"""Compiling for the backend at hand: `jit` is `jax.jit` with the options it needs."""
+"""Compiling and computing on the backend at hand: its options, and what a dtype means."""
 
 import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+
+from pacd_jax import types
 
 # On CPU, XLA hands matrix products to YNNPACK where it can; in gradients, whose products
 # contract the trailing axes, Eigen is the faster (`make bench`, `compiler_options`).
@@ -34,3 +37,18 @@ def jit(function, **kwargs):
 
   call.lower = lambda *args, **kw: compiled().lower(*args, **kw)
   return call
+
+
+def evaluate(
+  apply: types.ApplyFn, params: types.Params, images: types.Array, dtype: str
+) -> types.Array:
+  """Logits, float32 `[B, K]`, of the classifier that a certificate of this dtype is for.
+
+  float32: at full precision, where an accelerator would round the factors of products
+  further by itself. bfloat16: parameters and images are rounded to it first.
+  """
+  if dtype == "float32":
+    with jax.default_matmul_precision("highest"):
+      return apply(params, images)
+  params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
+  return apply(params, images.astype(dtype)).astype(jnp.float32)

@@ -205,7 +205,8 @@ def certify_to_files(
   """
   options = dict(mode=mode, dtype=dtype, batch_size=batch_size)
   certify_points = make_certifier(apply, sigma=sigma, n0=n0, n=n, alpha=alpha, **options)
-  sidecar = {**(extra or {}), **options, "sigma": sigma, "n0": n0, "n": n, "alpha": alpha}
+  drawn = {"mode": mode, "dtype": dtype}  # The votes do not depend on batch_size.
+  sidecar = {**(extra or {}), **drawn, "sigma": sigma, "n0": n0, "n": n, "alpha": alpha}
   sidecar |= _rule(sigma, n0, n, alpha, **options).sidecar
   sidecar |= {"seed": seed, "indices": indices, "key": jax.random.key_data(key)}
   sidecar["num_classes"] = votes.num_classes(apply, params, images.shape[1:])

@@ -1,10 +1,12 @@
 """Convolutions for the backend at hand, behind `Layout`: for `models.py` alone.
 
-`NHWC` is XLA's own convolution, which GPUs and TPUs like. `CHWB` is for XLA on CPU, whose
-weight gradient of a convolution is several times slower than the matrix products here
-(`make bench`). Both give the same numbers and derivatives of every order.
+`NHWC` is XLA's own convolution, which GPUs and TPUs like. The others are for XLA on CPU,
+whose derivatives of a convolution are several times slower than matrix products, most of
+all inside loops (`make bench`): `CHWB` for a few large convolutions with pooling, `SPLIT`
+for many small ones. All give the same numbers and derivatives of every order.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -130,6 +132,45 @@ CHWB = Layout(
   (1, 2, 0),
   lambda x: x.transpose(3, 1, 2, 0),
 )
+
+
+# --- SPLIT: XLA's convolution forward, which is fast, and products for its derivatives ---
+
+
+def _patches_conv(x, kernel, stride, padding):
+  """`_lax_conv` as a product over patches, `[B H W, K K C] @ [K K C, F]`."""
+  size, _, channels, features = kernel.shape
+  pads = jax.lax.padtype_to_pads(x.shape[1:3], (size, size), (stride, stride), padding)
+  x = jnp.pad(x, [(0, 0), *pads, (0, 0)])
+  batch, height, width, _ = x.shape
+  rows, columns = (height - size) // stride + 1, (width - size) // stride + 1
+  down, across = (stride * (n - 1) + 1 for n in (rows, columns))
+  patches = jnp.concatenate(
+    [
+      x[:, i : i + down : stride, j : j + across : stride]
+      for i in range(size)
+      for j in range(size)
+    ],
+    axis=-1,
+  )
+  outputs = patches.reshape(-1, size * size * channels) @ kernel.reshape(-1, features)
+  return outputs.reshape(batch, rows, columns, features)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _split_conv(x, kernel, stride, padding):
+  return _lax_conv(x, kernel, stride, padding)
+
+
+@_split_conv.defjvp
+def _split_conv_jvp(stride, padding, primals, tangents):
+  (x, kernel), (dx, dkernel) = primals, tangents
+  tangent = _patches_conv(dx, kernel, stride, padding)
+  tangent += _patches_conv(x, dkernel, stride, padding)
+  return _split_conv(x, kernel, stride, padding), tangent
+
+
+SPLIT = NHWC._replace(conv=_split_conv)
 
 
 def in_chunks(apply: types.ApplyFn, size: int) -> types.ApplyFn:

@@ -108,7 +108,7 @@ def build(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> plan
     folder=run_folder.RunFolder(workdir, resolved),
     splits=splits,
     model=model,
-    model_name=config.model.name,
+    model_name=_model_name(config.model),
     training=config.train.loss,
     rows=tuple(config.rows),
     budget=_budget(config),
@@ -166,6 +166,10 @@ def _loss(name: str, config, model: types.Model) -> types.Loss:
   return losses.augmented(loss, change) if change else loss
 
 
+def _model_name(of_model: ml_collections.ConfigDict) -> str:
+  return f"{of_model.name} ({of_model.norm})" if of_model.norm else of_model.name
+
+
 def _solver(attack: ml_collections.ConfigDict) -> types.SolveFn:
   solve = {
     "identity": linear_solve.identity,
@@ -206,6 +210,7 @@ def _attack_plan(config, splits: types.Splits, model: types.Model, key: types.Ke
     optimizer=optax.adam(of_attack.learning_rate),
     sigma=config.sigma,
     step_size=schedule(of_attack.step_size, of_attack.num_steps),
+    augment=_AUGMENTS[config.data.augment],
     **{name: of_attack[name] for name in _PACD_OPTIONS},
     **_budget(config),
   )
@@ -252,5 +257,6 @@ def _certify_plan(config, splits: types.Splits, key: types.Key) -> plan.CertifyP
     )
     indices = np.sort(chosen)
   options = config.certify.to_dict() | {"sigma": float(config.sigma)}
-  del options["num_points"], options["split"]
+  for name in ("num_points", "split"):
+    del options[name]
   return plan.CertifyPlan(config.certify.split, dataset, options, indices, key)

@@ -144,12 +144,14 @@ class _ResNet(nn.Module):
 
 class _Entry(NamedTuple):
   make: Callable[..., nn.Module]
-  chunk: int = 0  # Images at a time on CPU; 0: no layout of its own.
+  on_cpu: convolution.Layout | None = None  # None: it has no convolutions.
+  chunk: int = 0  # Images at a time on CPU; 0: all.
   has_norm: bool = False
 
 
 def _resnet(blocks: int) -> _Entry:
-  return _Entry(functools.partial(_ResNet, blocks=blocks), chunk=20, has_norm=True)
+  make = functools.partial(_ResNet, blocks=blocks)
+  return _Entry(make, on_cpu=convolution.SPLIT, has_norm=True)
 
 
 _MODELS = {
@@ -157,21 +159,27 @@ _MODELS = {
   "mlp": _Entry(functools.partial(_Mlp, hidden=(128, 128))),
   # For 8x8 images: 3x3 kernels, 16 and 32 features, 64 hidden units.
   "small_cnn": _Entry(
-    functools.partial(_ConvNet, blocks=((16,), (32,)), size=3, hidden=64), chunk=1000
+    functools.partial(_ConvNet, blocks=((16,), (32,)), size=3, hidden=64),
+    on_cpu=convolution.CHWB,
+    chunk=1000,
   ),
   # The paper's MNIST network, a LeNet: 431,080 parameters on 28x28x1 images.
   "mnist_cnn": _Entry(
     functools.partial(_ConvNet, blocks=((20,), (50,)), size=5, hidden=500, padding="VALID"),
+    on_cpu=convolution.CHWB,
     chunk=100,
   ),
   # Other architectures of about the same use, for transfer.
   "wide_cnn": _Entry(
-    functools.partial(_ConvNet, blocks=((64,), (128,)), size=5, hidden=1024), chunk=50
+    functools.partial(_ConvNet, blocks=((64,), (128,)), size=5, hidden=1024),
+    on_cpu=convolution.CHWB,
+    chunk=50,
   ),
   "vgg": _Entry(
     functools.partial(
       _ConvNet, blocks=((32, 32), (64, 64), (128, 128)), size=3, hidden=256
     ),
+    on_cpu=convolution.CHWB,
     chunk=20,
   ),
   "resnet20": _resnet(3),
@@ -182,7 +190,7 @@ NAMES = tuple(_MODELS)
 
 
 def make(
-  name: str, *, num_classes: int, image_shape: tuple[int, int, int], norm: str = "affine"
+  name: str, *, num_classes: int, image_shape: tuple[int, int, int], norm: str = ""
 ) -> types.Model:
   """Builds a model for images of one shape.
 
@@ -190,24 +198,29 @@ def make(
     name: one of `NAMES`.
     num_classes: number of logits K.
     image_shape: `(H, W, C)`.
-    norm: of the ResNets, one of `NORMS`: a scale and shift of each channel, behind a
-      normalisation of 8 groups of channels or none. Others have no norm layers.
+    norm: of a ResNet, one of `NORMS`: a scale and shift of each channel, behind a
+      normalisation of 8 groups of channels or none. Others have no norm layers: "".
 
   Returns:
     `Model(init, apply)`.
 
   Raises:
-    errors.InputError: the name is unknown or the model cannot take the image shape.
+    errors.InputError: the name is unknown, the norm is not this model's, or the model
+      cannot take the image shape.
   """
   if name not in _MODELS:
     raise errors.InputError(
       f"model.name={name!r} is not a known model: use one of {', '.join(NAMES)}"
     )
   entry = _MODELS[name]
+  norms = NORMS if entry.has_norm else ("",)
+  if norm not in norms:
+    known = " or ".join(map(repr, norms))
+    raise errors.InputError(f"model.norm={norm!r} is none of {name}'s: use {known}")
   on_cpu = jax.default_backend() == "cpu"
   options = {"norm": norm} if entry.has_norm else {}
-  if entry.chunk:
-    options["layout"] = convolution.CHWB if on_cpu else convolution.NHWC
+  if entry.on_cpu:
+    options["layout"] = entry.on_cpu if on_cpu else convolution.NHWC
   module = entry.make(num_classes=num_classes, **options)
 
   def init(key, image_shape):
@@ -219,9 +232,10 @@ def make(
   try:
     jax.eval_shape(functools.partial(init, image_shape=image_shape), jax.random.key(0))
   except (ValueError, TypeError, ZeroDivisionError) as error:
+    smaller = "'mlp'" if name == "small_cnn" else "'small_cnn' or 'mlp'"
     raise errors.InputError(
-      f"model.name={name!r} does not take images of shape {image_shape}: use "
-      f"'small_cnn' or 'mlp' for small images ({str(error).splitlines()[0]})"
+      f"model.name={name!r} does not take images of shape {image_shape}: use {smaller} for "
+      f"small images ({str(error).splitlines()[0]})"
     ) from None
   chunked = entry.chunk and on_cpu
   return types.Model(init, convolution.in_chunks(apply, entry.chunk) if chunked else apply)

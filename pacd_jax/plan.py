@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pacd_jax import checkpoint, run_folder, train, training_sets, types
+from pacd_jax import checkpoint, data, run_folder, train, training_sets, types
 from pacd_jax.attacks import pacd
 
 
@@ -93,17 +93,24 @@ class Plan:
       self.folder.checkpoints("train"), " ".join([self.folder.fingerprint, *checksums])
     )
 
+  @functools.cached_property
+  def _certified_on(self) -> str:
+    return data.checksum(self.certify.dataset)
+
   def certify_key(self, seed: int) -> types.Key:
     return jax.random.fold_in(self.certify.key, seed)
 
   def certificate_identity(self, row: str, seed: int) -> dict[str, Any]:
     """The fields that a sidecar of this run carries, apart from what is measured."""
-    return self.certify.options | {
+    options = {k: v for k, v in self.certify.options.items() if k != "batch_size"}
+    return options | {
       "seed": seed,
       "indices": self.certify.indices.tolist(),
       "key": jax.random.key_data(self.certify_key(seed)).tolist(),
       "model": self.model_name,
       "dataset": self.splits.name,
+      "data": self.splits.description,
       "split": self.certify.split,
+      "certified_on": self._certified_on,
       "trained_on": self.training_sets.checksum(row),
     }

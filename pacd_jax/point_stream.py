@@ -93,7 +93,7 @@ def run(
     counts, non_finite = jax.device_get(result)
     now = time.perf_counter()
     seconds, before, num_samples = now - before, now, sum(size for _, size in call)
-    in_time = int(_CALL_SECONDS / max(seconds, 1e-9) * num_samples / batch_size)
+    in_time = int(_CALL_SECONDS / max(seconds, 1e-9) * -(-num_samples // batch_size))
     num_batches = max(1, min(2 * num_batches, in_time, most))
     share = seconds / num_samples
     for slot, (point, size) in enumerate(call):

@@ -258,7 +258,9 @@ def _table(results: evaluate.Results) -> str:
     acr = ", ".join(f"{value:.3f}" for value in row["acr"] or ()) or "-"
     aca = ", ".join(f"{100 * value:.1f}" for value in row["aca"])
     victims.append((row["data"], acr, aca))
-  return _html_table([evaluate.COLUMNS, *evaluate.cells(results)]) + _html_table(victims)
+  rows = _html_table([evaluate.COLUMNS, *evaluate.cells(results)])
+  caption = _text(" ".join(evaluate.caption(results)))
+  return f'{rows}\n<p class="note">{caption}</p>\n' + _html_table(victims)
 
 
 def _html_table(rows: Sequence[Sequence[str]]) -> str:

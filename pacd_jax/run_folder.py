@@ -32,8 +32,23 @@ def flatten(settings: Settings, prefix: str = "") -> dict[str, Any]:
   return flat
 
 
+# Fields that change how a run is done, and its results by rounding at most.
+FREE = (
+  "data.data_dir",
+  "attack.save_every",
+  "train.save_every",
+  "train.victims_at_once",
+  "certify.batch_size",
+)
+
+
+def _bound(settings: Settings) -> dict[str, Any]:
+  """What a folder is bound to: all but the free fields."""
+  return {name: value for name, value in flatten(settings).items() if name not in FREE}
+
+
 def _differences(there: Settings, here: Settings) -> str:
-  there, here = flatten(there), flatten(here)
+  there, here = _bound(there), _bound(here)
   absent = object()
   return "; ".join(
     f"{name} is {there.get(name, 'absent')!r} there and {here.get(name, 'absent')!r} here"
@@ -104,7 +119,7 @@ class RunFolder:
       raise errors.InputError(
         f"{path} is not a run's config: choose another --workdir, or restore that file"
       )
-    if there != self.settings:
+    if _bound(there) != _bound(self.settings):
       raise errors.InputError(
         f"--workdir={self.path} holds a run of another config "
         f"({_differences(there, self.settings)}): choose another --workdir"
@@ -114,8 +129,8 @@ class RunFolder:
 
   @property
   def fingerprint(self) -> str:
-    """Names the run's config and the package's version; every checkpoint carries it."""
-    words = json.dumps([__version__, self.settings], sort_keys=True)
+    """Names the run's config, free fields apart, and the package's version."""
+    words = json.dumps([__version__, _bound(self.settings)], sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()
 
   @property
@@ -135,7 +150,7 @@ class RunFolder:
     return self.path / "poison" / f"{row}.npz"
 
   def checkpoints(self, *names: str) -> pathlib.Path:
-    """`checkpoints/<stage>[/<row>]`."""
+    """`checkpoints/<stage>`."""
     return self.path.joinpath("checkpoints", *names)
 
   def certificate(self, row: str, victim: int) -> pathlib.Path:

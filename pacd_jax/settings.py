@@ -60,10 +60,10 @@ FIELDS = {
   "data.data_dir": _text("a folder, or empty for TFDS's default"),
   "data.path": _text("an .npz file, or empty"),
   "data.num_train": _count(0),  # Seeded subset of the training split; 0: all.
-  # Of training images, in the attack's lower level and for the victims.
+  # Of images in both levels of the attack and in the victims' training.
   "data.augment": _one_of("none", "crop_and_flip"),
   "model.name": _name(),
-  "model.norm": _one_of("affine", "group"),  # Of the ResNets.
+  "model.norm": _one_of("", "affine", "group"),  # Of a ResNet; others have none.
   "attack.loss": _one_of("standard", "gaussian"),  # The victim's, as the attacker assumes.
   "attack.epsilon": Field(
     float, lambda value: 1 / 255 <= value <= 1e3, "from 1/255 (one level of 8 bits) to 1000"

@@ -141,8 +141,10 @@ def certify_victims(plan: Plan) -> None:
 def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
   dataset = plan.certify.dataset
   identity = plan.certificate_identity(row, seed)
-  extra = {name: identity[name] for name in ("model", "dataset", "split", "trained_on")}
-  extra["accuracy"] = train.accuracy(plan.model.apply, params, dataset)
+  names = ("model", "dataset", "data", "split", "trained_on", "certified_on")
+  extra = {name: identity[name] for name in names}
+  dtype = plan.certify.options["dtype"]
+  extra["accuracy"] = train.accuracy(plan.model.apply, params, dataset, dtype=dtype)
   shown = None
 
   def on_point(done, total, result, label):

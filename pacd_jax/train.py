@@ -124,11 +124,11 @@ def make(
   return Trainer(backend.jit(jax.vmap(init_one)), backend.jit(epoch, donate_argnums=0))
 
 
-@functools.partial(backend.jit, static_argnums=0)
+@functools.partial(backend.jit, static_argnums=(0, 3))
 def _predict(
-  apply: types.ApplyFn, params: types.Params, images: types.Array
+  apply: types.ApplyFn, params: types.Params, images: types.Array, dtype: str
 ) -> types.Array:
-  return apply(params, images).argmax(axis=-1)
+  return backend.evaluate(apply, params, images, dtype).argmax(axis=-1)
 
 
 def accuracy(
@@ -137,11 +137,15 @@ def accuracy(
   dataset: types.Dataset,
   *,
   batch_size: int = 1000,
+  dtype: str = "float32",
 ) -> float:
-  """Fraction of images without noise that the base classifier gets right, in [0, 1]."""
+  """Fraction of images without noise that the base classifier gets right, in [0, 1].
+
+  In bfloat16 it is that of the classifier which `certify` certifies under this name.
+  """
   starts = range(0, len(dataset.labels), batch_size)
   predicted = [
-    np.asarray(_predict(apply, params, data.to_float(dataset.images[i : i + batch_size])))
-    for i in starts
+    np.asarray(_predict(apply, params, data.to_float(images), dtype))
+    for images in (dataset.images[i : i + batch_size] for i in starts)
   ]
   return float(np.mean(np.concatenate(predicted) == dataset.labels))

@@ -65,7 +65,7 @@ def _draw(
     sigma: `[]` float32, standard deviation of the noise, in the units of the images; it
       is added to an image in float32 and as it is, and nothing is clipped.
     batch_size: noisy copies at a time; memory grows with it.
-    dtype: what parameters and noisy images are rounded to before f sees them.
+    dtype: of f, see `backend.evaluate`.
     impl: of the keys, as `jax.random.key_impl` names it.
 
   Returns:
@@ -76,8 +76,6 @@ def _draw(
   keys = jax.random.wrap_key_data(keys, impl=impl)
   ends = jnp.cumsum(count)  # In the row of all samples.
   k = num_classes(apply, params, shape)
-  if dtype != "float32":
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), params)
 
   def noise(point, sample):
     return jax.random.normal(jax.random.fold_in(keys[point], sample), shape, jnp.float32)
@@ -89,7 +87,7 @@ def _draw(
     point = jnp.minimum(point, num_points - 1)
     sample = start[point] + (place - (ends - count)[point]).astype(jnp.uint32)
     noisy = images[point] + sigma * jax.vmap(noise)(point, sample)
-    logits = apply(params, noisy.astype(dtype)).astype(jnp.float32)
+    logits = backend.evaluate(apply, params, noisy, dtype)
     non_finite = ~jnp.isfinite(logits).all(axis=-1) & counted
     votes = totals[0].at[point, jnp.argmax(logits, axis=-1)].add(counted.astype(jnp.int32))
     return votes, totals[1].at[point].add(non_finite.astype(jnp.int32))

@@ -36,8 +36,8 @@ class ConfigsTest(parameterized.TestCase):
 
   @parameterized.product(name=_CONFIGS)
   def test_fields_behind_the_colon(self, name):
-    config = _load(name).get_config("smoke,sigma=0.5,attack.epsilon=0.05,seed=3")
-    self.assertEqual((config.sigma, config.attack.epsilon, config.seed), (0.5, 0.05, 3))
+    config = _load(name).get_config("sigma=0.5,certify.n=77,smoke,seed=3")
+    self.assertEqual((config.sigma, config.certify.n, config.seed), (0.5, 77, 3))
     settings.check(config.to_dict())
 
   @parameterized.parameters(

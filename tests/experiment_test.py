@@ -137,6 +137,16 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
       "train.schedule": "constant",
       "certify.split": "validation",
       "model.name": "mlp",
+      "certify.mode": "aca",
+    },
+    {
+      "data.augment": "crop_and_flip",
+      "data.num_train": 400,
+      "attack.clean_batch": 20,
+      "attack.poison_batch": 4,
+      "train.victims_at_once": 1,
+      "certify.mode": "adaptive",
+      "certify.dtype": "bfloat16",
     },
   )
   def test_every_choice_of_a_name_runs(self, **overrides):

@@ -25,7 +25,8 @@ class ModelsTest(parameterized.TestCase):
     ("resnet56", (8, 8, 3), 857_706),
   )
   def test_size_and_contract(self, name, image_shape, num_params):
-    model = models.make(name, num_classes=10, image_shape=image_shape)
+    norm = "affine" if name.startswith("resnet") else ""
+    model = models.make(name, num_classes=10, image_shape=image_shape, norm=norm)
     params = model.init(jax.random.key(0), image_shape)
     self.assertEqual(_count(params), num_params)
     images = jax.random.uniform(jax.random.key(1), (5, *image_shape))
@@ -131,6 +132,13 @@ class ModelsTest(parameterized.TestCase):
     model = models.make("small_cnn", num_classes=3, image_shape=(9, 11, 2))
     params = model.init(jax.random.key(0), (9, 11, 2))
     self.assertEqual(params["Dense_0"]["kernel"].shape, (2 * 2 * 32, 64))
+
+  @parameterized.parameters(("resnet20", "batch"), ("resnet20", ""), ("mnist_cnn", "group"))
+  def test_a_norm_that_is_not_the_models(self, name, norm):
+    with self.assertRaisesRegex(
+      errors.InputError, f"model.norm='{norm}' is none of {name}"
+    ):
+      models.make(name, num_classes=10, image_shape=(32, 32, 1), norm=norm)
 
   def test_unknown_name_and_unfit_shape(self):
     with self.assertRaisesRegex(errors.InputError, "lenet.*linear, mlp"):

@@ -139,6 +139,8 @@ class SettingsTest(parameterized.TestCase):
     not in (
       "seed",
       "data.target_class",
+      "data.num_train",
+      "train.victims_at_once",
       "attack.num_shared_steps",
       "attack.warmup_steps",
       "certify.num_points",

@@ -65,6 +65,8 @@ class Settings(NamedTuple):
   clean_batch: int = 900  # Clean images in a lower-level batch.
   poison_batch: int = 100  # Target images in a lower-level batch.
   val_batch: int = 100  # Validation images in the upper level.
+  # Random change of the upper level's images; the lower level's is in its loss.
+  augment: types.AugmentFn | None = None
   num_noise_samples: int = 20  # k: noise draws for each validation image.
   inverse_temperature: float = 16.0  # beta of the soft smoothed classifier.
   lower_steps: int = 10  # T1: optimiser steps on theta in an outer step.
@@ -92,7 +94,16 @@ class Attack(NamedTuple):
 
 
 # Random streams of a run, each folded from its key.
-_INIT, _CLEAN, _POISON, _VAL, _VAL_NOISE, _LOWER_NOISE, _RESTART = range(7)
+(
+  _INIT,
+  _CLEAN,
+  _POISON,
+  _VAL,
+  _VAL_NOISE,
+  _LOWER_NOISE,
+  _RESTART,
+  _VAL_CHANGE,
+) = range(8)
 
 
 def attack_data(splits: types.Splits, target_class: int) -> AttackData:
@@ -210,13 +221,16 @@ def upper_level(
     batch_size=settings.val_batch,
   )
   noise_key = _fold(key, _VAL_NOISE, step_number)
+  images = data.to_float(attack_data.val_images[rows])
+  if settings.augment is not None:
+    images = settings.augment(_fold(key, _VAL_CHANGE, step_number), images)
 
   def upper(params, poison):
     del poison  # The certificate depends on the poison through theta alone.
     probs = smoothing.soft_smoothed_probs(
       settings.model.apply,
       params,
-      data.to_float(attack_data.val_images[rows]),
+      images,
       jax.random.clone(noise_key),  # Reused on purpose: one function of theta.
       sigma=settings.sigma,
       num_samples=settings.num_noise_samples,

@@ -68,9 +68,13 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--write-docs", action="store_true", help=f"rewrite {_DOCS}")
   parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the entries")
   options = parser.parse_args(argv)
+  if options.only and options.write_docs:
+    parser.error("--write-docs is for all entries, without --only")
   entries = dict(plain.ENTRIES)
   if peers.torch is not None and jax.default_backend() == "cpu":
     entries |= pytorch.ENTRIES
+  else:
+    sys.stdout.write("without PyTorch on a CPU: only comparisons with plain JAX\n")
   if unknown := set(options.only or ()) - entries.keys():
     parser.error(f"no entry {', '.join(unknown)}: use some of {', '.join(entries)}")
   entries = {name: entries[name] for name in options.only or entries}

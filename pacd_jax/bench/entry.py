@@ -17,6 +17,7 @@ class Entry(NamedTuple):
   peer: Callable[[], object]
   amount: float
   unit: str
+  peer_amount: float | None = None  # Where the peer does another amount of that work.
 
 
 def _seconds(function: Callable[[], object]) -> float:
@@ -31,7 +32,9 @@ def measure(entry: Entry, *, rounds: int = _ROUNDS) -> dict[str, float | str]:
   for function in both:
     _seconds(function)
   turns = [[_seconds(function) for function in both] for _ in range(rounds)]
+  amounts = entry.amount, entry.peer_amount or entry.amount
   ours, peer = (
-    entry.amount / statistics.median(times) for times in zip(*turns, strict=True)
+    amount / statistics.median(times)
+    for amount, times in zip(amounts, zip(*turns, strict=True), strict=True)
   )
   return {"ours": ours, "peer": peer, "ratio": ours / peer, "unit": entry.unit}
