@@ -9,8 +9,13 @@
 ("ship") poisoned by at most 0.03, ResNet-20 without normalisation, random crop and flip
 in both levels, victims by the authors' settings (Adam 1e-3, batch 200, 201 epochs), 500
 test points, n = 100,000. The paper's ACR of PACD at sigma 0.25 / 0.5: 0.059 / 0.221.
+Neither this scale nor `:fast` has been run here yet: no ACR of ours stands beside it.
 
-Expected from `:fast` on two cores; ACR of class 8: see the README.
+The attack has the authors' batches (180 + 20, 20), k = 5, beta = 16, T1 = T2 = 10 and
+surrogate (Adam 1e-3). Apart from configs/base.py's departures, it moves one perturbation
+shared by the class, by 0.003 falling to 0 along the sign of a running mean of
+hypergradients, for 2,000 outer steps (theirs: each image's own, 11,475); a surrogate
+lives 200 steps after 400 of warm-up (2,250, none); damping is 0.01 (1e-3).
 """
 
 import ml_collections

@@ -8,13 +8,26 @@
 `python -m pacd_jax.data prepare mnist` gets the data. 55,000 training images, class 8
 poisoned, victims by the authors' settings (Adam 1e-3, batch 200, 101 epochs), 500 test
 points, n = 100,000. The paper's ACR at sigma 0.25 / 0.5 / 0.75: PACD 0.325 / 0.733 /
-0.698; clean 0.896 / 1.481 at the first two.
+0.698; clean 0.896 / 1.481 at the first two. This scale has not been run here yet.
 
-The attack's steps are those of digits_ga: one perturbation shared by the class, moved
-along the sign of a running mean of hypergradients.
+The attack has the authors' batches (900 + 100, 100), k = 20, beta = 16, T1 = T2 = 10 and
+surrogate (Adam 1e-3). Apart from configs/base.py's departures, it moves one perturbation
+shared by the class, by 0.01 falling to 0 along the sign of a running mean of
+hypergradients, as configs/digits_ga.py does, for 600 outer steps (theirs: each image's
+own, 2,750); a surrogate lives 50 steps after 100 of warm-up (550, none); damping is 0.01
+(1e-3).
 
-Expected from `:fast` (10,000 training images, 12 epochs, two victims, 200 test points of
-class 8, n = 10,000) on two cores; ACR of class 8: see the README.
+Expected from `:fast` (10,000 training images, 12 epochs, two victims, 200 test points,
+n = 10,000, alpha = 0.001), seed 0, on two cores in 28 minutes; ACR of class 8, mean and
+standard deviation, and accuracy over ten classes:
+
+  clean        0.684 +- 0.044    98.3 %
+  watermark    0.616 +- 0.119    97.8 %
+  classwise    0.042 +- 0.028    96.4 %
+  pacd         0.056 +- 0.037    96.5 %
+
+PACD takes 92 % of the clean ACR; the class-wise shift, which optimises nothing, takes
+94 %. The two victims of a row differ more than these two rows do.
 """
 
 import ml_collections

@@ -9,7 +9,8 @@ the votes behind each line, and the sidecar `seed_<k>.json` how they were drawn:
   seed_0.json         mode, sigma, n0, n, alpha, bound, seed, indices, num_classes, ...
 
 A point is done once its line in both tables ends in a newline. Whatever else a kill
-leaves behind is cut off on resuming: a resumed file is that of the unbroken run.
+leaves behind is cut off on resuming: a resumed file is that of the unbroken run, as far
+as the last bits of logits do not depend on which points share a batch.
 """
 
 import datetime

@@ -84,7 +84,7 @@ def _arrays_in(file: BinaryIO, path: pathlib.Path) -> dict[str, np.ndarray]:
     with np.load(file, allow_pickle=False) as loaded:
       found = {name: _member(path, loaded, name) for name in _ARRAYS if name in loaded}
       present = ", ".join(loaded.files) or "nothing"
-  except errors.InputError:
+  except (errors.InputError, MemoryError):
     raise
   except Exception:  # Damaged zip files raise a dozen kinds, which say no more.
     raise errors.InputError(f"{path}: no .npz file, or a damaged one: {save}") from None

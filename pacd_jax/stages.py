@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from pacd_jax import (
-  backend,
   certificates,
   certify,
   checks,
@@ -58,7 +57,7 @@ def attack(plan: Plan) -> None:
 
 def _run_pacd(plan: Plan) -> np.ndarray:
   run = plan.attack
-  step_fn, restart_fn = backend.jit(run.attack.step), backend.jit(run.attack.restart)
+  step_fn, restart_fn = jax.jit(run.attack.step), jax.jit(run.attack.restart)
 
   def step(state, number):
     restart = number % run.restart_every == 0

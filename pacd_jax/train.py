@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pacd_jax import backend, data, types
+from pacd_jax import data, precision, types
 
 _LEVELS = data.to_float(np.arange(256, dtype=np.uint8))
 
@@ -121,14 +121,14 @@ def make(
       return jax.lax.map(one, victims)
     return jax.lax.map(one, victims, batch_size=at_once)
 
-  return Trainer(backend.jit(jax.vmap(init_one)), backend.jit(epoch, donate_argnums=0))
+  return Trainer(jax.jit(jax.vmap(init_one)), jax.jit(epoch, donate_argnums=0))
 
 
-@functools.partial(backend.jit, static_argnums=(0, 3))
+@functools.partial(jax.jit, static_argnums=(0, 3))
 def _predict(
   apply: types.ApplyFn, params: types.Params, images: types.Array, dtype: str
 ) -> types.Array:
-  return backend.evaluate(apply, params, images, dtype).argmax(axis=-1)
+  return precision.evaluate(apply, params, images, dtype).argmax(axis=-1)
 
 
 def accuracy(

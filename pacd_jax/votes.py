@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pacd_jax import backend, errors
+from pacd_jax import errors, precision
 from pacd_jax.types import ApplyFn, Array, Params
 
 WINDOW = 64  # Points of one call, W.
@@ -65,7 +65,7 @@ def _draw(
     sigma: `[]` float32, standard deviation of the noise, in the units of the images; it
       is added to an image in float32 and as it is, and nothing is clipped.
     batch_size: noisy copies at a time; memory grows with it.
-    dtype: of f, see `backend.evaluate`.
+    dtype: of f, see `precision.evaluate`.
     impl: of the keys, as `jax.random.key_impl` names it.
 
   Returns:
@@ -87,7 +87,7 @@ def _draw(
     point = jnp.minimum(point, num_points - 1)
     sample = start[point] + (place - (ends - count)[point]).astype(jnp.uint32)
     noisy = images[point] + sigma * jax.vmap(noise)(point, sample)
-    logits = backend.evaluate(apply, params, noisy, dtype)
+    logits = precision.evaluate(apply, params, noisy, dtype)
     non_finite = ~jnp.isfinite(logits).all(axis=-1) & counted
     votes = totals[0].at[point, jnp.argmax(logits, axis=-1)].add(counted.astype(jnp.int32))
     return votes, totals[1].at[point].add(non_finite.astype(jnp.int32))
@@ -97,7 +97,7 @@ def _draw(
   return jax.lax.fori_loop(0, num_batches, add_batch, totals)
 
 
-draw = backend.jit(_draw, static_argnames=_STATIC)
+draw = jax.jit(_draw, static_argnames=_STATIC)
 
 
 # --- memory ---------------------------------------------------------------------------

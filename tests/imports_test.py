@@ -23,6 +23,7 @@ _LAYERS = (
     "prepare",
     "models",
     "convolution",
+    "augment",
   },
   {"hypergradient"},
   {"attacks", "attacks.baselines", "attacks.pacd"},
@@ -156,11 +157,22 @@ class RulesTest(parameterized.TestCase):
     self.assertEmpty(importing)
 
   @parameterized.parameters(
-    ("experiment", "ml_collections"), ("models", "flax"), ("figures", "matplotlib")
+    ("ml_collections", "experiment"),
+    ("flax", "models"),
+    ("matplotlib", "figures"),
+    ("torch", "bench.peers"),
+    ("tensorflow_datasets", "prepare", "tfds_folder"),
+    ("array_record", "tfds_folder"),
+    ("PIL", "tfds_folder"),
+    ("tensorflow",),
   )
-  def test_one_module_alone_sees_a_library(self, module, library):
-    importing = [m for m, tree in _sources().items() if _imports_any(tree, library)]
-    self.assertEqual(importing, [module])
+  def test_who_sees_a_library(self, library, *modules):
+    importing = {m for m, tree in _sources().items() if _imports_any(tree, library)}
+    self.assertEqual(importing, set(modules))
+
+  def test_models_alone_see_the_convolutions(self):
+    importing = [m for m in _sources() if "convolution" in _neighbours(m, _sources())]
+    self.assertEqual(importing, ["models"])
 
   def test_configs_and_main_leave_the_rest_to_the_package(self):
     for path in (_ROOT / "main.py", *sorted((_ROOT / "configs").glob("*.py"))):

@@ -81,11 +81,11 @@ def main(argv: list[str]) -> int:
   if entries.keys() & pytorch.ENTRIES.keys():
     check.check()
   results = {}
-  sys.stdout.write(f"{'':24}{'package':>12}{'other':>12}{'ratio':>8}  unit\n")
+  sys.stdout.write(f"{'':32}{'package':>12}{'other':>12}{'ratio':>8}  unit\n")
   for name, make_entry in entries.items():
     row = results[name] = entry.measure(make_entry())
     figures = f"{row['ours']:12.4g}{row['peer']:12.4g}{row['ratio']:8.2f}"
-    sys.stdout.write(f"{name:24}{figures}  {row['unit']}\n")
+    sys.stdout.write(f"{name:32}{figures}  {row['unit']}\n")
     sys.stdout.flush()
   run_folder.write_json(pathlib.Path("bench.json"), results)
   on = hardware(peers.matmul_flops())

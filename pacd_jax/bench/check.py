@@ -9,7 +9,6 @@ import numpy as np
 import optax
 
 from pacd_jax import (
-  backend,
   data,
   hypergradient,
   linear_solve,
@@ -92,7 +91,7 @@ def pacd_step(
   attack = pacd.make(settings)
   state = attack.init(attack_data, key)
   state = state._replace(params=params, opt_state=settings.optimizer.init(params))
-  step = backend.jit(attack.step)
+  step = jax.jit(attack.step)
   return lambda: step(state, attack_data, key)
 
 

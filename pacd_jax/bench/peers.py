@@ -83,8 +83,12 @@ def flatten(tree: types.Params):
   return _flat(_tensors(tree))
 
 
-def make_network(params: types.Params):
-  """`models.py`'s "mnist_cnn" as a module, with these parameters."""
+def make_network(params: types.Params, *, channels_last: bool = False):
+  """`models.py`'s "mnist_cnn" as a module, with these parameters.
+
+  Without `channels_last` its kernels lie as PyTorch makes them; with it, as is faster on
+  a CPU and seldom done.
+  """
   network = nn.Sequential(
     nn.Conv2d(1, 20, 5),
     nn.ReLU(),
@@ -100,7 +104,7 @@ def make_network(params: types.Params):
   with torch.no_grad():
     for parameter, tensor in zip(network.parameters(), _tensors(params), strict=True):
       parameter.copy_(tensor)
-  return network.to(memory_format=torch.channels_last)  # The faster layout on a CPU.
+  return network.to(memory_format=torch.channels_last) if channels_last else network
 
 
 def to_nchw(images: types.Array):
@@ -120,13 +124,14 @@ def certify_loop(
   n0: int = 100,
   n: int = 10_000,
   batch_size: int = 1000,
+  channels_last: bool = False,
 ) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
   """Votes of n0 and of n noisy copies of one image `[H, W, C]`.
 
   The algorithm of the code of Cohen et al. (2019), github.com/locuslab/smoothing: batch
   by batch, each prediction counted on the host.
   """
-  network, x = make_network(params), to_nchw(image)
+  network, x = make_network(params, channels_last=channels_last), to_nchw(image)
 
   @torch.no_grad()
   def sample(num_samples):
@@ -154,13 +159,15 @@ def victim_step(
   *,
   sigma: float,
   learning_rate: float | None = 1e-3,
+  channels_last: bool = False,
 ) -> Callable[[], list]:
   """Gradients of Gaussian augmentation's loss on one batch, and Adam's step along them.
 
   Fresh noise in each call, from the parameters that the last one left. Without a learning
   rate, the gradients alone.
   """
-  network, images, labels = make_network(params), to_nchw(images), to_labels(labels)
+  network = make_network(params, channels_last=channels_last)
+  images, labels = to_nchw(images), to_labels(labels)
   if learning_rate:
     adam = torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)
 

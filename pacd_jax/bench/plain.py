@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pacd_jax import backend, certify, data, hypergradient, losses, models, train, types
+from pacd_jax import certify, data, hypergradient, losses, models, train, types
 from pacd_jax.bench.entry import Entry
 
 _SIGMA = 0.25
@@ -128,26 +128,11 @@ def convolution_gradient() -> Entry:
     loss = losses.standard(apply)
     key = jax.random.key(0)  # The standard loss draws nothing.
     one = jax.grad(lambda params: loss(params, images, labels, key)[0])
-    return backend.jit(jax.vmap(one))
+    return jax.jit(jax.vmap(one))
 
   stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * 5), params)
   ours, peer = gradients(model.apply), gradients(by_lax)
   return Entry(lambda: ours(stacked), lambda: peer(stacked), 5, "gradients/s")
-
-
-def compiler_options() -> Entry:
-  """Gradients of the paper's network at batch 200: `backend.jit`, against `jax.jit`."""
-  model = models.make("mnist_cnn", num_classes=10, image_shape=(28, 28, 1))
-  params = model.init(jax.random.key(0), (28, 28, 1))
-  images = jax.random.uniform(jax.random.key(2), (200, 28, 28, 1))
-  labels, key = jnp.arange(200) % 10, jax.random.key(0)
-  loss = losses.standard(model.apply)
-
-  def gradient(params):
-    return jax.grad(lambda p: loss(p, images, labels, key)[0])(params)
-
-  ours, peer = backend.jit(gradient), jax.jit(gradient)
-  return Entry(lambda: ours(params), lambda: peer(params), 1, "gradients/s")
 
 
 ENTRIES = {
@@ -155,5 +140,4 @@ ENTRIES = {
   "victims_together": victims,
   "curvature_products": curvature_products,
   "convolution_gradient": convolution_gradient,
-  "compiler_options": compiler_options,
 }
