@@ -14,7 +14,7 @@ class BenchTest(parameterized.TestCase):
       lambda: calls.append("ours"), lambda: calls.append("peer"), 10, "things/s"
     )
     row = entry.measure(comparison, rounds=3)
-    self.assertEqual(calls, ["ours", "peer"] * 4)
+    self.assertEqual(calls, ["ours", "peer"] * 5)
     np.testing.assert_allclose(row["ratio"], row["ours"] / row["peer"])
     self.assertEqual(row["unit"], "things/s")
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax
 
-_ROUNDS = 7
+_ROUNDS, _ROUNDS_IF_SLOW, _SLOW_SECONDS = 7, 3, 3.0
 
 
 class Entry(NamedTuple):
@@ -26,11 +26,17 @@ def _seconds(function: Callable[[], object]) -> float:
   return time.perf_counter() - start
 
 
-def measure(entry: Entry, *, rounds: int = _ROUNDS) -> dict[str, float | str]:
-  """Medians over `rounds` turns, after one of each that is not counted."""
+def measure(entry: Entry, *, rounds: int | None = None) -> dict[str, float | str]:
+  """Medians over `rounds` turns, after two of each that are not counted.
+
+  Without `rounds`: seven turns, or three where one takes longer than three seconds.
+  """
   both = entry.ours, entry.peer
   for function in both:
-    _seconds(function)
+    _seconds(function)  # Compiles.
+  slow = sum(_seconds(function) for function in both) > _SLOW_SECONDS
+  if rounds is None:
+    rounds = _ROUNDS_IF_SLOW if slow else _ROUNDS
   turns = [[_seconds(function) for function in both] for _ in range(rounds)]
   amounts = entry.amount, entry.peer_amount or entry.amount
   ours, peer = (
