@@ -23,7 +23,7 @@ class Layout(NamedTuple):
   conv: Callable  # `(x, kernel, stride, padding)`.
   conv_pool: Callable  # `(x, kernel, bias, padding)`: relu(max_pool(conv(x) + bias)).
   channels: Callable  # `[C]` so that it broadcasts.
-  axes: tuple[int, int, int]  # Rows, columns, channels.
+  channel_axis: int  # Rows and columns are axes 1 and 2 in each.
   leave: Callable  # To `[B, H, W, C]`.
 
 
@@ -47,7 +47,7 @@ NHWC = Layout(
   _lax_conv,
   _lax_conv_pool,
   lambda v: v[None, None, None],
-  (1, 2, 3),
+  3,
   lambda x: x,
 )
 
@@ -59,31 +59,32 @@ NHWC = Layout(
 # `[F, K K C] @ [K K C, H W B]`; so are its derivatives of every order.
 
 
-def _pad(x, size, stride, padding):
-  """x `[C, H, W, B]` as a VALID convolution wants it."""
-  if padding == "VALID":
-    return x
+def _padded(x, size, stride, padding):
+  """x, rows and columns on axes 1 and 2, as a VALID convolution wants it."""
   pads = jax.lax.padtype_to_pads(x.shape[1:3], (size, size), (stride, stride), padding)
   return jnp.pad(x, [(0, 0), *pads, (0, 0)])
 
 
-def _matmul_conv(x, kernel, stride, padding):
-  size, _, channels, features = kernel.shape
-  x = _pad(x, size, stride, padding)
-  _, height, width, batch = x.shape
+def _patches(x, size, stride, padding, channel_axis):
+  """The K x K pixels under each output, one after the other on the channels' axis."""
+  x = _padded(x, size, stride, padding)
+  height, width = x.shape[1:3]
   rows, columns = (height - size) // stride + 1, (width - size) // stride + 1
   if min(rows, columns) < 1:
     raise ValueError(f"a {size}x{size} kernel on {height}x{width} pixels")
   down, across = (stride * (n - 1) + 1 for n in (rows, columns))
-  patches = jnp.concatenate(
-    [
-      x[:, i : i + down : stride, j : j + across : stride]
-      for i in range(size)
-      for j in range(size)
-    ]
-  )
-  outputs = kernel.reshape(-1, features).T @ patches.reshape(size * size * channels, -1)
-  return outputs.reshape(features, rows, columns, batch)
+  shifts = [
+    x[:, i : i + down : stride, j : j + across : stride]
+    for i in range(size)
+    for j in range(size)
+  ]
+  return jnp.concatenate(shifts, axis=channel_axis)
+
+
+def _matmul_conv(x, kernel, stride, padding):
+  patches = _patches(x, len(kernel), stride, padding, channel_axis=0)
+  outputs = kernel.reshape(len(patches), -1).T @ patches.reshape(len(patches), -1)
+  return outputs.reshape(-1, *patches.shape[1:])
 
 
 def _matmul_conv_pool(x, kernel, bias, padding):
@@ -93,7 +94,7 @@ def _matmul_conv_pool(x, kernel, bias, padding):
   than four K x K patches, for K = 5, at 1.4 times the multiplications.
   """
   size, _, channels, features = kernel.shape
-  x = _pad(x, size, 1, padding)
+  x = _padded(x, size, 1, padding)
   rows, columns = (x.shape[1] - size + 1) // 2, (x.shape[2] - size + 1) // 2
   if min(rows, columns) < 1:
     raise ValueError(f"a {size}x{size} kernel and pooling on {x.shape[1:3]} pixels")
@@ -129,7 +130,7 @@ CHWB = Layout(
   _matmul_conv,
   _matmul_conv_pool,
   lambda v: v[:, None, None, None],
-  (1, 2, 0),
+  0,
   lambda x: x.transpose(3, 1, 2, 0),
 )
 
@@ -139,22 +140,8 @@ CHWB = Layout(
 
 def _patches_conv(x, kernel, stride, padding):
   """`_lax_conv` as a product over patches, `[B H W, K K C] @ [K K C, F]`."""
-  size, _, channels, features = kernel.shape
-  pads = jax.lax.padtype_to_pads(x.shape[1:3], (size, size), (stride, stride), padding)
-  x = jnp.pad(x, [(0, 0), *pads, (0, 0)])
-  batch, height, width, _ = x.shape
-  rows, columns = (height - size) // stride + 1, (width - size) // stride + 1
-  down, across = (stride * (n - 1) + 1 for n in (rows, columns))
-  patches = jnp.concatenate(
-    [
-      x[:, i : i + down : stride, j : j + across : stride]
-      for i in range(size)
-      for j in range(size)
-    ],
-    axis=-1,
-  )
-  outputs = patches.reshape(-1, size * size * channels) @ kernel.reshape(-1, features)
-  return outputs.reshape(batch, rows, columns, features)
+  patches = _patches(x, len(kernel), stride, padding, channel_axis=3)
+  return patches @ kernel.reshape(patches.shape[3], -1)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3))

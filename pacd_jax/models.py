@@ -18,9 +18,6 @@ NORMS = ("affine", "group")
 _GROUPS = 8  # Of channels, for norm="group".
 
 
-# --- the networks -----------------------------------------------------------------------
-
-
 class _Conv(nn.Module):
   """A convolution; with `pool`, its ReLU and 2x2 max-pooling too."""
 
@@ -34,7 +31,7 @@ class _Conv(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    shape = (self.size, self.size, x.shape[self.layout.axes[2]], self.features)
+    shape = (self.size, self.size, x.shape[self.layout.channel_axis], self.features)
     kernel = self.param("kernel", self.kernel_init, shape)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     if self.pool:
@@ -51,7 +48,7 @@ class _Norm(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    channels = self.layout.axes[2]
+    channels = self.layout.channel_axis
     features = x.shape[channels]
     if self.kind == "group":  # Wu and He (2018), https://arxiv.org/abs/1803.08494.
       groups = x.reshape(

@@ -49,7 +49,6 @@ class Rule(NamedTuple):
   """
 
   start: Callable[[int | None], Sampling]
-  requests: tuple[int, ...]  # Every k that it may ask for, rising.
   sidecar: dict[str, Any]  # The mode's own fields beside its certificates.
 
   def __call__(self, label: int | None = None) -> Sampling:
@@ -88,7 +87,7 @@ def _fixed(sigma: float, n0: int, n: int, alpha: float) -> Rule:
     counts = _votes((yield n), n)
     return confidence.certificate(counts0, counts, sigma=sigma, alpha=alpha)
 
-  return Rule(start, _rising(n0, n), {"mode": "fixed", "bound": confidence.BOUND})
+  return Rule(start, {"mode": "fixed", "bound": confidence.BOUND})
 
 
 # --- adaptive -------------------------------------------------------------------------
@@ -104,7 +103,7 @@ _LOSS, _LEAST_LOSS = 0.0175, 0.001
 
 def _adaptive(sigma: float, n0: int, n: int, alpha: float) -> Rule:
   pilot = max(1, round(_PILOT * n))
-  sizes = _rising(*(max(1, round(n / _RATIO**k)) for k in range(_NUM_SIZES)))
+  sizes = sorted({max(1, round(n / _RATIO**k)) for k in range(_NUM_SIZES)})
   sizes = tuple(size for size in sizes if confidence.can_certify(size, alpha))
   choose = functools.cache(functools.partial(_size, pilot=pilot, sizes=sizes, alpha=alpha))
 
@@ -119,7 +118,7 @@ def _adaptive(sigma: float, n0: int, n: int, alpha: float) -> Rule:
 
   sidecar = {"mode": "adaptive", "bound": confidence.BOUND}
   sidecar |= {"pilot": pilot, "sizes": list(sizes)}
-  return Rule(start, _rising(n0, pilot, *sizes), sidecar)
+  return Rule(start, sidecar)
 
 
 def _size(count: int, *, pilot: int, sizes: tuple[int, ...], alpha: float) -> int:
@@ -174,9 +173,8 @@ def _aca(sigma: float, n0: int, n: int, alpha: float) -> Rule:
         break
     return result
 
-  steps = np.diff([0, *stages]).tolist()
   sidecar = {"mode": "aca", "bound": BONFERRONI, "stages": stages, "alphas": alphas}
-  return Rule(start, _rising(n0, *steps), sidecar)
+  return Rule(start, sidecar)
 
 
 def _votes(votes: np.ndarray, expected: int) -> np.ndarray:
@@ -184,10 +182,6 @@ def _votes(votes: np.ndarray, expected: int) -> np.ndarray:
   if votes.ndim != 1 or votes.sum() != expected:
     raise ValueError(f"asked for {expected} votes, given {votes}")
   return votes
-
-
-def _rising(*numbers: int) -> tuple[int, ...]:
-  return tuple(sorted(set(numbers)))
 
 
 _MODES = {"fixed": _fixed, "adaptive": _adaptive, "aca": _aca}

@@ -86,8 +86,11 @@ def _arrays_in(file: BinaryIO, path: pathlib.Path) -> dict[str, np.ndarray]:
       present = ", ".join(loaded.files) or "nothing"
   except (errors.InputError, MemoryError):
     raise
-  except Exception:  # Damaged zip files raise a dozen kinds, which say no more.
-    raise errors.InputError(f"{path}: no .npz file, or a damaged one: {save}") from None
+  except Exception as error:  # Damaged zip files raise a dozen kinds.
+    reason = type(error).__name__  # NumPy's own words advise to unpickle.
+    raise errors.InputError(
+      f"{path}: no .npz file, or a damaged one ({reason}): {save}"
+    ) from None
   for name in ("images", "labels"):
     if name not in found:
       raise errors.InputError(f"{path}: it has no array {name}, but {present}: {save}")

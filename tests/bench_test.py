@@ -18,7 +18,9 @@ class BenchTest(parameterized.TestCase):
     np.testing.assert_allclose(row["ratio"], row["ours"] / row["peer"])
     self.assertEqual(row["unit"], "things/s")
 
-  @parameterized.parameters("curvature_products", "convolution_gradient")
+  @parameterized.parameters(
+    "curvature_products", "convolution_gradient", "convolution_in_loop"
+  )
   def test_both_sides_compute_the_same(self, name):
     with jax.numpy_rank_promotion("allow"):
       comparison = plain.ENTRIES[name]()
