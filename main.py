@@ -13,7 +13,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from pacd_jax import errors, experiment, settings, stages
+from pacd_jax import errors, experiment, settings, sharding, stages
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -79,6 +79,7 @@ def main(argv: list[str]) -> int:
   del argv
   logging.set_verbosity(logging.WARNING)  # The libraries' chatter; ours is the progress.
   signal.signal(signal.SIGINT, _interrupted)
+  sharding.cores_as_devices()
   workdir = _WORKDIR.value or _default_workdir()
   chosen = (_STAGE.value,) if _STAGE.value else stages.NAMES
   try:

@@ -26,6 +26,7 @@ from pacd_jax import (
   point_stream,
   provenance,
   sampling,
+  sharding,
   votes,
 )
 from pacd_jax.types import ApplyFn, Array, Certificate, Key, Params
@@ -83,7 +84,7 @@ def make_certifier(
     labels: Sequence[int] | None = None,
     names: Sequence[Any] | None = None,
   ):
-    params = jax.device_put(params)
+    params = jax.device_put(params, sharding.replicated())
     key_data, impl = np.asarray(jax.random.key_data(keys)), jax.random.key_impl(keys)
     labels = itertools.repeat(None) if labels is None else map(int, labels)
     names = range(len(images)) if names is None else names
@@ -93,10 +94,10 @@ def make_certifier(
     )
 
     def start(window, key_data, first, count):
-      arrays = jax.device_put((window, key_data, first, count, np.float32(sigma)))
+      arrays = (window, key_data, first, count, np.float32(sigma))
       return votes.draw(params, *arrays, apply=apply, impl=str(impl), **static)
 
-    return point_stream.run(start, points, batch_size)
+    return point_stream.run(start, points, votes.samples_at_once(batch_size))
 
   return certify_points
 

@@ -13,8 +13,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pacd_jax import types
-
 
 class Layout(NamedTuple):
   """Where the axes of activations are, and the operations that depend on it."""
@@ -23,7 +21,9 @@ class Layout(NamedTuple):
   conv: Callable  # `(x, kernel, stride, padding)`.
   conv_pool: Callable  # `(x, kernel, bias, padding)`: relu(max_pool(conv(x) + bias)).
   channels: Callable  # `[C]` so that it broadcasts.
+  dense: Callable  # `(x, kernel)`: leave(x) flattened `[B, H W C]` @ kernel.
   channel_axis: int  # Rows and columns are axes 1 and 2 in each.
+  batch_axis: int
   leave: Callable  # To `[B, H, W, C]`.
 
 
@@ -47,7 +47,9 @@ NHWC = Layout(
   _lax_conv,
   _lax_conv_pool,
   lambda v: v[None, None, None],
+  lambda x, kernel: x.reshape(len(x), -1) @ kernel,
   3,
+  0,
   lambda x: x,
 )
 
@@ -116,8 +118,17 @@ def _matmul_conv_pool(x, kernel, bias, padding):
 
   kernels = jnp.concatenate([shifted(i, j) for i in (0, 1) for j in (0, 1)], axis=1)
   outputs = kernels.T @ patches.reshape(len(patches), -1)
-  a, b, c, d = outputs.reshape(4, features, rows, columns, batch)
-  return jax.nn.relu(_larger(_larger(a, b), _larger(c, d)) + bias[:, None, None, None])
+  a, b, c, d = jnp.split(outputs, 4)  # Whose derivative is a concatenation.
+  outputs = _larger(_larger(a, b), _larger(c, d)).reshape(features, rows, columns, batch)
+  return jax.nn.relu(outputs + bias[:, None, None, None])
+
+
+def _dense_of_chwb(x, kernel):
+  """The kernel's rows put in x's order: no copy of the larger of the two."""
+  *chw, batch = x.shape
+  channels, height, width = chw
+  kernel = kernel.reshape(height, width, channels, -1).transpose(2, 0, 1, 3)
+  return x.reshape(-1, batch).T @ kernel.reshape(channels * height * width, -1)
 
 
 def _larger(a, b):
@@ -130,7 +141,9 @@ CHWB = Layout(
   _matmul_conv,
   _matmul_conv_pool,
   lambda v: v[:, None, None, None],
+  _dense_of_chwb,
   0,
+  3,
   lambda x: x.transpose(3, 1, 2, 0),
 )
 
@@ -160,19 +173,28 @@ def _split_conv_jvp(stride, padding, primals, tangents):
 SPLIT = NHWC._replace(conv=_split_conv)
 
 
-def in_chunks(apply: types.ApplyFn, size: int) -> types.ApplyFn:
-  """`apply`, a few images at a time: their activations stay in a CPU's cache."""
+def in_chunks(function: Callable, size: int, axis: int) -> Callable:
+  """`function(x) -> y`, a few of a batch at a time; 0: all.
 
-  def chunked(params, images):
-    whole = len(images) // size * size
+  What lies between its operations then stays in a CPU's cache. `axis` is the batch's, in
+  x and y.
+  """
+
+  def chunked(x):
+    batch = x.shape[axis]
+    whole = batch // size * size
     if whole <= 2 * size:  # Side by side: no loop, and both cores have work.
-      parts = range(0, len(images), size)
-      return jnp.concatenate([apply(params, images[i : i + size]) for i in parts])
-    chunks = images[:whole].reshape(-1, size, *images.shape[1:])
-    logits = jax.lax.map(lambda chunk: apply(params, chunk), chunks)
-    logits = logits.reshape(whole, -1)
-    if whole == len(images):
-      return logits
-    return jnp.concatenate([logits, apply(params, images[whole:])])
+      whole = 0
+      parts = []
+    else:
+      chunks = jax.lax.slice_in_dim(x, 0, whole, axis=axis)
+      shape = *x.shape[:axis], whole // size, size, *x.shape[axis + 1 :]
+      chunks = jnp.moveaxis(chunks.reshape(shape), axis, 0)
+      y = jnp.moveaxis(jax.lax.map(function, chunks), 0, axis)
+      parts = [y.reshape(*y.shape[:axis], whole, *y.shape[axis + 2 :])]
+    for start in range(whole, batch, size):
+      part = jax.lax.slice_in_dim(x, start, min(start + size, batch), axis=axis)
+      parts.append(function(part))
+    return jnp.concatenate(parts, axis=axis)
 
-  return chunked
+  return chunked if size else function

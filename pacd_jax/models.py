@@ -19,25 +19,29 @@ _GROUPS = 8  # Of channels, for norm="group".
 
 
 class _Conv(nn.Module):
-  """A convolution; with `pool`, its ReLU and 2x2 max-pooling too."""
+  """A convolution's parameters: `(kernel, bias)`."""
 
   features: int
   size: int
-  layout: convolution.Layout
-  stride: int = 1
-  padding: str = "SAME"
-  pool: bool = False
   kernel_init: Callable = nn.initializers.lecun_normal()
 
   @nn.compact
-  def __call__(self, x):
-    shape = (self.size, self.size, x.shape[self.layout.channel_axis], self.features)
+  def __call__(self, channels):
+    shape = (self.size, self.size, channels, self.features)
     kernel = self.param("kernel", self.kernel_init, shape)
-    bias = self.param("bias", nn.initializers.zeros, (self.features,))
-    if self.pool:
-      return self.layout.conv_pool(x, kernel, bias, self.padding)
-    x = self.layout.conv(x, kernel, self.stride, self.padding)
-    return x + self.layout.channels(bias)
+    return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
+
+
+class _Dense(nn.Module):
+  """A dense layer's parameters: `(kernel, bias)`, as `nn.Dense` has them."""
+
+  features: int
+
+  @nn.compact
+  def __call__(self, inputs):
+    shape = (inputs, self.features)
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
 
 
 class _Norm(nn.Module):
@@ -87,25 +91,31 @@ class _ConvNet(nn.Module):
   size: int
   hidden: int
   padding: str = "SAME"
+  chunk: int = 0  # Images at a time through the convolutions; 0: all.
 
   @nn.compact
   def __call__(self, images):
-    x, number = self.layout.enter(images), 0
+    channels, number, blocks = images.shape[-1], 0, []
     for block in self.blocks:
-      for i, features in enumerate(block):
-        last = i == len(block) - 1
-        x = _Conv(
-          features,
-          self.size,
-          self.layout,
-          padding=self.padding,
-          pool=last,
-          name=f"Conv_{number}",
-        )(x)
-        x, number = x if last else nn.relu(x), number + 1
-    x = self.layout.leave(x).reshape(len(images), -1)
-    x = nn.relu(nn.Dense(self.hidden)(x))
-    return nn.Dense(self.num_classes)(x)
+      layers = []
+      for features in block:
+        layers.append(_Conv(features, self.size, name=f"Conv_{number}")(channels))
+        channels, number = features, number + 1
+      blocks.append(layers)
+
+    def convolve(x):
+      for *layers, (last_kernel, last_bias) in blocks:
+        for kernel, bias in layers:
+          x = self.layout.conv(x, kernel, 1, self.padding) + self.layout.channels(bias)
+          x = nn.relu(x)
+        x = self.layout.conv_pool(x, last_kernel, last_bias, self.padding)
+      return x
+
+    convolve = convolution.in_chunks(convolve, self.chunk, self.layout.batch_axis)
+    x = convolve(self.layout.enter(images))
+    kernel, bias = _Dense(self.hidden, name="Dense_0")(x.size // len(images))
+    x = nn.relu(self.layout.dense(x, kernel) + bias[None])
+    return nn.Dense(self.num_classes, name="Dense_1")(x)
 
 
 class _ResNet(nn.Module):
@@ -124,8 +134,17 @@ class _ResNet(nn.Module):
   @nn.compact
   def __call__(self, images):
     he_normal = nn.initializers.he_normal()
-    conv = functools.partial(_Conv, layout=self.layout, kernel_init=he_normal)
     norm = functools.partial(_Norm, self.norm, self.layout)
+
+    def conv(features, size, stride=1):
+      def convolve(x):
+        channels = x.shape[self.layout.channel_axis]
+        kernel, bias = _Conv(features, size, he_normal)(channels)
+        x = self.layout.conv(x, kernel, stride, "SAME")
+        return x + self.layout.channels(bias)
+
+      return convolve
+
     x = nn.relu(norm()(conv(16, 3)(self.layout.enter(images))))
     for stack, features in enumerate((16, 32, 64)):
       for block in range(self.blocks):
@@ -218,6 +237,8 @@ def make(
   options = {"norm": norm} if entry.has_norm else {}
   if entry.on_cpu:
     options["layout"] = entry.on_cpu if on_cpu else convolution.NHWC
+  if entry.chunk and on_cpu:
+    options["chunk"] = entry.chunk
   module = entry.make(num_classes=num_classes, **options)
 
   def init(key, image_shape):
@@ -234,5 +255,4 @@ def make(
       f"model.name={name!r} does not take images of shape {image_shape}: use {smaller} for "
       f"small images ({str(error).splitlines()[0]})"
     ) from None
-  chunked = entry.chunk and on_cpu
-  return types.Model(init, convolution.in_chunks(apply, entry.chunk) if chunked else apply)
+  return types.Model(init, apply)

@@ -1,11 +1,12 @@
-"""Votes of noisy copies: drawn and counted on the device, for many points at once.
+"""Votes of noisy copies: drawn and counted on the devices, for many points at once.
 
 Sample j of the point with key k has the noise sigma * normal(fold_in(k, j)). Votes so
 depend on neither the batches that samples are drawn in nor the other points among them
 (as far as the logits do not: the last bits of a float may change with a batch's size).
 
 One program serves every sampling rule: the samples that a window of points is to be given
-lie in a row, which is cut into batches across the points' borders.
+lie in a row, which is cut into batches across the points' borders, and the devices take
+turns at the batches.
 """
 
 import functools
@@ -16,8 +17,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
-from pacd_jax import errors, precision
+from pacd_jax import errors, precision, sharding
 from pacd_jax.types import ApplyFn, Array, Params
 
 WINDOW = 64  # Points of one call, W.
@@ -26,6 +28,11 @@ _STATIC = ("apply", "batch_size", "dtype", "impl")
 # The largest batch that is compiled to see what it needs, by backend. Other ones than CPU
 # try algorithms out as they compile, on arrays of the real size.
 _MOST_TO_COMPILE = {"cpu": 2**26, "other": 1024}
+
+
+def samples_at_once(batch_size: int) -> int:
+  """What the devices draw at a time, one batch each."""
+  return batch_size * jax.local_device_count()
 
 
 def most_batches(batch_size: int) -> int:
@@ -64,14 +71,31 @@ def _draw(
     count: int32 `[W]`: how many samples, 0 for none; `most_batches` batches at most.
     sigma: `[]` float32, standard deviation of the noise, in the units of the images; it
       is added to an image in float32 and as it is, and nothing is clipped.
-    batch_size: noisy copies at a time; memory grows with it.
+    batch_size: noisy copies that a device evaluates at a time; memory grows with it.
     dtype: of f, see `precision.evaluate`.
     impl: of the keys, as `jax.random.key_impl` names it.
 
   Returns:
-    Votes int32 `[W, K]`, which sum to `count`; int32 `[W]`, how many samples had logits
-    that are not finite.
+    Each device's votes int32 `[D, W, K]`, whose sums over devices and classes are `count`;
+    int32 `[D, W]`, how many samples had logits that are not finite. The caller adds the
+    devices' up: here, each would wait for the slowest.
   """
+  draw_share = functools.partial(
+    _draw_share, apply=apply, batch_size=batch_size, dtype=dtype, impl=impl
+  )
+  return jax.shard_map(
+    lambda *args: [counted[None] for counted in draw_share(*args)],
+    mesh=sharding.mesh(),
+    in_specs=PartitionSpec(),
+    out_specs=PartitionSpec(sharding.AXIS),
+    check_vma=False,
+  )(params, images, keys, start, count, sigma)
+
+
+def _draw_share(
+  params, images, keys, start, count, sigma, *, apply, batch_size, dtype, impl
+):
+  """What this device counts: of D devices, number d takes the batches d, d + D, ..."""
   num_points, *shape = images.shape
   keys = jax.random.wrap_key_data(keys, impl=impl)
   ends = jnp.cumsum(count)  # In the row of all samples.
@@ -81,6 +105,7 @@ def _draw(
     return jax.random.normal(jax.random.fold_in(keys[point], sample), shape, jnp.float32)
 
   def add_batch(batch, totals):
+    batch = first + batch * num_devices
     place = batch * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
     counted = place < ends[-1]
     point = jnp.searchsorted(ends, place, side="right")
@@ -92,7 +117,8 @@ def _draw(
     votes = totals[0].at[point, jnp.argmax(logits, axis=-1)].add(counted.astype(jnp.int32))
     return votes, totals[1].at[point].add(non_finite.astype(jnp.int32))
 
-  num_batches = (ends[-1] - 1) // batch_size + 1
+  num_devices, first = jax.lax.axis_size(sharding.AXIS), jax.lax.axis_index(sharding.AXIS)
+  num_batches = ((ends[-1] - 1) // batch_size - first) // num_devices + 1
   totals = jnp.zeros((num_points, k), jnp.int32), jnp.zeros(num_points, jnp.int32)
   return jax.lax.fori_loop(0, num_batches, add_batch, totals)
 
@@ -131,6 +157,8 @@ def check_memory(
     slope = (needed - temporary(most // 2)) / (most - most // 2)
     needed += slope * (batch_size - most)
   needed *= IN_FLIGHT
+  if jax.default_backend() == "cpu":  # Its devices share one memory.
+    needed *= jax.local_device_count()
   free = free_bytes() if free is None else free
   if needed <= free:
     return

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,20 +70,29 @@ class LayoutTest(parameterized.TestCase):
       gradient = jax.grad(lambda x, f=pool: f(x).sum())(x)[0, :, :, 0]
       np.testing.assert_array_equal(gradient, np.kron(np.ones((2, 2)), [[1, 0], [0, 0]]))
 
-  @parameterized.parameters(1, 4, 8, 9, 12, 13)
-  def test_chunks_change_nothing(self, batch):
-    weights = jax.random.normal(jax.random.key(0), (6, 3))
-    images = jax.random.normal(jax.random.key(1), (batch, 3, 2, 1))
+  @parameterized.product(batch=(1, 4, 8, 9, 12, 13), axis=(0, 3))
+  def test_chunks_change_nothing(self, batch, axis):
+    weights = jax.random.normal(jax.random.key(0), (3, 2, 5))
+    images = jax.random.normal(jax.random.key(1), (batch, 3, 2, 5))
+    weights = jnp.expand_dims(weights, axis)
+    images = jnp.moveaxis(images, 0, axis)
 
-    def apply(params, images):
-      return jnp.tanh(images.reshape(len(images), -1) @ params)
+    def values(weights, images, size):
+      def function(x):
+        values = jnp.tanh(x * weights)
+        return jnp.sum(values, axis=1, keepdims=True)
 
-    chunked = convolution.in_chunks(apply, 4)
-    for f in (
-      lambda g: g(weights, images),
-      lambda g: jax.grad(lambda w: g(w, images).sum())(weights),
-    ):
-      np.testing.assert_allclose(f(chunked), f(apply), rtol=1e-5, atol=1e-6)
+      return convolution.in_chunks(function, size, axis)(images)
+
+    def gradients(weights, images, size):
+      return jax.grad(lambda w, x: jnp.sum(values(w, x, size) ** 2), (0, 1))(
+        weights, images
+      )
+
+    with jax.numpy_rank_promotion("allow"):
+      for f in (values, gradients):
+        expected = f(weights, images, 0)
+        chex.assert_trees_all_close(f(weights, images, 4), expected, rtol=1e-5, atol=1e-6)
 
   def test_a_kernel_larger_than_the_image(self):
     x, kernel = jnp.ones((1, 2, 4, 4)), jnp.ones((5, 5, 1, 1))

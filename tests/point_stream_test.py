@@ -28,7 +28,7 @@ class Device:
       counts[slot] = np.bincount(self.is_1[i, list(samples)], minlength=2)
       non_finite[slot] = len(set(self.bad) & {(i, j) for j in samples})
     self.calls.append(int(count.sum()))
-    return counts, non_finite
+    return counts[None], non_finite[None]  # One device.
 
 
 def _points(rule, num_points):
@@ -96,7 +96,8 @@ class RunTest(parameterized.TestCase):
       def result():
         calls.append(int(count.sum()))
         now[0] += calls[-1] / 500  # Of 500 samples a second.
-        return np.stack([0 * count, count], axis=-1), 0 * count
+        votes_for_1 = np.stack([0 * count, count], axis=-1)
+        return votes_for_1[None], np.zeros((1, len(count)), np.int32)
 
       return result
 

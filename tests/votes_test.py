@@ -28,7 +28,8 @@ def _call(counts, starts, *, apply=_apply, images=None, sigma=0.5, batch_size=30
   count[: len(counts)], start[: len(starts)] = counts, starts
   given = np.asarray(images, np.float32), np.asarray(keys), start, count
   kwargs |= dict(apply=apply, batch_size=batch_size)
-  return jax.device_get(votes.draw(params, *given, np.float32(sigma), **kwargs)), given
+  shares = jax.device_get(votes.draw(params, *given, np.float32(sigma), **kwargs))
+  return [share.sum(axis=0) for share in shares], given
 
 
 class DrawTest(parameterized.TestCase):

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import jax
 
-from pacd_jax import run_folder
+from pacd_jax import run_folder, sharding
 from pacd_jax.bench import check, entry, peers, plain, pytorch
 
 _DOCS = pathlib.Path("docs", "performance.md")
@@ -68,6 +68,7 @@ def main(argv: list[str]) -> int:
   parser.add_argument("--write-docs", action="store_true", help=f"rewrite {_DOCS}")
   parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the entries")
   options = parser.parse_args(argv)
+  sharding.cores_as_devices()
   if options.only and options.write_docs:
     parser.error("--write-docs is for all entries, without --only")
   entries = dict(plain.ENTRIES)
