@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax.bench import entry, plain
+from pacd_jax.bench import entry, matmul, plain, work
 
 
 class BenchTest(parameterized.TestCase):
@@ -27,6 +27,22 @@ class BenchTest(parameterized.TestCase):
       ours, peer = comparison.ours(), comparison.peer()
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(peer), strict=True):
       np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5 * float(np.abs(b).max()))
+
+  def test_products_have_as_many_multiplications(self):
+    """Where the peer makes another number of them, its amount says so."""
+    calls = []
+    one = matmul._SIZE**3 / matmul.PASS  # Passes of one product.
+    comparison = matmul._against_products(lambda: calls, 3.4 * one, 17.0, "steps/s")
+    self.assertLen(comparison.peer(), 3)
+    np.testing.assert_allclose(comparison.peer_amount, 17.0 * 3 / 3.4)
+
+  def test_a_pass_is_the_networks(self):
+    params = jax.eval_shape(
+      lambda key: work.network().init(key, work.IMAGE_SHAPE), jax.random.key(0)
+    )
+    positions = {"Conv_0": 24**2, "Conv_1": 8**2, "Dense_0": 1, "Dense_1": 1}
+    passed = sum(n * params[name]["kernel"].size for name, n in positions.items())
+    self.assertEqual(matmul.PASS, passed)
 
 
 if __name__ == "__main__":

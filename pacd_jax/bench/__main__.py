@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import jax
 
 from pacd_jax import run_folder, sharding
-from pacd_jax.bench import check, entry, peers, plain, pytorch
+from pacd_jax.bench import check, entry, matmul, peers, plain, pytorch
 
 _DOCS = pathlib.Path("docs", "performance.md")
 Results = Mapping[str, Mapping[str, float | str]]
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
   sharding.cores_as_devices()
   if options.only and options.write_docs:
     parser.error("--write-docs is for all entries, without --only")
-  entries = dict(plain.ENTRIES)
+  entries = plain.ENTRIES | matmul.ENTRIES
   if peers.torch is not None and jax.default_backend() == "cpu":
     entries |= pytorch.ENTRIES
   else:

@@ -1,98 +1,12 @@
 """That `peers.py` computes what the package does, before anything is timed."""
 
-import functools
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from pacd_jax import (
-  data,
-  hypergradient,
-  linear_solve,
-  losses,
-  models,
-  types,
-)
+from pacd_jax import data
 from pacd_jax.attacks import pacd
-from pacd_jax.bench import peers
-
-IMAGE_SHAPE = (28, 28, 1)
-_NUM_CLASSES, _TARGET = 10, 8
-_CURVATURES = {
-  "hessian": hypergradient.hessian,
-  "gauss_newton": hypergradient.gauss_newton,
-}
-
-
-def problem(
-  num_clean: int = 900, num_poison: int = 100, num_val: int = 100
-) -> tuple[types.Params, pacd.AttackData]:
-  """MNIST-like images that are learned in a few steps, and parameters to start from.
-
-  One coarse random pattern for each class under pixel noise. The defaults are the sizes
-  of the authors' batches, so that a batch is the whole of it.
-  """
-  rng = np.random.default_rng(0)
-  patterns = 0.5 + 0.2 * np.kron(rng.uniform(-1, 1, (10, 7, 7, 1)), np.ones((4, 4, 1)))
-
-  def images(labels):
-    noisy = patterns[labels] + 0.1 * rng.normal(size=(len(labels), *IMAGE_SHAPE))
-    return jnp.asarray(np.clip(noisy, 0, 1), jnp.float32), jnp.asarray(labels, jnp.int32)
-
-  others = [c for c in range(_NUM_CLASSES) if c != _TARGET]
-  attack_data = pacd.AttackData(
-    *images(np.resize(others, num_clean)),
-    *images(np.full(num_poison, _TARGET)),
-    *images(np.full(num_val, _TARGET)),
-  )
-  return _model().init(jax.random.key(0), IMAGE_SHAPE), attack_data
-
-
-@functools.cache
-def _model() -> types.Model:
-  return models.make("mnist_cnn", num_classes=_NUM_CLASSES, image_shape=IMAGE_SHAPE)
-
-
-def _pacd_settings(attack_data: pacd.AttackData, setting: peers.Setting) -> pacd.Settings:
-  def solve(matvec, b):
-    matvec = linear_solve.damped(matvec, setting.damping)
-    return linear_solve.conjugate_gradient(matvec, b, max_steps=setting.solver_steps)
-
-  return pacd.Settings(
-    model=_model(),
-    loss=losses.gaussian_augmentation(_model().apply, sigma=setting.sigma),
-    hypergradient=functools.partial(
-      hypergradient.approx_grad, curvature=_CURVATURES[setting.curvature], solve=solve
-    ),
-    optimizer=optax.adam(setting.learning_rate),
-    sigma=setting.sigma,
-    epsilon=setting.epsilon,
-    clean_batch=len(attack_data.clean_labels),
-    poison_batch=len(attack_data.base_labels),
-    val_batch=len(attack_data.val_labels),
-    num_noise_samples=setting.num_noise_samples,
-    inverse_temperature=setting.inverse_temperature,
-    lower_steps=setting.lower_steps,
-    step_size=optax.constant_schedule(setting.step_size),
-  )
-
-
-def pacd_step(
-  params: types.Params,
-  attack_data: pacd.AttackData,
-  setting: peers.Setting,
-  key: types.Key,
-) -> Callable[[], tuple[pacd.AttackState, types.Aux]]:
-  """The package's side of `attack_step`: `pacd.step`, compiled, from `params`."""
-  settings = _pacd_settings(attack_data, setting)
-  attack = pacd.make(settings)
-  state = attack.init(attack_data, key)
-  state = state._replace(params=params, opt_state=settings.optimizer.init(params))
-  step = jax.jit(attack.step)
-  return lambda: step(state, attack_data, key)
+from pacd_jax.bench import peers, work
 
 
 def check(tolerance: float = 1e-3) -> dict[str, float]:
@@ -105,9 +19,9 @@ def check(tolerance: float = 1e-3) -> dict[str, float]:
   Raises:
     ValueError: a difference is not below the tolerance.
   """
-  params, attack_data = problem(90, 10, 10)
+  params, attack_data = work.problem(90, 10, 10)
   found = _check_training(params, attack_data)
-  for curvature in _CURVATURES:
+  for curvature in work.CURVATURES:
     setting = peers.Setting(
       curvature=curvature, num_noise_samples=5, lower_steps=4, solver_steps=5
     )
@@ -129,7 +43,7 @@ def _difference(peer, ours) -> float:
 def _check_training(params, attack_data) -> dict[str, float]:
   """On noisy images; the products are with the gradient."""
   setting, key = peers.Setting(), jax.random.key(1)
-  settings = _pacd_settings(attack_data, setting)
+  settings = work.pacd_settings(attack_data, setting)
   labels = jnp.concatenate([attack_data.clean_labels, attack_data.base_labels])
 
   @jax.jit
@@ -137,7 +51,9 @@ def _check_training(params, attack_data) -> dict[str, float]:
     batch = pacd.Batch(clean, labels, jnp.arange(len(poison)))
     lower = pacd.lower_level(settings, batch, key)
     gradient = jax.grad(lower)(params, poison)
-    products = [matrix(lower, params, poison)(gradient) for matrix in _CURVATURES.values()]
+    products = [
+      matrix(lower, params, poison)(gradient) for matrix in work.CURVATURES.values()
+    ]
     return lower.outputs(params, poison), gradient, products
 
   clean, poison = attack_data.clean_images, attack_data.base_images
@@ -148,7 +64,7 @@ def _check_training(params, attack_data) -> dict[str, float]:
   noisy, targets = peers.to_nchw(noisy), peers.to_labels(labels)
   network, flatten = peers.make_network(params), peers.flatten
   found = {"logits": _difference(network(noisy), logits)}
-  for name, product in zip(_CURVATURES, products, strict=True):
+  for name, product in zip(work.CURVATURES, products, strict=True):
     gradient, peer = peers.lower_level(network, noisy, targets, name)
     found["gradient"] = _difference(gradient, flatten(v))
     found[f"{name} product"] = _difference(peer(flatten(v)), flatten(product))
@@ -158,11 +74,11 @@ def _check_training(params, attack_data) -> dict[str, float]:
 def _check_step(params, attack_data, setting: peers.Setting) -> dict[str, float]:
   """`pacd_step` against `attack_step` with the batch and the noise that it drew."""
   key = jax.random.key(0)
-  state, metrics = pacd_step(params, attack_data, setting, key)()
+  state, metrics = work.pacd_step(params, attack_data, setting, key)()
   if metrics["num_steps"] < setting.solver_steps:
     raise ValueError(f"bench: the solve ended after {metrics['num_steps']} steps")
 
-  settings = _pacd_settings(attack_data, setting)
+  settings = work.pacd_settings(attack_data, setting)
   batch = pacd._draw_batch(settings, attack_data, key, state.step - 1)
   num_val = settings.val_batch
   val_rows = data.batch_indices(

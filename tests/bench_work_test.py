@@ -4,22 +4,22 @@ import jax
 import numpy as np
 from absl.testing import absltest
 
-from pacd_jax.bench import check, peers
+from pacd_jax.bench import peers, work
 
 
-class BenchCheckTest(absltest.TestCase):
+class BenchWorkTest(absltest.TestCase):
   def test_the_problem_is_images_of_all_classes(self):
-    _, attack_data = check.problem(18, 2, 3)
+    _, attack_data = work.problem(18, 2, 3)
     for images, labels in zip(attack_data[::2], attack_data[1::2], strict=True):
-      self.assertEqual(images.shape, (len(labels), *check.IMAGE_SHAPE))
+      self.assertEqual(images.shape, (len(labels), *work.IMAGE_SHAPE))
       self.assertBetween(float(images.min()), 0.0, 0.5)
       self.assertBetween(float(images.max()), 0.5, 1.0)
     self.assertLen(set(np.concatenate(attack_data[1::2]).tolist()), 10)
 
   def test_a_step_is_that_of_the_attack(self):
     """Traced only: `make bench` runs it, and refuses a solve that ends early."""
-    params, attack_data = check.problem(18, 2, 3)
-    step = check.pacd_step(params, attack_data, peers.Setting(), jax.random.key(0))
+    params, attack_data = work.problem(18, 2, 3)
+    step = work.pacd_step(params, attack_data, peers.Setting(), jax.random.key(0))
     state, metrics = jax.eval_shape(step)
     self.assertEqual(state.delta.shape, attack_data.base_images.shape)
     self.assertIn("num_steps", metrics)

@@ -1,0 +1,150 @@
+"""The work that `make bench` measures: the paper's MNIST network at the authors' sizes.
+
+Each function makes the package's side of some entries. `pytorch.py` holds it against
+PyTorch, `matmul.py` against matrix products of as many multiplications.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from pacd_jax import certify, hypergradient, linear_solve, losses, models, types
+from pacd_jax.attacks import pacd
+from pacd_jax.bench import peers
+
+IMAGE_SHAPE = (28, 28, 1)
+NUM_POINTS, NUM_SAMPLES = 8, 10_000  # Of `certification`.
+_SIGMA, _KEY = 0.25, 1
+_NUM_CLASSES, _TARGET = 10, 8
+CURVATURES = {
+  "hessian": hypergradient.hessian,
+  "gauss_newton": hypergradient.gauss_newton,
+}
+
+
+def problem(
+  num_clean: int = 900, num_poison: int = 100, num_val: int = 100
+) -> tuple[types.Params, pacd.AttackData]:
+  """MNIST-like images that are learned in a few steps, and parameters to start from.
+
+  One coarse random pattern for each class under pixel noise. The defaults are the sizes
+  of the authors' batches, so that a batch is the whole of it.
+  """
+  rng = np.random.default_rng(0)
+  patterns = 0.5 + 0.2 * np.kron(rng.uniform(-1, 1, (10, 7, 7, 1)), np.ones((4, 4, 1)))
+
+  def images(labels):
+    noisy = patterns[labels] + 0.1 * rng.normal(size=(len(labels), *IMAGE_SHAPE))
+    return jnp.asarray(np.clip(noisy, 0, 1), jnp.float32), jnp.asarray(labels, jnp.int32)
+
+  others = [c for c in range(_NUM_CLASSES) if c != _TARGET]
+  attack_data = pacd.AttackData(
+    *images(np.resize(others, num_clean)),
+    *images(np.full(num_poison, _TARGET)),
+    *images(np.full(num_val, _TARGET)),
+  )
+  return network().init(jax.random.key(0), IMAGE_SHAPE), attack_data
+
+
+@functools.cache
+def network() -> types.Model:
+  """The paper's MNIST network."""
+  return models.make("mnist_cnn", num_classes=_NUM_CLASSES, image_shape=IMAGE_SHAPE)
+
+
+def pacd_settings(attack_data: pacd.AttackData, setting: peers.Setting) -> pacd.Settings:
+  """The setting in the package's own words; all of the data is one batch."""
+
+  def solve(matvec, b):
+    matvec = linear_solve.damped(matvec, setting.damping)
+    return linear_solve.conjugate_gradient(matvec, b, max_steps=setting.solver_steps)
+
+  return pacd.Settings(
+    model=network(),
+    loss=losses.gaussian_augmentation(network().apply, sigma=setting.sigma),
+    hypergradient=functools.partial(
+      hypergradient.approx_grad, curvature=CURVATURES[setting.curvature], solve=solve
+    ),
+    optimizer=optax.adam(setting.learning_rate),
+    sigma=setting.sigma,
+    epsilon=setting.epsilon,
+    clean_batch=len(attack_data.clean_labels),
+    poison_batch=len(attack_data.base_labels),
+    val_batch=len(attack_data.val_labels),
+    num_noise_samples=setting.num_noise_samples,
+    inverse_temperature=setting.inverse_temperature,
+    lower_steps=setting.lower_steps,
+    step_size=optax.constant_schedule(setting.step_size),
+  )
+
+
+def pacd_step(
+  params: types.Params,
+  attack_data: pacd.AttackData,
+  setting: peers.Setting,
+  key: types.Key,
+) -> Callable[[], tuple[pacd.AttackState, types.Aux]]:
+  """The package's side of `attack_step`: `pacd.step`, compiled, from `params`."""
+  settings = pacd_settings(attack_data, setting)
+  attack = pacd.make(settings)
+  state = attack.init(attack_data, key)
+  state = state._replace(params=params, opt_state=settings.optimizer.init(params))
+  step = jax.jit(attack.step)
+  return lambda: step(state, attack_data, key)
+
+
+def certification() -> Callable[[], list]:
+  """Certificates of `NUM_POINTS` points, each of n = `NUM_SAMPLES` and n0 = 100."""
+  params = network().init(jax.random.key(0), IMAGE_SHAPE)
+  images = np.full((NUM_POINTS, *IMAGE_SHAPE), 0.5, np.float32)
+  keys = jax.random.split(jax.random.key(_KEY), NUM_POINTS)
+  certify_points = certify.make_certifier(
+    network().apply, sigma=_SIGMA, n0=100, n=NUM_SAMPLES, alpha=0.001, batch_size=500
+  )
+  return lambda: list(certify_points(params, images, keys))
+
+
+def training_batch(batch_size: int) -> tuple[types.Array, types.Array]:
+  """Images and labels."""
+  images = jax.random.uniform(jax.random.key(2), (batch_size, *IMAGE_SHAPE))
+  return images, jnp.arange(batch_size) % _NUM_CLASSES
+
+
+def victim_step(batch_size: int) -> Callable[[], tuple[types.Params, optax.OptState]]:
+  """Gradient of Gaussian augmentation's loss on a batch, and Adam's step."""
+  loss = losses.gaussian_augmentation(network().apply, sigma=_SIGMA)
+  adam, (images, labels) = optax.adam(1e-3), training_batch(batch_size)
+
+  @jax.jit
+  def step(state, number):
+    params, opt_state = state
+    key = jax.random.fold_in(jax.random.key(_KEY), number)
+    gradient = jax.grad(lambda p: loss(p, images, labels, key)[0])(params)
+    updates, opt_state = adam.update(gradient, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+  params = network().init(jax.random.key(0), IMAGE_SHAPE)
+  state, number = (params, adam.init(params)), 0
+
+  def run():
+    nonlocal state, number
+    state, number = step(state, number), number + 1
+    return state
+
+  return run
+
+
+def attack_step(setting: peers.Setting) -> Callable[[], tuple]:
+  """One outer step at the authors' sizes.
+
+  Raises:
+    ValueError: its solve ends early, so that it has less to do than the other side.
+  """
+  step = pacd_step(*problem(), setting, jax.random.key(_KEY))
+  if (steps := int(step()[1]["num_steps"])) != setting.solver_steps:
+    raise ValueError(f"bench: the solve ended after {steps} steps")
+  return step
