@@ -74,8 +74,14 @@ def make_certifier(
     InputError: a setting out of range, or an n that cannot certify at this alpha.
     NonFiniteError: by `certify_points`, where a sample's logits are not finite.
   """
-  static = dict(dtype=dtype, batch_size=batch_size)
-  rule = _rule(sigma, n0, n, alpha, mode=mode, **static)
+  rule = _rule(sigma, n0, n, alpha, mode=mode, dtype=dtype, batch_size=batch_size)
+  return _by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size)
+
+
+def _by_rule(
+  rule: sampling.Rule, apply: ApplyFn, sigma: float, *, dtype: str, batch_size: int
+) -> CertifyPointsFn:
+  """`make_certifier`, its settings checked."""
 
   def certify_points(
     params: Params,
@@ -95,7 +101,9 @@ def make_certifier(
 
     def start(window, key_data, first, count):
       arrays = (window, key_data, first, count, np.float32(sigma))
-      return votes.draw(params, *arrays, apply=apply, impl=str(impl), **static)
+      return votes.draw(
+        params, *arrays, apply=apply, impl=str(impl), dtype=dtype, batch_size=batch_size
+      )
 
     return point_stream.run(start, points, votes.samples_at_once(batch_size))
 
@@ -204,11 +212,11 @@ def certify_to_files(
     extra: more fields for the sidecar; its own fields win.
     on_point: called after each new point with (points done, M, certificate, label).
   """
-  options = dict(mode=mode, dtype=dtype, batch_size=batch_size)
-  certify_points = make_certifier(apply, sigma=sigma, n0=n0, n=n, alpha=alpha, **options)
+  rule = _rule(sigma, n0, n, alpha, mode=mode, dtype=dtype, batch_size=batch_size)
+  certify_points = _by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size)
   drawn = {"mode": mode, "dtype": dtype}  # The votes do not depend on batch_size.
   sidecar = {**(extra or {}), **drawn, "sigma": sigma, "n0": n0, "n": n, "alpha": alpha}
-  sidecar |= _rule(sigma, n0, n, alpha, **options).sidecar
+  sidecar |= rule.sidecar
   sidecar |= {"seed": seed, "indices": indices, "key": jax.random.key_data(key)}
   sidecar["num_classes"] = votes.num_classes(apply, params, images.shape[1:])
   with certificates.Writer(path, sidecar) as writer:

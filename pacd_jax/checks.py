@@ -9,6 +9,9 @@ from pacd_jax import certificates, errors, votes
 from pacd_jax.plan import Plan
 from pacd_jax.training_sets import PACD
 
+# What certification holds for each number of a noisy image, at the very most.
+_NUMBERS_PER_NUMBER = 1000
+
 
 def check(plan: Plan, stages: Collection[str]) -> None:
   """Looks at everything that the stages will read; nothing is started or changed.
@@ -93,9 +96,8 @@ def _check_memory(plan: Plan) -> None:
   """Whether a batch of noisy images fits, where that is in any doubt."""
   shape = plan.splits.train.images.shape[1:]
   batch_size = plan.certify.options["batch_size"]
-  # No network here holds a thousand numbers for each of an image's.
-  if 4 * batch_size * math.prod(shape) * 1000 < votes.free_bytes():
-    return
+  if 4 * batch_size * math.prod(shape) * _NUMBERS_PER_NUMBER < votes.free_bytes():
+    return  # Nothing needs to be compiled to see it.
   votes.check_memory(
     plan.model.apply,
     jax.eval_shape(lambda key: plan.model.init(key, shape), jax.random.key(0)),

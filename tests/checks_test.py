@@ -1,13 +1,16 @@
 """What a run's folder holds: damaged, missing or another run's, and then refused."""
 
 import gc
+import math
 import shutil
+from unittest import mock
 
 import finished_run
+import jax
 import pytest
 from absl.testing import absltest, parameterized
 
-from pacd_jax import experiment, poison_file
+from pacd_jax import checks, experiment, models, poison_file, votes
 
 
 class ChecksTest(finished_run.FinishedRunTestCase):
@@ -105,6 +108,22 @@ class ChecksTest(finished_run.FinishedRunTestCase):
     experiment.run(finished_run.smoke(seed=1), other, ("attack",))
     shutil.copytree(other / "checkpoints", self.workdir / "checkpoints")
     self.refuses("attack/6 belongs to another run: delete that folder")
+
+  def test_a_noise_batch_that_does_not_fit(self):
+    experiment.run(finished_run.smoke(), self.workdir, ("attack", "train"))
+    self.enter_context(mock.patch.object(votes, "free_bytes", lambda: 2**16))
+    message = r"certify.batch_size=\d+ needs .* GiB free: use at most \d+"
+    self.refuses(message, stage_names=("certify",))
+
+  @parameterized.parameters(
+    ("linear", (8, 8, 1)), ("small_cnn", (8, 8, 1)), ("mnist_cnn", (28, 28, 1))
+  )
+  def test_a_batch_that_is_not_looked_at_closely_would_fit(self, name, shape):
+    """What is held for certain is less than what lets a batch pass without compiling."""
+    model = models.make(name, num_classes=10, image_shape=shape)
+    params = jax.eval_shape(lambda key: model.init(key, shape), jax.random.key(0))
+    passed = 4 * 500 * math.prod(shape) * checks._NUMBERS_PER_NUMBER
+    votes.check_memory(model.apply, params, shape, batch_size=500, free=passed)
 
 
 if __name__ == "__main__":
