@@ -48,6 +48,7 @@ def make_certifier(
   mode: str = "fixed",
   dtype: str = "float32",
   batch_size: int = 1000,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> CertifyPointsFn:
   """Makes `certify_points(params, images, keys, labels=None, names=None)`.
 
@@ -56,7 +57,7 @@ def make_certifier(
   float in [0, 1]; keys `[M]`, consumed; labels, int `[M]`, which let some rules stop
   early; and names `[M]`, how an error calls the points, by default their positions.
 
-  Compiled once for all certifiers of the same `apply`, batch_size, dtype and shapes.
+  Compiled once for all certifiers of the same `apply`, batch_size, dtype, mesh and shapes.
 
   Args:
     apply: the base classifier f = argmax of its logits.
@@ -68,20 +69,30 @@ def make_certifier(
     mode: a sampling rule, one of `sampling.MODES`.
     dtype: one of `provenance.DTYPES`. In bfloat16 the parameters and the noisy images
       are rounded first: certificates are those of that classifier.
-    batch_size: noisy copies at a time, across points; votes do not depend on it.
+    batch_size: noisy copies at a time on each device, across points; votes do not depend
+      on it.
+    mesh: the devices, `sharding.mesh()` by default; nor on them.
 
   Raises:
     InputError: a setting out of range, or an n that cannot certify at this alpha.
     NonFiniteError: by `certify_points`, where a sample's logits are not finite.
   """
   rule = _rule(sigma, n0, n, alpha, mode=mode, dtype=dtype, batch_size=batch_size)
-  return _by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size)
+  return _by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size, mesh=mesh)
 
 
 def _by_rule(
-  rule: sampling.Rule, apply: ApplyFn, sigma: float, *, dtype: str, batch_size: int
+  rule: sampling.Rule,
+  apply: ApplyFn,
+  sigma: float,
+  *,
+  dtype: str,
+  batch_size: int,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> CertifyPointsFn:
   """`make_certifier`, its settings checked."""
+  mesh = mesh or sharding.mesh()
+  static = dict(apply=apply, dtype=dtype, batch_size=batch_size, mesh=mesh)
 
   def certify_points(
     params: Params,
@@ -90,7 +101,7 @@ def _by_rule(
     labels: Sequence[int] | None = None,
     names: Sequence[Any] | None = None,
   ):
-    params = jax.device_put(params, sharding.replicated())
+    params = jax.device_put(params, sharding.replicated(mesh))
     key_data, impl = np.asarray(jax.random.key_data(keys)), jax.random.key_impl(keys)
     labels = itertools.repeat(None) if labels is None else map(int, labels)
     names = range(len(images)) if names is None else names
@@ -101,19 +112,20 @@ def _by_rule(
 
     def start(window, key_data, first, count):
       arrays = (window, key_data, first, count, np.float32(sigma))
-      return votes.draw(
-        params, *arrays, apply=apply, impl=str(impl), dtype=dtype, batch_size=batch_size
-      )
+      return votes.draw(params, *arrays, impl=str(impl), **static)
 
-    return point_stream.run(start, points, votes.samples_at_once(batch_size))
+    return point_stream.run(start, points, batch_size * mesh.size)
 
   return certify_points
 
 
 def _rule(sigma, n0, n, alpha, *, mode, dtype, batch_size) -> sampling.Rule:
   """The sampling rule; InputError for a setting out of range."""
-  if not 1 <= batch_size <= 2**30:
-    raise errors.InputError(f"certify: out of range: batch_size={batch_size}")
+  most = votes.most_batches(sharding.mesh().size)  # A batch for each device is one call.
+  if not 1 <= batch_size <= most:
+    raise errors.InputError(
+      f"certify: out of range: batch_size={batch_size}: use 1 to {most}"
+    )
   if dtype not in provenance.DTYPES:
     known = ", ".join(provenance.DTYPES)
     raise errors.InputError(f"certify: dtype={dtype!r}: use one of {known}")

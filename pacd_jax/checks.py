@@ -9,8 +9,8 @@ from pacd_jax import certificates, errors, votes
 from pacd_jax.plan import Plan
 from pacd_jax.training_sets import PACD
 
-# What certification holds for each number of a noisy image, at the very most.
-_NUMBERS_PER_NUMBER = 1000
+# What a device holds for each number of a noisy image, at the very most.
+_NUMBERS_PER_NUMBER = 500
 
 
 def check(plan: Plan, stages: Collection[str]) -> None:
@@ -96,7 +96,8 @@ def _check_memory(plan: Plan) -> None:
   """Whether a batch of noisy images fits, where that is in any doubt."""
   shape = plan.splits.train.images.shape[1:]
   batch_size = plan.certify.options["batch_size"]
-  if 4 * batch_size * math.prod(shape) * _NUMBERS_PER_NUMBER < votes.free_bytes():
+  most = 4 * batch_size * math.prod(shape) * _NUMBERS_PER_NUMBER * votes.calls_at_once()
+  if most < votes.free_bytes():
     return  # Nothing needs to be compiled to see it.
   votes.check_memory(
     plan.model.apply,

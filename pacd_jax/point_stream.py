@@ -1,8 +1,8 @@
 """Certification as a stream: points take turns on the device, each until its rule is done.
 
 A window of points is open at a time, and a call draws what the oldest of them ask for, as
-far as it has room: so no batch runs half empty while there is work, and points are done
-about in their order. Two calls are under way at a time, of about a second each.
+far as it has room, in whole batches while they ask for so much: points are done about in
+their order. Two calls are under way at a time, of about a second each.
 """
 
 import collections
@@ -64,7 +64,8 @@ def run(
     start: `start(images, keys, first, count)` starts one call of `votes.draw` and returns
       its result, which need not be there yet.
     points: in the order in which they are wanted; taken one by one.
-    batch_size: a call is of whole batches as long as so much is asked for.
+    batch_size: of all devices together; a call is of whole ones as long as so much is
+      asked for.
 
   Yields `(certificate, seconds)` in the order of the points, whichever is done first:
   seconds are the point's share, by samples, of the time that the calls took.

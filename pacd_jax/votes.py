@@ -10,8 +10,6 @@ turns at the batches.
 """
 
 import functools
-import os
-import pathlib
 from typing import Any
 
 import jax
@@ -24,15 +22,10 @@ from pacd_jax.types import ApplyFn, Array, Params
 
 WINDOW = 64  # Points of one call, W.
 IN_FLIGHT = 2  # Calls at a time: the device does not wait for the host.
-_STATIC = ("apply", "batch_size", "dtype", "impl")
+_STATIC = ("apply", "batch_size", "dtype", "impl", "mesh")
 # The largest batch that is compiled to see what it needs, by backend. Other ones than CPU
 # try algorithms out as they compile, on arrays of the real size.
 _MOST_TO_COMPILE = {"cpu": 2**26, "other": 1024}
-
-
-def samples_at_once(batch_size: int) -> int:
-  """What the devices draw at a time, one batch each."""
-  return batch_size * jax.local_device_count()
 
 
 def most_batches(batch_size: int) -> int:
@@ -58,10 +51,12 @@ def _draw(
   batch_size: int,
   dtype: str = "float32",
   impl: str = "threefry2x32",
+  mesh: jax.sharding.Mesh | None = None,
 ) -> tuple[Array, Array]:
   """Votes of the samples start[i], ..., start[i] + count[i] - 1 of each point i.
 
-  Compiled once for all calls with the same `apply`, batch_size, dtype, impl and shapes.
+  Compiled once for all calls with the same `apply`, batch_size, dtype, impl, mesh and
+  shapes.
 
   Args:
     params: of the base classifier f = argmax of `apply`'s logits.
@@ -74,6 +69,7 @@ def _draw(
     batch_size: noisy copies that a device evaluates at a time; memory grows with it.
     dtype: of f, see `precision.evaluate`.
     impl: of the keys, as `jax.random.key_impl` names it.
+    mesh: of D devices, `sharding.mesh()` by default.
 
   Returns:
     Each device's votes int32 `[D, W, K]`, whose sums over devices and classes are `count`;
@@ -85,7 +81,7 @@ def _draw(
   )
   return jax.shard_map(
     lambda *args: [counted[None] for counted in draw_share(*args)],
-    mesh=sharding.mesh(),
+    mesh=mesh or sharding.mesh(),
     in_specs=PartitionSpec(),
     out_specs=PartitionSpec(sharding.AXIS),
     check_vma=False,
@@ -152,13 +148,11 @@ def check_memory(
   """
   temporary = functools.partial(_temporary_bytes, apply, params, image_shape, dtype)
   most = _MOST_TO_COMPILE.get(jax.default_backend(), _MOST_TO_COMPILE["other"])
-  needed = temporary(min(batch_size, most))
+  needed = temporary(min(batch_size, most))  # On each device.
   if batch_size > most:
     slope = (needed - temporary(most // 2)) / (most - most // 2)
     needed += slope * (batch_size - most)
-  needed *= IN_FLIGHT
-  if jax.default_backend() == "cpu":  # Its devices share one memory.
-    needed *= jax.local_device_count()
+  needed *= calls_at_once()
   free = free_bytes() if free is None else free
   if needed <= free:
     return
@@ -168,6 +162,12 @@ def check_memory(
     f"certify.batch_size={batch_size} needs {_gib(needed)}, and this device has "
     f"{_gib(free)} free: {advice}"
   )
+
+
+def calls_at_once() -> int:
+  """How many devices' shares of a call are in one memory at a time."""
+  on_cpu = jax.default_backend() == "cpu"  # Its devices have one memory together.
+  return IN_FLIGHT * (sharding.mesh().size if on_cpu else 1)
 
 
 def _temporary_bytes(
@@ -198,12 +198,7 @@ def free_bytes() -> int:
   stats = device.memory_stats() or {}
   if "bytes_limit" in stats:
     return stats["bytes_limit"] - stats["bytes_in_use"]
-  meminfo = pathlib.Path("/proc/meminfo")
-  if meminfo.exists():
-    for line in meminfo.read_text().splitlines():
-      if line.startswith("MemAvailable:"):
-        return int(line.split()[1]) * 1024
-  return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+  return sharding.free_memory()
 
 
 def _round_down(number: float) -> int:

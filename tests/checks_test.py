@@ -123,6 +123,7 @@ class ChecksTest(finished_run.FinishedRunTestCase):
     model = models.make(name, num_classes=10, image_shape=shape)
     params = jax.eval_shape(lambda key: model.init(key, shape), jax.random.key(0))
     passed = 4 * 500 * math.prod(shape) * checks._NUMBERS_PER_NUMBER
+    passed *= votes.calls_at_once()
     votes.check_memory(model.apply, params, shape, batch_size=500, free=passed)
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import errors, votes
+from pacd_jax import errors, sharding, votes
 
 SHAPE = (2, 1, 1)
 
@@ -33,10 +33,11 @@ def _call(counts, starts, *, apply=_apply, images=None, sigma=0.5, batch_size=30
 
 
 class DrawTest(parameterized.TestCase):
-  @parameterized.parameters(1, 7, 30, 1000)
-  def test_counts_exactly_the_documented_samples(self, batch_size):
+  @parameterized.product(batch_size=(1, 7, 30, 1000), num_devices=(1, 3))
+  def test_counts_exactly_the_documented_samples(self, batch_size, num_devices):
     """Across the borders of points, and with points between that are given none."""
-    (counted, bad), given = _call([40, 0, 5, 61], [0, 0, 7, 2**31], batch_size=batch_size)
+    options = dict(batch_size=batch_size, mesh=sharding.mesh(num_devices))
+    (counted, bad), given = _call([40, 0, 5, 61], [0, 0, 7, 2**31], **options)
     params = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
     expected = np.zeros((votes.WINDOW, 3), int)
     for i, (image, data, start, count) in enumerate(zip(*given, strict=True)):
@@ -124,6 +125,12 @@ class MemoryTest(parameterized.TestCase):
     most = int(str(caught.exception).split()[-1])
     self.assertBetween(most, 1000, 10**5)  # Two copies of 8 bytes are the least.
     self._check(most, 2**20, dtype=dtype)
+
+  def test_needs_what_two_calls_on_every_device_need(self):
+    alone = votes._temporary_bytes(_apply, self.shapes, SHAPE, "float32", 1000)
+    self._check(1000, alone * 2 * 3)
+    with self.assertRaises(errors.InputError):
+      self._check(1000, alone * 2 * 3 - 1)
 
   def test_nothing_fits(self):
     with self.assertRaisesRegex(errors.InputError, "not even one noisy copy"):
