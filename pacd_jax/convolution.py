@@ -21,10 +21,8 @@ class Layout(NamedTuple):
   conv: Callable  # `(x, kernel, stride, padding)`.
   conv_pool: Callable  # `(x, kernel, bias, padding)`: relu(max_pool(conv(x) + bias)).
   channels: Callable  # `[C]` so that it broadcasts.
-  dense: Callable  # `(x, kernel)`: leave(x) flattened `[B, H W C]` @ kernel.
-  channel_axis: int  # Rows and columns are axes 1 and 2 in each.
-  batch_axis: int
-  leave: Callable  # To `[B, H, W, C]`.
+  dense: Callable  # `(x, kernel)`: x as `[B, H W C]` @ kernel, for `[B, F]`.
+  batch_axis: int  # Rows and columns are axes 1 and 2 in each, channels the fourth.
 
 
 # --- NHWC: what GPUs and TPUs like ------------------------------------------------------
@@ -48,9 +46,7 @@ NHWC = Layout(
   _lax_conv_pool,
   lambda v: v[None, None, None],
   lambda x, kernel: x.reshape(len(x), -1) @ kernel,
-  3,
   0,
-  lambda x: x,
 )
 
 
@@ -142,9 +138,7 @@ CHWB = Layout(
   _matmul_conv_pool,
   lambda v: v[:, None, None, None],
   _dense_of_chwb,
-  0,
   3,
-  lambda x: x.transpose(3, 1, 2, 0),
 )
 
 

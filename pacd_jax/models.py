@@ -48,24 +48,18 @@ class _Norm(nn.Module):
   """Scale and shift of every channel; "group" normalises groups of channels first."""
 
   kind: str
-  layout: convolution.Layout
 
   @nn.compact
   def __call__(self, x):
-    channels = self.layout.channel_axis
-    features = x.shape[channels]
+    features = x.shape[-1]
     if self.kind == "group":  # Wu and He (2018), https://arxiv.org/abs/1803.08494.
-      groups = x.reshape(
-        *x.shape[:channels], _GROUPS, features // _GROUPS, *x.shape[channels:][1:]
-      )
-      # The batch is the axis that is left: first in NHWC, last in CHWB.
-      axes = (1, 2, 4) if channels == 3 else (1, 2, 3)
-      groups -= groups.mean(axes, keepdims=True)
-      groups *= jax.lax.rsqrt((groups**2).mean(axes, keepdims=True) + 1e-5)
-      x = groups.reshape(x.shape)
+      groups = x.reshape(*x.shape[:-1], _GROUPS, features // _GROUPS)
+      groups -= groups.mean(axis=(1, 2, 4), keepdims=True)
+      variance = (groups**2).mean(axis=(1, 2, 4), keepdims=True)
+      x = (groups * jax.lax.rsqrt(variance + 1e-5)).reshape(x.shape)
     scale = self.param("scale", nn.initializers.ones, (features,))
     shift = self.param("shift", nn.initializers.zeros, (features,))
-    return x * self.layout.channels(scale) + self.layout.channels(shift)
+    return x * scale[None, None, None] + shift[None, None, None]
 
 
 class _Mlp(nn.Module):
@@ -127,25 +121,23 @@ class _ResNet(nn.Module):
   """
 
   num_classes: int
-  layout: convolution.Layout
+  layout: convolution.Layout  # One of `[B, H, W, C]`.
   blocks: int  # n in each of three stacks of 16, 32 and 64 features.
   norm: str
 
   @nn.compact
   def __call__(self, images):
     he_normal = nn.initializers.he_normal()
-    norm = functools.partial(_Norm, self.norm, self.layout)
+    norm = functools.partial(_Norm, self.norm)
 
     def conv(features, size, stride=1):
       def convolve(x):
-        channels = x.shape[self.layout.channel_axis]
-        kernel, bias = _Conv(features, size, he_normal)(channels)
-        x = self.layout.conv(x, kernel, stride, "SAME")
-        return x + self.layout.channels(bias)
+        kernel, bias = _Conv(features, size, he_normal)(x.shape[-1])
+        return self.layout.conv(x, kernel, stride, "SAME") + bias[None, None, None]
 
       return convolve
 
-    x = nn.relu(norm()(conv(16, 3)(self.layout.enter(images))))
+    x = nn.relu(norm()(conv(16, 3)(images)))
     for stack, features in enumerate((16, 32, 64)):
       for block in range(self.blocks):
         stride = 2 if stack > 0 and block == 0 else 1
@@ -154,7 +146,7 @@ class _ResNet(nn.Module):
         if stride > 1:
           x = conv(features, 1, stride=stride)(x)
         x = nn.relu(x + y)
-    x = self.layout.leave(x).mean(axis=(1, 2))
+    x = x.mean(axis=(1, 2))
     return nn.Dense(self.num_classes, kernel_init=he_normal)(x)
 
 

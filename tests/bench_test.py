@@ -1,22 +1,46 @@
 """The benchmark's arithmetic; and that both sides of an entry do the same work."""
 
+from unittest import mock
+
 import jax
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax.bench import entry, matmul, plain, work
+from pacd_jax.bench import __main__ as bench
+from pacd_jax.bench import entry, plain
 
 
 class BenchTest(parameterized.TestCase):
   def test_rates_are_of_the_median_turn(self):
-    calls = []
+    """Two of each are not counted, then three: 1, 2 and 9 seconds, 4 and twice 5."""
+    now, calls = [0.0], []
+    ours, peer = iter([7, 7, 1, 9, 2]), iter([8, 8, 5, 4, 5])
+
+    def spend(name, seconds):
+      calls.append(name)
+      now[0] += next(seconds)
+
     comparison = entry.Entry(
-      lambda: calls.append("ours"), lambda: calls.append("peer"), 10, "things/s"
+      lambda: spend("ours", ours), lambda: spend("peer", peer), 10, "things/s", 100
     )
-    row = entry.measure(comparison, rounds=3)
+    with mock.patch.object(entry.time, "perf_counter", lambda: now[0]):
+      row = entry.measure(comparison, rounds=3)
     self.assertEqual(calls, ["ours", "peer"] * 5)
-    np.testing.assert_allclose(row["ratio"], row["ours"] / row["peer"])
-    self.assertEqual(row["unit"], "things/s")
+    expected = {"ours": 10 / 2, "peer": 100 / 5, "ratio": 5 / 20, "unit": "things/s"}
+    self.assertEqual(row, expected)
+
+  def test_the_page_has_every_figure(self):
+    row = {"with": "PyTorch", "ours": 30.0, "peer": 10.0, "ratio": 3.0, "unit": "x/s"}
+    page = bench.markdown({"certify_cnn": row}, "two abaci")
+    self.assertIn("| `certify_cnn` | PyTorch | 30 | 10 | 3.00 | x/s |", page)
+    self.assertIn("two abaci", page)
+
+  def test_the_entries_that_others_read(self):
+    names = [name for table in bench.tables(True).values() for name in table]
+    self.assertLen(set(names), len(names))
+    promised = ("certify_cnn", "victim_step_200", "victim_step_1000", "attack_step")
+    self.assertContainsSubset(promised, names)
+    self.assertContainsSubset([f"{name}_vs_matmul" for name in promised], names)
 
   @parameterized.parameters(
     "curvature_products", "convolution_gradient", "convolution_in_loop"
@@ -27,22 +51,6 @@ class BenchTest(parameterized.TestCase):
       ours, peer = comparison.ours(), comparison.peer()
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(peer), strict=True):
       np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5 * float(np.abs(b).max()))
-
-  def test_products_have_as_many_multiplications(self):
-    """Where the peer makes another number of them, its amount says so."""
-    calls = []
-    one = matmul._SIZE**3 / matmul.PASS  # Passes of one product.
-    comparison = matmul._against_products(lambda: calls, 3.4 * one, 17.0, "steps/s")
-    self.assertLen(comparison.peer(), 3)
-    np.testing.assert_allclose(comparison.peer_amount, 17.0 * 3 / 3.4)
-
-  def test_a_pass_is_the_networks(self):
-    params = jax.eval_shape(
-      lambda key: work.network().init(key, work.IMAGE_SHAPE), jax.random.key(0)
-    )
-    positions = {"Conv_0": 24**2, "Conv_1": 8**2, "Dense_0": 1, "Dense_1": 1}
-    passed = sum(n * params[name]["kernel"].size for name, n in positions.items())
-    self.assertEqual(matmul.PASS, passed)
 
 
 if __name__ == "__main__":

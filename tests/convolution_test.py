@@ -13,7 +13,11 @@ from pacd_jax import convolution
 
 def _by(layout, function):
   """`function(layout, x, ...)` on and to `[B, H, W, C]`."""
-  return lambda x, *args: layout.leave(function(layout, layout.enter(x), *args))
+
+  def to_bhwc(x):
+    return x.transpose(layout.batch_axis, 1, 2, 3 - layout.batch_axis)
+
+  return lambda x, *args: to_bhwc(function(layout, layout.enter(x), *args))
 
 
 def _assert_same(test, function, x, *weights, layout=convolution.CHWB):

@@ -1,5 +1,8 @@
 """Models: contract, size, and the convolution that this backend takes against lax.conv."""
 
+import functools
+from unittest import mock
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -128,6 +131,28 @@ class ModelsTest(parameterized.TestCase):
     self.assertEqual(count, {"_Conv": 21, "_Norm": 19})
     np.testing.assert_allclose(model.apply(params, images), expected, rtol=1e-4, atol=1e-5)
 
+  @parameterized.parameters(
+    ("small_cnn", (8, 8, 1), 5), ("mnist_cnn", (28, 28, 1), 301), ("vgg", (16, 16, 3), 61)
+  )
+  def test_is_the_same_on_an_accelerator(self, name, image_shape, batch):
+    """Logits and gradients of a batch that the CPU takes in chunks of another size."""
+    make = functools.partial(models.make, name, num_classes=10, image_shape=image_shape)
+    with mock.patch.object(jax, "default_backend", lambda: "gpu"):
+      accelerator = make()
+    params = accelerator.init(jax.random.key(0), image_shape)
+    images = jax.random.normal(jax.random.key(1), (batch, *image_shape))
+
+    def of(apply):
+      def value(params):
+        logits = apply(params, images)
+        return jnp.mean(jnp.sin(logits)), logits
+
+      (_, logits), gradient = jax.jit(jax.value_and_grad(value, has_aux=True))(params)
+      return jax.tree.leaves([logits, gradient])
+
+    for ours, theirs in zip(of(make().apply), of(accelerator.apply), strict=True):
+      np.testing.assert_allclose(ours, theirs, atol=1e-5 * float(jnp.abs(theirs).max()))
+
   def test_odd_sizes_are_pooled_as_by_valid_windows(self):
     model = models.make("small_cnn", num_classes=3, image_shape=(9, 11, 2))
     params = model.init(jax.random.key(0), (9, 11, 2))
@@ -143,8 +168,12 @@ class ModelsTest(parameterized.TestCase):
   def test_unknown_name_and_unfit_shape(self):
     with self.assertRaisesRegex(errors.InputError, "lenet.*linear, mlp"):
       models.make("lenet", num_classes=10, image_shape=(8, 8, 1))
-    with self.assertRaisesRegex(errors.InputError, r"mnist_cnn.*\(8, 8, 1\)"):
-      models.make("mnist_cnn", num_classes=10, image_shape=(8, 8, 1))
+    for backend in ("cpu", "gpu"):
+      with (
+        mock.patch.object(jax, "default_backend", lambda backend=backend: backend),
+        self.assertRaisesRegex(errors.InputError, r"mnist_cnn.*\(8, 8, 1\)"),
+      ):
+        models.make("mnist_cnn", num_classes=10, image_shape=(8, 8, 1))
 
 
 if __name__ == "__main__":

@@ -6,11 +6,10 @@ Each entry times what the package does against another way of doing the same, in
 """
 
 import argparse
-import os
 import pathlib
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 
@@ -33,13 +32,19 @@ def hardware(gflops: float) -> str:
   """What the figures were measured on, in one line."""
   device = jax.devices()[0]
   if device.platform == "cpu":
-    name = f"{os.cpu_count()} cores of {_processor()}"
+    name = f"{sharding.num_cores()} cores of {_processor()}"
   else:
     name = f"{jax.device_count()} x {device.device_kind}"
   versions = f"Python {platform.python_version()}, JAX {jax.__version__}"
   if peers.torch is not None:
     versions += f", PyTorch {peers.torch.__version__}"
   return f"{name}; float32 matrix products at {gflops:.0f} GFLOP/s; {versions}"
+
+
+def tables(with_pytorch: bool) -> dict[str, dict[str, Callable[[], entry.Entry]]]:
+  """The entries, by what the package is compared with."""
+  found = {"plain JAX": plain.ENTRIES, "matrix products": matmul.ENTRIES}
+  return found | ({"PyTorch": pytorch.ENTRIES} if with_pytorch else {})
 
 
 def markdown(results: Results, on: str) -> str:
@@ -49,20 +54,19 @@ def markdown(results: Results, on: str) -> str:
     "",
     "Rewritten by `python -m pacd_jax.bench --write-docs`; `make bench` measures alone.",
     "Each line is one comparison, both sides in turn in one run, medians; a ratio above 1",
-    "is in the package's favour. The other way is plain JAX for the first five; then it is",
-    "PyTorch, for `*_channels_last` with its kernels in the layout that is faster here.",
-    "For `*_vs_matmul` it is the machine's own float32 matrix products of as many",
-    "multiplications, so that the ratio is the share of what they would allow.",
-    "`pacd_jax/bench/` says what each side does.",
+    "is in the package's favour. Against the machine's own float32 matrix products of as",
+    "many multiplications, it is the share of what they would allow; `*_channels_last` is",
+    "PyTorch with its kernels in the layout that is faster here. `pacd_jax/bench/` says",
+    "what each side does.",
     "",
     f"Measured on {on}.",
     "",
-    "| comparison | package | other way | ratio | unit |",
-    "|---|---:|---:|---:|---|",
+    "| comparison | with | package | other | ratio | unit |",
+    "|---|---|---:|---:|---:|---|",
   ]
   for name, row in results.items():
     figures = f"{row['ours']:.4g} | {row['peer']:.4g} | {row['ratio']:.2f}"
-    lines.append(f"| `{name}` | {figures} | {row['unit']} |")
+    lines.append(f"| `{name}` | {row['with']} | {figures} | {row['unit']} |")
   return "\n".join(lines) + "\n"
 
 
@@ -75,11 +79,14 @@ def main(argv: list[str]) -> int:
   sharding.cores_as_devices()
   if options.only and options.write_docs:
     parser.error("--write-docs is for all entries, without --only")
-  entries = plain.ENTRIES | matmul.ENTRIES
-  if peers.torch is not None and jax.default_backend() == "cpu":
-    entries |= pytorch.ENTRIES
-  else:
-    sys.stdout.write("without PyTorch on a CPU: only comparisons with plain JAX\n")
+  with_pytorch = peers.torch is not None and jax.default_backend() == "cpu"
+  if not with_pytorch:
+    sys.stdout.write("without PyTorch on a CPU: no comparisons with it\n")
+  entries = {
+    name: (peer, make_entry)
+    for peer, table in tables(with_pytorch).items()
+    for name, make_entry in table.items()
+  }
   if unknown := set(options.only or ()) - entries.keys():
     parser.error(f"no entry {', '.join(unknown)}: use some of {', '.join(entries)}")
   entries = {name: entries[name] for name in options.only or entries}
@@ -87,13 +94,13 @@ def main(argv: list[str]) -> int:
     check.check()
   results = {}
   sys.stdout.write(f"{'':32}{'package':>12}{'other':>12}{'ratio':>8}  unit\n")
-  for name, make_entry in entries.items():
-    row = results[name] = entry.measure(make_entry())
+  for name, (peer, make_entry) in entries.items():
+    row = results[name] = {"with": peer, **entry.measure(make_entry())}
     figures = f"{row['ours']:12.4g}{row['peer']:12.4g}{row['ratio']:8.2f}"
     sys.stdout.write(f"{name:32}{figures}  {row['unit']}\n")
     sys.stdout.flush()
   run_folder.write_json(pathlib.Path("bench.json"), results)
-  on = hardware(peers.matmul_flops())
+  on = hardware(matmul.flops())
   sys.stdout.write(f"{on}\n")
   if options.write_docs:
     _DOCS.write_text(markdown(results, on))

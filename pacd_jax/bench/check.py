@@ -22,7 +22,7 @@ def check(tolerance: float = 1e-3) -> dict[str, float]:
   params, attack_data = work.problem(90, 10, 10)
   found = _check_training(params, attack_data)
   for curvature in work.CURVATURES:
-    setting = peers.Setting(
+    setting = work.Setting(
       curvature=curvature, num_noise_samples=5, lower_steps=4, solver_steps=5
     )
     for name, difference in _check_step(params, attack_data, setting).items():
@@ -42,7 +42,7 @@ def _difference(peer, ours) -> float:
 
 def _check_training(params, attack_data) -> dict[str, float]:
   """On noisy images; the products are with the gradient."""
-  setting, key = peers.Setting(), jax.random.key(1)
+  setting, key = work.Setting(), jax.random.key(1)
   settings = work.pacd_settings(attack_data, setting)
   labels = jnp.concatenate([attack_data.clean_labels, attack_data.base_labels])
 
@@ -71,7 +71,7 @@ def _check_training(params, attack_data) -> dict[str, float]:
   return found
 
 
-def _check_step(params, attack_data, setting: peers.Setting) -> dict[str, float]:
+def _check_step(params, attack_data, setting: work.Setting) -> dict[str, float]:
   """`pacd_step` against `attack_step` with the batch and the noise that it drew."""
   key = jax.random.key(0)
   state, metrics = work.pacd_step(params, attack_data, setting, key)()

@@ -2,23 +2,37 @@
 
 The ratio is the share of what the machine's own products would allow. Multiplications are
 counted as the formulas need them, in passes through the network's layers: 1 for logits,
-3 for a gradient (the images' own is counted too: 6 % more than a gradient of theta
+3 for a gradient (the images' own is counted too: 4 % more than a gradient of theta
 alone), and for a product with the Hessian, its gradient done, 2 for the tangents of the
 logits and 4 for those of their transposes.
 """
 
 import functools
+import time
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from pacd_jax.bench import peers, work
+from pacd_jax.bench import work
 from pacd_jax.bench.entry import Entry
 
 # Multiplications of one pass of one image: two convolutions, two dense layers.
 PASS = 24**2 * 25 * 20 + 8**2 * 500 * 50 + 800 * 500 + 500 * 10
 _SIZE = 2048
+
+
+def flops(sizes: tuple[int, ...] = (1024, 2048, 4096), *, rounds: int = 3) -> float:
+  """The best GFLOP/s of square float32 products by `jnp.dot`, 2 n^3 operations each."""
+  dot, best = jax.jit(functools.partial(jnp.dot, precision="highest")), 0.0
+  for size in sizes:
+    a = jnp.ones((size, size), jnp.float32)
+    dot(a, a).block_until_ready()
+    for _ in range(rounds):
+      start = time.perf_counter()
+      dot(a, a).block_until_ready()
+      best = max(best, 2e-9 * size**3 / (time.perf_counter() - start))
+  return best
 
 
 def _against_products(run: Callable, passes: float, amount: float, unit: str) -> Entry:
@@ -45,7 +59,7 @@ def victim_step(batch_size: int) -> Entry:
 
 def attack_step() -> Entry:
   """T1 + 1 gradients, the ACR's, T2 products, and the poison's, which is like one."""
-  setting = peers.Setting()
+  setting = work.Setting()
   batch, upper = 1000, 100 * setting.num_noise_samples
   gradients, products = setting.lower_steps + 1, setting.solver_steps + 1
   passes = batch * (3 * gradients + 6 * products) + 3 * upper

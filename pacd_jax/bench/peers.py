@@ -6,53 +6,22 @@ PyTorch is an extra (`pip install -e '.[bench]'`) that this file alone imports.
 """
 
 import copy
-import functools
-import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pacd_jax import types
 from pacd_jax.attacks import pacd
+from pacd_jax.bench import work
 
 try:
   import torch
   from torch import nn
-except ModuleNotFoundError:  # `matmul_flops` does without.
+except ModuleNotFoundError:  # `make bench` then does without.
   torch = None
 
 _NUM_CLASSES = 10
-
-
-class Setting(NamedTuple):
-  """Of one outer step: `configs/base.py`, with another curvature and damping."""
-
-  sigma: float = 0.25
-  epsilon: float = 0.1
-  step_size: float = 0.1
-  num_noise_samples: int = 20
-  inverse_temperature: float = 16.0
-  lower_steps: int = 10
-  learning_rate: float = 1e-3  # Adam's, of the surrogate.
-  curvature: str = "hessian"  # Or "gauss_newton".
-  damping: float = 10.0  # Keeps the Hessian positive, so that no solve ends early.
-  solver_steps: int = 10  # Of conjugate gradients.
-
-
-def matmul_flops(sizes: tuple[int, ...] = (1024, 2048, 4096), *, rounds: int = 3) -> float:
-  """The best GFLOP/s of square float32 products by `jnp.dot`, 2 n^3 operations each."""
-  dot, best = jax.jit(functools.partial(jnp.dot, precision="highest")), 0.0
-  for size in sizes:
-    a = jnp.ones((size, size), jnp.float32)
-    dot(a, a).block_until_ready()
-    for _ in range(rounds):
-      start = time.perf_counter()
-      dot(a, a).block_until_ready()
-      best = max(best, 2e-9 * size**3 / (time.perf_counter() - start))
-  return best
 
 
 def _tensors(tree: types.Params) -> list:
@@ -236,7 +205,7 @@ def _conjugate_gradient(product, b, num_steps: int):
 def attack_step(
   params: types.Params,
   attack_data: pacd.AttackData,
-  setting: Setting,
+  setting: work.Setting,
   draw: Callable | None = None,
 ) -> Callable[[], tuple]:
   """One outer step of Algorithm 1 (`attacks/pacd.py`) from clean images and `params`.

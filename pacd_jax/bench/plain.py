@@ -7,7 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pacd_jax import certify, convolution, data, hypergradient, losses, models, train, types
+from pacd_jax import (
+  certify,
+  convolution,
+  data,
+  hypergradient,
+  losses,
+  models,
+  sharding,
+  train,
+  types,
+)
+from pacd_jax.bench import work
 from pacd_jax.bench.entry import Entry
 
 _SIGMA = 0.25
@@ -153,10 +164,18 @@ def convolution_in_loop() -> Entry:
   return Entry(lambda: ours(kernel), lambda: peer(kernel), 10, "gradients/s")
 
 
+def certify_devices() -> Entry:
+  """Certificates of a CNN on every device, against the first one alone."""
+  num_samples = work.NUM_POINTS * (100 + work.NUM_SAMPLES)
+  one = work.certification(sharding.mesh(1))
+  return Entry(work.certification(), one, num_samples, "samples/s")
+
+
 ENTRIES = {
   "certify_small_cnn": certification,
   "victims_together": victims,
   "curvature_products": curvature_products,
   "convolution_gradient": convolution_gradient,
   "convolution_in_loop": convolution_in_loop,
+  "certify_devices": certify_devices,
 }

@@ -6,6 +6,7 @@ PyTorch, `matmul.py` against matrix products of as many multiplications.
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,6 @@ import optax
 
 from pacd_jax import certify, hypergradient, linear_solve, losses, models, types
 from pacd_jax.attacks import pacd
-from pacd_jax.bench import peers
 
 IMAGE_SHAPE = (28, 28, 1)
 NUM_POINTS, NUM_SAMPLES = 8, 10_000  # Of `certification`.
@@ -24,6 +24,21 @@ CURVATURES = {
   "hessian": hypergradient.hessian,
   "gauss_newton": hypergradient.gauss_newton,
 }
+
+
+class Setting(NamedTuple):
+  """Of one outer step: `configs/base.py`, with another curvature and damping."""
+
+  sigma: float = 0.25
+  epsilon: float = 0.1
+  step_size: float = 0.1
+  num_noise_samples: int = 20
+  inverse_temperature: float = 16.0
+  lower_steps: int = 10
+  learning_rate: float = 1e-3  # Adam's, of the surrogate.
+  curvature: str = "hessian"  # Or "gauss_newton".
+  damping: float = 10.0  # Keeps the Hessian positive, so that no solve ends early.
+  solver_steps: int = 10  # Of conjugate gradients.
 
 
 def problem(
@@ -56,7 +71,7 @@ def network() -> types.Model:
   return models.make("mnist_cnn", num_classes=_NUM_CLASSES, image_shape=IMAGE_SHAPE)
 
 
-def pacd_settings(attack_data: pacd.AttackData, setting: peers.Setting) -> pacd.Settings:
+def pacd_settings(attack_data: pacd.AttackData, setting: Setting) -> pacd.Settings:
   """The setting in the package's own words; all of the data is one batch."""
 
   def solve(matvec, b):
@@ -85,7 +100,7 @@ def pacd_settings(attack_data: pacd.AttackData, setting: peers.Setting) -> pacd.
 def pacd_step(
   params: types.Params,
   attack_data: pacd.AttackData,
-  setting: peers.Setting,
+  setting: Setting,
   key: types.Key,
 ) -> Callable[[], tuple[pacd.AttackState, types.Aux]]:
   """The package's side of `attack_step`: `pacd.step`, compiled, from `params`."""
@@ -97,13 +112,22 @@ def pacd_step(
   return lambda: step(state, attack_data, key)
 
 
-def certification() -> Callable[[], list]:
-  """Certificates of `NUM_POINTS` points, each of n = `NUM_SAMPLES` and n0 = 100."""
+def certification(mesh: jax.sharding.Mesh | None = None) -> Callable[[], list]:
+  """Certificates of `NUM_POINTS` points, each of n = `NUM_SAMPLES` and n0 = 100.
+
+  mesh: the devices, all by default.
+  """
   params = network().init(jax.random.key(0), IMAGE_SHAPE)
   images = np.full((NUM_POINTS, *IMAGE_SHAPE), 0.5, np.float32)
   keys = jax.random.split(jax.random.key(_KEY), NUM_POINTS)
   certify_points = certify.make_certifier(
-    network().apply, sigma=_SIGMA, n0=100, n=NUM_SAMPLES, alpha=0.001, batch_size=500
+    network().apply,
+    sigma=_SIGMA,
+    n0=100,
+    n=NUM_SAMPLES,
+    alpha=0.001,
+    batch_size=500,
+    mesh=mesh,
   )
   return lambda: list(certify_points(params, images, keys))
 
@@ -138,7 +162,7 @@ def victim_step(batch_size: int) -> Callable[[], tuple[types.Params, optax.OptSt
   return run
 
 
-def attack_step(setting: peers.Setting) -> Callable[[], tuple]:
+def attack_step(setting: Setting) -> Callable[[], tuple]:
   """One outer step at the authors' sizes.
 
   Raises:
