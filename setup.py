@@ -41,7 +41,10 @@ setuptools.setup(
   ],
   extras_require={
     "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff==0.17.6"],
-    # `make bench` measures against PyTorch.
+    # JAX for NVIDIA GPUs, with its CUDA libraries.
+    "cuda": ["jax[cuda12]"],
+    # `make bench` measures against PyTorch on the CPU: where pip takes a build for GPUs,
+    # install PyTorch's CPU build first, as pytorch.org says.
     "bench": ["torch>=2.13"],
     # `python -m pacd_jax.data prepare`; TFDS needs importlib_resources and does not say so.
     "prepare": ["importlib_resources>=6", "tensorflow-cpu>=2.18"],

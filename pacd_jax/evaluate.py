@@ -140,6 +140,7 @@ def results(
   target_class: int,
   epsilon: float,
   norm: str,
+  model: str,
   training: str,
 ) -> Results:
   """What `results.json` holds: the run in a few words and one row for each data set.
@@ -153,6 +154,7 @@ def results(
       are certified.
     epsilon: budget of one image's perturbation, in image units.
     norm: of the budget, "linf" or "l2".
+    model: the victims' network, for instance "resnet20 (affine)".
     training: how victims were trained, for instance "gaussian".
 
   Returns:
@@ -178,6 +180,7 @@ def results(
     "sigma": firsts[0][1].sidecar["sigma"],
     "epsilon": epsilon,
     "norm": norm,
+    "model": model,
     "training": training,
     "rows": rows,
   }
@@ -214,7 +217,7 @@ def caption(results: Results) -> list[str]:
   """The settings behind a table, in lines of under 90 columns."""
   row = results["rows"][0]
   lines = [
-    f"{results['description']}, class {results['target_class']}: "
+    f"{results['description']}, class {results['target_class']}: {results['model']}, "
     f"sigma {results['sigma']:g}, epsilon {results['epsilon']:g} ({results['norm']}), "
     f"training {results['training']};",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "

@@ -104,7 +104,7 @@ FIELDS = {
   "certify.n": _count(most=2**30),
   "certify.alpha": _between(0.0, 0.5),
   "certify.num_points": _count(0),  # Seeded sample of the class's points; 0: all.
-  "certify.batch_size": _count(most=10**7),  # Noisy images at a time: bounds memory.
+  "certify.batch_size": _count(most=10**7),  # Noisy images at a time on each device.
   "certify.mode": _one_of(*sampling.MODES),  # How many samples a point gets.
   "certify.dtype": _one_of(*provenance.DTYPES),  # Of the base classifier certified.
 }

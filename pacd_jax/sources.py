@@ -84,8 +84,12 @@ def _arrays_in(file: BinaryIO, path: pathlib.Path) -> dict[str, np.ndarray]:
     with np.load(file, allow_pickle=False) as loaded:
       found = {name: _member(path, loaded, name) for name in _ARRAYS if name in loaded}
       present = ", ".join(loaded.files) or "nothing"
-  except (errors.InputError, MemoryError):
+  except errors.InputError:
     raise
+  except MemoryError:
+    raise errors.InputError(
+      f"{path}: its arrays do not fit in this machine's memory: save fewer images"
+    ) from None
   except Exception as error:  # Damaged zip files raise a dozen kinds.
     reason = type(error).__name__  # NumPy's own words advise to unpickle.
     raise errors.InputError(
@@ -135,6 +139,11 @@ def _dataset(
     raise errors.InputError(
       f"{path}: {images_name} of shape {images.shape} look like [N, C, H, W]: save "
       f"{images_name}.transpose(0, 2, 3, 1)"
+    )
+  if images.shape[3] not in (1, 3):
+    raise errors.InputError(
+      f"{path}: {images_name} of shape {images.shape} have {images.shape[3]} channels: "
+      "save grey images, of one channel, or images of three colours"
     )
   if labels.dtype.kind not in "iu" or labels.ndim != 1:
     raise errors.InputError(

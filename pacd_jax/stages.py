@@ -191,6 +191,7 @@ def _results(plan: Plan) -> evaluate.Results:
     dataset=plan.splits.name,
     description=plan.splits.description,
     target_class=plan.target_class,
+    model=plan.model_name,
     training=plan.training,
     **plan.budget,
   )

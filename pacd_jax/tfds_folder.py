@@ -85,6 +85,10 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Source:
     raise errors.InputError(
       f"data.name={name} needs the package {package}: pip install {package}"
     ) from None
+  except MemoryError:
+    raise errors.InputError(
+      f"{folder}: its images do not fit in this machine's memory"
+    ) from None
   except Exception as error:  # Libraries raise a dozen kinds at damaged files.
     raise errors.InputError(
       f"{folder}: cannot be used ({first_line(error)}): delete it, or take another "

@@ -34,7 +34,7 @@ def _record(seed=0, *, predict=_PREDICT, radius=_RADIUS, idx=None, label=8, **si
 
 def _results(records, **overrides):
   words = {"dataset": "digits", "target_class": 8, "epsilon": 0.1, "norm": "linf"}
-  words |= {"training": "gaussian_augmentation"}
+  words |= {"model": "small_cnn", "training": "gaussian_augmentation"}
   return evaluate.results(records, **words | overrides)
 
 
@@ -170,6 +170,7 @@ class ResultsTest(parameterized.TestCase):
         "sigma": 0.25,
         "epsilon": 0.1,
         "norm": "linf",
+        "model": "small_cnn",
         "training": "gaussian_augmentation",
       },
     )
@@ -208,7 +209,7 @@ class ResultsTest(parameterized.TestCase):
     self.assertLessEqual(max(map(len, lines)), 90)
     caption = " ".join(lines[4:])
     for words in (
-      "digits, class 8",
+      "digits, class 8: small_cnn",
       "sigma 0.25",
       "epsilon 0.1 (linf)",
       "gaussian_augmentation",
@@ -230,7 +231,7 @@ class ResultsTest(parameterized.TestCase):
     lines = evaluate.table(results).splitlines()
     self.assertLess(max(map(len, lines)), 90)
     caption = " ".join(lines[5:])
-    self.assertStartsWith(caption, "CIFAR-10 (JPEG-75), class 8: sigma 0.25")
+    self.assertStartsWith(caption, "CIFAR-10 (JPEG-75), class 8: small_cnn, sigma 0.25")
     self.assertIn(
       f"{mode} sampling: n0 10, n at most 100,000, samples a point 31,060 on average; "
       "alpha 0.001, bound clopper_pearson_one_sided; base classifier in bfloat16",

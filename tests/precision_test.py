@@ -1,5 +1,7 @@
 """A dtype names the classifier: what is rounded before it is evaluated, and what is not."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +25,14 @@ class EvaluateTest(absltest.TestCase):
     exact = precision.evaluate(_apply, params, images, "float32")
     np.testing.assert_allclose(exact, _apply(params, images), rtol=1e-6)
     self.assertGreater(float(jnp.abs(exact - logits).max()), 1e-4)
+
+  def test_float32_is_at_full_precision(self):
+    """An accelerator's own default rounds the factors of products."""
+    evaluate = functools.partial(precision.evaluate, _apply, dtype="float32")
+    jaxpr = jax.make_jaxpr(evaluate)(jnp.ones((4, 3)), jnp.ones((5, 2, 2, 1)))
+    products = [e for e in jaxpr.eqns if e.primitive.name == "dot_general"]
+    highest = jax.lax.Precision.HIGHEST
+    self.assertEqual([e.params["precision"] for e in products], [(highest, highest)])
 
   def test_accuracy_is_of_the_classifier_that_is_certified(self):
     """Logits 1 and 1.001: bfloat16 cannot tell them apart, and the first wins."""

@@ -80,7 +80,7 @@ def _make_run(
       poison_file.save(path, _poison(num_channels, rng))
   records = {n: evaluate.read_records(workdir / "certificates" / n) for n in rows}
   default = {"dataset": "digits", "target_class": 8, "epsilon": 0.1, "norm": "linf"}
-  default |= {"training": "gaussian_augmentation"}
+  default |= {"model": "small_cnn", "training": "gaussian_augmentation"}
   results = evaluate.results(records, **(default | (words or {})))
   (workdir / "results.json").write_text(json.dumps(results))
   (workdir / "config.json").write_text(json.dumps(config or {"seed": 0}))
@@ -241,7 +241,7 @@ class ReportTest(parameterized.TestCase):
 
   def test_what_the_files_say_is_escaped(self):
     evil = "<b>&\"'</b><script>"
-    words = {"dataset": evil, "training": evil, "norm": evil}
+    words = {"dataset": evil, "model": evil, "training": evil, "norm": evil}
     _make_run(self.workdir, ["clean"], config={evil: evil}, words=words)
     page = self.page()
     self.assertEmpty(page.open)

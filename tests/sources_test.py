@@ -5,6 +5,7 @@ import pathlib
 import pickle
 import tempfile
 import zipfile
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest, parameterized
@@ -75,6 +76,7 @@ class NpzTest(parameterized.TestCase):
     ("flat", {"images": _IMAGES.reshape(12, -1)}, r"\(12, 90\): .*\[N, H, W, C\]"),
     ("five", {"images": _IMAGES[None]}, r"\(1, 12, 6, 5, 3\): it must be"),
     ("none", {"images": _IMAGES[:0], "labels": _LABELS[:0]}, "images are empty"),
+    ("two_channels", {"images": _IMAGES[..., :2]}, r"\(12, 6, 5, 2\) have 2 channels"),
     ("no_pixels", {"images": _IMAGES[:, :0]}, r"empty, of shape \(12, 0, 5, 3\)"),
     (
       "channels_first",
@@ -139,6 +141,11 @@ class NpzTest(parameterized.TestCase):
   def test_files_that_are_no_npz(self, content):
     self.path.write_bytes(content)
     self.assertRegex(self._message(), "no .npz file, or a damaged one .*: make it with ")
+
+  def test_more_than_the_memory_holds(self):
+    np.savez(self.path, images=_IMAGES, labels=_LABELS)
+    self.enter_context(mock.patch.object(np, "load", side_effect=MemoryError))
+    self.assertRegex(self._message(), "arrays do not fit in this machine's memory")
 
   def test_one_array_is_no_npz(self):
     with open(self.path, "wb") as file:
