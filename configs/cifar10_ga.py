@@ -2,20 +2,35 @@
 
   python main.py --config=configs/cifar10_ga.py --config.data.data_dir=FOLDER
   python main.py --config=configs/cifar10_ga.py:sigma=0.5
-  python main.py --config=configs/cifar10_ga.py:fast         two cores, no GPU
+  python main.py --config=configs/cifar10_ga.py:fast         two cores, no GPU: 40 minutes
   python main.py --config=configs/cifar10_ga.py:smoke        every stage, for tests
 
 `python -m pacd_jax.data prepare cifar10` gets the data. 45,000 training images, class 8
 ("ship") poisoned by at most 0.03, ResNet-20 without normalisation, random crop and flip
 in both levels, victims by the authors' settings (Adam 1e-3, batch 200, 201 epochs), 500
 test points, n = 100,000. The paper's ACR of PACD at sigma 0.25 / 0.5: 0.059 / 0.221.
-Neither this scale nor `:fast` has been run here yet: no ACR of ours stands beside it.
+This scale has not been run here yet: no ACR of ours stands beside it.
 
 The attack has the authors' batches (180 + 20, 20), k = 5, beta = 16, T1 = T2 = 10 and
 surrogate (Adam 1e-3). Apart from configs/base.py's departures, it moves one perturbation
 shared by the class, by 0.003 falling to 0 along the sign of a running mean of
 hypergradients, for 2,000 outer steps (theirs: each image's own, 11,475); a surrogate
 lives 200 steps after 400 of warm-up (2,250, none); damping is 0.01 (1e-3).
+
+Expected from `:fast` (a small CNN of two convolutions in place of ResNet-20, 10,000
+training images, 20 epochs, two victims, 100 test points, n = 10,000, alpha = 0.001), seed
+0, JPEG-75, on two cores in 38 minutes beside other work; ACR of class 8, mean and standard
+deviation, and accuracy over ten classes without noise, low as so few images and epochs
+make it:
+
+  clean        0.304 +- 0.075    36.6 %
+  watermark    0.262 +- 0.043    35.3 %
+  classwise    0.188 +- 0.029    34.2 %
+  pacd         0.026 +- 0.020    35.3 %
+
+ResNet-20 itself makes 130 to 250 gradients a second on two cores. After a warm-up of 300
+batches of 100, out of 4,000 images, its surrogate's upper level was 0.0003: there was no
+certificate to attack.
 """
 
 import ml_collections
