@@ -59,6 +59,8 @@ class ConfigsTest(parameterized.TestCase):
     text = _load(name).__doc__
     for word in (f"--config=configs/{name}.py", "ACR", "two cores"):
       self.assertIn(word, text)
+    self.assertRegex(text, r"pacd +0\.\d{3} \+- 0\.\d{3}")
+    self.assertRegex(text, r"two cores.* in (\d+ s|\d+ minutes)")
 
   @parameterized.product(name=_CONFIGS)
   def test_unknown_variant_names_the_known(self, name):
