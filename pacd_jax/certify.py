@@ -101,6 +101,7 @@ def _by_rule(
     labels: Sequence[int] | None = None,
     names: Sequence[Any] | None = None,
   ):
+    _check_points(apply, params, images, labels, batch_size=batch_size, dtype=dtype)
     params = jax.device_put(params, sharding.replicated(mesh))
     key_data, impl = np.asarray(jax.random.key_data(keys)), jax.random.key_impl(keys)
     labels = itertools.repeat(None) if labels is None else map(int, labels)
@@ -130,6 +131,24 @@ def _rule(sigma, n0, n, alpha, *, mode, dtype, batch_size) -> sampling.Rule:
     known = ", ".join(provenance.DTYPES)
     raise errors.InputError(f"certify: dtype={dtype!r}: use one of {known}")
   return sampling.make(mode, sigma=sigma, n0=n0, n=n, alpha=alpha)
+
+
+def _check_points(apply, params, images, labels, *, batch_size: int, dtype: str) -> None:
+  """InputError for what would end in a wrong certificate, or in none after long work."""
+  if not len(images):
+    return
+  k = votes.num_classes(apply, params, images.shape[1:])
+  if labels is not None and len(labels) != len(images):
+    raise errors.InputError(
+      f"certify: {len(images)} images but {len(labels)} labels: give one for each image"
+    )
+  if labels is not None and not (np.min(labels) >= 0 and np.max(labels) < k):
+    raise errors.InputError(
+      f"certify: labels are from {np.min(labels)} to {np.max(labels)}, but apply gives "
+      f"{k} logits: give labels in 0..{k - 1}"
+    )
+  shape = images.shape[1:]
+  votes.check_memory(apply, params, shape, batch_size=batch_size, dtype=dtype)
 
 
 def _to_float(image: Array) -> np.ndarray:
@@ -182,6 +201,8 @@ def _check_images(images: Array) -> None:
       f"certify: images are {images.dtype} of shape {images.shape}: give float32 "
       "[B, H, W, C] in [0, 1] (data.to_float makes them of uint8)"
     )
+  if not np.isfinite(images).all():
+    raise errors.InputError("certify: images hold numbers that are not finite (nan or inf)")
   if not (images.min() >= -1e-6 and images.max() <= 1.0 + 1e-6):
     raise errors.InputError(
       f"certify: images span [{images.min():g}, {images.max():g}]: scale them to [0, 1]"

@@ -1,6 +1,5 @@
 """What a run's folder holds, looked at before any stage starts: refused, missing, done."""
 
-import math
 from collections.abc import Collection
 
 import jax
@@ -8,9 +7,6 @@ import jax
 from pacd_jax import certificates, errors, votes
 from pacd_jax.plan import Plan
 from pacd_jax.training_sets import PACD
-
-# What a device holds for each number of a noisy image, at the very most.
-_NUMBERS_PER_NUMBER = 500
 
 
 def check(plan: Plan, stages: Collection[str]) -> None:
@@ -93,16 +89,12 @@ def _check_victims(plan: Plan, stages: Collection[str]) -> None:
 
 
 def _check_memory(plan: Plan) -> None:
-  """Whether a batch of noisy images fits, where that is in any doubt."""
+  """Whether a batch of noisy images fits."""
   shape = plan.splits.train.images.shape[1:]
-  batch_size = plan.certify.options["batch_size"]
-  most = 4 * batch_size * math.prod(shape) * _NUMBERS_PER_NUMBER * votes.calls_at_once()
-  if most < votes.free_bytes():
-    return  # Nothing needs to be compiled to see it.
   votes.check_memory(
     plan.model.apply,
     jax.eval_shape(lambda key: plan.model.init(key, shape), jax.random.key(0)),
     shape,
-    batch_size=batch_size,
+    batch_size=plan.certify.options["batch_size"],
     dtype=plan.certify.options["dtype"],
   )

@@ -74,7 +74,7 @@ def _prepare(name: str, data_dir: str | None) -> None:
   for package in _PACKAGES:
     if importlib.util.find_spec(package) is None:
       raise errors.InputError(
-        f"preparing {name} needs the package {package}: pip install 'pacd_jax[prepare]'"
+        f"preparing {name} needs the package {package}: pip install -e '.[prepare]'"
       )
   os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
   logging.getLogger("urllib3").setLevel(logging.ERROR)  # A line for each retry.

@@ -235,7 +235,7 @@ def _headline(results: evaluate.Results) -> str:
   mean = "aca_mean" if results["rows"][0]["acr"] is None else "acr_mean"
   name = min(rows, key=lambda name: rows[name][mean])
   if name == "clean" or not ("clean" in rows and rows["clean"][mean]):
-    return evaluate.caption(results)[0]
+    return evaluate.caption(results)[0].rstrip(";") + "."
   clean, row = rows["clean"], rows[name]
   if mean == "acr_mean":
     what = f"average certified radius (ACR) of class {results['target_class']}"

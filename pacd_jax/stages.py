@@ -127,14 +127,25 @@ def certify_victims(plan: Plan) -> None:
   """Certifies every victim of every row on the same test points."""
   if checks.is_certified(plan):
     return
+  for (row, seed), params in load_victims(plan).items():
+    if not certificates.is_complete(plan.folder.certificate(row, seed)):
+      _certify_one(plan, row, seed, params)
+
+
+def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
+  """The parameters of every victim, by row and seed, as the last checkpoint has them.
+
+  Raises:
+    errors.InputError: it is damaged, or another run's.
+  """
   _, keys = plan.victims()
   with plan.victim_checkpoints() as checkpoints:
     state, _ = checkpoints.restore(plan.train.trainer.init(keys))
   victims = [(row, seed) for row in plan.rows for seed in plan.seeds]
-  for number, (row, seed) in enumerate(victims):
-    if not certificates.is_complete(plan.folder.certificate(row, seed)):
-      params = jax.tree.map(lambda leaf, v=number: leaf[v], state.params)
-      _certify_one(plan, row, seed, params)
+  return {
+    victim: jax.tree.map(lambda leaf, v=number: leaf[v], state.params)
+    for number, victim in enumerate(victims)
+  }
 
 
 def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:

@@ -10,6 +10,7 @@ turns at the batches.
 """
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -26,6 +27,8 @@ _STATIC = ("apply", "batch_size", "dtype", "impl", "mesh")
 # The largest batch that is compiled to see what it needs, by backend. Other ones than CPU
 # try algorithms out as they compile, on arrays of the real size.
 _MOST_TO_COMPILE = {"cpu": 2**26, "other": 1024}
+# What the models hold for each number of a noisy image, at the very most.
+_NUMBERS_PER_NUMBER = 500
 
 
 def most_batches(batch_size: int) -> int:
@@ -34,9 +37,16 @@ def most_batches(batch_size: int) -> int:
 
 
 def num_classes(apply: ApplyFn, params: Params, image_shape: tuple[int, ...]) -> int:
-  """The number of logits K; nothing is computed."""
-  images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-  return jax.eval_shape(apply, params, images).shape[-1]
+  """The number of logits K; nothing is computed. InputError if they are not `[B, K]`."""
+  images = jax.ShapeDtypeStruct((3, *image_shape), jnp.float32)
+  logits = jax.eval_shape(apply, params, images)
+  shape = getattr(logits, "shape", None)
+  if shape is None or len(shape) != 2 or shape[0] != 3 or shape[1] < 2:
+    raise errors.InputError(
+      f"certify: apply gives {f'shape {shape}' if shape else type(logits).__name__} for 3 "
+      "images: it must give logits [B, K], a row for each image, of at least 2 classes"
+    )
+  return shape[1]
 
 
 def _draw(
@@ -134,7 +144,9 @@ def check_memory(
   dtype: str = "float32",
   free: int | None = None,
 ) -> None:
-  """Compiles `draw` and compares what it needs with what the device has free.
+  """Compares what `draw` needs with what the device has free.
+
+  It is compiled to see that, where there is any doubt.
 
   Args:
     apply: the base classifier.
@@ -146,6 +158,10 @@ def check_memory(
   Raises:
     InputError: it does not fit; names a batch size that does.
   """
+  free = free_bytes() if free is None else free
+  bound = 4 * batch_size * math.prod(image_shape) * _NUMBERS_PER_NUMBER
+  if bound * calls_at_once() <= free:
+    return
   temporary = functools.partial(_temporary_bytes, apply, params, image_shape, dtype)
   most = _MOST_TO_COMPILE.get(jax.default_backend(), _MOST_TO_COMPILE["other"])
   needed = temporary(min(batch_size, most))  # On each device.
@@ -153,7 +169,6 @@ def check_memory(
     slope = (needed - temporary(most // 2)) / (most - most // 2)
     needed += slope * (batch_size - most)
   needed *= calls_at_once()
-  free = free_bytes() if free is None else free
   if needed <= free:
     return
   most = _round_down(0.9 * batch_size * free / needed)

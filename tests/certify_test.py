@@ -203,6 +203,25 @@ class CertifyToFilesTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.NonFiniteError, "certify, point 3: 10 of 10"):
       self._certify("broken", [3], params=broken)
 
+  @parameterized.named_parameters(
+    ("too_few", dict(labels=[0, 1]), "3 images but 2 labels: give one"),
+    ("foreign", dict(labels=[0, 1, 3]), r"from 0 to 3, but apply gives 3 .*in 0\.\.2"),
+    ("one_row", dict(apply=lambda p, x: (x.reshape(len(x), -1) @ p)[0]), r"shape \(3,\)"),
+    ("one_logit", dict(apply=lambda p, x: x.reshape(len(x), -1) @ p[:, :1]), "2 classes"),
+    ("classes", dict(apply=lambda p, x: jnp.argmax(x[:, 0, 0], axis=-1)), r"shape \(3,\)"),
+    ("transposed", dict(apply=lambda p, x: jnp.zeros((10, len(x)))), r"shape \(10, 3\)"),
+    ("pair", dict(apply=lambda p, x: (x, x)), "gives tuple for 3 images"),
+    ("batch", dict(batch_size=5 * 10**8), r"batch_size=500000000 needs .*: use at most"),
+    ("sigma", dict(sigma=-1.0), "sigma=-1.0 is out of range: it must be more than 0"),
+    ("n", dict(n=5), "n=5 is too small .*: use at least 10$"),
+  )
+  def test_what_would_give_a_wrong_certificate_is_refused(self, given, message):
+    settings = dict(sigma=0.25, n0=10, n=100, alpha=0.001, labels=None) | given
+    apply = settings.pop("apply", lambda p, x: x.reshape(len(x), -1) @ p)
+    images, params = np.zeros((3, 2, 2, 1), np.float32), jnp.eye(4)[:, :3]
+    with self.assertRaisesRegex(errors.InputError, message):
+      certify.certify(apply, params, images, jax.random.key(0), **settings)
+
 
 if __name__ == "__main__":
   absltest.main()

@@ -84,7 +84,7 @@ class PrepareTest(parameterized.TestCase):
     self.assertEqual(
       err,
       f"error: preparing mnist needs the package {package}: "
-      "pip install 'pacd_jax[prepare]'\n",
+      "pip install -e '.[prepare]'\n",
     )
 
   def test_a_failed_download_is_one_line(self):
