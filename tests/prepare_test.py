@@ -83,8 +83,7 @@ class PrepareTest(parameterized.TestCase):
     self.assertEqual((status, out), (2, ""))
     self.assertEqual(
       err,
-      f"error: preparing mnist needs the package {package}: "
-      "pip install -e '.[prepare]'\n",
+      f"error: preparing mnist needs the package {package}: pip install -e '.[prepare]'\n",
     )
 
   def test_a_failed_download_is_one_line(self):
