@@ -131,12 +131,12 @@ class ModelsTest(parameterized.TestCase):
     self.assertEqual(count, {"_Conv": 21, "_Norm": 19})
     np.testing.assert_allclose(model.apply(params, images), expected, rtol=1e-4, atol=1e-5)
 
-  @parameterized.parameters(
-    ("small_cnn", (8, 8, 1), 5), ("mnist_cnn", (28, 28, 1), 301), ("vgg", (16, 16, 3), 61)
-  )
-  def test_is_the_same_on_an_accelerator(self, name, image_shape, batch):
+  def test_is_the_same_on_an_accelerator(self):
     """Logits and gradients of a batch that the CPU takes in chunks of another size."""
-    make = functools.partial(models.make, name, num_classes=10, image_shape=image_shape)
+    image_shape, batch = (28, 28, 1), 301
+    make = functools.partial(
+      models.make, "mnist_cnn", num_classes=10, image_shape=image_shape
+    )
     with mock.patch.object(jax, "default_backend", lambda: "gpu"):
       accelerator = make()
     params = accelerator.init(jax.random.key(0), image_shape)
