@@ -101,7 +101,8 @@ def _by_rule(
     labels: Sequence[int] | None = None,
     names: Sequence[Any] | None = None,
   ):
-    _check_points(apply, params, images, labels, batch_size=batch_size, dtype=dtype)
+    if labels is not None:
+      _check_labels(labels, len(images), votes.num_classes(apply, params, images.shape[1:]))
     params = jax.device_put(params, sharding.replicated(mesh))
     key_data, impl = np.asarray(jax.random.key_data(keys)), jax.random.key_impl(keys)
     labels = itertools.repeat(None) if labels is None else map(int, labels)
@@ -133,22 +134,16 @@ def _rule(sigma, n0, n, alpha, *, mode, dtype, batch_size) -> sampling.Rule:
   return sampling.make(mode, sigma=sigma, n0=n0, n=n, alpha=alpha)
 
 
-def _check_points(apply, params, images, labels, *, batch_size: int, dtype: str) -> None:
-  """InputError for what would end in a wrong certificate, or in none after long work."""
-  if not len(images):
-    return
-  k = votes.num_classes(apply, params, images.shape[1:])
-  if labels is not None and len(labels) != len(images):
+def _check_labels(labels: Sequence[int], num_images: int, num_classes: int) -> None:
+  if len(labels) != num_images:
     raise errors.InputError(
-      f"certify: {len(images)} images but {len(labels)} labels: give one for each image"
+      f"certify: {num_images} images but {len(labels)} labels: give one for each image"
     )
-  if labels is not None and not (np.min(labels) >= 0 and np.max(labels) < k):
+  if num_images and not (np.min(labels) >= 0 and np.max(labels) < num_classes):
     raise errors.InputError(
       f"certify: labels are from {np.min(labels)} to {np.max(labels)}, but apply gives "
-      f"{k} logits: give labels in 0..{k - 1}"
+      f"{num_classes} logits: give labels in 0..{num_classes - 1}"
     )
-  shape = images.shape[1:]
-  votes.check_memory(apply, params, shape, batch_size=batch_size, dtype=dtype)
 
 
 def _to_float(image: Array) -> np.ndarray:
@@ -166,6 +161,8 @@ def certify(
   key: Key,
   *,
   labels: Sequence[int] | None = None,
+  dtype: str = "float32",
+  batch_size: int = 1000,
   **settings: Any,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Certifies a batch of images; image i uses fold_in(key, i).
@@ -174,15 +171,19 @@ def certify(
     images: float `[B, H, W, C]` in [0, 1], B >= 1.
     key: consumed.
     labels: int `[B]`: modes adaptive and aca stop early where another class is ahead.
-    settings: sigma, n0, n, alpha, mode, dtype and batch_size as for `make_certifier`,
-      and errors too; InputError also for images of another type, shape or range.
+    dtype, batch_size, settings: these, sigma, n0, n, alpha and mode as for
+      `make_certifier`, errors too; InputError also for images of another type, shape or
+      range, logits that are not `[B, K]`, and a batch that does not fit into memory.
 
   Returns:
     Predictions int64 `[B]`, -1 where it abstains; certified l2 radii float64 `[B]` in
     image units; votes behind the bounds int64 `[B, K]`.
   """
   _check_images(images)
-  certify_points = make_certifier(apply, **settings)
+  certify_points = make_certifier(apply, dtype=dtype, batch_size=batch_size, **settings)
+  shape = images.shape[1:]
+  votes.num_classes(apply, params, shape)  # Refuses other logits.
+  votes.check_memory(apply, params, shape, batch_size=batch_size, dtype=dtype)
   keys = _fold_in(key, np.arange(len(images)))
   results = [result for result, _ in certify_points(params, images, keys, labels)]
   predictions, radii, counts = zip(*results, strict=True)
