@@ -1,5 +1,7 @@
 """From votes to radii: the statistics of a certificate, float64 SciPy on the host."""
 
+import math
+
 import numpy as np
 import scipy.stats
 
@@ -74,3 +76,8 @@ def largest_radius(sigma: float, n: int, alpha: float) -> float:
 def can_certify(n: int, alpha: float) -> bool:
   """Whether n unanimous votes certify a radius above 0: alpha^(1/n) > 1/2."""
   return alpha ** (1.0 / n) > 0.5
+
+
+def least_votes(alpha: float) -> int:
+  """The least n that can certify: the first whole number above log2(1 / alpha)."""
+  return math.floor(-math.log2(alpha)) + 1

@@ -17,7 +17,8 @@ returns a certificate that is wrong with probability at most alpha, in every mod
 On 50 test points and two victims each of clean and of poisoned MNIST, from
 configs/mnist_ga.py:fast,sigma=0.5, adaptive took 3.4 times fewer samples than fixed with
 n = 100,000, for an ACR that was 1.3 % lower; aca took 152 times fewer, and decided as
-fixed did on 199 of the 200. tests/sampling_test.py simulates 4,000 such points.
+fixed did on 199 of the 200 (`pacd_jax/bench/rules.py` compares them on a run's own
+victims). tests/sampling_savings_test.py simulates 4,000 such points.
 
 A rule knows nothing of the device; whoever draws the samples drives it:
 
@@ -28,7 +29,6 @@ A rule knows nothing of the device; whoever draws the samples drives it:
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
@@ -81,10 +81,9 @@ def make(mode: str, *, sigma: float, n0: int, n: int, alpha: float) -> Rule:
     if not is_in_range:
       raise errors.InputError(f"certify: {setting} is out of range: it must be {range_}")
   if not confidence.can_certify(n, alpha):
-    least = next(k for k in itertools.count(n) if confidence.can_certify(k, alpha))
     raise errors.InputError(
       f"certify: n={n} is too small for any radius > 0 at alpha={alpha}: use at least "
-      f"{least}"
+      f"{confidence.least_votes(alpha)}"
     )
   return _MODES[mode](sigma, n0, n, alpha)
 

@@ -1,6 +1,5 @@
 """Every config field with its type and range, checked before any work starts."""
 
-import math
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -155,10 +154,9 @@ def check_name(name: str) -> None:
 def _check_together(flat: dict[str, Any]) -> None:
   n, alpha = flat["certify.n"], flat["certify.alpha"]
   if not confidence.can_certify(n, alpha):
-    least = math.floor(math.log(alpha) / math.log(0.5)) + 1
     raise errors.InputError(
       f"certify.n={n} cannot certify anything at certify.alpha={alpha:g}: even {n} equal "
-      f"votes bound p_A under 1/2; use n of at least {least}"
+      f"votes bound p_A under 1/2; use n of at least {confidence.least_votes(alpha)}"
     )
   if flat["attack.norm"] == "linf" and flat["attack.epsilon"] > 1:
     raise errors.InputError(

@@ -82,6 +82,12 @@ class CertificateTest(parameterized.TestCase):
     result = confidence.certificate([1, 0], [n, 0], sigma=1.0, alpha=alpha)
     self.assertEqual(result.radius > 0.0, expected)
 
+  @parameterized.parameters(0.001, 0.05, 0.3, 0.49, 1e-9)
+  def test_least_votes(self, alpha):
+    least = confidence.least_votes(alpha)
+    self.assertTrue(confidence.can_certify(least, alpha))
+    self.assertFalse(least > 1 and confidence.can_certify(least - 1, alpha))
+
 
 if __name__ == "__main__":
   absltest.main()
