@@ -149,9 +149,9 @@ class RunFolder:
     """`poison/<row>.npz`."""
     return self.path / "poison" / f"{row}.npz"
 
-  def checkpoints(self, *names: str) -> pathlib.Path:
+  def checkpoints(self, stage: str) -> pathlib.Path:
     """`checkpoints/<stage>`."""
-    return self.path.joinpath("checkpoints", *names)
+    return self.path / "checkpoints" / stage
 
   def certificate(self, row: str, victim: int) -> pathlib.Path:
     """`certificates/<row>/seed_<k>`, the stem of its files."""

@@ -212,7 +212,7 @@ class RunFolderTest(parameterized.TestCase):
       folder.report: "report/index.html",
       folder.poison("pacd"): "poison/pacd.npz",
       folder.checkpoints("attack"): "checkpoints/attack",
-      folder.checkpoints("train", "clean"): "checkpoints/train/clean",
+      folder.checkpoints("train"): "checkpoints/train",
       folder.certificate("clean", 3): "certificates/clean/seed_3",
     }
     for path, expected in paths.items():

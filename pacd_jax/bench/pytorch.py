@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import numpy as np
 
 from pacd_jax.bench import peers, work
@@ -11,10 +10,9 @@ from pacd_jax.bench.entry import Entry
 
 def certify_cnn(channels_last: bool = False) -> Entry:
   """Samples of certificates: votes on the devices, against the loop of Cohen et al."""
-  params = work.network().init(jax.random.key(0), work.IMAGE_SHAPE)
   image, n = np.full(work.IMAGE_SHAPE, 0.5, np.float32), 20_000
   peer = peers.certify_loop(
-    params, image, sigma=0.25, n0=100, n=n, channels_last=channels_last
+    work.parameters(), image, sigma=work.SIGMA, n0=100, n=n, channels_last=channels_last
   )
   num_samples = work.NUM_POINTS * (100 + work.NUM_SAMPLES)
   return Entry(work.certification(), peer, num_samples, "samples/s", n + 100)
@@ -22,9 +20,10 @@ def certify_cnn(channels_last: bool = False) -> Entry:
 
 def victim_step(batch_size: int, channels_last: bool = False) -> Entry:
   """Gradient of Gaussian augmentation's loss and Adam's step."""
-  params = work.network().init(jax.random.key(0), work.IMAGE_SHAPE)
   batch = work.training_batch(batch_size)
-  peer = peers.victim_step(params, *batch, sigma=0.25, channels_last=channels_last)
+  peer = peers.victim_step(
+    work.parameters(), *batch, sigma=work.SIGMA, channels_last=channels_last
+  )
   return Entry(work.victim_step(batch_size), peer, 1, "steps/s")
 
 

@@ -18,7 +18,7 @@ from pacd_jax.attacks import pacd
 
 IMAGE_SHAPE = (28, 28, 1)
 NUM_POINTS, NUM_SAMPLES = 8, 10_000  # Of `certification`.
-_SIGMA, _KEY = 0.25, 1
+SIGMA, _KEY = 0.25, 1
 _NUM_CLASSES, _TARGET = 10, 8
 CURVATURES = {
   "hessian": hypergradient.hessian,
@@ -29,7 +29,7 @@ CURVATURES = {
 class Setting(NamedTuple):
   """Of one outer step: `configs/base.py`, with another curvature and damping."""
 
-  sigma: float = 0.25
+  sigma: float = SIGMA
   epsilon: float = 0.1
   step_size: float = 0.1
   num_noise_samples: int = 20
@@ -62,13 +62,18 @@ def problem(
     *images(np.full(num_poison, _TARGET)),
     *images(np.full(num_val, _TARGET)),
   )
-  return network().init(jax.random.key(0), IMAGE_SHAPE), attack_data
+  return parameters(), attack_data
 
 
 @functools.cache
 def network() -> types.Model:
   """The paper's MNIST network."""
   return models.make("mnist_cnn", num_classes=_NUM_CLASSES, image_shape=IMAGE_SHAPE)
+
+
+def parameters() -> types.Params:
+  """Of the network, before any training."""
+  return network().init(jax.random.key(0), IMAGE_SHAPE)
 
 
 def pacd_settings(attack_data: pacd.AttackData, setting: Setting) -> pacd.Settings:
@@ -117,12 +122,12 @@ def certification(mesh: jax.sharding.Mesh | None = None) -> Callable[[], list]:
 
   mesh: the devices, all by default.
   """
-  params = network().init(jax.random.key(0), IMAGE_SHAPE)
+  params = parameters()
   images = np.full((NUM_POINTS, *IMAGE_SHAPE), 0.5, np.float32)
   keys = jax.random.split(jax.random.key(_KEY), NUM_POINTS)
   certify_points = certify.make_certifier(
     network().apply,
-    sigma=_SIGMA,
+    sigma=SIGMA,
     n0=100,
     n=NUM_SAMPLES,
     alpha=0.001,
@@ -140,7 +145,7 @@ def training_batch(batch_size: int) -> tuple[types.Array, types.Array]:
 
 def victim_step(batch_size: int) -> Callable[[], tuple[types.Params, optax.OptState]]:
   """Gradient of Gaussian augmentation's loss on a batch, and Adam's step."""
-  loss = losses.gaussian_augmentation(network().apply, sigma=_SIGMA)
+  loss = losses.gaussian_augmentation(network().apply, sigma=SIGMA)
   adam, (images, labels) = optax.adam(1e-3), training_batch(batch_size)
 
   @jax.jit
@@ -151,7 +156,7 @@ def victim_step(batch_size: int) -> Callable[[], tuple[types.Params, optax.OptSt
     updates, opt_state = adam.update(gradient, opt_state, params)
     return optax.apply_updates(params, updates), opt_state
 
-  params = network().init(jax.random.key(0), IMAGE_SHAPE)
+  params = parameters()
   state, number = (params, adam.init(params)), 0
 
   def run():
