@@ -5,7 +5,9 @@ plain keyword arguments.
 """
 
 import functools
+import json
 import os
+import pathlib
 from collections.abc import Sequence
 
 import jax
@@ -119,6 +121,22 @@ def build(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> plan
     train=_train_plan(config, splits, model, keys["train"]),
     certify=_certify_plan(config, splits, keys["certify"]),
   )
+
+
+def load(workdir: str | os.PathLike) -> plan.Plan:
+  """The plan of a run's folder, from its `config.json`; writes nothing.
+
+  Raises:
+    errors.InputError: the folder holds no run, or one of another version's fields.
+  """
+  path = pathlib.Path(workdir) / "config.json"
+  try:
+    settings_there = json.loads(path.read_text())
+  except (OSError, ValueError):
+    settings_there = None
+  if not isinstance(settings_there, dict):
+    raise errors.InputError(f"{path} is no run's config: give the folder of a run")
+  return build(ml_collections.ConfigDict(settings_there), workdir)
 
 
 def _check_sizes(config: ml_collections.ConfigDict, splits: types.Splits) -> None:
@@ -257,6 +275,5 @@ def _certify_plan(config, splits: types.Splits, key: types.Key) -> plan.CertifyP
     )
     indices = np.sort(chosen)
   options = config.certify.to_dict() | {"sigma": float(config.sigma)}
-  for name in ("num_points", "split"):
-    del options[name]
+  del options["num_points"], options["split"]
   return plan.CertifyPlan(config.certify.split, dataset, options, indices, key)

@@ -44,6 +44,14 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
     for row in finished_run.ROWS:
       self.assertIn(row, self.table)
 
+  def test_a_folder_tells_its_plan(self):
+    loaded = experiment.load(self.finished)
+    built = experiment.build(finished_run.smoke(), self.finished)
+    self.assertEqual(loaded.rows, built.rows)
+    self.assertEqual(loaded.folder.fingerprint, built.folder.fingerprint)
+    with self.assertRaisesRegex(errors.InputError, "config.json is no run's config"):
+      experiment.load(self.workdir)
+
   @parameterized.parameters(*finished_run.ROWS[1:])
   def test_poison_touches_only_the_target_class_within_its_budget(self, row):
     poison = poison_file.load(self.finished / "poison" / f"{row}.npz")

@@ -1,0 +1,79 @@
+"""What the sampling rules save on a run's own victims, against fixed sampling.
+
+  python -m pacd_jax.bench.rules runs/mnist_ga_fast --points 50
+
+Certifies every victim of a run whose training is done by each rule, with noise of its own
+for each, at the sigma, n0, n and alpha of the run. Prints samples a point, the ACR, and
+the share of points on which fixed sampling decides alike (certified at radius 0 or not).
+Nothing is written.
+"""
+
+import argparse
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+from pacd_jax import (
+  certify,
+  data,
+  errors,
+  experiment,
+  provenance,
+  sampling,
+  sharding,
+  stages,
+)
+
+
+def main(argv: list[str]) -> int:
+  """Certifies and prints; returns the exit status."""
+  parser = argparse.ArgumentParser(prog="python -m pacd_jax.bench.rules")
+  parser.add_argument("workdir", type=pathlib.Path, help="a run whose victims are trained")
+  parser.add_argument("--points", type=int, default=0, help="the first so many; 0: all")
+  options = parser.parse_args(argv)
+  sharding.cores_as_devices()
+  try:
+    _compare(options.workdir, options.points or None)
+  except errors.InputError as error:
+    sys.stderr.write(f"error: {error}\n")
+    return 2
+  return 0
+
+
+def _compare(workdir: pathlib.Path, num_points: int | None) -> None:
+  plan = experiment.load(workdir)
+  stages.check(plan, ("certify",))
+  victims = stages.load_victims(plan)
+  indices = plan.certify.indices[:num_points]
+  images = data.to_float(plan.certify.dataset.images[indices])
+  labels, results = plan.certify.dataset.labels[indices], {}
+  for number, mode in enumerate(sampling.MODES):
+    found = []
+    for (row, seed), params in victims.items():
+      key = jax.random.fold_in(plan.certify_key(seed), number)
+      rule = plan.certify.options | {"mode": mode}
+      predicted, radii, counts = certify.certify(
+        plan.model.apply, params, images, key, labels=labels, **rule
+      )
+      found.append((np.where(predicted == labels, radii, 0.0), counts))
+      sys.stderr.write(f"{mode}: {row}, seed {seed}\n")
+    limits = {name: rule[name] for name in ("sigma", "n0", "n", "alpha")}
+    sidecar = sampling.make(mode, **limits).sidecar | limits
+    radii, counts = map(np.concatenate, zip(*found, strict=True))
+    samples = provenance.num_samples(sidecar, counts)
+    results[mode] = radii, samples.mean()
+    fixed, drawn = results["fixed"]
+    alike = np.mean((radii > 0.0) == (fixed > 0.0))
+    acr = "-" if mode == "aca" else f"{radii.mean():.4f}"
+    sys.stdout.write(
+      f"{mode:9} samples {samples.mean():9,.0f}  "
+      f"{drawn / samples.mean():6.3g} times fewer  ACR {acr:>6}  "
+      f"like fixed on {100 * alike:.2f} % of {len(radii)} points\n"
+    )
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))
