@@ -19,6 +19,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.seed = 0
   config.sigma = 0.25
   config.rows = ("clean", "watermark", "classwise", "pacd")
+  config.poisons = ml_collections.ConfigDict({"yours": ""})
 
   config.data = ml_collections.ConfigDict()
   config.data.name = "digits"
@@ -33,7 +34,10 @@ def get_config() -> ml_collections.ConfigDict:
   config.model.norm = ""
 
   config.attack = attack = ml_collections.ConfigDict()
-  attack.loss = "gaussian"
+  attack.update(_loss())
+  attack.macer.num_noise_samples = 1
+  attack.macer.lam = 1.0
+  attack.objective = "acr"
   attack.epsilon = 0.1
   attack.norm = "linf"
   attack.start = "clean"
@@ -62,7 +66,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.watermark.opacity = 0.1
 
   config.train = train = ml_collections.ConfigDict()
-  train.loss = "gaussian"
+  train.update(_loss())
   train.num_victims = 5
   train.num_epochs = 101
   train.batch_size = 200
@@ -81,6 +85,31 @@ def get_config() -> ml_collections.ConfigDict:
   certify.mode = "fixed"
   certify.dtype = "float32"
   return config
+
+
+def _loss() -> ml_collections.ConfigDict:
+  """The training loss of the attack's lower level, or of the victims."""
+  return ml_collections.ConfigDict(
+    {
+      "loss": "gaussian",
+      "noise": "fresh",
+      "macer": {
+        "num_noise_samples": 16,
+        "lam": 16.0,
+        "gamma": 8.0,
+        "inverse_temperature": 16.0,
+      },
+      "adversary": {
+        "epsilon": 1.0,
+        "norm": "l2",
+        "num_steps": 2,
+        "ascent": "normalized",
+        "warmup": 0,
+      },
+      "smoothadv": {"num_noise_samples": 1},
+      "trades": {"weight": 6.0},
+    }
+  )
 
 
 def apply_variant(
@@ -106,9 +135,20 @@ def apply_variant(
       raise ValueError(f"no variant {item!r} of this config: use one of {known}")
 
 
+def sigma_in(variant: str, default: float = 0.25) -> float:
+  """The sigma that a variant sets, for what the paper sets by it."""
+  values = [item.partition("=")[2] for item in variant.split(",") if item[:6] == "sigma="]
+  try:
+    return float(values[-1]) if values else default
+  except ValueError:
+    return default  # `apply_variant` refuses it.
+
+
 def _assign(config: ml_collections.ConfigDict, field: str, text: str) -> None:
   group, _, name = field.rpartition(".")
-  holder = config.get(group) if group else config
+  holder = config
+  for part in filter(None, group.split(".")):
+    holder = holder.get(part) if isinstance(holder, ml_collections.ConfigDict) else None
   if not isinstance(holder, ml_collections.ConfigDict) or name not in holder:
     raise ValueError(f"no field {field!r} in this config: write sigma=0.5, say")
   kind = type(holder[name])

@@ -68,8 +68,13 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   config.train.victims_at_once = 5
   config.certify.n = 10_000
   config.certify.num_points = 0
-  base.apply_variant(config, variant, {"smoke": smoke})
+  base.apply_variant(config, variant, {"smoke": smoke, "eps02": eps02})
   return config
+
+
+def eps02(config: ml_collections.ConfigDict) -> None:
+  """Twice the budget, plain to see."""
+  config.attack.epsilon = 0.2
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:

@@ -1,7 +1,7 @@
 """Turns a config into functions and runs the stages: the only file that knows ConfigDict.
 
-Every table from a name to a function stands here; what lies below takes functions and
-plain keyword arguments.
+`choices.py` has the functions behind the names; what lies below takes functions and plain
+keyword arguments.
 """
 
 import functools
@@ -16,39 +16,22 @@ import numpy as np
 import optax
 
 from pacd_jax import (
-  augment,
+  choices,
   data,
   errors,
   hypergradient,
-  linear_solve,
-  losses,
   models,
   plan,
+  poison_file,
   run_folder,
   settings,
   stages,
   train,
+  transfer,
   types,
 )
-from pacd_jax.attacks import baselines, pacd
+from pacd_jax.attacks import baselines, pacd, problem
 
-_LOSSES = {
-  "standard": lambda model, sigma: losses.standard(model.apply),
-  "gaussian": lambda model, sigma: losses.gaussian_augmentation(model.apply, sigma=sigma),
-}
-_AUGMENTS = {"none": None, "crop_and_flip": augment.crop_and_flip}
-_CURVATURES = {
-  "gauss_newton": hypergradient.gauss_newton,
-  "hessian": hypergradient.hessian,
-}
-_STEP_SCHEDULES = {
-  "constant": lambda size, num_steps: optax.constant_schedule(size),
-  "linear": lambda size, num_steps: optax.linear_schedule(size, 0.0, num_steps),
-}
-_RATE_SCHEDULES = {
-  "constant": lambda rate, num_steps: optax.constant_schedule(rate),
-  "cosine": optax.cosine_decay_schedule,
-}
 # One random stream for each purpose, folded from the run's seed.
 _STREAMS = ("pacd", "watermark", "train", "certify")
 
@@ -65,6 +48,8 @@ def run(
     workdir: the run's folder (see the README).
     stage_names: some of `stages.NAMES`.
 
+  A config with `victims` is a transfer: several runs, one for each kind of victim.
+
   Returns:
     The table of results where "report" is among the stages.
 
@@ -72,6 +57,8 @@ def run(
     errors.InputError: something given cannot be used; nothing was started.
     errors.NonFiniteError: a loss or a gradient is not finite.
   """
+  if "victims" in config:
+    return transfer.run(build_transfer(config, workdir), stage_names)
   run_plan = build(config, workdir)
   with run_plan.folder:
     stages.check(run_plan, stage_names)
@@ -117,10 +104,46 @@ def build(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> plan
     target_class=config.data.target_class,
     sigma=float(config.sigma),
     baselines=_baselines(config, splits, keys["watermark"]),
+    poisons={
+      row: poison_file.find(config.poisons[row])
+      for row in config.rows
+      if row not in settings.ROWS
+    },
     attack=_attack_plan(config, splits, model, keys["pacd"]),
     train=_train_plan(config, splits, model, keys["train"]),
     certify=_certify_plan(config, splits, keys["certify"]),
   )
+
+
+def build_transfer(
+  config: ml_collections.ConfigDict, workdir: str | os.PathLike
+) -> transfer.TransferPlan:
+  """The same for a transfer: `victims`, a config for each kind, and `poisons` for all.
+
+  Raises:
+    errors.InputError: a field cannot be used, or there is no victim or no poison.
+  """
+  for name in config:
+    if name not in ("victims", "poisons", "data"):
+      raise errors.InputError(
+        f"config field {name} is unknown: a transfer has victims, poisons and data.data_dir"
+      )
+  poisons = {name: path for name, path in config.poisons.items() if path}
+  if not poisons or not config.victims:
+    raise errors.InputError(
+      "a transfer needs victims and poisons: set config.poisons.yours to the file of a "
+      "poison, or to the folder of a run"
+    )
+  victims = {}
+  for name, of_victim in config.victims.items():
+    settings.check_row_name("victims", name)
+    of_victim = of_victim.copy_and_resolve_references()
+    with of_victim.unlocked():
+      of_victim.rows, of_victim.poisons = ("clean", *poisons), poisons
+      of_victim.data.data_dir = config.data.data_dir or of_victim.data.data_dir
+    victims[name] = build(of_victim, pathlib.Path(workdir, name))
+  folder = run_folder.RunFolder(workdir, config.to_dict())
+  return transfer.TransferPlan(folder, victims)
 
 
 def load(workdir: str | os.PathLike) -> plan.Plan:
@@ -179,33 +202,15 @@ def _baselines(config, splits: types.Splits, key: types.Key) -> dict:
   }
 
 
-def _loss(name: str, config, model: types.Model) -> types.Loss:
-  loss, change = _LOSSES[name](model, config.sigma), _AUGMENTS[config.data.augment]
-  return losses.augmented(loss, change) if change else loss
-
-
 def _model_name(of_model: ml_collections.ConfigDict) -> str:
   return f"{of_model.name} ({of_model.norm})" if of_model.norm else of_model.name
-
-
-def _solver(attack: ml_collections.ConfigDict) -> types.SolveFn:
-  solve = {
-    "identity": linear_solve.identity,
-    "cg": functools.partial(
-      linear_solve.conjugate_gradient,
-      max_steps=attack.solver_steps,
-      tolerance=attack.solver_tolerance,
-    ),
-  }[attack.solver]
-  return lambda matvec, b: solve(linear_solve.damped(matvec, attack.damping), b)
 
 
 _PACD_OPTIONS = (
   "clean_batch",
   "poison_batch",
   "val_batch",
-  "num_noise_samples",
-  "inverse_temperature",
+  "noise",
   "lower_steps",
   "warmup_steps",
   "num_shared_steps",
@@ -215,20 +220,22 @@ _PACD_OPTIONS = (
 
 def _attack_plan(config, splits: types.Splits, model: types.Model, key: types.Key):
   of_attack, target = config.attack, config.data.target_class
+  options = of_attack.to_dict()
   approx_grad = functools.partial(
     hypergradient.approx_grad,
-    curvature=_CURVATURES[of_attack.curvature],
-    solve=_solver(of_attack),
+    curvature=choices.CURVATURES[of_attack.curvature],
+    solve=choices.solver(options),
   )
-  schedule = _STEP_SCHEDULES[of_attack.step_schedule]
-  attack_settings = pacd.Settings(
+  schedule = choices.STEP_SCHEDULES[of_attack.step_schedule]
+  attack_settings = problem.Settings(
     model=model,
-    loss=_loss(of_attack.loss, config, model),
+    loss=choices.LOSSES[of_attack.loss](model.apply, config.sigma, options),
     hypergradient=approx_grad,
     optimizer=optax.adam(of_attack.learning_rate),
-    sigma=config.sigma,
+    objective=choices.OBJECTIVES[of_attack.objective](model.apply, config.sigma, options),
     step_size=schedule(of_attack.step_size, of_attack.num_steps),
-    augment=_AUGMENTS[config.data.augment],
+    augment=choices.AUGMENTS[config.data.augment],
+    adversary_warmup=of_attack.adversary.warmup,
     **{name: of_attack[name] for name in _PACD_OPTIONS},
     **_budget(config),
   )
@@ -237,7 +244,7 @@ def _attack_plan(config, splits: types.Splits, model: types.Model, key: types.Ke
     start = baselines.classwise_shift(splits.train, target, **_budget(config))
   return plan.AttackPlan(
     pacd.make(attack_settings),
-    pacd.attack_data(splits, target),
+    problem.attack_data(splits, target),
     key,
     start,
     num_steps=of_attack.num_steps,
@@ -249,14 +256,17 @@ def _attack_plan(config, splits: types.Splits, model: types.Model, key: types.Ke
 def _train_plan(config, splits: types.Splits, model: types.Model, key: types.Key):
   of_train = config.train
   num_steps = of_train.num_epochs * (len(splits.train.labels) // of_train.batch_size)
-  schedule = _RATE_SCHEDULES[of_train.schedule](of_train.learning_rate, num_steps)
+  schedule = choices.RATE_SCHEDULES[of_train.schedule](of_train.learning_rate, num_steps)
   trainer = train.make(
     model,
-    _loss(of_train.loss, config, model),
+    choices.LOSSES[of_train.loss](model.apply, config.sigma, of_train.to_dict()),
     optax.adam(schedule),
     image_shape=splits.train.images.shape[1:],
     batch_size=of_train.batch_size,
     victims_at_once=of_train.victims_at_once,
+    augment=choices.AUGMENTS[config.data.augment],
+    noise_choice=of_train.noise,
+    adversary_warmup=of_train.adversary.warmup,
   )
   return plan.TrainPlan(
     trainer,

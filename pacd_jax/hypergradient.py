@@ -31,11 +31,12 @@ def gauss_newton(
 
   The generalised Gauss-Newton matrix (Schraudolph, 2002, "Fast curvature matrix-vector
   products"): H without the curvature of the network, so positive semi-definite wherever
-  the criterion is convex in the logits, as cross-entropy is.
+  the criterion is convex in the logits, as cross-entropy is. Where it is not, as in
+  MACER, the lower level names a convex function whose Hessian takes its place.
   """
   logits, push = jax.linearize(lambda theta: lower.outputs(theta, poison), params)
   pull = jax.linear_transpose(push, params)
-  _, criterion_hessian = jax.linearize(jax.grad(lower.criterion), logits)
+  _, criterion_hessian = jax.linearize(jax.grad(lower.convex or lower.criterion), logits)
 
   def product(v):
     return pull(criterion_hessian(push(v)))[0]

@@ -1,10 +1,20 @@
-"""Training losses: factories of one `Loss`, shared by the attack and the victims."""
+"""Training losses: factories of one `Loss`, shared by the attack and the victims.
+
+In the shape descriptions `k` is the number of noisy copies of each image.
+"""
+
+import math
 
 import chex
 import jax
+import jax.numpy as jnp
 import optax
 
-from pacd_jax import types
+from pacd_jax import evasion, noise, smoothing, types
+
+
+def _accuracy(probs, labels):
+  return {"accuracy": (probs.argmax(axis=-1) == labels).mean()}
 
 
 def _cross_entropy(
@@ -13,14 +23,39 @@ def _cross_entropy(
   """Mean cross-entropy, with the batch's accuracy beside it."""
   chex.assert_rank([logits, labels], [2, 1])
   losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-  return losses.mean(), {"accuracy": (logits.argmax(axis=-1) == labels).mean()}
+  return losses.mean(), _accuracy(logits, labels)
+
+
+def _smoothed_cross_entropy(logits: types.Array, labels: types.Array) -> types.Array:
+  """-log (1/k) sum_j softmax(logits_j)_y of each image, `[k, B, K]` -> `[B]`."""
+  chex.assert_rank([logits, labels], [3, 1])
+  of_copies = -optax.softmax_cross_entropy_with_integer_labels(
+    logits, jnp.broadcast_to(labels[None], logits.shape[:2])
+  )
+  return math.log(len(logits)) - jax.nn.logsumexp(of_copies, axis=0)
+
+
+def _mean_cross_entropy(logits: types.Array, labels: types.Array) -> types.Scalar:
+  """(1/k) sum_j l_ce(logits_j, y), `[k, B, K]`: convex, and at least the smoothed one.
+
+  Its Gauss-Newton matrix is the Fisher information of the k predictions.
+  """
+  labels = jnp.broadcast_to(labels[None], logits.shape[:2])
+  return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def _noisy_logits(apply, params, images, key, *, sigma, num_samples):
+  """Logits of k noisy copies of each image, `[k, B, K]`."""
+  noisy = images[None] + sigma * noise.draw(key, num_samples, images)
+  logits = apply(params, noisy.reshape(-1, *images.shape[1:]))
+  return logits.reshape(num_samples, len(images), -1)
 
 
 def standard(apply: types.ApplyFn) -> types.Loss:
   """Empirical risk: (1/|D|) sum_i l_ce(x_i, y_i; theta). The key is not used."""
 
-  def outputs(params, images, labels, key):
-    del labels, key
+  def outputs(params, images, key):
+    del key
     return apply(params, images)
 
   return types.Loss(outputs, _cross_entropy)
@@ -41,19 +76,185 @@ def gaussian_augmentation(apply: types.ApplyFn, *, sigma: float) -> types.Loss:
     A `Loss`; one noise draw for each image and call.
   """
 
-  def outputs(params, images, labels, key):
-    del labels
-    noise = jax.random.normal(key, images.shape, images.dtype)
-    return apply(params, images + sigma * noise)
+  def outputs(params, images, key):
+    return apply(params, images + sigma * noise.draw(key, 1, images)[0])
 
   return types.Loss(outputs, _cross_entropy)
 
 
-def augmented(loss: types.Loss, change: types.AugmentFn) -> types.Loss:
-  """`loss` on randomly changed images: what is poisoned is changed after, not before."""
+def macer(
+  apply: types.ApplyFn,
+  *,
+  sigma: float,
+  num_noise_samples: int = 16,
+  lam: float = 16.0,
+  gamma: float = 8.0,
+  inverse_temperature: float = 16.0,
+) -> types.Loss:
+  """MACER of Zhai et al. (2020), https://arxiv.org/abs/2001.02378: maximise the radius.
 
-  def outputs(params, images, labels, key):
-    change_key, loss_key = jax.random.split(key)
-    return loss.outputs(params, change(change_key, images), labels, loss_key)
+    L(theta) = (1/|D|) sum_i [ -log z_y(x_i; 1)
+      + (lambda sigma / 2) max(gamma - xi(x_i, y_i), 0) 1(xi(x_i, y_i) > 0) ]
+    z(x; beta) = (1/k) sum_j softmax(beta logits(x + eta_j)),  eta_j ~ N(0, sigma^2 I)
 
-  return types.Loss(outputs, loss.criterion)
+  xi is `smoothing.soft_margin`, of z(x; beta): a certified radius over sigma / 2. As in
+  the authors' code, the temperature is in the robustness loss alone. L_macer of Mehra et
+  al. (2021), section 3.2.
+
+  Args:
+    apply: base classifier.
+    sigma: noise standard deviation in image units.
+    num_noise_samples: k.
+    lam: lambda, weight of the robustness loss.
+    gamma: hinge factor, at most 20: a radius over gamma sigma / 2 is large enough.
+    inverse_temperature: beta.
+
+  Returns:
+    A `Loss`; aux holds "robustness", the second term before lambda, too.
+  """
+
+  def outputs(params, images, key):
+    return _noisy_logits(
+      apply, params, images, key, sigma=sigma, num_samples=num_noise_samples
+    )
+
+  def criterion(logits, labels):
+    cross_entropy = _smoothed_cross_entropy(logits, labels).mean()
+    xi = smoothing.soft_margin(logits, labels, inverse_temperature=inverse_temperature)
+    hinge = jnp.where(xi > 0.0, jnp.maximum(gamma - xi, 0.0), 0.0)
+    robustness = 0.5 * sigma * hinge.mean()
+    aux = _accuracy(jax.nn.softmax(logits).mean(axis=0), labels)
+    return cross_entropy + lam * robustness, aux | {"robustness": robustness}
+
+  return types.Loss(outputs, criterion, convex=_mean_cross_entropy)
+
+
+def smoothadv(
+  apply: types.ApplyFn,
+  *,
+  sigma: float,
+  attack: evasion.Pgd,
+  num_noise_samples: int = 1,
+) -> types.Loss:
+  """SmoothAdv of Salman et al. (2019), https://arxiv.org/abs/1906.04584.
+
+    min_theta (1/|D|) sum_i max_{|x' - x_i| <= epsilon} -log (1/m) sum_j
+      softmax(logits(x' + eta_j))_y,   eta_j ~ N(0, sigma^2 I)
+
+  The maximum is approached by PGD from x' = x, and x' is trained on under the same m
+  noise draws, as in the authors' code.
+
+  Args:
+    apply: base classifier.
+    sigma: noise standard deviation in image units.
+    attack: ball and steps of the PGD.
+    num_noise_samples: m.
+
+  Returns:
+    A `Loss` with an adversary.
+  """
+
+  def outputs(params, images, key):
+    return _noisy_logits(
+      apply, params, images, key, sigma=sigma, num_samples=num_noise_samples
+    )
+
+  def adversary(params, images, labels, key, strength):
+    params = jax.lax.stop_gradient(params)
+    eta = sigma * noise.draw(key, num_noise_samples, images)
+
+    def objective(images):
+      noisy = (images[None] + eta).reshape(-1, *images.shape[1:])
+      logits = apply(params, noisy).reshape(num_noise_samples, len(images), -1)
+      return _smoothed_cross_entropy(logits, labels).sum()
+
+    return images + evasion.pgd(attack, objective, images, strength=strength)
+
+  def criterion(logits, labels):
+    aux = _accuracy(jax.nn.softmax(logits).mean(axis=0), labels)
+    return _smoothed_cross_entropy(logits, labels).mean(), aux
+
+  return types.Loss(outputs, criterion, adversary, _mean_cross_entropy)
+
+
+def adversarial(apply: types.ApplyFn, *, attack: evasion.Pgd) -> types.Loss:
+  """Adversarial training of Madry et al. (2018), https://arxiv.org/abs/1706.06083.
+
+    min_theta (1/|D|) sum_i max_{|x' - x_i| <= epsilon} l_ce(x', y_i; theta)
+
+  by PGD from a uniform draw of the ball; nothing is smoothed.
+
+  Args:
+    apply: base classifier.
+    attack: ball and steps of the PGD.
+
+  Returns:
+    A `Loss` with an adversary; the key draws its start.
+  """
+
+  def adversary(params, images, labels, key, strength):
+    params = jax.lax.stop_gradient(params)
+
+    def objective(images):
+      return len(images) * _cross_entropy(apply(params, images), labels)[0]
+
+    start = evasion.uniform_in_ball(attack, key, images, strength)
+    delta = evasion.pgd(attack, objective, images, start=start, strength=strength)
+    return images + delta
+
+  return standard(apply)._replace(adversary=adversary)
+
+
+def trades(apply: types.ApplyFn, *, attack: evasion.Pgd, weight: float = 6.0) -> types.Loss:
+  """TRADES of Zhang et al. (2019), https://arxiv.org/abs/1901.08573.
+
+    min_theta (1/|D|) sum_i [ l_ce(x_i, y_i; theta)
+      + weight max_{|x' - x_i| <= epsilon} KL(softmax(logits(x_i)) | softmax(logits(x'))) ]
+
+  by PGD from x_i + 0.001 N(0, I), as in the authors' code; nothing is smoothed.
+
+  Args:
+    apply: base classifier.
+    attack: ball and steps of the PGD.
+    weight: 1 / lambda of the paper, the beta of its code.
+
+  Returns:
+    A `Loss` with an adversary; the key draws its start, aux holds "divergence", too.
+  """
+
+  def outputs(params, images, key):
+    del key
+    logits = apply(params, jnp.concatenate(images))
+    return logits.reshape(2, -1, logits.shape[-1])
+
+  def adversary(params, images, labels, key, strength):
+    del labels
+    params = jax.lax.stop_gradient(params)
+    natural = jax.lax.stop_gradient(apply(params, images))
+    start = 1e-3 * noise.draw(key, 1, images)[0]
+
+    def objective(images):
+      return _divergence(natural, apply(params, images)).sum()
+
+    delta = evasion.pgd(attack, objective, images, start=start, strength=strength)
+    return images, images + delta
+
+  def criterion(logits, labels):
+    natural, attacked = logits
+    value, aux = _cross_entropy(natural, labels)
+    divergence = _divergence(natural, attacked).mean()
+    return value + weight * divergence, aux | {"divergence": divergence}
+
+  def convex(logits, labels):
+    natural, attacked = logits
+    targets = jax.lax.stop_gradient(jax.nn.softmax(natural))
+    of_attacked = optax.softmax_cross_entropy(attacked, targets).mean()
+    return _cross_entropy(natural, labels)[0] + weight * of_attacked
+
+  return types.Loss(outputs, criterion, adversary, convex)
+
+
+def _divergence(p_logits, q_logits):
+  """KL(softmax(p) | softmax(q)) of each image, `[B, K]` -> `[B]`."""
+  log_p, log_q = jax.nn.log_softmax(p_logits), jax.nn.log_softmax(q_logits)
+  return jnp.sum(jnp.exp(log_p) * (log_p - log_q), axis=-1)

@@ -5,6 +5,7 @@ Its methods name what the run's files carry, so that another run's are told from
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,14 +13,14 @@ import jax
 import numpy as np
 
 from pacd_jax import checkpoint, data, run_folder, train, training_sets, types
-from pacd_jax.attacks import pacd
+from pacd_jax.attacks import pacd, problem
 
 
 class AttackPlan(NamedTuple):
   """The attack with its data and its place in a loop."""
 
   attack: pacd.Attack
-  attack_data: pacd.AttackData
+  attack_data: problem.AttackData
   key: types.Key
   start: types.Array | None  # The first perturbation, `[1 or n, H, W, C]`; None: zero.
   num_steps: int
@@ -63,6 +64,7 @@ class Plan:
   target_class: int
   sigma: float
   baselines: dict[str, Callable[[], np.ndarray]]  # Row -> images before rounding.
+  poisons: dict[str, pathlib.Path]  # Row -> a poison's file from elsewhere.
   attack: AttackPlan
   train: TrainPlan
   certify: CertifyPlan
@@ -71,7 +73,7 @@ class Plan:
   def training_sets(self) -> training_sets.TrainingSets:
     """The training split of every row."""
     identity = self.budget | {"target_class": self.target_class, "sigma": self.sigma}
-    return training_sets.TrainingSets(self.folder, self.splits, identity)
+    return training_sets.TrainingSets(self.folder, self.splits, identity, self.poisons)
 
   @property
   def seeds(self) -> range:

@@ -1,10 +1,20 @@
 """Every config field with its type and range, checked before any work starts."""
 
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from pacd_jax import confidence, errors, perturbation, provenance, run_folder, sampling
+from pacd_jax import (
+  choices,
+  confidence,
+  errors,
+  noise,
+  perturbation,
+  provenance,
+  run_folder,
+  sampling,
+)
 
 
 class Field(NamedTuple):
@@ -16,6 +26,7 @@ class Field(NamedTuple):
 
 
 ROWS = ("clean", "watermark", "classwise", "pacd")
+_POISON = "poisons."  # Further rows, by names of the user's: files, or folders of runs.
 
 
 def _name() -> Field:
@@ -26,9 +37,9 @@ def _text(must_be: str) -> Field:
   return Field(str, lambda value: True, must_be)
 
 
-def _count(least: int = 1, most: int = 2**31 - 1) -> Field:
+def _count(least: int = 1, most: int = 2**31 - 1, otherwise: str = "") -> Field:
   """Whole numbers that the device can count in int32."""
-  must_be = f"a whole number from {least} to {most}"
+  must_be = f"a whole number from {least} to {most}{otherwise}"
   return Field(int, lambda value: least <= value <= most, must_be)
 
 
@@ -44,26 +55,57 @@ def _one_of(*choices: str) -> Field:
   return Field(str, lambda value: value in choices, "one of " + ", ".join(choices))
 
 
+def _at_least_zero() -> Field:
+  return Field(float, lambda value: value >= 0, "a finite number of at least 0")
+
+
 def _are_rows(rows) -> bool:
-  known = all(isinstance(row, str) and row in ROWS for row in rows)
-  return known and len(rows) > 0 and len(set(rows)) == len(rows)
+  names = all(isinstance(row, str) for row in rows)
+  return names and len(rows) > 0 and len(set(rows)) == len(rows)
+
+
+def _of_loss(group: str) -> dict[str, Field]:
+  """The training loss of the attack's lower level, or of the victims."""
+  fields = {
+    "loss": _one_of(*choices.LOSSES),
+    "noise": _one_of(*noise.CHOICES),  # At every step, or one draw for each image.
+    # MACER.
+    "macer.num_noise_samples": _count(most=10_000),  # k.
+    "macer.lam": _at_least_zero(),  # lambda.
+    "macer.gamma": Field(float, lambda value: 0 < value <= 20, "in (0, 20]"),
+    "macer.inverse_temperature": _above_zero(),  # beta.
+    # The PGD of smoothadv, adversarial and trades.
+    "adversary.epsilon": _above_zero(),  # Radius in image units,
+    "adversary.norm": _one_of(*perturbation.NORMS),  # of a ball in this norm.
+    "adversary.num_steps": Field(
+      int,
+      lambda value: 1 <= value <= 10_000,
+      "a whole number from 1 to 10000 (for none: loss=gaussian)",
+    ),
+    "adversary.ascent": _one_of(*choices.ASCENTS),
+    "adversary.warmup": _count(0),  # Until the radius is whole: epochs, attack: Adam steps.
+    "smoothadv.num_noise_samples": _count(most=10_000),  # m.
+    "trades.weight": _at_least_zero(),  # 1 / lambda.
+  }
+  return {f"{group}.{name}": field for name, field in fields.items()}
 
 
 FIELDS = {
   "seed": _count(0),
   # Noise std of attack, training and certificate, in image units ([0, 1]).
   "sigma": _between(0.0, 10.0),
-  "rows": Field(list, _are_rows, f"different names out of {', '.join(ROWS)}"),
+  "rows": Field(list, _are_rows, "names of training sets, each once"),
   "data.name": _name(),
   "data.target_class": _count(0),
   "data.data_dir": _text("a folder, or empty for TFDS's default"),
   "data.path": _text("an .npz file, or empty"),
   "data.num_train": _count(0),  # Seeded subset of the training split; 0: all.
   # Of images in both levels of the attack and in the victims' training.
-  "data.augment": _one_of("none", "crop_and_flip"),
+  "data.augment": _one_of(*choices.AUGMENTS),
   "model.name": _name(),
   "model.norm": _one_of("", "affine", "group"),  # Of a ResNet; others have none.
-  "attack.loss": _one_of("standard", "gaussian"),  # The victim's, as the attacker assumes.
+  **_of_loss("attack"),  # The victim's, as the attacker assumes.
+  "attack.objective": _one_of(*choices.OBJECTIVES),  # What it minimises.
   "attack.epsilon": Field(
     float, lambda value: 1 / 255 <= value <= 1e3, "from 1/255 (one level of 8 bits) to 1000"
   ),
@@ -72,7 +114,7 @@ FIELDS = {
   "attack.num_steps": _count(),  # Outer steps in all; of these, the first
   "attack.num_shared_steps": _count(0),  # move one perturbation shared by the class.
   "attack.step_size": _above_zero(),  # In image units,
-  "attack.step_schedule": _one_of("constant", "linear"),  # or falling linearly to 0.
+  "attack.step_schedule": _one_of(*choices.STEP_SCHEDULES),  # or falling linearly to 0.
   "attack.momentum": Field(float, lambda value: 0 <= value < 1, "in [0, 1)"),
   "attack.clean_batch": _count(),
   "attack.poison_batch": _count(),
@@ -83,19 +125,19 @@ FIELDS = {
   "attack.learning_rate": _above_zero(),  # Adam, on the surrogate.
   "attack.restart_every": _count(),  # Outer steps that a surrogate lives.
   "attack.warmup_steps": _count(0),  # Its Adam steps before the attack uses it.
-  "attack.curvature": _one_of("gauss_newton", "hessian"),
-  "attack.solver": _one_of("cg", "identity"),
+  "attack.curvature": _one_of(*choices.CURVATURES),
+  "attack.solver": _one_of(*choices.SOLVERS),
   "attack.solver_steps": _count(),  # T2: most products with the matrix.
   "attack.solver_tolerance": Field(float, lambda value: 0 <= value < 1, "in [0, 1)"),
   "attack.damping": Field(float, lambda value: value >= 0, "at least 0"),
   "attack.save_every": _count(),  # Outer steps between checkpoints.
   "watermark.opacity": Field(float, lambda value: 0 < value <= 1, "in (0, 1]"),
-  "train.loss": _one_of("standard", "gaussian"),
+  **_of_loss("train"),
   "train.num_victims": _count(),
   "train.num_epochs": _count(),
   "train.batch_size": _count(),
   "train.learning_rate": _above_zero(),  # Adam; at its peak,
-  "train.schedule": _one_of("constant", "cosine"),  # or falling to 0 as a cosine.
+  "train.schedule": _one_of(*choices.RATE_SCHEDULES),  # or falling to 0 as a cosine.
   "train.victims_at_once": _count(0),  # In one vmap; 0: all seeds of all rows.
   "train.save_every": _count(),  # Epochs between checkpoints.
   "certify.split": _one_of("test", "validation"),  # Tune on validation, report on test.
@@ -130,7 +172,7 @@ def check(settings: run_folder.Settings) -> None:
   flat = run_folder.flatten(settings)
   for name in flat:
     check_name(name)
-  for name in FIELDS.keys() - flat.keys():
+  for name in sorted(FIELDS.keys() - flat.keys()):
     raise errors.InputError(f"config field {name} is missing: start from configs/base.py")
   for name, field in FIELDS.items():
     value = flat[name]
@@ -138,17 +180,50 @@ def check(settings: run_folder.Settings) -> None:
       raise errors.InputError(
         f"config field {name} is {value!r}: it must be {field.must_be}"
       )
+  _check_rows(flat)
   _check_together(flat)
 
 
 def check_name(name: str) -> None:
   """Raises `errors.InputError` if no config has this field; tells its neighbours."""
-  if name not in FIELDS:
+  name = re.sub(r"^victims\.[^.]+\.", "", name)  # Of a transfer.
+  if name not in FIELDS and not name.startswith(_POISON):
     group = name.rpartition(".")[0]
     near = [field for field in FIELDS if field.rpartition(".")[0] == group]
     raise errors.InputError(
       f"config field {name} is unknown: use one of {', '.join(near or FIELDS)}"
     )
+
+
+def check_row_name(group: str, name: str) -> None:
+  """Raises `errors.InputError` unless a row, or a kind of victim, can have this name."""
+  if not re.fullmatch(r"[\w+-]+", name) or name in (*ROWS, "report"):
+    raise errors.InputError(
+      f"config field {group}.{name} has an unusable name: use letters, digits, _, + and "
+      f"-, and none of {', '.join(ROWS)}"
+    )
+
+
+def _check_rows(flat: dict[str, Any]) -> None:
+  poisons = {
+    name.removeprefix(_POISON): path
+    for name, path in flat.items()
+    if name.startswith(_POISON)
+  }
+  for name, path in poisons.items():
+    check_row_name("poisons", name)
+    if not isinstance(path, str):
+      raise errors.InputError(
+        f"config field {_POISON}{name} is {path!r}: it must be a poison's file, the folder "
+        "of the run that made it, or empty"
+      )
+  known = [*ROWS, *(name for name, path in poisons.items() if path)]
+  for row in flat["rows"]:
+    if row not in known:
+      raise errors.InputError(
+        f"config field rows has {row!r}: use names out of {', '.join(known)}, or say in "
+        f"{_POISON}{row} where that poison is"
+      )
 
 
 def _check_together(flat: dict[str, Any]) -> None:

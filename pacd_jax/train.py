@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pacd_jax import data, precision, types
+from pacd_jax import data, noise, precision, types
 
 _LEVELS = data.to_float(np.arange(256, dtype=np.uint8))
 
@@ -59,6 +59,9 @@ def make(
   image_shape: tuple[int, int, int],
   batch_size: int = 200,
   victims_at_once: int = 0,
+  augment: types.AugmentFn | None = None,
+  noise_choice: str = "fresh",
+  adversary_warmup: int = 0,
 ) -> Trainer:
   """Builds a trainer: mini-batches without replacement, fresh noise at every step.
 
@@ -72,6 +75,10 @@ def make(
     batch_size: at most the number of training images.
     victims_at_once: how many are trained side by side, the others after them; 0: all. It
       bounds the memory, and changes no victim but by rounding.
+    augment: random change of the images at every step, before anything else.
+    noise_choice: "fresh" at every step, or "fixed": one draw for each image.
+    adversary_warmup: epochs over which the radius of the loss's adversary rises linearly
+      to the whole, one part an epoch (Salman et al., 2019); 0: whole at once.
 
   Returns:
     A `Trainer`. Step t of a victim is a function of its key, its row's data and t alone.
@@ -87,15 +94,21 @@ def make(
     order = jax.random.permutation(jax.random.fold_in(order_key, state.epoch), len(labels))
     batches = order[: num_batches * batch_size].reshape(num_batches, batch_size)
     levels = jnp.asarray(_LEVELS)  # A division by 255 in XLA would round differently.
+    strength = jnp.minimum((state.epoch + 1) / max(adversary_warmup, 1), 1.0)
 
     def step(carry, numbered_batch):
       (params, opt_state), (number, batch) = carry, numbered_batch
-      t = state.epoch * num_batches + number
+      step_key = jax.random.fold_in(noise_key, state.epoch * num_batches + number)
+      batch_images = levels[images[row, batch]]
+      if augment is not None:
+        change_key, step_key = jax.random.split(step_key)
+        batch_images = augment(change_key, batch_images)
       loss_fn = functools.partial(
         loss,
-        images=levels[images[row, batch]],
+        images=batch_images,
         labels=labels[batch],
-        key=jax.random.fold_in(noise_key, t),
+        key=noise.of_images(noise_key, batch) if noise_choice == "fixed" else step_key,
+        strength=strength,
       )
       (value, aux), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
       updates, opt_state = optimizer.update(gradient, opt_state, params)

@@ -30,33 +30,50 @@ class Model(NamedTuple):
   apply: ApplyFn
 
 
-# `loss(params, images, labels, key) -> (scalar, aux)`; the key is consumed.
+# `loss(params, images, labels, key) -> (scalar, aux)`; the key is consumed. It is one key
+# `[]`, or `[B]`: an image's own, which then draws the same noise wherever it is used.
 LossFn = Callable[[Params, Array, Array, Key], tuple[Scalar, Aux]]
 
 
 class Loss(NamedTuple):
-  """A training loss, criterion(outputs(theta)); itself a `LossFn` when called.
+  """A training loss, criterion(outputs(theta, adversary(images))); itself a `LossFn`.
 
-  It is kept in two parts because the Gauss-Newton matrix needs the cut between them:
-  `outputs` carries all of theta and of the noise, `criterion` only the logits' loss.
+  It is kept in parts because the Gauss-Newton matrix needs the cut at the logits, and the
+  attack the cut at the images: `outputs` carries all of theta and of the noise,
+  `criterion` only the logits' loss, and what `adversary` adds is constant to every
+  derivative.
   """
 
-  # `outputs(params, images, labels, key) -> logits`, a pytree of arrays; the key is
-  # consumed. Labels are for losses that attack the images first.
-  outputs: Callable[[Params, Array, Array, Key], Any]
+  # `outputs(params, inputs, key) -> logits`, a pytree of arrays; the key is consumed.
+  outputs: Callable[[Params, Any, Key], Any]
   # `criterion(logits, labels) -> (scalar, aux)`; aux holds the batch's "accuracy".
   criterion: Callable[[Any, Array], tuple[Scalar, Aux]]
+  # `adversary(params, images, labels, key, strength) -> inputs`: the images attacked at
+  # theta, a pytree for `outputs` in place of them, `x + delta` with constant deltas.
+  # `strength` `[]` in [0, 1] is the share of the attack's radius that is used: its
+  # warm-up. None: images are taken as they are.
+  adversary: Callable[[Params, Array, Array, Key, Any], Any] | None = None
+  # `convex(logits, labels) -> scalar`: convex in the logits, for the Gauss-Newton matrix
+  # of a criterion that is not; None: the criterion is.
+  convex: Callable[[Any, Array], Scalar] | None = None
 
   def __call__(
-    self, params: Params, images: Array, labels: Array, key: Key
+    self, params: Params, images: Array, labels: Array, key: Key, strength: Any = 1.0
   ) -> tuple[Scalar, Aux]:
-    return self.criterion(self.outputs(params, images, labels, key), labels)
+    inputs = images
+    if self.adversary is not None:
+      # The same key on purpose: the images are attacked under the noise they train with.
+      inputs = self.adversary(params, images, labels, jax.random.clone(key), strength)
+    return self.criterion(self.outputs(params, inputs, key), labels)
 
 
 # `change(key, images) -> images`: a random change of `[B, H, W, C]`; the key is consumed.
 AugmentFn = Callable[[Key, Array], Array]
 
-# `upper(params, poison) -> scalar`: what the attacker minimises.
+# `objective(params, images, labels, key) -> scalar`: what the attacker minimises, on
+# validation images of the target class; the key is consumed.
+ObjectiveFn = Callable[[Params, Array, Array, Key], Scalar]
+# `upper(params, poison) -> scalar`: the same with its images and noise fixed.
 UpperFn = Callable[[Params, Array], Scalar]
 
 
@@ -65,6 +82,7 @@ class LowerLevel(NamedTuple):
 
   outputs: Callable[[Params, Array], Any]  # `(params, poison) -> logits`.
   criterion: Callable[[Any], Scalar]  # `logits -> scalar`.
+  convex: Callable[[Any], Scalar] | None = None  # As a `Loss` has it.
 
   def __call__(self, params: Params, poison: Array) -> Scalar:
     return self.criterion(self.outputs(params, poison))

@@ -24,7 +24,7 @@ class BenchWorkTest(parameterized.TestCase):
     self.assertEqual(setting.sigma, config.sigma)
 
   def test_the_problem_is_images_of_all_classes(self):
-    _, attack_data = work.problem(18, 2, 3)
+    _, attack_data = work.attack_problem(18, 2, 3)
     for images, labels in zip(attack_data[::2], attack_data[1::2], strict=True):
       self.assertEqual(images.shape, (len(labels), *work.IMAGE_SHAPE))
       self.assertBetween(float(images.min()), 0.0, 0.5)
@@ -33,7 +33,7 @@ class BenchWorkTest(parameterized.TestCase):
 
   def test_a_step_is_that_of_the_attack(self):
     """Traced only: `make bench` runs it, and refuses a solve that ends early."""
-    params, attack_data = work.problem(18, 2, 3)
+    params, attack_data = work.attack_problem(18, 2, 3)
     step = work.pacd_step(params, attack_data, work.Setting(), jax.random.key(0))
     state, metrics = jax.eval_shape(step)
     self.assertEqual(state.delta.shape, attack_data.base_images.shape)

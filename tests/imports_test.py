@@ -15,6 +15,8 @@ _LAYERS = (
   {
     "smoothing",
     "losses",
+    "evasion",
+    "noise",
     "linear_solve",
     "perturbation",
     "data",
@@ -26,7 +28,13 @@ _LAYERS = (
     "augment",
   },
   {"hypergradient"},
-  {"attacks", "attacks.baselines", "attacks.pacd"},
+  {
+    "attacks",
+    "attacks.baselines",
+    "attacks.objectives",
+    "attacks.pacd",
+    "attacks.problem",
+  },
   {"experiment"},
 )
 # Read what stages have written; they run where no accelerator is.
@@ -35,9 +43,12 @@ _WITHOUT_JAX = (
   "confidence",
   "evaluate",
   "figures",
+  "matrix",
+  "page",
   "provenance",
   "report",
   "sampling",
+  "tables",
 )
 _EXEMPT = {"types"}  # Its aliases name JAX's arrays.
 
@@ -135,9 +146,13 @@ class RulesTest(parameterized.TestCase):
     for module in _LAYERS[depth]:
       self.assertEmpty(_reachable(module, _sources()) & below, module)
 
-  @parameterized.parameters("smoothing", "losses", "linear_solve", "perturbation")
+  @parameterized.parameters("smoothing", "noise", "linear_solve", "perturbation")
   def test_the_algorithms_stand_on_the_contracts_alone(self, module):
     self.assertContainsSubset(_reachable(module, _sources()), _LAYERS[0])
+
+  def test_losses_stand_on_algorithms_alone(self):
+    algorithms = {"smoothing", "noise", "evasion", "perturbation"}
+    self.assertContainsSubset(_reachable("losses", _sources()), _LAYERS[0] | algorithms)
 
   def test_the_hypergradient_is_given_its_parts(self):
     """Loss, model and solver are arguments: it imports none of them."""

@@ -1,82 +1,24 @@
 """The attack: its step against a transcription of Algorithm 1, and its invariants."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import small_attack as small
 from absl.testing import absltest, parameterized
 
-from pacd_jax import data, hypergradient, linear_solve, losses, models, smoothing
+from pacd_jax import (
+  data,
+  smoothing,
+)
 from pacd_jax.attacks import pacd
-
-_SIGMA = 0.25
-
-
-def _solve(matvec, b, max_steps=5):
-  damped = linear_solve.damped(matvec, 0.5)
-  return linear_solve.conjugate_gradient(damped, b, max_steps=max_steps)
-
-
-@functools.cache
-def _setting():
-  splits = data.load("digits")
-  model = models.make("linear", num_classes=10, image_shape=(8, 8, 1))
-  loss = losses.gaussian_augmentation(model.apply, sigma=_SIGMA)
-  return pacd.attack_data(splits, 8), splits, model, loss
-
-
-def _attack(**options):
-  _, _, model, loss = _setting()
-  settings = dict(
-    sigma=_SIGMA,
-    epsilon=0.1,
-    clean_batch=40,
-    poison_batch=10,
-    val_batch=20,
-    num_noise_samples=4,
-    inverse_temperature=2.0,
-    lower_steps=2,
-    warmup_steps=30,
-    step_size=lambda step: 0.02,
-  )
-  solve = functools.partial(_solve, max_steps=options.pop("solver_steps", 5))
-  approx_grad = functools.partial(hypergradient.approx_grad, solve=solve)
-  return pacd.make(
-    pacd.Settings(model, loss, approx_grad, optax.adam(1e-2), **(settings | options))
-  )
-
-
-def _run(attack, num_steps, key=None):
-  attack_data = _setting()[0]
-  key = jax.random.key(0) if key is None else key
-  state = jax.jit(attack.restart)(attack.init(attack_data, key), attack_data, key)
-  step = jax.jit(attack.step)
-  history = []
-  for _ in range(num_steps):
-    state, metrics = step(state, attack_data, key)
-    history.append(jax.tree.map(float, metrics))
-  return state, history
-
-
-class AttackDataTest(absltest.TestCase):
-  def test_sees_train_and_validation_only(self):
-    attack_data, splits, _, _ = _setting()
-    num_target = int((splits.train.labels == 8).sum())
-    self.assertLen(attack_data.base_images, num_target)
-    self.assertLen(attack_data.clean_images, len(splits.train.labels) - num_target)
-    self.assertNotIn(8, np.asarray(attack_data.clean_labels))
-    np.testing.assert_array_equal(attack_data.val_labels, 8)
-    expected = splits.validation.images[splits.validation.labels == 8]
-    np.testing.assert_array_equal(attack_data.val_images, expected)
 
 
 class StepTest(parameterized.TestCase):
   def test_follows_algorithm_1(self):
     """One step, written out again from the paper with explicit matrices and no options."""
-    attack_data, _, model, loss = _setting()
-    attack, key = _attack(solver_steps=60), jax.random.key(3)
+    attack_data, _, model, loss = small.setting()
+    attack, key = small.attack(solver_steps=60), jax.random.key(3)
     before = attack.restart(attack.init(attack_data, key), attack_data, key)
     after, metrics = attack.step(before, attack_data, key)
 
@@ -107,11 +49,11 @@ class StepTest(parameterized.TestCase):
         theta,
         data.to_float(attack_data.val_images[val]),
         jax.random.clone(val_noise),
-        sigma=_SIGMA,
+        sigma=small.SIGMA,
         num_samples=4,
         inverse_temperature=2.0,
       )
-      return smoothing.average_certified_radius(probs, jnp.full(20, 8), sigma=_SIGMA)
+      return smoothing.average_certified_radius(probs, jnp.full(20, 8), sigma=small.SIGMA)
 
     theta, adam = before.params, optax.adam(1e-2)
     opt_state = before.opt_state
@@ -146,14 +88,14 @@ class StepTest(parameterized.TestCase):
   @parameterized.product(norm=("linf", "l2"), num_shared_steps=(0, 3, 100))
   def test_stays_in_the_ball_and_the_box(self, norm, num_shared_steps):
     epsilon = {"linf": 0.05, "l2": 0.4}[norm]
-    attack = _attack(
+    attack = small.attack(
       norm=norm,
       epsilon=epsilon,
       num_shared_steps=num_shared_steps,
       step_size=lambda step: 0.3,
     )
-    state, _ = _run(attack, 6)
-    base = _setting()[0].base_images
+    state, _ = small.run(attack, 6)
+    base = small.setting()[0].base_images
     self.assertLessEqual(np.abs(state.delta).max(), epsilon + 1e-6)
     images = np.asarray(pacd.poisoned_images(base, state.delta))
     self.assertGreaterEqual(images.min(), 0.0)
@@ -166,14 +108,14 @@ class StepTest(parameterized.TestCase):
     self.assertGreater(size.max(), 0.5 * epsilon)
 
   def test_shared_perturbation_is_one_for_the_class(self):
-    state, _ = _run(_attack(num_shared_steps=100, momentum=0.5), 4)
+    state, _ = small.run(small.attack(num_shared_steps=100, momentum=0.5), 4)
     delta = np.asarray(state.delta)
     np.testing.assert_array_equal(delta, np.broadcast_to(delta[:1], delta.shape))
     self.assertGreater(np.abs(delta).max(), 0.0)
 
   def test_linear_victims_soft_acr_falls(self):
     """A convex lower level: the attack must win against its own surrogate."""
-    _, history = _run(_attack(num_shared_steps=100, epsilon=0.3), 40)
+    _, history = small.run(small.attack(num_shared_steps=100, epsilon=0.3), 40)
     upper = [record["upper"] for record in history]
     self.assertGreater(np.mean(upper[:3]), 0.01)
     self.assertLess(np.mean(upper[-5:]), 0.5 * np.mean(upper[:3]))
@@ -181,10 +123,13 @@ class StepTest(parameterized.TestCase):
   @parameterized.parameters(0, 2, 100)
   def test_momentum_is_a_running_mean_that_shared_steps_give_to_all(self, num_shared_steps):
     """v = m v + (1 - m) du, and delta follows its sign by the schedule's length."""
-    attack_data, key = _setting()[0], jax.random.key(0)
+    attack_data, key = small.setting()[0], jax.random.key(0)
     sizes = jnp.array([0.01, 0.02, 0.005, 0.01])
     options = dict(num_shared_steps=num_shared_steps, step_size=lambda step: sizes[step])
-    plain, attack = _attack(**options), _attack(momentum=0.75, **options)
+    plain, attack = (
+      small.attack(**options),
+      small.attack(momentum=0.75, **options),
+    )
     state = attack.restart(attack.init(attack_data, key), attack_data, key)
     base = np.asarray(attack_data.base_images)
     for number in range(4):
@@ -207,28 +152,29 @@ class StepTest(parameterized.TestCase):
       state = after
 
   def test_start_is_the_first_perturbation(self):
-    attack_data, key = _setting()[0], jax.random.key(0)
+    attack_data, key = small.setting()[0], jax.random.key(0)
     start = jnp.full((1, 8, 8, 1), 0.03)
-    state = _attack().init(attack_data, key, start)
+    state = small.attack().init(attack_data, key, start)
     np.testing.assert_array_equal(state.delta, np.full(state.delta.shape, np.float32(0.03)))
 
   def test_metrics_carry_the_solve(self):
-    _, history = _run(_attack(), 1)
+    _, history = small.run(small.attack(), 1)
     self.assertEqual(history[0]["num_steps"], 5)
     self.assertBetween(history[0]["relative_residual"], 0.0, 1.0)
     self.assertEqual(history[0]["negative_curvature"], 0.0)
 
   def test_is_a_function_of_its_key(self):
     one, same, other = (
-      np.asarray(_run(_attack(), 3, jax.random.key(seed))[0].delta) for seed in (0, 0, 1)
+      np.asarray(small.run(small.attack(), 3, jax.random.key(seed))[0].delta)
+      for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(one, same)
     self.assertGreater(np.abs(one - other).max(), 0.0)
 
   def test_zero_hypergradient_moves_nothing(self):
     """A surrogate that gets every validation point wrong gives no direction."""
-    attack_data = _setting()[0]
-    attack, key = _attack(), jax.random.key(0)
+    attack_data = small.setting()[0]
+    attack, key = small.attack(), jax.random.key(0)
     state = attack.init(attack_data, key)
     bias = jnp.zeros(10).at[8].set(-1e3)
     params = state.params | {"Dense_0": state.params["Dense_0"] | {"bias": bias}}
@@ -238,9 +184,9 @@ class StepTest(parameterized.TestCase):
     self.assertTrue(all(np.isfinite(np.asarray(value)) for value in metrics.values()))
 
   def test_restart_gives_a_fresh_surrogate_trained_on_the_poison(self):
-    attack_data = _setting()[0]
-    attack, key = _attack(), jax.random.key(0)
-    state, _ = _run(attack, 2)
+    attack_data = small.setting()[0]
+    attack, key = small.attack(), jax.random.key(0)
+    state, _ = small.run(attack, 2)
     restarted = attack.restart(state, attack_data, key)
     np.testing.assert_array_equal(restarted.delta, state.delta)
     moved = jax.tree.map(

@@ -143,6 +143,8 @@ class SettingsTest(parameterized.TestCase):
       "train.victims_at_once",
       "attack.num_shared_steps",
       "attack.warmup_steps",
+      "attack.adversary.warmup",
+      "train.adversary.warmup",
       "certify.num_points",
     )
   )
@@ -162,6 +164,13 @@ class SettingsTest(parameterized.TestCase):
     ("epsilon_under", {"attack__epsilon": 0.999 / 255}, {"attack__epsilon": 1.0}),
     ("tolerance", {"attack__solver_tolerance": 1.0}, {"attack__solver_tolerance": 0.0}),
     ("damping", {"attack__damping": -1e-9}, {"attack__damping": 0.0}),
+    ("lam", {"train__macer__lam": -1e-9}, {"attack__macer__lam": 0.0}),
+    ("gamma_zero", {"train__macer__gamma": 0.0}, {"train__macer__gamma": 20.0}),
+    ("gamma_over", {"attack__macer__gamma": 20.1}, {"attack__macer__gamma": 1e-3}),
+    ("k", {"train__macer__num_noise_samples": 0}, {"train__macer__num_noise_samples": 1}),
+    ("beta", {"train__macer__inverse_temperature": 0.0}, {"train__loss": "macer"}),
+    ("radius", {"train__adversary__epsilon": 0.0}, {"train__adversary__epsilon": 0.1}),
+    ("weight", {"train__trades__weight": -1.0}, {"train__trades__weight": 0.0}),
     ("step_size", {"attack__step_size": 0.0}, {"attack__step_size": 1e-6}),
     ("rate", {"train__learning_rate": 0.0}, {"train__learning_rate": 1e-6}),
     ("opacity_zero", {"watermark__opacity": 0.0}, {"watermark__opacity": 1e-3}),
@@ -190,6 +199,12 @@ class SettingsTest(parameterized.TestCase):
     message = self._assert_refused(over, "attack.epsilon", "1000")
     self.assertRegex(message.partition("must be")[2], "1000|most")
 
+  def test_smoothadv_without_steps_is_told_what_that_is(self):
+    for group in ("attack", "train"):
+      changes = {f"{group}__loss": "smoothadv", f"{group}__adversary__num_steps": 0}
+      name = f"{group}.adversary.num_steps is 0"
+      self._assert_refused(_settings(**changes), name, "for none: loss=gaussian")
+
   # --- choices ------------------------------------------------------------------------
 
   @parameterized.parameters("data.name", "model.name")
@@ -197,8 +212,13 @@ class SettingsTest(parameterized.TestCase):
     self._assert_refused(_with(name, ""), f"{name} ")
 
   @parameterized.parameters(
-    ("attack.loss", "standard", "gaussian"),
-    ("train.loss", "standard", "gaussian"),
+    ("attack.loss", "standard", "gaussian", "macer", "smoothadv"),
+    ("train.loss", "standard", "gaussian", "macer", "smoothadv", "adversarial", "trades"),
+    ("train.noise", "fresh", "fixed"),
+    ("attack.noise", "fresh", "fixed"),
+    ("attack.adversary.ascent", "normalized", "adam"),
+    ("train.adversary.norm", "l2", "linf"),
+    ("attack.objective", "acr", "accuracy"),
     ("attack.norm", "linf", "l2"),
     ("attack.step_schedule", "constant", "linear"),
     ("attack.curvature", "gauss_newton", "hessian"),
@@ -221,12 +241,26 @@ class SettingsTest(parameterized.TestCase):
   @parameterized.named_parameters(
     ("none", ()),
     ("twice", ("clean", "pacd", "clean")),
-    ("unknown", ("clean", "poison")),
     ("number", ("clean", 3)),
     ("list_in_a_list", (["clean"],)),
   )
   def test_rows_are_different_and_known(self, rows):
-    self._assert_refused(_settings(rows=rows), "rows ", "clean, watermark, classwise")
+    self._assert_refused(_settings(rows=rows), "rows ")
+
+  def test_an_unknown_row_is_told_those_known(self):
+    words = ("rows has 'poison'", "clean, watermark, classwise", "poisons.poison")
+    self._assert_refused(_settings(rows=("clean", "poison")), *words)
+    self._assert_refused(_settings(rows=("clean", "yours")), "rows has 'yours'")
+    settings.check(_settings(rows=("clean", "yours"), poisons__yours="theirs.npz"))
+
+  @parameterized.parameters(3, None, True, [["a.npz"]])
+  def test_a_poison_is_a_path(self, value):
+    self._assert_refused(_settings(poisons__yours=value), "poisons.yours", repr(value))
+
+  @parameterized.parameters("clean", "pacd", "report", "a b", "../a")
+  def test_a_poison_has_a_name_for_files(self, name):
+    refused = _settings(poisons={name: "theirs.npz"})
+    self._assert_refused(refused, f"poisons.{name} has an unusable name")
 
   # --- together -----------------------------------------------------------------------
 

@@ -112,7 +112,7 @@ class TrainTest(parameterized.TestCase):
 
     # The label is the image's number, so that its place in the batch does not matter.
     expected, labels = jnp.asarray(data.to_float(images[0])), jnp.arange(64)
-    loss = types.Loss(lambda params, images, labels, key: images, criterion)
+    loss = types.Loss(lambda params, images, key: images, criterion)
     model = models.make("linear", num_classes=2, image_shape=(2, 2, 1))
     trainer = train.make(model, loss, optax.sgd(0.1), image_shape=(2, 2, 1), batch_size=64)
     keys = train.victim_keys(jax.random.key(0), 1)

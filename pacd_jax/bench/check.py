@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pacd_jax import data
-from pacd_jax.attacks import pacd
+from pacd_jax.attacks import problem
 from pacd_jax.bench import peers, work
 
 
@@ -19,7 +19,7 @@ def check(tolerance: float = 1e-3) -> dict[str, float]:
   Raises:
     ValueError: a difference is not below the tolerance.
   """
-  params, attack_data = work.problem(90, 10, 10)
+  params, attack_data = work.attack_problem(90, 10, 10)
   found = _check_training(params, attack_data)
   for curvature in work.CURVATURES:
     setting = work.Setting(
@@ -48,8 +48,8 @@ def _check_training(params, attack_data) -> dict[str, float]:
 
   @jax.jit
   def package(params, clean, poison, key):
-    batch = pacd.Batch(clean, labels, jnp.arange(len(poison)))
-    lower = pacd.lower_level(settings, batch, key)
+    batch = problem.Batch(clean, labels, jnp.arange(len(poison)))
+    lower = problem.lower_level(settings, batch, key)
     gradient = jax.grad(lower)(params, poison)
     products = [
       matrix(lower, params, poison)(gradient) for matrix in work.CURVATURES.values()
@@ -79,10 +79,10 @@ def _check_step(params, attack_data, setting: work.Setting) -> dict[str, float]:
     raise ValueError(f"bench: the solve ended after {metrics['num_steps']} steps")
 
   settings = work.pacd_settings(attack_data, setting)
-  batch = pacd._draw_batch(settings, attack_data, key, state.step - 1)
+  batch = problem.draw_batch(settings, attack_data, key, state.step - 1, key)
   num_val = settings.val_batch
   val_rows = data.batch_indices(
-    jax.random.fold_in(key, pacd._VAL), 0, num_examples=num_val, batch_size=num_val
+    jax.random.fold_in(key, problem.VAL), 0, num_examples=num_val, batch_size=num_val
   )
   in_order = attack_data._replace(
     clean_images=batch.images,
@@ -91,9 +91,9 @@ def _check_step(params, attack_data, setting: work.Setting) -> dict[str, float]:
     val_images=attack_data.val_images[val_rows],
   )
 
-  lower_key = pacd._fold(key, pacd._LOWER_NOISE, 0)
+  lower_key = problem.fold(key, problem.LOWER_NOISE, 0)
   keys = [jax.random.fold_in(lower_key, t) for t in range(setting.lower_steps + 1)]
-  keys.insert(-1, pacd._fold(key, pacd._VAL_NOISE, 0))  # The upper level comes before du.
+  keys.insert(-1, problem.fold(key, problem.VAL_NOISE, 0))  # It comes before du.
   keys = iter(keys)
 
   def draw(images):

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from pacd_jax import types
-from pacd_jax.attacks import pacd
+from pacd_jax.attacks import problem
 from pacd_jax.bench import work
 
 try:
@@ -204,7 +204,7 @@ def _conjugate_gradient(product, b, num_steps: int):
 
 def attack_step(
   params: types.Params,
-  attack_data: pacd.AttackData,
+  attack_data: problem.AttackData,
   setting: work.Setting,
   draw: Callable | None = None,
 ) -> Callable[[], tuple]:

@@ -86,7 +86,7 @@ def _lower_level(model: types.Model) -> tuple[types.LowerLevel, jax.Array]:
   images = jax.random.uniform(jax.random.key(2), (200, 8, 8, 1))
   labels = jnp.arange(200) % 10
   lower = types.LowerLevel(
-    lambda params, poison: loss.outputs(params, poison, labels, jax.random.key(3)),
+    lambda params, poison: loss.outputs(params, poison, jax.random.key(3)),
     lambda logits: loss.criterion(logits, labels)[0],
   )
   return lower, images

@@ -30,7 +30,7 @@ def victim_step(batch_size: int, channels_last: bool = False) -> Entry:
 def attack_step(curvature: str) -> Entry:
   """One outer step at the authors' sizes; PyTorch's derivatives are by double backward."""
   setting = work.Setting(curvature=curvature)
-  peer = peers.attack_step(*work.problem(), setting)
+  peer = peers.attack_step(*work.attack_problem(), setting)
   return Entry(work.attack_step(setting), peer, 1, "steps/s")
 
 

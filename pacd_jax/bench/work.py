@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from pacd_jax import certify, hypergradient, linear_solve, losses, models, types
-from pacd_jax.attacks import pacd
+from pacd_jax.attacks import objectives, pacd, problem
 
 IMAGE_SHAPE = (28, 28, 1)
 NUM_POINTS, NUM_SAMPLES = 8, 10_000  # Of `certification`.
@@ -41,9 +41,9 @@ class Setting(NamedTuple):
   solver_steps: int = 10  # Of conjugate gradients.
 
 
-def problem(
+def attack_problem(
   num_clean: int = 900, num_poison: int = 100, num_val: int = 100
-) -> tuple[types.Params, pacd.AttackData]:
+) -> tuple[types.Params, problem.AttackData]:
   """MNIST-like images that are learned in a few steps, and parameters to start from.
 
   One coarse random pattern for each class under pixel noise. The defaults are the sizes
@@ -57,7 +57,7 @@ def problem(
     return jnp.asarray(np.clip(noisy, 0, 1), jnp.float32), jnp.asarray(labels, jnp.int32)
 
   others = [c for c in range(_NUM_CLASSES) if c != _TARGET]
-  attack_data = pacd.AttackData(
+  attack_data = problem.AttackData(
     *images(np.resize(others, num_clean)),
     *images(np.full(num_poison, _TARGET)),
     *images(np.full(num_val, _TARGET)),
@@ -76,27 +76,30 @@ def parameters() -> types.Params:
   return network().init(jax.random.key(0), IMAGE_SHAPE)
 
 
-def pacd_settings(attack_data: pacd.AttackData, setting: Setting) -> pacd.Settings:
+def pacd_settings(attack_data: problem.AttackData, setting: Setting) -> problem.Settings:
   """The setting in the package's own words; all of the data is one batch."""
 
   def solve(matvec, b):
     matvec = linear_solve.damped(matvec, setting.damping)
     return linear_solve.conjugate_gradient(matvec, b, max_steps=setting.solver_steps)
 
-  return pacd.Settings(
+  return problem.Settings(
     model=network(),
     loss=losses.gaussian_augmentation(network().apply, sigma=setting.sigma),
     hypergradient=functools.partial(
       hypergradient.approx_grad, curvature=CURVATURES[setting.curvature], solve=solve
     ),
     optimizer=optax.adam(setting.learning_rate),
-    sigma=setting.sigma,
+    objective=objectives.soft_acr(
+      network().apply,
+      sigma=setting.sigma,
+      num_noise_samples=setting.num_noise_samples,
+      inverse_temperature=setting.inverse_temperature,
+    ),
     epsilon=setting.epsilon,
     clean_batch=len(attack_data.clean_labels),
     poison_batch=len(attack_data.base_labels),
     val_batch=len(attack_data.val_labels),
-    num_noise_samples=setting.num_noise_samples,
-    inverse_temperature=setting.inverse_temperature,
     lower_steps=setting.lower_steps,
     step_size=optax.constant_schedule(setting.step_size),
   )
@@ -104,7 +107,7 @@ def pacd_settings(attack_data: pacd.AttackData, setting: Setting) -> pacd.Settin
 
 def pacd_step(
   params: types.Params,
-  attack_data: pacd.AttackData,
+  attack_data: problem.AttackData,
   setting: Setting,
   key: types.Key,
 ) -> Callable[[], tuple[pacd.AttackState, types.Aux]]:
@@ -143,9 +146,16 @@ def training_batch(batch_size: int) -> tuple[types.Array, types.Array]:
   return images, jnp.arange(batch_size) % _NUM_CLASSES
 
 
-def victim_step(batch_size: int) -> Callable[[], tuple[types.Params, optax.OptState]]:
-  """Gradient of Gaussian augmentation's loss on a batch, and Adam's step."""
-  loss = losses.gaussian_augmentation(network().apply, sigma=SIGMA)
+def gaussian_augmentation() -> types.Loss:
+  """The network's, at `SIGMA`."""
+  return losses.gaussian_augmentation(network().apply, sigma=SIGMA)
+
+
+def victim_step(
+  batch_size: int, loss: types.Loss | None = None
+) -> Callable[[], tuple[types.Params, optax.OptState]]:
+  """Gradient of a loss on a batch, Gaussian augmentation's by default, and Adam's step."""
+  loss = loss or gaussian_augmentation()
   adam, (images, labels) = optax.adam(1e-3), training_batch(batch_size)
 
   @jax.jit
@@ -173,7 +183,7 @@ def attack_step(setting: Setting) -> Callable[[], tuple]:
   Raises:
     ValueError: its solve ends early, so that it has less to do than the other side.
   """
-  step = pacd_step(*problem(), setting, jax.random.key(_KEY))
+  step = pacd_step(*attack_problem(), setting, jax.random.key(_KEY))
   if (steps := int(step()[1]["num_steps"])) != setting.solver_steps:
     raise ValueError(f"bench: the solve ended after {steps} steps")
   return step

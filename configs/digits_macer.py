@@ -1,0 +1,20 @@
+"""MACER on scikit-learn's digits."""
+
+import ml_collections
+
+from configs import base, digits_ga
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+  """`variant`: "", "smoke", or fields such as "sigma=0.5", separated by commas."""
+  config = digits_ga.get_config("eps02")
+  attack, train = config.attack, config.train
+  attack.loss = "macer"
+  attack.macer.num_noise_samples = 2
+  attack.macer.lam = 4.0
+
+  train.loss = "macer"
+  train.macer.num_noise_samples = 4
+  train.macer.lam = 4.0
+  base.apply_variant(config, variant, {"smoke": digits_ga.smoke})
+  return config

@@ -1,0 +1,228 @@
+"""The bilevel problem of PACD on one mini-batch: its data, its settings, its two levels.
+
+Section 3.2 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274. Where the robust loss
+has an adversary (SmoothAdv), the lower level is the paper's approximation: the batch's
+images are attacked at the current theta, and are trained on, and differentiated in u, as
+u + delta with delta constant.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from pacd_jax import data, noise, types
+
+
+class AttackData(NamedTuple):
+  """What the attacker sees, on the device; uint8 images may be float32 in [0, 1], too."""
+
+  clean_images: types.Array  # uint8 `[N - n, H, W, C]`: the other classes, never changed.
+  clean_labels: types.Array  # int32 `[N - n]`
+  base_images: types.Array  # float32 `[n, H, W, C]` in [0, 1]: the target class.
+  base_labels: types.Array  # `[n]`
+  val_images: types.Array  # uint8 `[m, H, W, C]`: that class of the validation split.
+  val_labels: types.Array  # `[m]`
+
+
+class Settings(NamedTuple):
+  """What the attack is made of; defaults as the authors' code has them for MNIST.
+
+  Except for the poison's step: theirs is Adam's with 0.1, ours the steepest direction of
+  the budget's norm.
+  """
+
+  model: types.Model  # The surrogate's architecture.
+  loss: types.Loss  # The victim's training loss, of that model.
+  hypergradient: types.HypergradientFn  # Such as `approx_grad` with its solver bound.
+  optimizer: optax.GradientTransformation  # Of the surrogate's parameters.
+  objective: types.ObjectiveFn  # The upper level's, such as `objectives.soft_acr`.
+  epsilon: float  # Budget of one image's perturbation, in image units.
+  norm: str = "linf"  # Of the budget: "linf" or "l2".
+  clean_batch: int = 900  # Clean images in a lower-level batch.
+  poison_batch: int = 100  # Target images in a lower-level batch.
+  val_batch: int = 100  # Validation images in the upper level.
+  augment: types.AugmentFn | None = None  # Random change of both levels' images.
+  noise: str = "fresh"  # Of the lower level, or "fixed": one draw for each image.
+  # Optimiser steps of a surrogate over which the radius of the loss's adversary rises
+  # linearly to the whole; 0: whole at once.
+  adversary_warmup: int = 0
+  lower_steps: int = 10  # T1: optimiser steps on theta in an outer step.
+  warmup_steps: int = 0  # Optimiser steps of a fresh surrogate before it is attacked.
+  # The first outer steps move one perturbation shared by the class, by the mean over the
+  # batch of its hypergradients; later ones move each image of the batch by its own.
+  num_shared_steps: int = 0
+  # Length of an outer step's move, in image units, by the step's number.
+  step_size: optax.Schedule = optax.constant_schedule(0.1)
+  # In [0, 1): weight of the past in the running mean of hypergradients whose direction is
+  # taken (Signum, Bernstein et al., 2018). Steps on which few validation points are still
+  # right have small, noisy hypergradients, and so little say.
+  momentum: float = 0.0
+
+
+class Batch(NamedTuple):
+  """One mini-batch of the lower level."""
+
+  images: types.Array  # `[c, H, W, C]` clean images.
+  labels: types.Array  # `[c + p]`: clean, then poison.
+  rows: types.Array  # `[p]`: which target images the poison part holds.
+  noise_keys: types.Key | None = None  # `[c + p]`: each image's own; None: fresh noise.
+
+
+# Random streams of a run, each folded from its key.
+(
+  INIT,
+  CLEAN,
+  POISON,
+  VAL,
+  VAL_NOISE,
+  LOWER_NOISE,
+  RESTART,
+  VAL_CHANGE,
+  FIXED_NOISE,
+) = range(9)
+
+
+def attack_data(splits: types.Splits, target_class: int) -> AttackData:
+  """The attacker's view: training split, and the target class of the validation split."""
+  target = data.class_indices(splits.train, target_class)
+  clean = np.flatnonzero(splits.train.labels != target_class)
+  val = data.class_indices(splits.validation, target_class)
+  return AttackData(
+    jnp.asarray(splits.train.images[clean]),
+    jnp.asarray(splits.train.labels[clean]),
+    jnp.asarray(data.to_float(splits.train.images[target])),
+    jnp.asarray(splits.train.labels[target]),
+    jnp.asarray(splits.validation.images[val]),
+    jnp.asarray(splits.validation.labels[val]),
+  )
+
+
+def fold(key: types.Key, stream: int, number: types.Array) -> types.Key:
+  """The key of one step of one stream."""
+  return jax.random.fold_in(jax.random.fold_in(key, stream), number)
+
+
+def draw_batch(
+  settings: Settings,
+  attack_data: AttackData,
+  order_key: types.Key,
+  step_number: types.Array,
+  key: types.Key,
+) -> Batch:
+  """A mini-batch in the order that one key draws; fixed noise is of the run's `key`."""
+  clean = data.batch_indices(
+    jax.random.fold_in(order_key, CLEAN),
+    step_number,
+    num_examples=len(attack_data.clean_images),
+    batch_size=settings.clean_batch,
+  )
+  rows = data.batch_indices(
+    jax.random.fold_in(order_key, POISON),
+    step_number,
+    num_examples=len(attack_data.base_images),
+    batch_size=settings.poison_batch,
+  )
+  labels = [attack_data.clean_labels[clean], attack_data.base_labels[rows]]
+  images = data.to_float(attack_data.clean_images[clean])
+  noise_keys = None
+  if settings.noise == "fixed":
+    indices = jnp.concatenate([clean, len(attack_data.clean_images) + rows])
+    noise_keys = noise.of_images(jax.random.fold_in(key, FIXED_NOISE), indices)
+  return Batch(images, jnp.concatenate(labels), rows, noise_keys)
+
+
+def lower_level(
+  settings: Settings,
+  batch: Batch,
+  key: types.Key,
+  inputs: Callable[[types.Array], Any] | None = None,
+) -> types.LowerLevel:
+  """zeta of Algorithm 1: the robust loss on the batch, its noise fixed by the key.
+
+  `inputs(poison)`: what the loss takes in place of the images, where an adversary has
+  attacked them.
+  """
+  loss = settings.loss
+
+  def outputs(params, poison):
+    fixed = jax.random.clone(key)  # Reused on purpose: one function of (theta, u).
+    if inputs is not None:
+      return loss.outputs(params, inputs(poison), _noise_key(batch, fixed))
+    images, fixed = _images(settings, batch, poison, fixed)
+    return loss.outputs(params, images, _noise_key(batch, fixed))
+
+  convex = None
+  if loss.convex is not None:
+    convex = functools.partial(loss.convex, labels=batch.labels)
+  return types.LowerLevel(
+    outputs, lambda logits: loss.criterion(logits, batch.labels)[0], convex
+  )
+
+
+def _images(settings, batch, poison, key):
+  """The batch's images, changed at random, and the key that is left."""
+  images = jnp.concatenate([batch.images, poison])
+  if settings.augment is None:
+    return images, key
+  change_key, key = jax.random.split(key)
+  return settings.augment(change_key, images), key
+
+
+def _noise_key(batch, key):
+  return key if batch.noise_keys is None else jax.random.clone(batch.noise_keys)
+
+
+def attacked(
+  settings: Settings,
+  batch: Batch,
+  params: types.Params,
+  poison: types.Array,
+  key: types.Key,
+  age: types.Array,
+) -> Callable[[types.Array], Any] | None:
+  """The batch as the loss's adversary leaves it at theta, for `lower_level`.
+
+    u -> (clean, u) + delta,  delta = argmax of the adversary's loss at (theta, poison)
+
+  Section 3.2 of Mehra et al. (2021): delta is constant, in theta and in u. `age` is the
+  surrogate's, which the warm-up of the radius goes by. None: the loss has no adversary.
+  """
+  if settings.loss.adversary is None:
+    return None
+  strength = jnp.minimum((age + 1) / max(settings.adversary_warmup, 1), 1.0)
+
+  def attacked(poison):
+    images, rest = _images(settings, batch, poison, jax.random.clone(key))
+    rest = _noise_key(batch, rest)
+    return settings.loss.adversary(params, images, batch.labels, rest, strength)
+
+  inputs, push = jax.linearize(attacked, poison)
+  return lambda u: jax.tree.map(jnp.add, inputs, push(u - poison))
+
+
+def upper_level(
+  settings: Settings, attack_data: AttackData, key: types.Key, step_number: types.Array
+) -> types.UpperFn:
+  """xi of Algorithm 1: the objective on validation images of the target class."""
+  rows = data.batch_indices(
+    jax.random.fold_in(key, VAL),
+    step_number,
+    num_examples=len(attack_data.val_images),
+    batch_size=settings.val_batch,
+  )
+  noise_key = fold(key, VAL_NOISE, step_number)
+  images = data.to_float(attack_data.val_images[rows])
+  if settings.augment is not None:
+    images = settings.augment(fold(key, VAL_CHANGE, step_number), images)
+
+  def upper(params, poison):
+    del poison  # The certificate depends on the poison through theta alone.
+    fixed = jax.random.clone(noise_key)  # Reused on purpose: one function of theta.
+    return settings.objective(params, images, attack_data.val_labels[rows], fixed)
+
+  return upper

@@ -1,0 +1,112 @@
+"""Test-time attacks: projected gradient ascent on images, in a ball and the box."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from pacd_jax import perturbation, types
+
+# `ascent(step_size, norm) -> transformation` of gradients into steps.
+AscentFn = Callable[[types.Array, str], optax.GradientTransformation]
+
+
+def normalized(step_size: types.Array, norm: str) -> optax.GradientTransformation:
+  """Steps of length `step_size` along the steepest direction of the norm.
+
+  For l2 each image's gradient over its length, as in Salman et al. (2019); for l_inf its
+  sign, as in Madry et al. (2018). A gradient of 0 moves nothing.
+  """
+
+  def update(gradient, state, params=None):
+    del params
+    return -step_size * perturbation.steepest_direction(gradient, norm=norm), state
+
+  return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def adam(step_size: types.Array, norm: str) -> optax.GradientTransformation:
+  """Steps of Adam, whatever the norm, as in the code of Mehra et al. (2021)."""
+  del norm
+  return optax.adam(step_size)
+
+
+class Pgd(NamedTuple):
+  """Projected gradient descent: its ball and its steps."""
+
+  epsilon: float  # Radius of the ball, in image units.
+  norm: str = "l2"  # "l2" or "linf".
+  num_steps: int = 2
+  ascent: AscentFn = normalized  # Its steps are of size 2 epsilon / num_steps.
+
+
+def pgd(
+  attack: Pgd,
+  objective: Callable[[types.Array], types.Scalar],
+  images: types.Array,
+  *,
+  start: types.Array | None = None,
+  strength: types.Array | float = 1.0,
+) -> types.Array:
+  """Perturbations that make an objective large, each inside the ball and the box.
+
+    delta <- P(delta + step(grad objective(x + delta))),  |delta|_norm <= epsilon,
+    x + delta in [0, 1]
+
+  Madry et al. (2018), https://arxiv.org/abs/1706.06083; with the objective of a smoothed
+  classifier, SmoothAdv_PGD of Salman et al. (2019), https://arxiv.org/abs/1906.04584,
+  whose step of 2 epsilon / num_steps and order of projections (box, then ball) it has.
+
+  Args:
+    attack: ball and steps.
+    objective: `images -> scalar`, a sum over the images.
+    images: `[B, H, W, C]` in [0, 1].
+    start: the first perturbation, like the images and in the ball; None: 0.
+    strength: in [0, 1]: the share of epsilon that is used.
+
+  Returns:
+    delta `[B, H, W, C]`: a constant, no derivative goes through it or the steps. What the
+    objective closes over should be constant, too (`jax.lax.stop_gradient`).
+  """
+  images = jax.lax.stop_gradient(images)
+  epsilon = attack.epsilon * strength
+  ascent = attack.ascent(2.0 * epsilon / attack.num_steps, attack.norm)
+
+  def inside(delta):
+    delta = jnp.clip(images + delta, 0.0, 1.0) - images
+    return perturbation.project(delta, epsilon=epsilon, norm=attack.norm)
+
+  def step(_, carry):
+    delta, state = carry
+    descent = jax.grad(lambda delta: -objective(images + delta))(delta)
+    updates, state = ascent.update(descent, state)
+    return inside(delta + updates), state
+
+  delta = jnp.zeros_like(images) if start is None else inside(start)
+  delta, _ = jax.lax.fori_loop(0, attack.num_steps, step, (delta, ascent.init(delta)))
+  return jax.lax.stop_gradient(delta)
+
+
+def uniform_in_ball(
+  attack: Pgd, key: types.Key, images: types.Array, strength: types.Array | float = 1.0
+) -> types.Array:
+  """A uniform draw from each image's ball, like the images; the key is consumed.
+
+  Args:
+    attack: its epsilon and norm.
+    key: `[]`, or `[B]` with one key for each image.
+    images: `[B, H, W, C]`.
+    strength: in [0, 1]: the share of epsilon that is used.
+  """
+  epsilon = attack.epsilon * strength
+  if not key.shape:
+    key = jax.random.split(key, len(images))
+
+  def of_one(key, image):
+    if attack.norm == "linf":
+      return jax.random.uniform(key, image.shape, image.dtype, -1.0, 1.0)
+    return jax.random.ball(key, image.size, dtype=image.dtype).reshape(image.shape)
+
+  return epsilon * jax.vmap(of_one)(key, images)

@@ -1,0 +1,36 @@
+"""Gaussian noise of training images: fresh at every step, or one draw for each image."""
+
+import jax
+import jax.numpy as jnp
+
+from pacd_jax import types
+
+CHOICES = ("fresh", "fixed")
+
+
+def of_images(key: types.Key, indices: types.Array) -> types.Key:
+  """A key for each image, `[B]`: the same draw wherever the image is used.
+
+  With it noise is fixed, as the authors of PACD trained MACER and SmoothAdv; with one key
+  for each step, `[]`, it is fresh.
+
+  Args:
+    key: of the stream; folded, not consumed.
+    indices: int `[B]`: which images of the data set the batch holds.
+  """
+  return jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
+
+
+def draw(key: types.Key, num_samples: int, images: types.Array) -> types.Array:
+  """Standard normal noise `[num_samples, B, H, W, C]` for images `[B, H, W, C]`.
+
+  Args:
+    key: consumed; `[]`, or `[B]` with one key for each image.
+    num_samples: draws for each image.
+    images: what it is for.
+  """
+  if not key.shape:
+    return jax.random.normal(key, (num_samples, *images.shape), images.dtype)
+  shape = num_samples, *images.shape[1:]
+  of_each = jax.vmap(lambda k: jax.random.normal(k, shape, images.dtype))(key)
+  return jnp.moveaxis(of_each, 1, 0)
