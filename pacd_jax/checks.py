@@ -16,6 +16,8 @@ def check(plan: Plan, stages: Collection[str]) -> None:
     errors.InputError: a file is damaged or another run's, or an earlier stage is missing.
   """
   for row in plan.rows:
+    if plan.training_sets.is_given(row):
+      plan.training_sets.check_given(row)
     if plan.training_sets.is_there(row):
       plan.training_sets.split(row)
     elif "attack" not in stages:

@@ -1,7 +1,10 @@
 """`poison/<name>.npz`: written atomically, read without pickle, refused when foreign."""
 
+import functools
 import os
 import pathlib
+import shutil
+from collections.abc import Callable
 
 import numpy as np
 
@@ -33,63 +36,83 @@ def save(path: str | os.PathLike, poison: types.Poison) -> None:
   os.replace(beside, path)
 
 
-def load(path: str | os.PathLike) -> types.Poison:
+def copy(source: str | os.PathLike, path: str | os.PathLike) -> None:
+  """Copies a file byte for byte: beside `path`, then renamed."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  beside = path.with_name(path.name + ".tmp")
+  shutil.copyfile(source, beside)
+  os.replace(beside, path)
+
+
+def find(path: str | os.PathLike) -> pathlib.Path:
+  """The file that a path means: itself, or `poison/pacd.npz` of a run's folder."""
+  path = pathlib.Path(path).expanduser()
+  return path / "poison" / "pacd.npz" if path.is_dir() else path
+
+
+def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
   """Reads and checks one poison.
+
+  Args:
+    path: of the file.
+    remedy: what an error advises; by default to make it again.
 
   Raises:
     errors.InputError: the file is missing, truncated, not a poison, or contradicts
       itself (shapes, labels, budget).
   """
+  unusable = functools.partial(_unusable, path, remedy)
   try:
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
       fields = {name: np.asarray(arrays[name]) for name in types.Poison._fields}
   except FileNotFoundError:
-    raise errors.InputError(f"{path}: no such poison: rerun --stage=attack") from None
+    remedy = remedy or "rerun --stage=attack"
+    raise errors.InputError(f"{path}: no such poison: {remedy}") from None
   except KeyError as error:
-    raise _unusable(path, f"it has no field {error.args[0]}") from None
+    raise unusable(f"it has no field {error.args[0]}") from None
   except Exception as error:  # Damaged zip files raise a dozen kinds.
     reason = type(error).__name__  # NumPy's own words advise to unpickle.
-    raise _unusable(path, f"it is truncated or not a poison file ({reason})") from None
+    raise unusable(f"it is truncated or not a poison file ({reason})") from None
   for name, kinds in _SCALARS.items():
     value = fields[name]
     if value.shape or value.dtype.kind not in kinds:
-      raise _unusable(path, f"{name} is {value.dtype} of shape {value.shape}")
+      raise unusable(f"{name} is {value.dtype} of shape {value.shape}")
     fields[name] = value.item()
   poison = types.Poison(**fields)
-  _check(path, poison)
+  _check(poison, unusable)
   return poison
 
 
-def _unusable(path: str | os.PathLike, reason: str) -> errors.InputError:
-  return errors.InputError(f"{path}: {reason}: delete it and rerun --stage=attack")
+def _unusable(path: str | os.PathLike, remedy: str, reason: str) -> errors.InputError:
+  remedy = remedy or "delete it and rerun --stage=attack"
+  return errors.InputError(f"{path}: {reason}: {remedy}")
 
 
-def _check(path: str | os.PathLike, poison: types.Poison) -> None:
+def _check(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -> None:
   """The file keeps the promises that victims and reports rely on."""
   images, base = poison.images, poison.base_images
   if images.dtype != np.uint8 or base.dtype != np.uint8:
-    raise _unusable(path, f"images are {images.dtype} and {base.dtype}, not uint8")
+    raise unusable(f"images are {images.dtype} and {base.dtype}, not uint8")
   if images.ndim != 4 or images.shape != base.shape:
-    raise _unusable(path, f"images {images.shape} do not match base {base.shape}")
+    raise unusable(f"images {images.shape} do not match base {base.shape}")
   count = (len(images),)
   if poison.labels.shape != count or poison.indices.shape != count:
-    raise _unusable(path, f"labels or indices are not one for each of {count[0]} images")
+    raise unusable(f"labels or indices are not one for each of {count[0]} images")
   if poison.labels.dtype.kind not in "iu" or poison.indices.dtype.kind not in "iu":
-    raise _unusable(path, "labels or indices are not integers")
+    raise unusable("labels or indices are not integers")
   if len(np.unique(poison.indices)) < len(images) or (poison.indices < 0).any():
-    raise _unusable(path, "indices are not different positions of at least 0")
+    raise unusable("indices are not different positions of at least 0")
   if (poison.labels != poison.target_class).any():
-    raise _unusable(path, f"a label is not the target class {poison.target_class}")
+    raise unusable(f"a label is not the target class {poison.target_class}")
   if not (np.isfinite([poison.epsilon, poison.sigma]).all() and poison.epsilon > 0):
-    raise _unusable(path, f"epsilon {poison.epsilon} or sigma {poison.sigma} is no budget")
+    raise unusable(f"epsilon {poison.epsilon} or sigma {poison.sigma} is no budget")
   distance = np.abs(images.astype(np.float64) - base) / 255.0
   if poison.norm == "l2":
     size = np.sqrt((distance**2).sum(axis=(1, 2, 3)))
   elif poison.norm == "linf":
     size = distance.max(axis=(1, 2, 3))
   else:
-    raise _unusable(path, f"norm {poison.norm!r} is neither 'linf' nor 'l2'")
+    raise unusable(f"norm {poison.norm!r} is neither 'linf' nor 'l2'")
   if len(size) and size.max() > poison.epsilon + 1e-9:
-    raise _unusable(
-      path, f"an image is {size.max():.6g} from its base, over {poison.epsilon:.6g}"
-    )
+    raise unusable(f"an image is {size.max():.6g} from its base, over {poison.epsilon:.6g}")

@@ -1,6 +1,8 @@
 """What victims are trained on: the training split of each row, with its poison as saved."""
 
 import functools
+import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from pacd_jax import data, errors, poison_file, run_folder, types
@@ -15,13 +17,21 @@ class TrainingSets:
   Args:
     folder: of the run.
     splits: of its data; the poisons must be of their training split.
-    identity: further fields that every poison of this run carries.
+    identity: further fields that every poison made by this run carries; one from
+      elsewhere has to share its target class.
+    given: rows whose poison is a file from elsewhere, which the run's folder gets a
+      copy of.
   """
 
   def __init__(
-    self, folder: run_folder.RunFolder, splits: types.Splits, identity: dict[str, Any]
+    self,
+    folder: run_folder.RunFolder,
+    splits: types.Splits,
+    identity: dict[str, Any],
+    given: Mapping[str, pathlib.Path] | None = None,
   ):
     self._folder, self._splits, self._identity = folder, splits, identity
+    self._given = given or {}
     self._of_row: dict[str, tuple[types.Dataset, str]] = {}
 
   @functools.cached_property
@@ -33,6 +43,35 @@ class TrainingSets:
   def is_there(self, row: str) -> bool:
     """Whether the row's poison is saved, or it needs none."""
     return row == CLEAN or self._folder.poison(row).exists()
+
+  def check_given(self, row: str) -> None:
+    """Whether the file from elsewhere can be trained on, and is the one copied before.
+
+    Raises:
+      errors.InputError: it is missing, damaged, of another data set, split or class, or
+        differs from the copy.
+    """
+    path, copy = self._given[row], self._folder.poison(row)
+    if copy.exists():
+      if path.exists() and path.read_bytes() != copy.read_bytes():
+        raise errors.InputError(
+          f"{path} has changed since {copy} was copied from it: choose another --workdir"
+        )
+      return
+    poison = poison_file.load(path, remedy=_GIVEN_REMEDY)
+    self._check(path, poison, row)
+    try:
+      data.apply_poison(self._splits.train, poison)
+    except errors.InputError as error:
+      raise errors.InputError(f"{path}: {error}") from None
+
+  def is_given(self, row: str) -> bool:
+    """Whether its poison is a file from elsewhere."""
+    return row in self._given
+
+  def copy_given(self, row: str) -> None:
+    """Copies the file from elsewhere, as it is, to `poison/<row>.npz`."""
+    poison_file.copy(self._given[row], self._folder.poison(row))
 
   def split(self, row: str) -> types.Dataset:
     """The row's training split.
@@ -58,10 +97,29 @@ class TrainingSets:
   def _poison(self, row: str) -> types.Poison:
     path = self._folder.poison(row)
     poison = poison_file.load(path)
-    for name, expected in self.identity.items():
-      if getattr(poison, name) != expected:
-        raise errors.InputError(
-          f"{path} was made for another run ({name} is {getattr(poison, name)!r} there and "
-          f"{expected!r} here): delete it and rerun --stage=attack"
-        )
+    self._check(path, poison, row)
     return poison
+
+  def _check(self, path: pathlib.Path, poison: types.Poison, row: str) -> None:
+    """Refuses a poison of other data or another class, or another run's own."""
+    identity, remedy = self.identity, "delete it and rerun --stage=attack"
+    if row in self._given:
+      identity = {name: identity[name] for name in ("dataset", "target_class", "checksum")}
+      remedy = f"set poisons.{row} to one of this data set, seed, size and class"
+    for name, expected in identity.items():
+      there = getattr(poison, name)
+      if there != expected:
+        what = _WHAT.get(name, "run")
+        raise errors.InputError(
+          f"{path} was made for another {what} ({name} is {there!r} there and {expected!r} "
+          f"here): {remedy}"
+        )
+
+
+# What a poison of another one of these was made for.
+_WHAT = {
+  "dataset": "data set",
+  "target_class": "target class",
+  "checksum": "training split",
+}
+_GIVEN_REMEDY = "give the file of a poison, or the folder of a run that made one"

@@ -71,7 +71,7 @@ class ChecksTest(finished_run.FinishedRunTestCase):
     path = self.copy_finished() / "poison" / "pacd.npz"
     poison = poison_file.load(path)
     poison_file.save(path, poison._replace(checksum="0" * 64))
-    self.refuses("pacd.npz was made for another run.*checksum")
+    self.refuses("pacd.npz was made for another training split.*checksum")
 
   def test_truncated_and_foreign_tsv(self):
     path = self.copy_finished() / "certificates" / "clean" / "seed_1.tsv"
