@@ -1,4 +1,4 @@
-"""The numbers of a run, from its certificate files alone: ACR, ACA, p_A, the table.
+"""The numbers of a run, from its certificate files alone: ACR, ACA, p_A.
 
 ACR is the average certified radius and ACA the approximate certified accuracy of Mehra
 et al. (2021), https://arxiv.org/abs/2012.01274, section 4. Since ACR alone saturates
@@ -9,7 +9,6 @@ In the shape descriptions `N` is the number of test points and `R` of radii.
 
 import os
 import pathlib
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,6 @@ Results = dict[str, Any]
 
 _SETTINGS = ("mode", "sigma", "n0", "n", "alpha", "bound", "dtype")
 _REMEDY = "delete one of them and rerun --stage=certify"
-COLUMNS = ("data", "ACR", "% of clean", "ACA %", "accuracy %")
 
 
 def read_records(folder: str | os.PathLike) -> list[certificates.Record]:
@@ -85,6 +83,8 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
     A dict that JSON can hold. `acr`, `aca` and `accuracy` list the seeds in the order
     given; `*_mean` and `*_std` are over them, the latter with one degree of freedom
     removed, 0.0 for a single seed. Radii are in image units, rates in [0, 1];
+    `accuracy` is over all classes and `class_accuracy` over the target class, of the
+    base classifier without noise (the latter None where the sidecars lack it);
     `samples_mean` is the number of noisy copies that a point took. In mode aca radii
     are no measure, and `acr`, `acr_mean` and `acr_std` are None.
 
@@ -107,6 +107,8 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
   acr = [average_certified_radius(record) for record in records]
   aca = [approximate_certified_accuracy(record) for record in records]
   accuracy = [float(record.sidecar["accuracy"]) for record in records]
+  class_accuracy = [record.sidecar.get("class_accuracy") for record in records]
+  has_class = None not in class_accuracy
   samples = [provenance.num_samples(record.sidecar, record.counts) for record in records]
   has_acr = sidecar["mode"] != "aca"
   return {
@@ -116,6 +118,8 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
     "aca_mean": float(np.mean(aca)),
     "aca_std": _std(aca),
     "accuracy_mean": float(np.mean(accuracy)),
+    "class_accuracy_mean": float(np.mean(class_accuracy)) if has_class else None,
+    "class_accuracy_std": _std(class_accuracy) if has_class else None,
     "num_seeds": len(records),
     "num_points": len(records[0].idx),
     "split": sidecar.get("split", "test"),
@@ -129,6 +133,7 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
     "acr": acr if has_acr else None,
     "aca": aca,
     "accuracy": accuracy,
+    "class_accuracy": class_accuracy if has_class else None,
   }
 
 
@@ -186,61 +191,6 @@ def results(
   }
 
 
-def table(results: Results) -> str:
-  """The results as plain text under 90 columns: one line a row, then a caption."""
-  lines = [COLUMNS, *cells(results)]
-  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-  lines.insert(1, tuple("-" * width for width in widths))
-  text = []
-  for first, *others in lines:
-    padded = [cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True)]
-    text.append("  ".join([first.ljust(widths[0]), *padded]))
-  return "\n".join([*text, "", *caption(results)]) + "\n"
-
-
-def cells(results: Results) -> list[tuple[str, ...]]:
-  """The table's rows as text, one entry for each of `COLUMNS`."""
-  percents = percent_of_clean(results)
-  return [
-    (
-      row["data"],
-      _mean_and_std(row, "acr", scale=1.0, digits=3),
-      "-" if percent is None else f"{percent:.1f}",
-      _mean_and_std(row, "aca", scale=100.0, digits=1),
-      f"{100.0 * row['accuracy_mean']:.1f}",
-    )
-    for row, percent in zip(results["rows"], percents, strict=True)
-  ]
-
-
-def caption(results: Results) -> list[str]:
-  """The settings behind a table, in lines of under 90 columns."""
-  row = results["rows"][0]
-  lines = [
-    f"{results['description']}, class {results['target_class']}: {results['model']}, "
-    f"sigma {results['sigma']:g}, epsilon {results['epsilon']:g} ({results['norm']}), "
-    f"training {results['training']};",
-    f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
-    f"{row['num_points']};",
-    *_sampling_words(results),
-  ]
-  if row["dtype"] != "float32":
-    lines[-1] += f"; base classifier in {row['dtype']}"
-  return [part for line in lines for part in textwrap.wrap(line, 89)]
-
-
-def _sampling_words(results: Results) -> list[str]:
-  row = results["rows"][0]
-  bound = f"alpha {row['alpha']:g}, bound {row['bound']}"
-  if row["mode"] == "fixed":
-    return [f"n0 {row['n0']:,}, n {row['n']:,}, {bound}"]
-  return [
-    f"{row['mode']} sampling: n0 {row['n0']:,}, n at most {row['n']:,}, "
-    f"samples a point {samples_mean(results):,.0f} on average;",
-    bound,
-  ]
-
-
 def samples_mean(results: Results) -> float:
   """How many noisy copies a point took, on average over all rows."""
   return float(np.mean([row["samples_mean"] for row in results["rows"]]))
@@ -252,15 +202,6 @@ def percent_of_clean(results: Results) -> list[float | None]:
   if not clean or not clean[0]:  # No such row, no ACR, or 0.
     return [None] * len(results["rows"])
   return [100.0 * row["acr_mean"] / clean[0] for row in results["rows"]]
-
-
-def _mean_and_std(row: Row, quantity: str, *, scale: float, digits: int) -> str:
-  if row[quantity + "_mean"] is None:
-    return "-"
-  mean = f"{scale * row[quantity + '_mean']:.{digits}f}"
-  if row["num_seeds"] == 1:  # One victim has no spread.
-    return mean
-  return f"{mean} ± {scale * row[quantity + '_std']:.{digits}f}"
 
 
 def _std(values: list[float]) -> float:

@@ -9,7 +9,7 @@ and `T` of the attack's outer steps.
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -82,6 +82,43 @@ def top_probability(probabilities: Mapping[str, np.ndarray]) -> Figure:
   axes.set_ylabel("share of test points and victims up to $p_A$")
   _finish(axes)
   axes.legend(loc="upper left", frameon=True, edgecolor="none", fontsize=11)
+  return figure
+
+
+def transfer(
+  victims: Sequence[str],
+  panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
+) -> Figure:
+  """Bars of every poison for every kind of victim, as Figure 4 of Mehra et al. (2021).
+
+  Args:
+    victims: names of the `V` kinds of victims.
+    panels: for each quantity, by its title, the rows by name: means and standard
+      deviations over victims, `[V]` each; NaN where there is none.
+  """
+  figure = Figure(figsize=(8.0, 3.6 * len(panels)), layout="constrained")
+  for axes, (title, rows) in zip(
+    np.atleast_1d(figure.subplots(len(panels))), panels.items(), strict=True
+  ):
+    styles, width = _line_styles(rows), 0.8 / len(rows)
+    for number, (name, (means, stds)) in enumerate(rows.items()):
+      places = np.arange(len(victims)) + (number - (len(rows) - 1) / 2.0) * width
+      axes.bar(
+        places,
+        means,
+        0.9 * width,
+        yerr=stds,
+        color=styles[name]["color"],
+        label="clean data" if name == "clean" else f"poison {name}",
+        error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": _GREY},
+      )
+    axes.set_xticks(range(len(victims)), victims)
+    axes.set_ylim(bottom=0.0)
+    axes.set_title(title, loc="left", fontsize=12)
+    _finish(axes)
+  figure.axes[-1].set_xlabel("how the victims were trained")
+  handles, labels = figure.axes[0].get_legend_handles_labels()
+  figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
   return figure
 
 

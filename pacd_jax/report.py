@@ -4,20 +4,27 @@
 and metrics.jsonl. Most of the page's words are in `report_template.html`.
 """
 
-import base64
 import json
 import os
 import pathlib
 import string
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from pacd_jax import certificates, confidence, errors, evaluate, figures, poison_file, types
+from pacd_jax import (
+  certificates,
+  confidence,
+  errors,
+  evaluate,
+  figures,
+  page,
+  poison_file,
+  tables,
+  types,
+)
 
-_TEMPLATE = pathlib.Path(__file__).with_name("report_template.html")
 _ATTACK_CURVES = ("step", "upper", "lower", "relative_residual")
 _TRAINING_SETS = {
   "clean": "the training images as they are.",
@@ -74,14 +81,6 @@ _WORDS = {
 }
 
 
-class Picture(NamedTuple):
-  """A PNG of the report with its words."""
-
-  path: pathlib.Path
-  caption: str
-  alt: str
-
-
 def write(workdir: str | os.PathLike) -> pathlib.Path:
   """Draws `report/*.png` and writes `report/index.html`, each in one step.
 
@@ -112,10 +111,9 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
   folder = workdir / "report"
   folder.mkdir(exist_ok=True)
   pictures = _draw(folder, results, records, poisons, metrics)
-  beside = folder / "index.html.tmp"
-  beside.write_text(_page(config, results, pictures), encoding="utf-8")
-  os.replace(beside, folder / "index.html")
-  return folder / "index.html"
+  path = folder / "index.html"
+  page.write(path, "report_template.html", _words(config, results, pictures))
+  return path
 
 
 def _draw(
@@ -124,7 +122,7 @@ def _draw(
   records: Mapping[str, Sequence[certificates.Record]],
   poisons: Mapping[str, types.Poison],
   attack_metrics: Mapping[str, np.ndarray],
-) -> list[Picture]:
+) -> list[page.Picture]:
   """Every picture that the files allow, the headline first.
 
   None is of radii and probabilities where the sampling was for ACA alone.
@@ -134,7 +132,7 @@ def _draw(
   def add(figure: Any, words: str, *, row: str = "", suffix: str = "") -> None:
     path = folder / f"{words}{suffix}.png"
     figures.save(figure, path)
-    pictures.append(Picture(path, *(text.format(row) for text in _WORDS[words])))
+    pictures.append(page.Picture(path, *(text.format(row) for text in _WORDS[words])))
 
   if results["rows"][0]["mode"] != "aca":
     _draw_curves(add, results, records, poisons)
@@ -198,24 +196,32 @@ def _attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
   return columns
 
 
-def _page(config: Any, results: evaluate.Results, pictures: Sequence[Picture]) -> str:
+def _words(
+  config: Any, results: evaluate.Results, pictures: Sequence[page.Picture]
+) -> dict[str, str]:
   row = results["rows"][0]
-  words = {
-    **{name: _text(value) for name, value in (results | row).items()},
-    "title": f"Certified robustness of {_text(results['description'])}, class "
-    f"{_text(results['target_class'])}, after data poisoning",
-    "headline": _text(_headline(results)),
+  return {
+    **{name: page.text(value) for name, value in (results | row).items()},
+    "title": f"Certified robustness of {page.text(results['description'])}, class "
+    f"{page.text(results['target_class'])}, after data poisoning",
+    "headline": page.text(_headline(results)),
     "at_most": "" if row["mode"] == "fixed" else "at most ",
     "sampling_note": _sampling_note(results),
     "training_sets": "\n".join(
-      f"<dt>{_text(r['data'])}</dt><dd>{_text(_TRAINING_SETS.get(r['data'], ''))}</dd>"
-      for r in results["rows"]
+      f"<dt>{page.text(row['data'])}</dt><dd>{page.text(_origin(row['data'], config))}</dd>"
+      for row in results["rows"]
     ),
     "table": _table(results),
-    "pictures": "\n".join(map(_figure, pictures)),
-    "config": _text(json.dumps(config, indent=2, sort_keys=True)),
+    "pictures": "\n".join(map(page.figure, pictures)),
+    "config": page.text(json.dumps(config, indent=2, sort_keys=True)),
   }
-  return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(words)
+
+
+def _origin(row: str, config: Any) -> str:
+  """Where the row's images come from."""
+  if row in _TRAINING_SETS:
+    return _TRAINING_SETS[row]
+  return f"the poison of {config.get('poisons', {}).get(row, 'another run')}, as given."
 
 
 def _sampling_note(results: evaluate.Results) -> str:
@@ -223,9 +229,9 @@ def _sampling_note(results: evaluate.Results) -> str:
   row = results["rows"][0]
   samples = f"{evaluate.samples_mean(results):,.0f}"
   note = string.Template(_SAMPLING_NOTES[row["mode"]])
-  note = note.substitute(n=_text(row["n"]), samples=samples)
+  note = note.substitute(n=page.text(row["n"]), samples=samples)
   if row["dtype"] != "float32":
-    note += f" The base classifier computed in {_text(row['dtype'])}."
+    note += f" The base classifier computed in {page.text(row['dtype'])}."
   return note
 
 
@@ -235,7 +241,7 @@ def _headline(results: evaluate.Results) -> str:
   mean = "aca_mean" if results["rows"][0]["acr"] is None else "acr_mean"
   name = min(rows, key=lambda name: rows[name][mean])
   if name == "clean" or not ("clean" in rows and rows["clean"][mean]):
-    return evaluate.caption(results)[0].rstrip(";") + "."
+    return tables.caption(results)[0].rstrip(";") + "."
   clean, row = rows["clean"], rows[name]
   if mean == "acr_mean":
     what = f"average certified radius (ACR) of class {results['target_class']}"
@@ -253,38 +259,16 @@ def _headline(results: evaluate.Results) -> str:
 
 def _table(results: evaluate.Results) -> str:
   """The means, and below them every victim's own values."""
-  victims = [("data", "ACR of each victim", "ACA % of each victim")]
+  of_class = f"accuracy % of class {results['target_class']}, no noise"
+  victims = [("data", "ACR of each victim", "ACA % of each victim", of_class)]
   for row in results["rows"]:
     acr = ", ".join(f"{value:.3f}" for value in row["acr"] or ()) or "-"
     aca = ", ".join(f"{100 * value:.1f}" for value in row["aca"])
-    victims.append((row["data"], acr, aca))
-  rows = _html_table([evaluate.COLUMNS, *evaluate.cells(results)])
-  caption = _text(" ".join(evaluate.caption(results)))
-  return f'{rows}\n<p class="note">{caption}</p>\n' + _html_table(victims)
-
-
-def _html_table(rows: Sequence[Sequence[str]]) -> str:
-  lines = [_table_row(row, "td" if number else "th") for number, row in enumerate(rows)]
-  return "\n".join(["<table>", *lines, "</table>\n"])
-
-
-def _table_row(cells: Sequence[str], tag: str) -> str:
-  return f"<tr>{''.join(f'<{tag}>{_text(cell)}</{tag}>' for cell in cells)}</tr>"
-
-
-def _figure(picture: Picture) -> str:
-  data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
-  return (
-    f'<figure><img alt="{_text(picture.alt)}" src="data:image/png;base64,{data}">'
-    f"<figcaption>{_text(picture.caption)}</figcaption></figure>"
-  )
-
-
-def _text(value: Any) -> str:
-  """Any value as text for HTML; numbers without needless digits."""
-  if isinstance(value, int) and not isinstance(value, bool):
-    return f"{value:,}"
-  return escape(f"{value:g}" if isinstance(value, float) else str(value))
+    accuracy = ", ".join(f"{100 * value:.1f}" for value in row["class_accuracy"] or ())
+    victims.append((row["data"], acr, aca, accuracy or "-"))
+  rows = page.table([tables.COLUMNS, *tables.cells(results)])
+  caption = page.text(" ".join(tables.caption(results)))
+  return f'{rows}\n<p class="note">{caption}</p>\n' + page.table(victims)
 
 
 def _read_json(path: pathlib.Path) -> Any:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 from typing import Any
 
 from pacd_jax import __version__, errors
@@ -43,8 +44,12 @@ FREE = (
 
 
 def _bound(settings: Settings) -> dict[str, Any]:
-  """What a folder is bound to: all but the free fields."""
-  return {name: value for name, value in flatten(settings).items() if name not in FREE}
+  """What a folder is bound to: all but the free fields, a transfer's victims' too."""
+  return {
+    name: value
+    for name, value in flatten(settings).items()
+    if re.sub(r"^victims\.[^.]+\.", "", name) not in FREE
+  }
 
 
 def _differences(there: Settings, here: Settings) -> str:

@@ -22,6 +22,7 @@ from pacd_jax import (
   progress,
   report,
   run_folder,
+  tables,
   train,
   types,
 )
@@ -43,6 +44,9 @@ def attack(plan: Plan) -> None:
   base_images = train_split.images[indices]
   for row in plan.rows:
     if plan.training_sets.is_there(row):
+      continue
+    if plan.training_sets.is_given(row):
+      plan.training_sets.copy_given(row)
       continue
     images = _run_pacd(plan) if row == PACD else plan.baselines[row]()
     poison = types.Poison(
@@ -153,8 +157,11 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
   identity = plan.certificate_identity(row, seed)
   names = ("model", "dataset", "data", "split", "trained_on", "certified_on")
   extra = {name: identity[name] for name in names}
+  target = data.class_indices(dataset, plan.target_class)
+  of_class = types.Dataset(dataset.images[target], dataset.labels[target])
   dtype = plan.certify.options["dtype"]
-  extra["accuracy"] = train.accuracy(plan.model.apply, params, dataset, dtype=dtype)
+  for name, points in (("accuracy", dataset), ("class_accuracy", of_class)):
+    extra[name] = train.accuracy(plan.model.apply, params, points, dtype=dtype)
   shown = None
 
   def on_point(done, total, result, label):
@@ -190,7 +197,7 @@ def write_report(plan: Plan) -> None:
 
 def table(plan: Plan) -> str:
   """The table of `results.json`, as text."""
-  return evaluate.table(json.loads(plan.folder.results.read_text()))
+  return tables.table(json.loads(plan.folder.results.read_text()))
 
 
 def _results(plan: Plan) -> evaluate.Results:

@@ -6,7 +6,7 @@ import tempfile
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import certificates, confidence, errors, evaluate, sampling
+from pacd_jax import certificates, confidence, errors, evaluate, sampling, tables
 
 _RADIUS = (0.4, 0.2, 0.9, 0.0, 0.6)
 _PREDICT = (8, 8, 3, -1, 8)  # Of class 8: right, right, wrong, abstained, right.
@@ -198,7 +198,7 @@ class ResultsTest(parameterized.TestCase):
     self.assertEqual(evaluate.percent_of_clean(results), [None])
 
   def test_table_holds_every_row_and_setting(self):
-    lines = evaluate.table(_results(self.records)).splitlines()
+    lines = tables.table(_results(self.records)).splitlines()
     expected = (
       "data             ACR  % of clean       ACA %  accuracy %",
       "-----  -------------  ----------  ----------  ----------",
@@ -228,7 +228,7 @@ class ResultsTest(parameterized.TestCase):
     records = {"clean": [_record(**settings)], "pacd": [_record(**settings)]}
     records["pacd"][0].counts[:] *= 600
     results = _results(records, description="CIFAR-10 (JPEG-75)", training="smoothadv" * 4)
-    lines = evaluate.table(results).splitlines()
+    lines = tables.table(results).splitlines()
     self.assertLess(max(map(len, lines)), 90)
     caption = " ".join(lines[5:])
     self.assertStartsWith(caption, "CIFAR-10 (JPEG-75), class 8: small_cnn, sigma 0.25")
@@ -241,11 +241,11 @@ class ResultsTest(parameterized.TestCase):
   def test_table_without_acr(self):
     results = _results({"clean": [_aca_record(0)], "pacd": [_aca_record(0)]})
     self.assertEqual(evaluate.percent_of_clean(results), [None, None])
-    lines = evaluate.table(results).splitlines()
+    lines = tables.table(results).splitlines()
     self.assertEqual(lines[2].split(), ["clean", "-", "-", "60.0", "90.0"])
 
   def test_table_of_one_victim_shows_no_spread(self):
-    table = evaluate.table(_results({"clean": [_record()]}))
+    table = tables.table(_results({"clean": [_record()]}))
     self.assertNotIn("±", table.splitlines()[2])
 
 

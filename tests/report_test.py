@@ -30,7 +30,11 @@ def _write_certificates(folder, quality, rng, mode, dtype):
   law[8], law[3] = quality, 1.0 - quality
   for seed in range(_NUM_SEEDS):
     sidecar = settings | rule.sidecar | {"seed": seed, "dtype": dtype, "num_classes": 10}
-    sidecar |= {"indices": list(range(_NUM_POINTS)), "accuracy": 0.97}
+    sidecar |= {
+      "indices": list(range(_NUM_POINTS)),
+      "accuracy": 0.97,
+      "class_accuracy": 0.93,
+    }
     with certificates.Writer(folder / f"seed_{seed}", sidecar) as writer:
       for idx in range(_NUM_POINTS):
         certificate = _certify(rule, lambda size: rng.multinomial(size, law))
@@ -233,7 +237,7 @@ class ReportTest(parameterized.TestCase):
     ):
       self.assertIn(words, page.text)
     self.assertRegex(page.text, r"clean - - 100\.0 ± 0\.0 97\.0")
-    self.assertRegex(page.text, r"clean - 100\.0, 100\.0, 100\.0")
+    self.assertRegex(page.text, r"clean - 100\.0, 100\.0, 100\.0 93\.0, 93\.0, 93\.0")
 
   def test_colour_images(self):
     _make_run(self.workdir, ["clean", "pacd"], num_channels=3)
