@@ -1,0 +1,35 @@
+"""MACER on CIFAR-10."""
+
+import ml_collections
+
+from configs import base, cifar10_ga
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+  """`variant`: "", "fast", "smoke", fields such as "sigma=0.5"; commas between several."""
+  config = cifar10_ga.get_config()
+  config.attack.loss = "macer"
+  config.attack.macer.num_noise_samples = 2
+  config.attack.macer.lam = 2.0
+  config.train.loss = "macer"
+  config.train.num_epochs = 101
+  config.train.batch_size = 100
+  config.train.macer.num_noise_samples = 16
+  config.train.macer.lam = 12.0 if base.sigma_in(variant) == 0.25 else 4.0
+  base.apply_variant(config, variant, {"fast": fast, "smoke": smoke})
+  return config
+
+
+def fast(config: ml_collections.ConfigDict) -> None:
+  """For two cores and no GPU."""
+  cifar10_ga.fast(config)
+  config.train.batch_size = 200
+  config.train.macer.num_noise_samples = 4
+  config.train.macer.lam = 4.0
+
+
+def smoke(config: ml_collections.ConfigDict) -> None:
+  """Every stage and row, as small as they go; its numbers mean nothing."""
+  fast(config)
+  cifar10_ga.smoke(config)
+  config.train.macer.num_noise_samples = 2
