@@ -73,8 +73,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
 
 def eps02(config: ml_collections.ConfigDict) -> None:
-  """Twice the budget, plain to see."""
+  """Twice the budget, plain to see; the attack starts from the class-wise shift."""
   config.attack.epsilon = 0.2
+  config.attack.start = "classwise"
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:

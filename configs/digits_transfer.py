@@ -20,9 +20,9 @@ from configs import digits_ga, digits_macer, digits_smoothadv, transfers
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: "", "smoke", or fields of every victim such as "sigma=0.5"."""
-  config = transfers.get_config(
+  return transfers.get_config(
     {
-      "gaussian": digits_ga.get_config,
+      "gaussian": lambda variant: digits_ga.get_config(f"eps02,{variant}"),
       "macer": digits_macer.get_config,
       "smoothadv": digits_smoothadv.get_config,
     },
@@ -34,5 +34,3 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     },
     variant,
   )
-  config.victims.gaussian.attack.epsilon = 0.2
-  return config

@@ -32,6 +32,32 @@ def get_config(
   return config
 
 
+def paper(
+  variant: str, data: str, victims: dict[str, GetConfig], *, other_model: str
+) -> ml_collections.ConfigDict:
+  """Figure 4 of Mehra et al. (2021); with "table1" in the variant, their Table 1.
+
+  Args:
+    variant: of every victim and run, and "table1".
+    data: what names of runs begin with, such as "mnist".
+    victims: gaussian, macer, smoothadv and, for Table 1, standard.
+    other_model: whose surrogate a further poison was made with, in Figure 4.
+  """
+  items = variant.split(",")
+  if "table1" in items:
+    items.remove("table1")
+    poisons = {"standard": (f"{data}_standard", "")}
+  else:
+    victims = {name: victims[name] for name in ("gaussian", "macer", "smoothadv")}
+    poisons = {
+      "gaussian": (f"{data}_ga", ""),
+      "macer": (f"{data}_macer", ""),
+      "smoothadv": (f"{data}_smoothadv", ""),
+      other_model: (f"{data}_ga", f"model.name={other_model}"),
+    }
+  return get_config(victims, poisons, ",".join(items))
+
+
 def _run_name(run: str, variant: str, more: str) -> str:
   """The default folder of that run, as main.py names it."""
   variant = ",".join(filter(None, (variant, more)))

@@ -17,7 +17,7 @@ QUANTITIES = {
   "class_accuracy": ("accuracy % of the class, no noise", 100.0, 1),
 }
 # What victims have to share for their numbers to stand beside each other.
-_SHARED = ("dataset", "description", "target_class", "sigma")
+_SHARED = ("dataset", "description", "target_class", "sigma", "epsilon", "norm")
 _SETTINGS = ("split", "num_points", "mode", "dtype", "n0", "n", "alpha", "bound")
 
 
@@ -88,8 +88,9 @@ def caption(matrix: Matrix) -> list[str]:
     for victim in matrix["victims"]
   ]
   text = (
-    f"{matrix['description']}, class {matrix['target_class']}, sigma {matrix['sigma']:g}; "
-    f"lines: poisons, columns: victims ({'; '.join(kinds)});",
+    f"{matrix['description']}, class {matrix['target_class']}, sigma {matrix['sigma']:g}, "
+    f"epsilon at most {matrix['epsilon']:g} ({matrix['norm']}); lines: poisons, columns: "
+    f"victims ({'; '.join(kinds)});",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
     f"{row['num_points']};",
   )

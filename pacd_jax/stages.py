@@ -24,11 +24,11 @@ from pacd_jax import (
   run_folder,
   tables,
   train,
+  training_sets,
   types,
 )
 from pacd_jax.attacks import pacd
 from pacd_jax.plan import Plan
-from pacd_jax.training_sets import PACD
 
 NAMES = ("attack", "train", "certify", "report")
 check = checks.check
@@ -48,7 +48,7 @@ def attack(plan: Plan) -> None:
     if plan.training_sets.is_given(row):
       plan.training_sets.copy_given(row)
       continue
-    images = _run_pacd(plan) if row == PACD else plan.baselines[row]()
+    images = _run_pacd(plan) if row == training_sets.PACD else plan.baselines[row]()
     poison = types.Poison(
       images=perturbation.quantize(images, base_images, **plan.budget),
       base_images=base_images,
@@ -204,6 +204,8 @@ def _results(plan: Plan) -> evaluate.Results:
   records = {
     row: evaluate.read_records(plan.folder.certificate(row, 0).parent) for row in plan.rows
   }
+  poisoned = plan.rows != (training_sets.CLEAN,)
+  budget = plan.training_sets.budget(plan.rows) if poisoned else plan.budget
   return evaluate.results(
     records,
     dataset=plan.splits.name,
@@ -211,7 +213,7 @@ def _results(plan: Plan) -> evaluate.Results:
     target_class=plan.target_class,
     model=plan.model_name,
     training=plan.training,
-    **plan.budget,
+    **budget,
   )
 
 

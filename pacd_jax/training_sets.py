@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pacd_jax import data, errors, poison_file, run_folder, types
@@ -85,16 +85,26 @@ class TrainingSets:
     """`data.checksum` of the row's training split; errors as from `split`."""
     return self._load(row)[1]
 
+  def budget(self, rows: Sequence[str]) -> dict[str, Any]:
+    """What bounds the changed images of all these rows: the largest epsilon, its norm."""
+    poisons = [self.poison(row) for row in rows if row != CLEAN]
+    norms = sorted({poison.norm for poison in poisons})
+    return {
+      "epsilon": max(poison.epsilon for poison in poisons),
+      "norm": " or ".join(norms),
+    }
+
   def _load(self, row: str) -> tuple[types.Dataset, str]:
     if row not in self._of_row:
       if row == CLEAN:
         self._of_row[row] = self._splits.train, self.identity["checksum"]
       else:
-        split = data.apply_poison(self._splits.train, self._poison(row))
+        split = data.apply_poison(self._splits.train, self.poison(row))
         self._of_row[row] = split, data.checksum(split)
     return self._of_row[row]
 
-  def _poison(self, row: str) -> types.Poison:
+  def poison(self, row: str) -> types.Poison:
+    """The row's poison as saved; errors as from `split`."""
     path = self._folder.poison(row)
     poison = poison_file.load(path)
     self._check(path, poison, row)

@@ -109,7 +109,7 @@ def _report(plan: TransferPlan) -> str:
 
 
 def _words(plan: TransferPlan, collected: matrix.Matrix, folder: pathlib.Path) -> dict:
-  poisons = next(iter(plan.victims.values())).poisons
+  victim = next(iter(plan.victims.values()))
   return {
     "title": f"Transfer of poisons between training methods: "
     f"{page.text(collected['description'])}, class {collected['target_class']}",
@@ -120,14 +120,23 @@ def _words(plan: TransferPlan, collected: matrix.Matrix, folder: pathlib.Path) -
     ),
     "caption": page.text(" ".join(matrix.caption(collected))),
     "poisons": "\n".join(
-      f"<dt>{page.text(name)}</dt><dd>{page.text(path)}</dd>"
-      for name, path in poisons.items()
+      f"<dt>{page.text(name)}</dt><dd>{page.text(_origin(victim, name))}</dd>"
+      for name in victim.poisons
     ),
     "victims": "\n".join(
       f'<li><a href="../{page.text(name)}/report/index.html">{page.text(name)}</a></li>'
       for name in plan.victims
     ),
   }
+
+
+def _origin(victim: Plan, row: str) -> str:
+  poison = victim.training_sets.poison(row)
+  made = f"made for sigma {poison.sigma:g}" if poison.sigma else "made without a sigma"
+  return (
+    f"{victim.poisons[row]}: at most {poison.epsilon:g} ({poison.norm}) from the images "
+    f"of the class, {made}."
+  )
 
 
 def _picture(collected: matrix.Matrix, folder: pathlib.Path) -> page.Picture:

@@ -45,9 +45,11 @@ def dense_hessian(function, params):
   return np.asarray(jax.hessian(lambda v: function(unravel(v)))(flat), np.float64)
 
 
+@functools.cache
 def attack(**options):
-  """PACD with these settings and small ones for the others."""
-  return pacd.make(settings(**options))
+  """PACD with these settings and small ones for the others, compiled once."""
+  made = pacd.make(settings(**options))
+  return made._replace(restart=jax.jit(made.restart), step=jax.jit(made.step))
 
 
 def settings(**options):
@@ -77,10 +79,9 @@ def run(attack, num_steps, key=None):
   """The state after a restart and so many steps, and what each of them logged."""
   attack_data = setting()[0]
   key = jax.random.key(0) if key is None else key
-  state = jax.jit(attack.restart)(attack.init(attack_data, key), attack_data, key)
-  step = jax.jit(attack.step)
+  state = attack.restart(attack.init(attack_data, key), attack_data, key)
   history = []
   for _ in range(num_steps):
-    state, metrics = step(state, attack_data, key)
+    state, metrics = attack.step(state, attack_data, key)
     history.append(jax.tree.map(float, metrics))
   return state, history
