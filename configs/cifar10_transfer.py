@@ -1,4 +1,16 @@
-"""Transfer between training methods on CIFAR-10."""
+"""Transfer between training methods on CIFAR-10: Figure 4 c and d of Mehra et al. (2021).
+
+  python main.py --config=configs/cifar10_transfer.py --config.data.data_dir=FOLDER
+  python main.py --config=configs/cifar10_transfer.py:fast      two cores, no GPU
+  python main.py --config=configs/cifar10_transfer.py:table1    Table 1
+
+The poisons are those of finished runs, in the folders where `configs/cifar10_ga.py`,
+`cifar10_macer.py`, `cifar10_smoothadv.py` and `cifar10_ga.py:model.name=resnet32` (with
+`:fast`, `fast,model.name=wide_cnn`) leave them; of `cifar10_standard.py` for Table 1. A
+poison from elsewhere is judged by the same command: --config.poisons.yours=FILE.npz;
+--config.poisons.resnet32= leaves one out. ACR and ACA of every victim on every poison
+have not been run yet.
+"""
 
 import ml_collections
 

@@ -178,6 +178,25 @@ class FiguresTest(parameterized.TestCase):
     self.assertLen([axes for axes in figure.axes if axes.images], 12)
     self.assertLen(_lines(figure.axes[-1]), 4)
 
+  @parameterized.product(num_victims=(1, 4), num_rows=(1, 6))
+  def test_transfer_has_a_bar_for_every_victim_and_row(self, num_victims, num_rows):
+    rng = np.random.default_rng(0)
+    rows = {
+      name: (rng.uniform(0.1, 1.0, num_victims), np.full(num_victims, 0.05))
+      for name in _ROWS[:num_rows]
+    }
+    names = ["gaussian", "macer", "smoothadv", "standard"][:num_victims]
+    figure = figures.transfer(names, {"ACR": rows, "ACA %": rows})
+    self.saved(figure)
+    for axes, title in zip(figure.axes, ("ACR", "ACA %"), strict=True):
+      self.assertEqual(axes.get_title(loc="left"), title)
+      heights = [bar.get_height() for bar in axes.patches]
+      np.testing.assert_allclose(heights, np.concatenate([m for m, _ in rows.values()]))
+      self.assertEqual([t.get_text() for t in axes.get_xticklabels()], names)
+    legend = _texts(figure.legends[0])
+    self.assertLen(legend, num_rows)
+    self.assertEqual(legend[0], "clean data")
+
   def test_a_row_keeps_its_colour(self):
     """Whatever other rows there are, and in either picture."""
     pictures = (

@@ -142,5 +142,46 @@ class CertifiedRadiusTest(parameterized.TestCase):
       )
 
 
+class NormalQuantileTest(parameterized.TestCase):
+  @parameterized.parameters(-1e-3, -0.5, -5.0, -20.0, -60.0, -79.0)
+  def test_is_scipys_with_its_derivatives(self, log_p):
+    """d Phi^-1(e^l) / dl = r = e^l / phi(q), and the next is r (1 + q r)."""
+    q = stats.norm.ppf(np.exp(np.float64(log_p)))
+    slope = np.exp(log_p - stats.norm.logpdf(q))
+    value, first = jax.value_and_grad(smoothing.normal_quantile)(log_p)
+    second = jax.grad(jax.grad(smoothing.normal_quantile))(log_p)
+    np.testing.assert_allclose(value, q, rtol=2e-5)
+    # In the tail two logarithms of about -60 are subtracted in float32.
+    np.testing.assert_allclose(first, slope, rtol=2e-4)
+    np.testing.assert_allclose(second, slope * (1.0 + q * slope), rtol=0.1, atol=1e-4)
+
+  @parameterized.parameters(-80.5, -1e4, -jnp.inf)
+  def test_ends_where_float32_does(self, log_p):
+    value, gradient = jax.value_and_grad(smoothing.normal_quantile)(log_p)
+    np.testing.assert_allclose(value, stats.norm.ppf(np.exp(-80.0)), rtol=1e-5)
+    self.assertEqual(float(gradient), 0.0)
+
+
+class SoftMarginTest(parameterized.TestCase):
+  @parameterized.parameters(1, 5)
+  def test_is_the_radius_over_half_sigma(self, k):
+    logits = jax.random.normal(jax.random.key(0), (k, 40, 4))
+    labels = jnp.arange(40) % 4
+    xi = smoothing.soft_margin(logits, labels, inverse_temperature=2.0)
+    probs = jax.nn.softmax(2.0 * logits).mean(axis=0)
+    radius = smoothing.certified_radius(probs, labels, sigma=0.5, margin=0.0)
+    np.testing.assert_allclose(0.25 * xi, radius, atol=1e-5)
+    self.assertBetween(int((xi > 0).sum()), 5, 35)
+
+  @parameterized.parameters(5.0, 12.0, 25.0)
+  def test_nothing_is_lost_where_the_probability_rounds_to_one(self, ahead):
+    """Three classes, the others equal: 1 - z_y = 2 z_c."""
+    logits = jnp.array([[[ahead, 0.0, 0.0]]])
+    other = -np.logaddexp(ahead, np.log(2.0))
+    expected = stats.norm.isf(2.0 * np.exp(other)) - stats.norm.ppf(np.exp(other))
+    xi = smoothing.soft_margin(logits, jnp.array([0]), inverse_temperature=1.0)
+    np.testing.assert_allclose(xi, [expected], rtol=1e-5)
+
+
 if __name__ == "__main__":
   absltest.main()
