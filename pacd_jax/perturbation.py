@@ -32,7 +32,10 @@ def steepest_direction(gradient: types.Array, *, norm: str) -> types.Array:
   if norm == "linf":
     return jnp.sign(gradient)
   if norm == "l2":
-    return gradient / jnp.maximum(_image_norm(gradient), _TINY)
+    # By its largest entry first: the squares of a small gradient would underflow.
+    largest = jnp.abs(gradient).max(axis=(1, 2, 3), keepdims=True)
+    scaled = gradient / jnp.where(largest > jnp.finfo(largest.dtype).tiny, largest, 1.0)
+    return scaled / jnp.maximum(_image_norm(scaled), 1.0)
   raise ValueError(f"norm must be one of {NORMS}, not {norm!r}")
 
 

@@ -61,6 +61,32 @@ class PgdTest(parameterized.TestCase):
     delta = evasion.pgd(attack, lambda x: 1e3 * jnp.sum(_TARGET * x), images)
     np.testing.assert_allclose(delta, 0.02 * np.sign(_TARGET), rtol=1e-5)
 
+  def test_two_steps_of_adam(self):
+    """The authors' variant, transcribed: moments, bias, projection after every step."""
+    images = np.full((5, 4, 4, 1), 0.5)
+    target = np.asarray(_TARGET, np.float64)
+    attack = evasion.Pgd(0.5, "l2", 2, evasion.adam)
+
+    def objective(x):  # Curved, so that the second gradient is another.
+      return jnp.sum(_TARGET * x - 2.0 * (x - 0.5) ** 2)
+
+    delta, m, v = np.zeros_like(images), 0.0, 0.0
+    for t in (1, 2):
+      g = target - 4.0 * delta
+      m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+      step = 0.5 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+      delta = np.clip(images + delta + step, 0.0, 1.0) - images
+      sizes = np.sqrt((delta**2).sum(axis=(1, 2, 3), keepdims=True))
+      delta *= np.minimum(1.0, 0.5 / sizes)
+    found = evasion.pgd(attack, objective, jnp.asarray(images, jnp.float32))
+    np.testing.assert_allclose(found, delta, atol=1e-5)
+
+  def test_confident_images_are_attacked_too(self):
+    """Gradients far under the square root of float32's range."""
+    attack = evasion.Pgd(0.1, "l2", 2)
+    delta = evasion.pgd(attack, lambda x: 1e-25 * jnp.sum(_TARGET * x), _IMAGES)
+    self.assertGreater(_sizes(delta, "l2").min(), 0.09)
+
   def test_no_derivative_passes(self):
     def attacked(images, weight):
       weight = jax.lax.stop_gradient(weight)

@@ -94,5 +94,16 @@ class QuantizeTest(parameterized.TestCase):
     np.testing.assert_array_equal(moved, 0)
 
 
+class SmallGradientTest(parameterized.TestCase):
+  @parameterized.parameters(1.0, 1e-12, 1e-20, 1e-30, 1e-33, 1e30)
+  def test_any_gradient_has_a_direction_of_length_one(self, scale):
+    """Squares of 1e-20 are 0 in float32."""
+    direction = perturbation.steepest_direction(jnp.float32(scale) * _DELTA, norm="l2")
+    expected = perturbation.steepest_direction(_DELTA, norm="l2")
+    np.testing.assert_allclose(direction, expected, rtol=1e-4, atol=1e-6)
+    sizes = np.sqrt(np.square(direction).sum(axis=(1, 2, 3)))
+    np.testing.assert_allclose(sizes, 1.0, rtol=1e-5)
+
+
 if __name__ == "__main__":
   absltest.main()
