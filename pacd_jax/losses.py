@@ -44,13 +44,6 @@ def _mean_cross_entropy(logits: types.Array, labels: types.Array) -> types.Scala
   return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
-def _noisy_logits(apply, params, images, key, *, sigma, num_samples):
-  """Logits of k noisy copies of each image, `[k, B, K]`."""
-  noisy = images[None] + sigma * noise.draw(key, num_samples, images)
-  logits = apply(params, noisy.reshape(-1, *images.shape[1:]))
-  return logits.reshape(num_samples, len(images), -1)
-
-
 def standard(apply: types.ApplyFn) -> types.Loss:
   """Empirical risk: (1/|D|) sum_i l_ce(x_i, y_i; theta). The key is not used."""
 
@@ -114,7 +107,7 @@ def macer(
   """
 
   def outputs(params, images, key):
-    return _noisy_logits(
+    return noise.noisy_logits(
       apply, params, images, key, sigma=sigma, num_samples=num_noise_samples
     )
 
@@ -142,7 +135,8 @@ def smoothadv(
       softmax(logits(x' + eta_j))_y,   eta_j ~ N(0, sigma^2 I)
 
   The maximum is approached by PGD from x' = x, and x' is trained on under the same m
-  noise draws, as in the authors' code.
+  noise draws. For m > 1 the authors' code trains on the mean of the m cross-entropies
+  instead; at m = 1, which PACD uses, both are one.
 
   Args:
     apply: base classifier.
@@ -155,7 +149,7 @@ def smoothadv(
   """
 
   def outputs(params, images, key):
-    return _noisy_logits(
+    return noise.noisy_logits(
       apply, params, images, key, sigma=sigma, num_samples=num_noise_samples
     )
 

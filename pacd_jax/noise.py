@@ -1,4 +1,4 @@
-"""Gaussian noise of training images: fresh at every step, or one draw for each image."""
+"""Gaussian noise: one key for a batch, or one for each image; logits of noisy copies."""
 
 import jax
 import jax.numpy as jnp
@@ -34,3 +34,30 @@ def draw(key: types.Key, num_samples: int, images: types.Array) -> types.Array:
   shape = num_samples, *images.shape[1:]
   of_each = jax.vmap(lambda k: jax.random.normal(k, shape, images.dtype))(key)
   return jnp.moveaxis(of_each, 1, 0)
+
+
+def noisy_logits(
+  apply: types.ApplyFn,
+  params: types.Params,
+  images: types.Array,
+  key: types.Key,
+  *,
+  sigma: float,
+  num_samples: int,
+) -> types.Array:
+  """Logits of k noisy copies of each image: logits(x + sigma eta_j), eta_j ~ N(0, I).
+
+  Args:
+    apply: base classifier.
+    params: its parameters.
+    images: `[B, H, W, C]`.
+    key: consumed; `[]`, or `[B]` with one key for each image.
+    sigma: noise standard deviation in image units.
+    num_samples: k.
+
+  Returns:
+    `[k, B, K]`.
+  """
+  noisy = images[None] + sigma * draw(key, num_samples, images)
+  logits = apply(params, noisy.reshape(-1, *images.shape[1:]))
+  return logits.reshape(num_samples, len(images), -1)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
-from pacd_jax import types
+from pacd_jax import noise, types
 
 
 def soft_smoothed_probs(
@@ -40,10 +40,10 @@ def soft_smoothed_probs(
     `[B, K]`, rows sum to 1.
   """
   chex.assert_rank(images, 4)
-  noise = jax.random.normal(key, (num_samples, *images.shape), images.dtype)
-  noisy = (images[None] + sigma * noise).reshape(-1, *images.shape[1:])
-  probs = jax.nn.softmax(inverse_temperature * apply(params, noisy), axis=-1)
-  return probs.reshape(num_samples, images.shape[0], -1).mean(axis=0)
+  logits = noise.noisy_logits(
+    apply, params, images, key, sigma=sigma, num_samples=num_samples
+  )
+  return jax.nn.softmax(inverse_temperature * logits, axis=-1).mean(axis=0)
 
 
 def certified_radius(

@@ -63,7 +63,7 @@ def make(
   noise_choice: str = "fresh",
   adversary_warmup: int = 0,
 ) -> Trainer:
-  """Builds a trainer: mini-batches without replacement, fresh noise at every step.
+  """Builds a trainer: mini-batches without replacement.
 
   Images stay uint8 on the device; a mini-batch becomes the numbers of `data.to_float`.
 
@@ -89,7 +89,7 @@ def make(
     return TrainState(jnp.int32(0), params, optimizer.init(params))
 
   def epoch_one(state, images, labels, row, key):
-    order_key, noise_key = jax.random.fold_in(key, 1), jax.random.fold_in(key, 2)
+    order_key, noise_key, fixed_key = (jax.random.fold_in(key, i) for i in (1, 2, 3))
     num_batches = len(labels) // batch_size
     order = jax.random.permutation(jax.random.fold_in(order_key, state.epoch), len(labels))
     batches = order[: num_batches * batch_size].reshape(num_batches, batch_size)
@@ -107,7 +107,7 @@ def make(
         loss,
         images=batch_images,
         labels=labels[batch],
-        key=noise.of_images(noise_key, batch) if noise_choice == "fixed" else step_key,
+        key=noise.of_images(fixed_key, batch) if noise_choice == "fixed" else step_key,
         strength=strength,
       )
       (value, aux), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)

@@ -146,9 +146,12 @@ class RulesTest(parameterized.TestCase):
     for module in _LAYERS[depth]:
       self.assertEmpty(_reachable(module, _sources()) & below, module)
 
-  @parameterized.parameters("smoothing", "noise", "linear_solve", "perturbation")
+  @parameterized.parameters("noise", "linear_solve", "perturbation")
   def test_the_algorithms_stand_on_the_contracts_alone(self, module):
     self.assertContainsSubset(_reachable(module, _sources()), _LAYERS[0])
+
+  def test_smoothing_stands_on_noise(self):
+    self.assertContainsSubset(_reachable("smoothing", _sources()), _LAYERS[0] | {"noise"})
 
   def test_losses_stand_on_algorithms_alone(self):
     algorithms = {"smoothing", "noise", "evasion", "perturbation"}

@@ -86,7 +86,9 @@ class LevelsTest(parameterized.TestCase):
     params = model.init(jax.random.key(5), (8, 8, 1))
     logits = []
     for batch, row, t in zip(batches, rows, (0, 11), strict=True):
-      lower = problem.lower_level(settings, batch, jax.random.key(t))
+      u = attack_data.base_images[row]
+      inputs = problem.attacked(settings, batch, params, u, jax.random.key(t), 0)
+      lower = problem.lower_level(settings, batch, jax.random.key(t), inputs)
       logits.append(lower.outputs(params, attack_data.base_images[row])[..., 40:, :])
     found = [
       values[..., [list(row).index(i) for i in common], :]
@@ -140,6 +142,11 @@ class LevelsTest(parameterized.TestCase):
     sizes = np.sqrt(np.sum(np.square(inputs(u) - images[0]), axis=(1, 2, 3)))
     self.assertLessEqual(sizes.max(), 0.2 + 1e-5)
     self.assertGreater(sizes.min(), 0.05)
+    # The first lower step trains under the noise that the images were attacked under.
+    lower = problem.lower_level(settings, batch, jax.random.key(7), inputs)
+    noise_key = jax.random.split(jax.random.key(7))[1]
+    expected = settings.loss.outputs(params, inputs(u), noise_key)
+    np.testing.assert_allclose(lower.outputs(params, u), expected, rtol=1e-5)
     np.testing.assert_allclose(inputs(moved) - inputs(u), images[1] - images[0], atol=1e-6)
 
 

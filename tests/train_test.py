@@ -6,7 +6,7 @@ import numpy as np
 import optax
 from absl.testing import absltest, parameterized
 
-from pacd_jax import data, losses, models, train, types
+from pacd_jax import data, losses, models, noise, train, types
 
 
 def _separable(num=60):
@@ -119,6 +119,52 @@ class TrainTest(parameterized.TestCase):
     rows = jnp.zeros(1, jnp.int32)
     _, metrics = trainer.epoch(trainer.init(keys), jnp.asarray(images), labels, rows, keys)
     np.testing.assert_array_equal(metrics["loss"], [0.0])
+
+  def _recorded(self, num_epochs, **options):
+    """Of every epoch the mean over steps of strength, and of the noise of each image."""
+
+    def outputs(params, inputs, key):
+      del params
+      images, strength = inputs
+      return noise.draw(key, 1, images)[0].sum(axis=(1, 2, 3)), strength
+
+    def criterion(logits, labels):
+      eta, strength = logits
+      of_first = jnp.where(labels == 0, eta, 0.0).sum()  # One image has this label.
+      return strength, {"accuracy": of_first}
+
+    def adversary(params, images, labels, key, strength):
+      del params, labels, key
+      return images, jnp.float32(strength)
+
+    loss = types.Loss(outputs, criterion, adversary)
+    model = models.make("linear", num_classes=2, image_shape=(2, 2, 1))
+    options = dict(image_shape=(2, 2, 1), batch_size=4) | options
+    trainer = train.make(model, loss, optax.sgd(0.0), **options)
+    keys, rows = train.victim_keys(jax.random.key(0), 1), jnp.zeros(1, jnp.int32)
+    state, found = trainer.init(keys), []
+    images, labels = jnp.zeros((1, 8, 2, 2, 1), jnp.uint8), jnp.arange(8)
+    for _ in range(num_epochs):
+      state, metrics = trainer.epoch(state, images, labels, rows, keys)
+      found.append((float(metrics["loss"][0]), float(metrics["accuracy"][0])))
+    return np.array(found).T
+
+  @parameterized.parameters(
+    (0, [1, 1, 1]), (1, [1, 1, 1]), (2, [0.5, 1, 1]), (4, [1, 2, 3])
+  )
+  def test_the_adversarys_radius_warms_up(self, warmup, expected):
+    strengths, _ = self._recorded(3, adversary_warmup=warmup)
+    scale = 4.0 if warmup == 4 else 1.0
+    np.testing.assert_allclose(strengths * scale, expected, rtol=1e-6)
+
+  def test_noise_is_fresh_or_an_images_own(self):
+    """In every epoch the image stands elsewhere in the order."""
+    _, fresh = self._recorded(4)
+    _, fixed = self._recorded(4, noise_choice="fixed")
+    self.assertLen(set(fresh.tolist()), 4)
+    np.testing.assert_array_equal(fixed, fixed[:1].repeat(4))
+    _, changed = self._recorded(4, noise_choice="fixed", augment=lambda key, images: images)
+    np.testing.assert_array_equal(changed, fixed)
 
   def test_more_victims_leave_the_first_ones_as_they_are(self):
     few = train.victim_keys(jax.random.key(0), 2)

@@ -121,7 +121,7 @@ def step(
   carry = state.params, state.opt_state, jnp.float32(0.0)
   params, opt_state, zeta = jax.lax.fori_loop(0, settings.lower_steps, update, carry)
 
-  # du: the hypergradient of the target class's ACR (ApproxGrad).
+  # du: the hypergradient of the objective, such as the target class's ACR (ApproxGrad).
   upper = problem.upper_level(settings, attack_data, key, state.step)
   last_key = jax.random.fold_in(noise_key, settings.lower_steps)
   lower = problem.lower_level(settings, batch, last_key, inputs)

@@ -150,11 +150,11 @@ def lower_level(
   loss = settings.loss
 
   def outputs(params, poison):
-    fixed = jax.random.clone(key)  # Reused on purpose: one function of (theta, u).
+    # Reused on purpose: one function of (theta, u).
+    change_key, noise_key = _keys(settings, batch, jax.random.clone(key))
     if inputs is not None:
-      return loss.outputs(params, inputs(poison), _noise_key(batch, fixed))
-    images, fixed = _images(settings, batch, poison, fixed)
-    return loss.outputs(params, images, _noise_key(batch, fixed))
+      return loss.outputs(params, inputs(poison), noise_key)
+    return loss.outputs(params, _images(settings, batch, poison, change_key), noise_key)
 
   convex = None
   if loss.convex is not None:
@@ -164,17 +164,20 @@ def lower_level(
   )
 
 
-def _images(settings, batch, poison, key):
-  """The batch's images, changed at random, and the key that is left."""
+def _keys(settings, batch, key):
+  """Of the images' random change, None where there is none, and of their noise."""
+  change_key = None
+  if settings.augment is not None:
+    change_key, key = jax.random.split(key)
+  if batch.noise_keys is not None:
+    key = jax.random.clone(batch.noise_keys)
+  return change_key, key
+
+
+def _images(settings, batch, poison, change_key):
+  """The batch's images, changed at random."""
   images = jnp.concatenate([batch.images, poison])
-  if settings.augment is None:
-    return images, key
-  change_key, key = jax.random.split(key)
-  return settings.augment(change_key, images), key
-
-
-def _noise_key(batch, key):
-  return key if batch.noise_keys is None else jax.random.clone(batch.noise_keys)
+  return images if change_key is None else settings.augment(change_key, images)
 
 
 def attacked(
@@ -197,9 +200,9 @@ def attacked(
   strength = jnp.minimum((age + 1) / max(settings.adversary_warmup, 1), 1.0)
 
   def attacked(poison):
-    images, rest = _images(settings, batch, poison, jax.random.clone(key))
-    rest = _noise_key(batch, rest)
-    return settings.loss.adversary(params, images, batch.labels, rest, strength)
+    change_key, noise_key = _keys(settings, batch, jax.random.clone(key))
+    images = _images(settings, batch, poison, change_key)
+    return settings.loss.adversary(params, images, batch.labels, noise_key, strength)
 
   inputs, push = jax.linearize(attacked, poison)
   return lambda u: jax.tree.map(jnp.add, inputs, push(u - poison))
