@@ -5,7 +5,6 @@ python main.py --config=configs/digits_ga.py [--workdir=DIR] [--stage=attack]
 
 import os
 import pathlib
-import re
 import signal
 import sys
 
@@ -13,7 +12,7 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from pacd_jax import errors, experiment, settings, sharding, stages
+from pacd_jax import errors, experiment, run_folder, settings, sharding, stages
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -30,12 +29,11 @@ flags.mark_flag_as_required("config")
 
 
 def _default_workdir() -> str:
-  """runs/<config>, and runs/<config>_<variant> for a variant, commas as underscores."""
+  """runs/<config>, and runs/<config>_<variant> for a variant."""
   path, _, variant = flags.FLAGS["config"].config_filename.partition(":")
-  name = pathlib.Path(path).stem
-  if variant:
-    name += "_" + re.sub(r"[^\w.=-]+", "_", variant)
-  return str(pathlib.Path("runs", name))
+  return str(
+    pathlib.Path("runs", run_folder.default_name(pathlib.Path(path).stem, variant))
+  )
 
 
 def _fail(error: Exception, status: int) -> int:

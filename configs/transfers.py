@@ -3,10 +3,11 @@
 Not an experiment by itself.
 """
 
-import re
 from collections.abc import Callable
 
 import ml_collections
+
+from pacd_jax import run_folder
 
 GetConfig = Callable[[str], ml_collections.ConfigDict]
 
@@ -24,8 +25,11 @@ def get_config(
   """
   config = ml_collections.ConfigDict()
   config.victims = {name: of_victim(variant) for name, of_victim in victims.items()}
+  for victim in config.victims.values():  # These are the transfer's own.
+    del victim.rows, victim.poisons, victim.data.data_dir
   config.poisons = {
-    name: f"runs/{_run_name(run, variant, more)}" for name, (run, more) in poisons.items()
+    name: f"runs/{run_folder.default_name(run, f'{variant},{more}')}"
+    for name, (run, more) in poisons.items()
   }
   config.poisons.yours = ""
   config.data = {"data_dir": ""}  # Of every victim.
@@ -56,9 +60,3 @@ def paper(
       other_model: (f"{data}_ga", f"model.name={other_model}"),
     }
   return get_config(victims, poisons, ",".join(items))
-
-
-def _run_name(run: str, variant: str, more: str) -> str:
-  """The default folder of that run, as main.py names it."""
-  variant = ",".join(filter(None, (variant, more)))
-  return run + ("_" + re.sub(r"[^\w.=-]+", "_", variant) if variant else "")

@@ -62,6 +62,15 @@ def _differences(there: Settings, here: Settings) -> str:
   )
 
 
+def default_name(config_name: str, variant: str = "") -> str:
+  """Folder of a run by its config and what stands behind the colon, in any order.
+
+  `default_name("mnist_ga", "sigma=0.5,fast")` is "mnist_ga_fast_sigma=0.5".
+  """
+  items = sorted(filter(None, variant.split(",")), key=lambda item: ("=" in item, item))
+  return "_".join([config_name, *(re.sub(r"[^\w.=-]+", "_", item) for item in items)])
+
+
 class RunFolder:
   """One run's files; inside `with`, the folder is this process's, once claimed for good.
 

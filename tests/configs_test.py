@@ -22,8 +22,13 @@ def _load(name):
 
 
 def _runs(config):
-  """The config itself, or those of a transfer's victims."""
-  return config.victims.values() if "victims" in config else [config]
+  """The config itself, or those of a transfer's victims with what the transfer gives."""
+  if "victims" not in config:
+    return [config]
+  for victim in config.victims.values():
+    victim.rows, victim.poisons = ("clean",), {}
+    victim.data.data_dir = config.data.data_dir
+  return config.victims.values()
 
 
 class ConfigsTest(parameterized.TestCase):
@@ -56,7 +61,7 @@ class ConfigsTest(parameterized.TestCase):
   def test_transfers_take_poisons_where_the_runs_leave_them(self, name):
     config = _load(name).get_config("sigma=0.5,smoke")
     macer = name.replace("transfer", "macer")
-    self.assertEqual(config.poisons.macer, f"runs/{macer}_sigma=0.5_smoke")
+    self.assertEqual(config.poisons.macer, f"runs/{macer}_smoke_sigma=0.5")
     self.assertEqual(config.poisons.yours, "")
 
   def test_table_1(self):

@@ -219,6 +219,19 @@ class RunFolderTest(parameterized.TestCase):
       self.assertEqual(path, self._workdir / expected)
 
 
+class DefaultNameTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ("", "mnist_ga"),
+    ("fast", "mnist_ga_fast"),
+    ("sigma=0.5,fast", "mnist_ga_fast_sigma=0.5"),
+    ("fast,sigma=0.5", "mnist_ga_fast_sigma=0.5"),
+    (",eps02,model.name=mlp", "mnist_ga_eps02_model.name=mlp"),
+    ("a/../b", "mnist_ga_a_.._b"),
+  )
+  def test_is_the_same_in_any_order(self, variant, expected):
+    self.assertEqual(run_folder.default_name("mnist_ga", variant), expected)
+
+
 class FlattenTest(absltest.TestCase):
   def test_groups_become_dotted_names(self):
     self.assertEqual(
