@@ -35,7 +35,7 @@ def get_config() -> ml_collections.ConfigDict:
 
   config.attack = attack = ml_collections.ConfigDict()
   attack.update(_loss())
-  attack.macer.num_noise_samples = 1
+  attack.macer.num_noise_samples = 2
   attack.macer.lam = 1.0
   attack.objective = "acr"
   attack.epsilon = 0.1

@@ -6,13 +6,14 @@
   python main.py --config=configs/cifar10_smoothadv.py:smoke     every stage, for tests
 
 Victims by the authors' settings: an l2 ball of 1, which rises over the first 10 epochs,
-two steps, m = 1; Adam 1e-3, batch 100, 101 epochs; images neither cropped nor flipped, in
-both levels. The lower level of the attack has the same adversary, T1 = 1, and a warm-up of
-five epochs after each restart; a surrogate lives 400 outer steps after 2,000 steps of
-warm-up; all else is configs/cifar10_ga.py's. The authors took steps of Adam and kept one
-noise draw for each image: attack.adversary.ascent=adam, attack.noise=fixed, and the same
-of train. The paper's ACR of clean / PACD: 0.504 / 0.271 at sigma 0.25, 0.479 / 0.277 at
-0.5. Neither this scale nor `:fast` has been run yet.
+two steps, m = 1; Adam 1e-3, batch 100, 101 epochs; images neither cropped nor flipped
+in both levels, unlike the other methods, as in the authors' code for it. The lower
+level of the attack has the same adversary, T1 = 1, and a warm-up of five epochs after
+each restart; a surrogate lives 400 outer steps after 2,000 steps of warm-up; all else
+is configs/cifar10_ga.py's. The authors took steps of Adam and kept one noise draw for
+each image: attack.adversary.ascent=adam, attack.noise=fixed, and the same of train. The
+paper's ACR of clean / PACD: 0.504 / 0.271 at sigma 0.25, 0.479 / 0.277 at 0.5. Neither
+this scale nor `:fast` has been run yet.
 """
 
 import ml_collections

@@ -6,10 +6,11 @@
   python main.py --config=configs/mnist_macer.py:smoke        every stage, for tests
 
 Victims by the authors' settings: k = 16, lambda = 16, gamma = 8, beta = 16; Adam 1e-3,
-batch 200, 101 epochs. The lower level of the attack has k = 2 and lambda = 1; all else is
-configs/mnist_ga.py's. The authors kept one noise draw for each image:
---config.attack.noise=fixed. The paper's ACR of clean / PACD at sigma 0.25, 0.5 and 0.75:
-0.915 / 0.431, 1.484 / 0.685, 1.353 / 1.008. This scale has not been run here yet.
+batch 200, 101 epochs. The lower level of the attack has k = 2, as the paper says (its
+code has 1), and lambda = 1; all else is configs/mnist_ga.py's. The authors kept one
+noise draw for each image: --config.attack.noise=fixed. The paper's ACR of clean / PACD
+at sigma 0.25, 0.5 and 0.75: 0.915 / 0.431, 1.484 / 0.685, 1.353 / 1.008. This scale has
+not been run here yet.
 
 Expected from `:fast` (k = 4 for victims; lambda = 4 in the attack; the rest as
 configs/mnist_ga.py:fast), seed 0, on two cores in MMM minutes beside other work; ACR of

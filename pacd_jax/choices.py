@@ -41,6 +41,8 @@ LOSSES = {
     apply, attack=_pgd(options), **options["trades"]
   ),
 }
+ADVERSARIAL = ("smoothadv", "adversarial", "trades")  # They attack images first.
+NOISY = ("gaussian", "macer", "smoothadv")  # They train on Gaussian noise.
 ASCENTS = {"normalized": evasion.normalized, "adam": evasion.adam}
 
 # `(apply, sigma, options) -> ObjectiveFn`, options being the group `attack`.

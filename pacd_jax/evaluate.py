@@ -145,6 +145,7 @@ def results(
   target_class: int,
   epsilon: float,
   norm: str,
+  budgets: Mapping[str, tuple[float, str]] | None = None,
   model: str,
   training: str,
 ) -> Results:
@@ -159,6 +160,8 @@ def results(
       are certified.
     epsilon: budget of one image's perturbation, in image units.
     norm: of the budget, "linf" or "l2".
+    budgets: epsilon and norm of the rows whose own poison says them; a row has them
+      beside its numbers, None where it has no poison.
     model: the victims' network, for instance "resnet20 (affine)".
     training: how victims were trained, for instance "gaussian".
 
@@ -171,7 +174,12 @@ def results(
   """
   if not records:
     raise errors.InputError("no certificates to report on: rerun --stage=certify")
-  rows = [summarize(name, of_row) for name, of_row in records.items()]
+  budgets = budgets or {}
+  rows = [
+    summarize(name, of_row)
+    | dict(zip(("epsilon", "norm"), budgets.get(name, (None, None)), strict=True))
+    for name, of_row in records.items()
+  ]
   firsts = [(name, of_row[0]) for name, of_row in records.items()]
   for other in firsts[1:]:
     _check_comparable(other, firsts[0])

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import ml_collections
@@ -68,15 +68,24 @@ def run(
     return stages.table(run_plan) if "report" in stage_names else None
 
 
-def build(config: ml_collections.ConfigDict, workdir: str | os.PathLike) -> plan.Plan:
+def build(
+  config: ml_collections.ConfigDict,
+  workdir: str | os.PathLike,
+  load_data: Callable[..., types.Splits] = data.load,
+) -> plan.Plan:
   """Checks the config and makes data, model and functions of it; writes nothing.
+
+  Args:
+    config: of one run.
+    workdir: its folder.
+    load_data: called as `data.load`.
 
   Raises:
     errors.InputError: a field cannot be used, alone or with the data.
   """
   resolved = config.to_dict()
   settings.check(resolved)
-  splits = data.load(
+  splits = load_data(
     config.data.name,
     seed=config.seed,
     data_dir=config.data.data_dir,
@@ -129,19 +138,22 @@ def build_transfer(
         f"config field {name} is unknown: a transfer has victims, poisons and data.data_dir"
       )
   poisons = {name: path for name, path in config.poisons.items() if path}
+  for name in poisons:
+    settings.check_row_name("poisons", name)
   if not poisons or not config.victims:
     raise errors.InputError(
       "a transfer needs victims and poisons: set config.poisons.yours to the file of a "
       "poison, or to the folder of a run"
     )
-  victims = {}
+  victims, load = {}, functools.cache(data.load)  # Most often the same for all.
   for name, of_victim in config.victims.items():
     settings.check_row_name("victims", name)
     of_victim = of_victim.copy_and_resolve_references()
     with of_victim.unlocked():
       of_victim.rows, of_victim.poisons = ("clean", *poisons), poisons
-      of_victim.data.data_dir = config.data.data_dir or of_victim.data.data_dir
-    victims[name] = build(of_victim, pathlib.Path(workdir, name))
+      of_victim.data.data_dir = config.data.data_dir
+    with transfer.naming(name):
+      victims[name] = build(of_victim, pathlib.Path(workdir, name), load)
   folder = run_folder.RunFolder(workdir, config.to_dict())
   return transfer.TransferPlan(folder, victims)
 
@@ -244,12 +256,13 @@ def _attack_plan(config, splits: types.Splits, model: types.Model, key: types.Ke
     start = baselines.classwise_shift(splits.train, target, **_budget(config))
   return plan.AttackPlan(
     pacd.make(attack_settings),
-    problem.attack_data(splits, target),
+    functools.cache(lambda: problem.attack_data(splits, target)),
     key,
     start,
     num_steps=of_attack.num_steps,
     restart_every=of_attack.restart_every,
     save_every=of_attack.save_every,
+    uses_sigma=of_attack.objective == "acr" or of_attack.loss in choices.NOISY,
   )
 
 

@@ -149,7 +149,7 @@ def attack_curves(metrics: Mapping[str, np.ndarray]) -> Figure:
   Args:
     metrics: arrays `[T]`, named as they are logged:
       step: the outer step.
-      upper: soft ACR of the target class on the surrogate, in image units.
+      upper: what the attack minimises, such as the soft ACR on the surrogate.
       lower: the surrogate's training loss.
       relative_residual: |b - A p| / |b| of the linear solve; 0 where b was 0.
       negative_curvature: bool, the solve met a direction p with p'Ap <= 0.
@@ -161,7 +161,7 @@ def attack_curves(metrics: Mapping[str, np.ndarray]) -> Figure:
   figure = Figure(figsize=(8.0, 7.5), layout="constrained")
   top, middle, bottom = figure.subplots(3, sharex=True)
   for axes, values, title in (
-    (top, metrics["upper"], "Upper loss: soft ACR on the surrogate (image units)"),
+    (top, metrics["upper"], "Upper loss: the objective on the surrogate"),
     (middle, metrics["lower"], "Lower loss: the surrogate's training loss"),
     (bottom, residual, "Relative residual |b - A p| / |b| of the linear solve"),
   ):

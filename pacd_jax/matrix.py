@@ -17,7 +17,8 @@ QUANTITIES = {
   "class_accuracy": ("accuracy % of the class, no noise", 100.0, 1),
 }
 # What victims have to share for their numbers to stand beside each other.
-_SHARED = ("dataset", "description", "target_class", "sigma", "epsilon", "norm")
+_SHARED = ("dataset", "description", "target_class", "sigma")
+_OF_VICTIM = ("model", "training", "epsilon", "norm", "rows")
 _SETTINGS = ("split", "num_points", "mode", "dtype", "n0", "n", "alpha", "bound")
 
 
@@ -28,8 +29,9 @@ def collect(results: Mapping[str, evaluate.Results]) -> Matrix:
     results: by the victims' names; all with the same rows in the same order.
 
   Returns:
-    A dict that JSON can hold: what the victims share, and "victims", a list of
-    {"victim", "model", "training", "rows"}, rows as `evaluate.summarize` gives them.
+    A dict that JSON can hold: what the victims share, and "victims", a list of dicts:
+    "victim" (its name), "model", "training", "epsilon", "norm" and "rows", the latter
+    as in `evaluate.results`.
 
   Raises:
     InputError: victims differ in data, class, sigma, rows or how they are certified.
@@ -45,7 +47,7 @@ def collect(results: Mapping[str, evaluate.Results]) -> Matrix:
       _check_same(f"certify.{field}", (first_name, values[0]), (name, values[1]))
   shared = {field: first[field] for field in _SHARED}
   victims = [
-    {name: one[name] for name in ("model", "training", "rows")} | {"victim": victim}
+    {name: one[name] for name in _OF_VICTIM} | {"victim": victim}
     for victim, one in results.items()
   ]
   return shared | {"victims": victims}
@@ -89,7 +91,7 @@ def caption(matrix: Matrix) -> list[str]:
   ]
   text = (
     f"{matrix['description']}, class {matrix['target_class']}, sigma {matrix['sigma']:g}, "
-    f"epsilon at most {matrix['epsilon']:g} ({matrix['norm']}); lines: poisons, columns: "
+    f"epsilon {tables.budget(matrix['victims'][0])}; lines: poisons, columns: "
     f"victims ({'; '.join(kinds)});",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
     f"{row['num_points']};",

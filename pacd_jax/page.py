@@ -19,10 +19,15 @@ class Picture(NamedTuple):
 
 def write(path: pathlib.Path, template: str, words: dict[str, str]) -> None:
   """Writes one page beside `path`, then renames; `template` is a file of this package."""
-  text = pathlib.Path(__file__).with_name(template).read_text(encoding="utf-8")
+  words = words | {"style": _packaged("page.css")}
+  contents = string.Template(_packaged(template)).substitute(words)
   beside = path.with_name(path.name + ".tmp")
-  beside.write_text(string.Template(text).substitute(words), encoding="utf-8")
+  beside.write_text(contents, encoding="utf-8")
   os.replace(beside, path)
+
+
+def _packaged(name: str) -> str:
+  return pathlib.Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -20,15 +20,16 @@ class AttackPlan(NamedTuple):
   """The attack with its data and its place in a loop."""
 
   attack: pacd.Attack
-  attack_data: problem.AttackData
+  attack_data: Callable[[], problem.AttackData]  # Put on the device at the first call.
   key: types.Key
   start: types.Array | None  # The first perturbation, `[1 or n, H, W, C]`; None: zero.
   num_steps: int
   restart_every: int
   save_every: int
+  uses_sigma: bool  # Whether the attack knows of noise: a poison says for which sigma.
 
   def first_state(self) -> pacd.AttackState:
-    return self.attack.init(self.attack_data, self.key, self.start)
+    return self.attack.init(self.attack_data(), self.key, self.start)
 
 
 class TrainPlan(NamedTuple):
@@ -72,7 +73,10 @@ class Plan:
   @functools.cached_property
   def training_sets(self) -> training_sets.TrainingSets:
     """The training split of every row."""
-    identity = self.budget | {"target_class": self.target_class, "sigma": self.sigma}
+    identity = self.budget | {
+      "target_class": self.target_class,
+      "sigma": self.sigma if self.attack.uses_sigma else 0.0,
+    }
     return training_sets.TrainingSets(self.folder, self.splits, identity, self.poisons)
 
   @property

@@ -3,8 +3,8 @@
 import functools
 import os
 import pathlib
-import shutil
 from collections.abc import Callable
+from typing import BinaryIO
 
 import numpy as np
 
@@ -26,23 +26,36 @@ def save(path: str | os.PathLike, poison: types.Poison) -> None:
 
   The same poison gives the same bytes: entries carry no date.
   """
+  _write(path, lambda file: np.savez_compressed(file, **poison._asdict()))
+
+
+def _write(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   beside = path.with_name(path.name + ".tmp")
   with open(beside, "wb") as file:
-    np.savez_compressed(file, **poison._asdict())
+    write(file)
     file.flush()
     os.fsync(file.fileno())
   os.replace(beside, path)
 
 
 def copy(source: str | os.PathLike, path: str | os.PathLike) -> None:
-  """Copies a file byte for byte: beside `path`, then renamed."""
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(path.name + ".tmp")
-  shutil.copyfile(source, beside)
-  os.replace(beside, path)
+  """Copies a file byte for byte: beside `path`, then renamed.
+
+  Raises:
+    errors.InputError: it cannot be read.
+  """
+  contents = read_bytes(source)
+  _write(path, lambda file: file.write(contents))
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+  """The whole file; errors.InputError where it cannot be read."""
+  try:
+    return pathlib.Path(path).read_bytes()
+  except OSError as error:
+    raise errors.InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def find(path: str | os.PathLike) -> pathlib.Path:

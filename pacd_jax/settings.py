@@ -105,7 +105,8 @@ FIELDS = {
   "model.name": _name(),
   "model.norm": _one_of("", "affine", "group"),  # Of a ResNet; others have none.
   **_of_loss("attack"),  # The victim's, as the attacker assumes.
-  "attack.objective": _one_of(*choices.OBJECTIVES),  # What it minimises.
+  # What it minimises: the soft ACR, or the accuracy, by minus the cross-entropy.
+  "attack.objective": _one_of(*choices.OBJECTIVES),
   "attack.epsilon": Field(
     float, lambda value: 1 / 255 <= value <= 1e3, "from 1/255 (one level of 8 bits) to 1000"
   ),
@@ -233,6 +234,14 @@ def _check_together(flat: dict[str, Any]) -> None:
       f"certify.n={n} cannot certify anything at certify.alpha={alpha:g}: even {n} equal "
       f"votes bound p_A under 1/2; use n of at least {confidence.least_votes(alpha)}"
     )
+  for group in ("attack", "train"):
+    radius = flat[f"{group}.adversary.epsilon"]
+    is_used = flat[f"{group}.loss"] in choices.ADVERSARIAL
+    if is_used and flat[f"{group}.adversary.norm"] == "linf" and radius >= 1:
+      raise errors.InputError(
+        f"{group}.adversary.epsilon is {radius}: in linf it must be under 1, as images are "
+        "in [0, 1]; 0.1 to 0.3 is usual for MNIST, 0.03 for CIFAR-10"
+      )
   if flat["attack.norm"] == "linf" and flat["attack.epsilon"] > 1:
     raise errors.InputError(
       f"attack.epsilon is {flat['attack.epsilon']}: in linf it must be at most 1, as "

@@ -60,14 +60,14 @@ def attack(plan: Plan) -> None:
 
 
 def _run_pacd(plan: Plan) -> np.ndarray:
-  run = plan.attack
+  run, attack_data = plan.attack, plan.attack.attack_data()
   step_fn, restart_fn = jax.jit(run.attack.step), jax.jit(run.attack.restart)
 
   def step(state, number):
     restart = number % run.restart_every == 0
     if restart:
-      state = restart_fn(state, run.attack_data, run.key)
-    state, values = step_fn(state, run.attack_data, run.key)
+      state = restart_fn(state, attack_data, run.key)
+    state, values = step_fn(state, attack_data, run.key)
     return state, values | {"restart": restart}
 
   with plan.attack_checkpoints() as checkpoints:
@@ -81,7 +81,7 @@ def _run_pacd(plan: Plan) -> np.ndarray:
       save_every=run.save_every,
       headline="upper",
     )
-  return np.asarray(pacd.poisoned_images(run.attack_data.base_images, state.delta))
+  return np.asarray(pacd.poisoned_images(attack_data.base_images, state.delta))
 
 
 # --- train ----------------------------------------------------------------------------
@@ -204,8 +204,6 @@ def _results(plan: Plan) -> evaluate.Results:
   records = {
     row: evaluate.read_records(plan.folder.certificate(row, 0).parent) for row in plan.rows
   }
-  poisoned = plan.rows != (training_sets.CLEAN,)
-  budget = plan.training_sets.budget(plan.rows) if poisoned else plan.budget
   return evaluate.results(
     records,
     dataset=plan.splits.name,
@@ -213,7 +211,8 @@ def _results(plan: Plan) -> evaluate.Results:
     target_class=plan.target_class,
     model=plan.model_name,
     training=plan.training,
-    **budget,
+    budgets=plan.training_sets.budgets(plan.rows),
+    **plan.budget,
   )
 
 

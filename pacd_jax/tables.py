@@ -45,13 +45,25 @@ def caption(results: evaluate.Results) -> list[str]:
   row = results["rows"][0]
   lines = [
     f"{results['description']}, class {results['target_class']}: {results['model']}, "
-    f"sigma {results['sigma']:g}, epsilon {results['epsilon']:g} ({results['norm']}), "
+    f"sigma {results['sigma']:g}, epsilon {budget(results)}, "
     f"training {results['training']};",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
     f"{row['num_points']};",
     *sampling_words(results),
   ]
   return wrapped(lines)
+
+
+def budget(results: evaluate.Results) -> str:
+  """The epsilons and norms of the rows, in few words: most often they have one."""
+  own = {
+    row["data"]: f"{row['epsilon']:g} ({row['norm']})"
+    for row in results["rows"]
+    if row.get("epsilon") is not None
+  }
+  if len(set(own.values())) <= 1:
+    return next(iter(own.values()), f"{results['epsilon']:g} ({results['norm']})")
+  return ", ".join(f"{name} {words}" for name, words in own.items())
 
 
 def wrapped(lines: Sequence[str]) -> list[str]:

@@ -53,7 +53,8 @@ class TrainingSets:
     """
     path, copy = self._given[row], self._folder.poison(row)
     if copy.exists():
-      if path.exists() and path.read_bytes() != copy.read_bytes():
+      read = poison_file.read_bytes
+      if path.exists() and read(path) != read(copy):
         raise errors.InputError(
           f"{path} has changed since {copy} was copied from it: choose another --workdir"
         )
@@ -85,14 +86,10 @@ class TrainingSets:
     """`data.checksum` of the row's training split; errors as from `split`."""
     return self._load(row)[1]
 
-  def budget(self, rows: Sequence[str]) -> dict[str, Any]:
-    """What bounds the changed images of all these rows: the largest epsilon, its norm."""
-    poisons = [self.poison(row) for row in rows if row != CLEAN]
-    norms = sorted({poison.norm for poison in poisons})
-    return {
-      "epsilon": max(poison.epsilon for poison in poisons),
-      "norm": " or ".join(norms),
-    }
+  def budgets(self, rows: Sequence[str]) -> dict[str, tuple[float, str]]:
+    """Epsilon and norm of every row that has a poison, as its file says."""
+    poisons = {row: self.poison(row) for row in rows if row != CLEAN}
+    return {row: (poison.epsilon, poison.norm) for row, poison in poisons.items()}
 
   def _load(self, row: str) -> tuple[types.Dataset, str]:
     if row not in self._of_row:

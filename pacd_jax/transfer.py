@@ -39,13 +39,13 @@ def run(plan: TransferPlan, stage_names: Sequence[str]) -> str | None:
   with _held(plan):
     _check_alike(plan)
     for name, victim in plan.victims.items():
-      with _naming(name):
+      with naming(name):
         stages.check(victim, stage_names)
     for folder in _folders(plan):
       folder.claim()
     for stage in stage_names:
       for name, victim in plan.victims.items():
-        with _naming(name):
+        with naming(name):
           stages.RUN[stage](victim)
     return _report(plan) if "report" in stage_names else None
 
@@ -63,7 +63,7 @@ def _held(plan: TransferPlan) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _naming(victim: str) -> Iterator[None]:
+def naming(victim: str) -> Iterator[None]:
   """Says in every error which victim it is about."""
   try:
     yield
@@ -114,6 +114,7 @@ def _words(plan: TransferPlan, collected: matrix.Matrix, folder: pathlib.Path) -
     "title": f"Transfer of poisons between training methods: "
     f"{page.text(collected['description'])}, class {collected['target_class']}",
     "sigma": page.text(collected["sigma"]),
+    "split": page.text(victim.certify.split),
     "picture": page.figure(_picture(collected, folder)),
     "tables": "\n".join(
       page.table(matrix.cells(collected, quantity)) for quantity in matrix.QUANTITIES

@@ -1,6 +1,16 @@
-"""Tests have three devices; implicit broadcasting and a key's second use are errors."""
+"""Tests have three devices; implicit broadcasting and a key's second use are errors.
 
-import jax
+Most of their time is XLA's compilation, which takes half as long without LLVM's
+optimisations; `make demo` and every run have them.
+"""
+
+import os
+
+os.environ["XLA_FLAGS"] = " ".join(
+  [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0"]
+)
+
+import jax  # noqa: E402: it reads the flags.
 
 jax.config.update("jax_num_cpu_devices", 3)
 jax.config.update("jax_numpy_rank_promotion", "raise")

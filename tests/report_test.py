@@ -157,7 +157,7 @@ class WholeRunTest(absltest.TestCase):
       self.assertIn(", ".join(f"{value:.3f}" for value in row["acr"]), text)
     self.assertNotIn("at most n", text)
     for words in (
-      "ε = 0.1 from its original (linf norm",
+      "ε = 0.1 (linf) from its original",
       "σ = 0.25",
       "n 0 = 100 noisy copies",
       "n = 1,000 others",

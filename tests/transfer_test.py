@@ -54,7 +54,7 @@ class TransferTest(finished_run.FinishedRunTestCase):
     ({"sigma": 0.5}, "differ in sigma"),
     ({"train.num_victims": 1}, "differ in train.num_victims"),
     ({"data.num_train": 400}, "differ in data:"),
-    ({"train.macer.gamma": 0.0}, "train.macer.gamma is 0.0"),
+    ({"train.macer.gamma": 0.0}, "victim macer: config field train.macer.gamma is 0.0"),
     ({"train.macer.gamma": 21.0}, r"train.macer.gamma is 21.0: it must be in \(0, 20\]"),
   )
   def test_refuses_victims_that_cannot_be_compared(self, of_macer, message):
@@ -84,6 +84,22 @@ class TransferTest(finished_run.FinishedRunTestCase):
     config = _config(self.finished)
     config.data.data_dir = "somewhere"
     self.refuses("data.data_dir=somewhere is for mnist and cifar10, not for", config)
+
+  def test_goes_on_from_every_stage(self):
+    config = _config(self.finished)
+    whole = experiment.run(config, self.temporary("whole"))
+    with self.assertRaisesRegex(errors.InputError, "victim gaussian: .*run --stage=attack"):
+      experiment.run(config, self.workdir, ("certify",))
+    experiment.run(config, self.workdir, ("attack",))
+    for victim in ("gaussian", "macer"):
+      self.assertTrue((self.workdir / victim / "poison" / "pacd_run.npz").exists())
+    for stage in ("train", "certify"):
+      self.assertIsNone(experiment.run(config, self.workdir, (stage,)))
+    self.assertEqual(experiment.run(config, self.workdir, ("report",)), whole)
+
+  def test_an_error_names_its_victim(self):
+    message = "victim macer: config field train.macer.lam is -1.0"
+    self.refuses(message, _config(self.finished, **{"train.macer.lam": -1.0}))
 
   def test_refuses_other_fields(self):
     config = _config(self.finished)
