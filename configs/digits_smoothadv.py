@@ -1,4 +1,24 @@
-"""SmoothAdv on scikit-learn's digits."""
+"""SmoothAdv on scikit-learn's digits: section 4.3 of Mehra et al. (2021), on 8x8 images.
+
+  python main.py --config=configs/digits_smoothadv.py
+  python main.py --config=configs/digits_smoothadv.py:smoke      seconds, for tests
+
+Attack and data are those of configs/digits_ga.py:eps02; both levels have a ball of 0.25
+in l2, two steps of PGD and m = 1, victims a warm-up of 10 epochs.
+
+Expected, seed 0, epsilon 0.2, on two cores (no GPU) in 151 s; ACR of class 8, mean and
+standard deviation over five victims, n = 10,000, alpha = 0.001, and accuracy over ten
+classes:
+
+  clean        0.318 +- 0.012    98.0 %
+  watermark    0.324 +- 0.010    98.1 %
+  classwise    0.003 +- 0.001    90.1 %
+  pacd         0.000 +- 0.000    89.1 %
+
+How the settings were chosen, by --config.certify.split=validation: clean victims had an
+ACR of 0.403 +- 0.009 with a ball of 0.12, 0.404 +- 0.008 with 0.25 and 0.363 +- 0.009
+with 0.5 (Gaussian augmentation 0.396 +- 0.013).
+"""
 
 import ml_collections
 

@@ -13,10 +13,16 @@ at sigma 0.25, 0.5 and 0.75: 0.915 / 0.431, 1.484 / 0.685, 1.353 / 1.008. This s
 not been run here yet.
 
 Expected from `:fast` (k = 4 for victims; lambda = 4 in the attack; the rest as
-configs/mnist_ga.py:fast), seed 0, on two cores in MMM minutes beside other work; ACR of
+configs/mnist_ga.py:fast), seed 0, on two cores in 30 minutes beside other work; ACR of
 class 8, mean and standard deviation, and accuracy over ten classes:
 
-MTABLE
+  clean        0.705 +- 0.035    97.6 %
+  watermark    0.728 +- 0.051    97.5 %
+  classwise    0.166 +- 0.010    97.3 %
+  pacd         0.423 +- 0.140    96.8 %
+
+PACD takes 40 % of the clean ACR; the class-wise shift, which optimises nothing, takes
+76 %.
 
 Settings were chosen on 100 points of the validation split, n = 1,000: clean victims had
 an ACR of 0.541 +- 0.017 with lambda = 4, 0.548 +- 0.000 with 16 (Gaussian augmentation

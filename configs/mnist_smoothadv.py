@@ -15,10 +15,15 @@ paper's ACR of clean / PACD at sigma 0.25, 0.5 and 0.75: 0.896 / 0.672, 1.408 / 
 1.262 / 0.924. This scale has not been run here yet.
 
 Expected from `:fast` (the ball rises over 4 epochs; the rest as configs/mnist_ga.py:fast),
-seed 0, on two cores in SSS minutes beside other work; ACR of class 8, mean and standard
+seed 0, on two cores in 32 minutes beside other work; ACR of class 8, mean and standard
 deviation, and accuracy over ten classes:
 
-STABLE
+  clean        0.730 +- 0.007    98.6 %
+  watermark    0.737 +- 0.015    98.6 %
+  classwise    0.642 +- 0.053    98.3 %
+  pacd         0.518 +- 0.039    98.3 %
+
+PACD takes 29 % of the clean ACR, the class-wise shift 12 %.
 
 Settings were chosen on 100 points of the validation split, n = 1,000: clean victims had
 an ACR of 0.529 +- 0.017 with a ball of 0.5, 0.560 +- 0.001 with 1 (Gaussian augmentation
