@@ -9,28 +9,52 @@ those of four finished runs, in the folders where these commands leave them:
   python main.py --config=configs/digits_ga.py:eps02,model.name=mlp
   python main.py --config=configs/digits_transfer.py
 
+and for Table 1 (the poison of standard training on every kind of victim)
+
+  python main.py --config=configs/digits_standard.py
+  python main.py --config=configs/digits_transfer.py:table1
+
+Expected, seed 0, on two cores (no GPU) in 316 s; ACR of class 8, mean and standard
+deviation over five victims, n = 10,000, alpha = 0.001:
+
+  poison \\ victim   gaussian          macer             smoothadv
+  clean             0.303 +- 0.013    0.307 +- 0.019    0.318 +- 0.012
+  gaussian          0.000 +- 0.000    0.000 +- 0.000    0.000 +- 0.000
+  macer             0.001 +- 0.001    0.001 +- 0.001    0.002 +- 0.002
+  mlp               0.000 +- 0.001    0.002 +- 0.003    0.002 +- 0.002
+  smoothadv         0.000 +- 0.000    0.000 +- 0.000    0.000 +- 0.000
+
+and from `:table1` in 187 s, ACR, and the class's accuracy without noise:
+
+  poison \\ victim   gaussian          macer             smoothadv         standard
+  standard          0.004 +- 0.002    0.006 +- 0.002    0.012 +- 0.005    0.000 +- 0.000
+  clean             93.1 %            91.4 %            93.1 %            94.3 %
+  standard          17.1 %            23.4 %            24.6 %            5.7 %
+
+The traditional attack does not fail here as it does in the paper's Table 1: at this
+epsilon, and from the class-wise shift, its poison serves against robust training, too. It
+does leave more accuracy and more ACR than the poisons made against robust training.
+
 A poison from elsewhere is judged by the same command: --config.poisons.yours=FILE.npz;
 --config.poisons.mlp= leaves one out.
 """
 
 import ml_collections
 
-from configs import digits_ga, digits_macer, digits_smoothadv, transfers
+from configs import digits_ga, digits_macer, digits_smoothadv, digits_standard, transfers
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
-  """`variant`: "", "smoke", or fields of every victim such as "sigma=0.5"."""
-  return transfers.get_config(
+  """`variant`: "", "smoke", "sigma=0.5", of victims and poisons; "table1" too."""
+  return transfers.paper(
+    variant,
+    "digits",
     {
       "gaussian": lambda variant: digits_ga.get_config(f"eps02,{variant}"),
       "macer": digits_macer.get_config,
       "smoothadv": digits_smoothadv.get_config,
+      "standard": digits_standard.get_config,
     },
-    {
-      "gaussian": ("digits_ga", "eps02"),
-      "macer": ("digits_macer", ""),
-      "smoothadv": ("digits_smoothadv", ""),
-      "mlp": ("digits_ga", "eps02,model.name=mlp"),
-    },
-    variant,
+    other_model="mlp",
+    more="eps02",
   )

@@ -37,7 +37,12 @@ def get_config(
 
 
 def paper(
-  variant: str, data: str, victims: dict[str, GetConfig], *, other_model: str
+  variant: str,
+  data: str,
+  victims: dict[str, GetConfig],
+  *,
+  other_model: str,
+  more: str = "",
 ) -> ml_collections.ConfigDict:
   """Figure 4 of Mehra et al. (2021); with "table1" in the variant, their Table 1.
 
@@ -46,6 +51,7 @@ def paper(
     data: what names of runs begin with, such as "mnist".
     victims: gaussian, macer, smoothadv and, for Table 1, standard.
     other_model: whose surrogate a further poison was made with, in Figure 4.
+    more: what the variant of the Gaussian run has more.
   """
   items = variant.split(",")
   if "table1" in items:
@@ -54,9 +60,9 @@ def paper(
   else:
     victims = {name: victims[name] for name in ("gaussian", "macer", "smoothadv")}
     poisons = {
-      "gaussian": (f"{data}_ga", ""),
+      "gaussian": (f"{data}_ga", more),
       "macer": (f"{data}_macer", ""),
       "smoothadv": (f"{data}_smoothadv", ""),
-      other_model: (f"{data}_ga", f"model.name={other_model}"),
+      other_model: (f"{data}_ga", f"{more},model.name={other_model}"),
     }
   return get_config(victims, poisons, ",".join(items))
