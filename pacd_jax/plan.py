@@ -22,14 +22,15 @@ class AttackPlan(NamedTuple):
   attack: pacd.Attack
   attack_data: Callable[[], problem.AttackData]  # Put on the device at the first call.
   key: types.Key
-  start: types.Array | None  # The first perturbation, `[1 or n, H, W, C]`; None: zero.
+  # The first perturbation, `[1 or n, H, W, C]`; None: zero.
+  start: Callable[[], types.Array | None]
   num_steps: int
   restart_every: int
   save_every: int
   uses_sigma: bool  # Whether the attack knows of noise: a poison says for which sigma.
 
   def first_state(self) -> pacd.AttackState:
-    return self.attack.init(self.attack_data(), self.key, self.start)
+    return self.attack.init(self.attack_data(), self.key, self.start())
 
 
 class TrainPlan(NamedTuple):
