@@ -50,6 +50,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 def fast(config: ml_collections.ConfigDict) -> None:
   """For two cores and no GPU."""
   mnist_ga.fast(config)
+  config.attack.start = "classwise"
+  config.attack.damping = 0.1
   config.attack.macer.lam = 4.0
   config.train.macer.num_noise_samples = 4
 

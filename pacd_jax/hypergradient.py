@@ -5,43 +5,64 @@ At a solution, grad_theta lower(theta*, u) = 0 for every u; differentiating that
 No matrix is ever formed: `jax.linearize` of a gradient or of the logits, and transposes.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import optax
 
 from pacd_jax import types
 
 
 def hessian(
   lower: types.LowerLevel, params: types.Params, poison: types.Array
-) -> types.MatvecFn:
-  """v -> H v with H the Hessian of the lower level in theta: `jvp` of `grad`.
+) -> types.Curvature:
+  """A v = H v with H the Hessian of the lower level in theta: `jvp` of `grad`.
 
   H need not be positive definite away from a minimum. `jax.linearize` is `jvp` with its
   first half done once; XLA hoists that half out of a solver's loop either way, so it is
   no faster (`make bench`, `curvature_products`), only shorter to write.
   """
   _, product = jax.linearize(lambda theta: jax.grad(lower)(theta, poison), params)
-  return product
+  return types.Curvature(product, lower)
 
 
 def gauss_newton(
   lower: types.LowerLevel, params: types.Params, poison: types.Array
-) -> types.MatvecFn:
-  """v -> J' (d^2 criterion / d logits^2) J v, with J = d logits / d theta.
+) -> types.Curvature:
+  """A v = J' (d^2 criterion / d logits^2) J v, with J = d logits / d theta.
 
   The generalised Gauss-Newton matrix (Schraudolph, 2002, "Fast curvature matrix-vector
   products"): H without the curvature of the network, so positive semi-definite wherever
   the criterion is convex in the logits, as cross-entropy is. Where it is not, as in
-  MACER, the lower level names a convex function whose Hessian takes its place.
+  MACER, `convex_model` takes its place, in (theta, u) too.
   """
   logits, push = jax.linearize(lambda theta: lower.outputs(theta, poison), params)
   pull = jax.linear_transpose(push, params)
-  _, criterion_hessian = jax.linearize(jax.grad(lower.convex or lower.criterion), logits)
+  lower = convex_model(lower, logits)
+  _, criterion_hessian = jax.linearize(jax.grad(lower.criterion), logits)
 
   def product(v):
     return pull(criterion_hessian(push(v)))[0]
 
-  return product
+  return types.Curvature(product, lower)
+
+
+def convex_model(lower: types.LowerLevel, logits: Any) -> types.LowerLevel:
+  """The lower level with a convex criterion that has the same gradient at some logits.
+
+    c~(z) = convex(z) + <grad c(z_0) - grad convex(z_0), z>
+
+  The Gauss-Newton matrix is that of c~; so is the derivative in (theta, u), or the two
+  would contradict each other wherever c bends downwards, as MACER's does in the logits of
+  a noisy copy that is wrong. A criterion that is convex is left as it is.
+  """
+  if lower.convex is None:
+    return lower
+  convex, logits = lower.convex, jax.lax.stop_gradient(logits)
+  gradients = jax.grad(lower.criterion)(logits), jax.grad(convex)(logits)
+  slope = jax.tree.map(jnp.subtract, *gradients)
+  return types.LowerLevel(lower.outputs, lambda z: convex(z) + optax.tree.vdot(slope, z))
 
 
 def approx_grad(
@@ -73,7 +94,8 @@ def approx_grad(
     du, like u, and how the solve went.
   """
   grad_theta, grad_u = jax.grad(upper, argnums=(0, 1))(params, poison)
-  p, info = solve(curvature(lower, params, poison), grad_theta)
+  matvec, lower = curvature(lower, params, poison)
+  p, info = solve(matvec, grad_theta)
 
   def directional(u):
     return jax.jvp(lambda theta: lower(theta, u), (params,), (p,))[1]

@@ -53,7 +53,7 @@ class Loss(NamedTuple):
   # `strength` `[]` in [0, 1] is the share of the attack's radius that is used: its
   # warm-up. None: images are taken as they are.
   adversary: Callable[[Params, Array, Array, Key, Any], Any] | None = None
-  # `convex(logits, labels) -> scalar`: convex in the logits, for the Gauss-Newton matrix
+  # `convex(logits, labels) -> scalar`: convex in the logits, for the second derivatives
   # of a criterion that is not; None: the criterion is.
   convex: Callable[[Any, Array], Scalar] | None = None
 
@@ -90,8 +90,16 @@ class LowerLevel(NamedTuple):
 
 # `matvec(v) -> A v` for a symmetric matrix A over pytrees like the parameters.
 MatvecFn = Callable[[Params], Params]
-# `curvature(lower, params, poison) -> matvec`: the matrix A of the lower level.
-CurvatureFn = Callable[[LowerLevel, Params, Array], MatvecFn]
+
+
+class Curvature(NamedTuple):
+  """The second derivatives of a lower level at one (theta, u) that ApproxGrad takes."""
+
+  matvec: MatvecFn  # The matrix A, in (theta, theta).
+  lower: LowerLevel  # Its own derivative in (theta, u) goes with A.
+
+
+CurvatureFn = Callable[[LowerLevel, Params, Array], Curvature]
 
 
 class SolveInfo(NamedTuple):

@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,7 +96,7 @@ class MatvecTest(parameterized.TestCase):
     with jax.enable_x64(True):
       params, poison, lower, _ = _two_layer_net()
       flat, unravel = ravel_pytree(params)
-      product = curvature(lower, params, poison)
+      product = curvature(lower, params, poison).matvec
       columns = [ravel_pytree(product(unravel(e)))[0] for e in jnp.eye(flat.size)]
       expected = _dense(lower, params, poison, curvature)
       np.testing.assert_allclose(np.stack(columns), expected, atol=1e-12)
@@ -109,6 +110,50 @@ class MatvecTest(parameterized.TestCase):
       )
     self.assertLess(full.min(), -1e-3)
     self.assertGreater(gauss_newton.min(), -1e-12)
+
+
+def _bent(convex):
+  """(theta, u, lower) with a criterion that is not convex, on a pytree of outputs."""
+  keys = jax.random.split(jax.random.key(0))
+  theta = jax.random.normal(keys[0], (3, 4), jnp.float64)
+  u = jax.random.normal(keys[1], (6, 3), jnp.float64)
+  weights = jnp.linspace(-1.0, 2.0, 24).reshape(6, 4)
+
+  def outputs(theta, u):
+    return {"first": u @ theta, "second": jnp.sin(u) @ theta}
+
+  def criterion(z):
+    return jnp.sum(weights * jnp.cos(z["first"])) + jnp.mean(z["second"] ** 2)
+
+  return theta, u, types.LowerLevel(outputs, criterion, convex)
+
+
+class ConvexModelTest(absltest.TestCase):
+  def test_gradient_is_the_criterions_and_curvature_the_convex_functions(self):
+    with jax.enable_x64(True):
+      theta, u, lower = _bent(lambda z: jnp.sum(z["first"] ** 4) + jnp.sum(z["second"]))
+      logits = lower.outputs(theta, u)
+      model = hypergradient.convex_model(lower, logits)
+      chex.assert_trees_all_close(jax.grad(model)(theta, u), jax.grad(lower)(theta, u))
+      chex.assert_trees_all_close(
+        jax.hessian(model.criterion)(logits), jax.hessian(lower.convex)(logits)
+      )
+
+  def test_gauss_newton_takes_both_its_derivatives_from_it(self):
+    with jax.enable_x64(True):
+      theta, u, lower = _bent(lambda z: sum(jnp.sum(x**2) for x in z.values()))
+      model = hypergradient.convex_model(lower, lower.outputs(theta, u))
+      matrix, mixed = hypergradient.gauss_newton(lower, theta, u)
+      expected, _ = hypergradient.gauss_newton(model, theta, u)
+      chex.assert_trees_all_close(matrix(theta), expected(theta))
+      chex.assert_trees_all_close(
+        *(jax.jacobian(jax.grad(level), argnums=1)(theta, u) for level in (mixed, model))
+      )
+
+  def test_a_convex_criterion_is_left_as_it_is(self):
+    with jax.enable_x64(True):
+      _, _, lower, _ = _two_layer_net()
+      self.assertIs(hypergradient.convex_model(lower, jnp.zeros((6, 4))), lower)
 
 
 class ApproxGradTest(parameterized.TestCase):

@@ -52,7 +52,8 @@ def _check_training(params, attack_data) -> dict[str, float]:
     lower = problem.lower_level(settings, batch, key)
     gradient = jax.grad(lower)(params, poison)
     products = [
-      matrix(lower, params, poison)(gradient) for matrix in work.CURVATURES.values()
+      curvature(lower, params, poison).matvec(gradient)
+      for curvature in work.CURVATURES.values()
     ]
     return lower.outputs(params, poison), gradient, products
 
