@@ -39,13 +39,46 @@ def _default_workdir() -> str:
 def _fail(error: Exception, status: int) -> int:
   """One line: where an error has several, as from a config file, the last says it."""
   lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-  print(f"error: {lines[-1] if lines else type(error).__name__}", file=sys.stderr)
+  line = lines[-1].removeprefix("ValueError: ") if lines else type(error).__name__
+  print(f"error: {line}", file=sys.stderr)
   return status
+
+
+_POISON_FLAG = "--config.poisons."
+
+
+def _take_poisons(argv: list[str]) -> tuple[list[str], dict[str, str]]:
+  """The arguments without `--config.poisons.NAME=PATH`, whose names are the user's."""
+  rest, poisons = [], {}
+  for argument in argv:
+    name, is_given, path = argument.partition("=")
+    if is_given and name.startswith(_POISON_FLAG):
+      poisons[name.removeprefix(_POISON_FLAG)] = path
+    else:
+      rest.append(argument)
+  for name in poisons:
+    settings.check_row_name("poisons", name)
+  return rest, poisons
+
+
+def _words(error: Exception) -> str:
+  """What a config file, or a flag that sets a field, raised."""
+  if isinstance(error, flags.IllegalFlagValueError):
+    _, is_field, field = str(error).partition("--config.")
+    name = field.partition("=")[0]
+    if is_field and (must_be := settings.must_be(name)):
+      return f"--config.{field.partition(':')[0]}: it must be {must_be}"
+  if isinstance(error, KeyError):  # Its own text is quoted, with its line breaks.
+    return "--config: no " + " ".join(str(error.args[0]).split())
+  known = isinstance(error, (ValueError, flags.Error))
+  return str(error) if known else f"--config: {type(error).__name__}: {error}"
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
   """absl's flags; whatever is wrong with them, or with the config file, is one line."""
   try:
+    argv, poisons = _take_poisons(argv)
+    sys.argv = argv  # Where ml_collections looks for the fields that flags set.
     for flag in (arg.partition("=")[0] for arg in argv[1:] if arg.startswith("-")):
       if flag.lstrip("-").startswith("config."):
         settings.check_name(flag.lstrip("-").removeprefix("config."))
@@ -59,11 +92,14 @@ def _parse_flags(argv: list[str]) -> list[str]:
       raise errors.InputError(f"--config={path} is not a file: see configs/")
     if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
       raise errors.InputError(f"--config={path}: get_config() gives no ConfigDict")
+    with _CONFIG.value.unlocked():
+      for name, poison in poisons.items():
+        _CONFIG.value.poisons[name] = poison
     return rest
-  except (flags.Error, errors.InputError) as error:
+  except errors.InputError as error:
     sys.exit(_fail(error, 2))
   except Exception as error:  # The config file is a program: it may raise anything.
-    sys.exit(_fail(errors.InputError(f"--config: {type(error).__name__}: {error}"), 2))
+    sys.exit(_fail(errors.InputError(_words(error)), 2))
 
 
 def _interrupted(number, frame) -> None:

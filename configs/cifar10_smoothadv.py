@@ -53,3 +53,5 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   """Every stage and row, as small as they go; its numbers mean nothing."""
   fast(config)
   cifar10_ga.smoke(config)
+  config.attack.adversary.warmup = 1
+  config.train.adversary.warmup = 1

@@ -1,7 +1,7 @@
 """MACER on scikit-learn's digits: section 4.2 of Mehra et al. (2021), on 8x8 images.
 
   python main.py --config=configs/digits_macer.py
-  python main.py --config=configs/digits_macer.py:smoke      seconds, for tests
+  python main.py --config=configs/digits_macer.py:smoke      a minute, for tests
 
 Attack and data are those of configs/digits_ga.py:eps02; victims have k = 4, lambda = 4,
 gamma = 8, beta = 16, the lower level of the attack k = 2 and the same lambda.

@@ -1,7 +1,7 @@
 """Standard training on scikit-learn's digits, and the attack on its accuracy.
 
   python main.py --config=configs/digits_standard.py
-  python main.py --config=configs/digits_standard.py:smoke      seconds, for tests
+  python main.py --config=configs/digits_standard.py:smoke      a minute, for tests
 
 Table 1 of Mehra et al. (2021), carried over to 8x8 images: both levels are cross-entropy
 without noise, and the upper one is to rise; the rest is configs/digits_ga.py:eps02's.

@@ -38,6 +38,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: "", "fast", "smoke", fields such as "sigma=0.5"; commas between several."""
   config = mnist_ga.get_config()
   config.attack.loss = "macer"
+  config.attack.damping = 0.1
   config.attack.macer.num_noise_samples = 2
   config.attack.macer.lam = 1.0
   config.train.loss = "macer"
@@ -51,7 +52,6 @@ def fast(config: ml_collections.ConfigDict) -> None:
   """For two cores and no GPU."""
   mnist_ga.fast(config)
   config.attack.start = "classwise"
-  config.attack.damping = 0.1
   config.attack.macer.lam = 4.0
   config.train.macer.num_noise_samples = 4
 

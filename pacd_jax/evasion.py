@@ -42,6 +42,15 @@ class Pgd(NamedTuple):
   ascent: AscentFn = normalized  # Its steps are of size 2 epsilon / num_steps.
 
 
+def check(attack: Pgd) -> None:
+  """Raises ValueError unless the radius is above 0 and there is at least one step."""
+  if not attack.epsilon > 0.0 or attack.num_steps < 1:
+    raise ValueError(
+      f"the PGD has epsilon {attack.epsilon} and {attack.num_steps} steps: use a radius "
+      "above 0 and at least 1 step"
+    )
+
+
 def pgd(
   attack: Pgd,
   objective: Callable[[types.Array], types.Scalar],

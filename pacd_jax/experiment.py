@@ -160,4 +160,9 @@ def load(workdir: str | os.PathLike) -> plan.Plan:
     settings_there = None
   if not isinstance(settings_there, dict):
     raise errors.InputError(f"{path} is no run's config: give the folder of a run")
+  if "victims" in settings_there:
+    raise errors.InputError(
+      f"{workdir} is a transfer: load the run of one of its victims, one of "
+      + ", ".join(f"{workdir}/{name}" for name in settings_there["victims"])
+    )
   return build(ml_collections.ConfigDict(settings_there), workdir)

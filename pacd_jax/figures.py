@@ -103,7 +103,7 @@ def transfer(
     styles, width = _line_styles(rows), 0.8 / len(rows)
     for number, (name, (means, stds)) in enumerate(rows.items()):
       places = np.arange(len(victims)) + (number - (len(rows) - 1) / 2.0) * width
-      axes.bar(
+      bars = axes.bar(
         places,
         means,
         0.9 * width,
@@ -112,6 +112,8 @@ def transfer(
         label="clean data" if name == "clean" else f"poison {name}",
         error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": _GREY},
       )
+      # A bar of 0 would not be seen.
+      axes.bar_label(bars, fmt="{:.3g}".format, padding=1.5, fontsize=7, color=_GREY)
     axes.set_xticks(range(len(victims)), victims)
     axes.set_ylim(bottom=0.0)
     axes.set_title(title, loc="left", fontsize=12)

@@ -26,6 +26,11 @@ def _cross_entropy(
   return losses.mean(), _accuracy(logits, labels)
 
 
+def _check_samples(num_noise_samples: int) -> None:
+  if num_noise_samples < 1:
+    raise ValueError(f"num_noise_samples is {num_noise_samples}: use at least 1")
+
+
 def _smoothed_cross_entropy(logits: types.Array, labels: types.Array) -> types.Array:
   """-log (1/k) sum_j softmax(logits_j)_y of each image, `[k, B, K]` -> `[B]`."""
   chex.assert_rank([logits, labels], [3, 1])
@@ -104,7 +109,16 @@ def macer(
 
   Returns:
     A `Loss`; aux holds "robustness", the second term before lambda, too.
+
+  Raises:
+    ValueError: an argument is out of its range.
   """
+  _check_samples(num_noise_samples)
+  if lam < 0.0 or not 0.0 < gamma <= 20.0 or inverse_temperature <= 0.0:
+    raise ValueError(
+      f"macer has lam {lam}, gamma {gamma}, inverse_temperature {inverse_temperature}: use "
+      "at least 0, (0, 20], and above 0"
+    )
 
   def outputs(params, images, key):
     return noise.noisy_logits(
@@ -146,7 +160,12 @@ def smoothadv(
 
   Returns:
     A `Loss` with an adversary.
+
+  Raises:
+    ValueError: m is under 1, or the PGD cannot be done (`evasion.check`).
   """
+  _check_samples(num_noise_samples)
+  evasion.check(attack)
 
   def outputs(params, images, key):
     return noise.noisy_logits(
@@ -184,7 +203,11 @@ def adversarial(apply: types.ApplyFn, *, attack: evasion.Pgd) -> types.Loss:
 
   Returns:
     A `Loss` with an adversary; the key draws its start.
+
+  Raises:
+    ValueError: the PGD cannot be done (`evasion.check`).
   """
+  evasion.check(attack)
 
   def adversary(params, images, labels, key, strength):
     params = jax.lax.stop_gradient(params)
@@ -214,7 +237,13 @@ def trades(apply: types.ApplyFn, *, attack: evasion.Pgd, weight: float = 6.0) ->
 
   Returns:
     A `Loss` with an adversary; the key draws its start, aux holds "divergence", too.
+
+  Raises:
+    ValueError: the weight is under 0, or the PGD cannot be done (`evasion.check`).
   """
+  evasion.check(attack)
+  if weight < 0.0:
+    raise ValueError(f"trades has weight {weight}: use at least 0")
 
   def outputs(params, images, key):
     del key

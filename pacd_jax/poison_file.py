@@ -25,7 +25,12 @@ def save(path: str | os.PathLike, poison: types.Poison) -> None:
   """Writes the poison beside `path`, then renames: no half-written file is ever seen.
 
   The same poison gives the same bytes: entries carry no date.
+
+  Raises:
+    errors.InputError: the poison is not one that `load` would read.
   """
+  poison = poison._replace(epsilon=float(poison.epsilon), sigma=float(poison.sigma))
+  _check(poison, functools.partial(_unusable, path, "save another"))
   _write(path, lambda file: np.savez_compressed(file, **poison._asdict()))
 
 
@@ -78,12 +83,15 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
   unusable = functools.partial(_unusable, path, remedy)
   try:
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+      absent = [name for name in types.Poison._fields if name not in arrays.files]
+      if absent:
+        raise unusable(f"it has no field {absent[0]}")
       fields = {name: np.asarray(arrays[name]) for name in types.Poison._fields}
   except FileNotFoundError:
     remedy = remedy or "rerun --stage=attack"
     raise errors.InputError(f"{path}: no such poison: {remedy}") from None
-  except KeyError as error:
-    raise unusable(f"it has no field {error.args[0]}") from None
+  except errors.InputError:
+    raise
   except Exception as error:  # Damaged zip files raise a dozen kinds.
     reason = type(error).__name__  # NumPy's own words advise to unpickle.
     raise unusable(f"it is truncated or not a poison file ({reason})") from None
@@ -128,4 +136,6 @@ def _check(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -
   else:
     raise unusable(f"norm {poison.norm!r} is neither 'linf' nor 'l2'")
   if len(size) and size.max() > poison.epsilon + 1e-9:
-    raise unusable(f"an image is {size.max():.6g} from its base, over {poison.epsilon:.6g}")
+    raise unusable(
+      f"an image is {size.max():.6g} from its base, over its epsilon {poison.epsilon:.6g}"
+    )

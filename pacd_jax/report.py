@@ -230,7 +230,7 @@ def _origin(row: str, config: Any) -> str:
     return _ACCURACY_ATTACK
   if row in _TRAINING_SETS:
     return _TRAINING_SETS[row]
-  return f"the poison of {config.get('poisons', {}).get(row, 'another run')}, as given."
+  return f"the poison {config.get('poisons', {}).get(row, 'of another run')}, as given."
 
 
 def _sampling_note(results: evaluate.Results) -> str:
@@ -259,9 +259,10 @@ def _headline(results: evaluate.Results) -> str:
   else:
     what = f"share of certified points (ACA) of class {results['target_class']}"
     change = f"{100 * clean[mean]:.1f} % to {100 * row[mean]:.1f} %"
+  images = f"the {name} images" if name in _TRAINING_SETS else f"the poison {name!r}"
   return (
-    f"Training on the {name} images instead of the clean ones takes the {what} from "
-    f"{change}; the accuracy over all classes goes from "
+    f"Training on {images} instead of the clean ones takes the {what} from {change}; "
+    "the accuracy over all classes goes from "
     f"{100 * clean['accuracy_mean']:.1f} % to {100 * row['accuracy_mean']:.1f} %."
   )
 

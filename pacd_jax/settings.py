@@ -80,7 +80,7 @@ def _of_loss(group: str) -> dict[str, Field]:
     "adversary.num_steps": Field(
       int,
       lambda value: 1 <= value <= 10_000,
-      "a whole number from 1 to 10000 (for none: loss=gaussian)",
+      "a whole number from 1 to 10000 (for none: loss=gaussian or standard)",
     ),
     "adversary.ascent": _one_of(*choices.ASCENTS),
     "adversary.warmup": _count(0),  # Until the radius is whole: epochs, attack: Adam steps.
@@ -196,6 +196,12 @@ def check_name(name: str) -> None:
     )
 
 
+def must_be(name: str) -> str:
+  """What a field has to be, in words; empty for a field that is not there."""
+  field = FIELDS.get(re.sub(r"^victims\.[^.]+\.", "", name))
+  return field.must_be if field else ""
+
+
 def check_row_name(group: str, name: str) -> None:
   """Raises `errors.InputError` unless a row, or a kind of victim, can have this name."""
   if not re.fullmatch(r"[\w+-]+", name) or name in (*ROWS, "report"):
@@ -217,6 +223,12 @@ def _check_rows(flat: dict[str, Any]) -> None:
       raise errors.InputError(
         f"config field {_POISON}{name} is {path!r}: it must be a poison's file, the folder "
         "of the run that made it, or empty"
+      )
+    if path and name not in flat["rows"]:
+      rows = ", ".join(f"'{row}'" for row in ("clean", name))
+      raise errors.InputError(
+        f"config field {_POISON}{name} is set, but rows has no {name!r}: add it, as in "
+        f'--config.rows="({rows})"'
       )
   known = [*ROWS, *(name for name, path in poisons.items() if path)]
   for row in flat["rows"]:

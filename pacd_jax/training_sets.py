@@ -59,6 +59,11 @@ class TrainingSets:
           f"{path} has changed since {copy} was copied from it: choose another --workdir"
         )
       return
+    folder = path.parent.parent
+    if not path.exists() and path == poison_file.find(folder):
+      raise errors.InputError(
+        f"poisons.{row}: {folder} has no poison/{path.name}: {_GIVEN_REMEDY}"
+      )
     poison = poison_file.load(path, remedy=_GIVEN_REMEDY)
     self._check(path, poison, row)
     try:
@@ -112,15 +117,24 @@ class TrainingSets:
     identity, remedy = self.identity, "delete it and rerun --stage=attack"
     if row in self._given:
       identity = {name: identity[name] for name in ("dataset", "target_class", "checksum")}
-      remedy = f"set poisons.{row} to one of this data set, seed, size and class"
+      remedy = (
+        f"set poisons.{row} to one of this data set and class, and run with the seed and "
+        "data.num_train that it was made with"
+      )
     for name, expected in identity.items():
       there = getattr(poison, name)
       if there != expected:
         what = _WHAT.get(name, "run")
         raise errors.InputError(
-          f"{path} was made for another {what} ({name} is {there!r} there and {expected!r} "
-          f"here): {remedy}"
+          f"{path} was made for another {what} ({name} is {_short(there)} there and "
+          f"{_short(expected)} here): {remedy}"
         )
+
+
+def _short(value: Any) -> str:
+  """As it is, but eight digits of a checksum."""
+  long = isinstance(value, str) and len(value) == 64
+  return repr(value[:8] + "..." if long else value)
 
 
 # What a poison of another one of these was made for.

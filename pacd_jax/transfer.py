@@ -37,6 +37,7 @@ def run(plan: TransferPlan, stage_names: Sequence[str]) -> str | None:
     errors.NonFiniteError: a loss or a gradient is not finite.
   """
   with _held(plan):
+    _check_poisons(plan)
     _check_alike(plan)
     for name, victim in plan.victims.items():
       with naming(name):
@@ -69,6 +70,21 @@ def naming(victim: str) -> Iterator[None]:
     yield
   except (errors.InputError, errors.NonFiniteError) as error:
     raise type(error)(f"victim {victim}: {error}") from None
+
+
+def _check_poisons(plan: TransferPlan) -> None:
+  """All poisons that are not there, and of which a victim has no copy, in one line."""
+  missing = {}
+  for victim in plan.victims.values():
+    for name, path in victim.poisons.items():
+      if not path.exists() and not victim.training_sets.is_there(name):
+        missing[name] = path
+  if missing:
+    these = ", ".join(f"poisons.{name} ({path})" for name, path in missing.items())
+    raise errors.InputError(
+      f"there is nothing at {these}: run what makes it, as the config's docstring says, or "
+      f"leave it out by --config.poisons.{next(iter(missing))}="
+    )
 
 
 def _check_alike(plan: TransferPlan) -> None:

@@ -136,18 +136,31 @@ class Splits(NamedTuple):
 
 
 class Poison(NamedTuple):
-  """A poison is data: what `poison/<name>.npz` holds, one array per field."""
+  """A poison is data: what `poison/<name>.npz` holds, one array per field.
 
-  images: np.ndarray  # uint8 `[n, H, W, C]`: what the victim trains on.
-  base_images: np.ndarray  # uint8 `[n, H, W, C]`: what stood there before.
-  labels: np.ndarray  # int32 `[n]`: unchanged by the attack.
-  indices: np.ndarray  # int64 `[n]`: positions in the training split.
-  epsilon: float  # The budget in image units ([0, 1]).
-  norm: str  # "linf" or "l2", of one image's perturbation.
+  Attributes:
+    images: uint8 `[n, H, W, C]`: what the victim trains on.
+    base_images: uint8 `[n, H, W, C]`: what stood there before.
+    labels: int32 `[n]`: unchanged by the attack.
+    indices: int64 `[n]`: positions in the training split.
+    epsilon: the budget in image units ([0, 1]).
+    norm: "linf" or "l2", of one image's perturbation.
+    target_class: every label.
+    dataset: name of the data set, as `data.name`.
+    sigma: noise std the attack assumed; 0 where none was.
+    checksum: `data.checksum` of the training split that `indices` point into.
+  """
+
+  images: np.ndarray
+  base_images: np.ndarray
+  labels: np.ndarray
+  indices: np.ndarray
+  epsilon: float
+  norm: str
   target_class: int
   dataset: str
-  sigma: float  # Noise std the attack assumed; 0 where none was.
-  checksum: str  # `data.checksum` of the training split that `indices` point into.
+  sigma: float
+  checksum: str
 
 
 class Certificate(NamedTuple):

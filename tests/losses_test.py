@@ -6,7 +6,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 from scipy import special
 
-from pacd_jax import losses
+from pacd_jax import evasion, losses
 
 
 def _apply(params, images):
@@ -15,6 +15,7 @@ def _apply(params, images):
 
 _IMAGES = jax.random.uniform(jax.random.key(0), (6, 2, 2, 1))
 _LABELS = jnp.array([0, 1, 2, 2, 1, 0])
+_PGD = evasion.Pgd(epsilon=0.5)
 _PARAMS = jax.random.normal(jax.random.key(1), (4, 3))
 
 
@@ -69,6 +70,29 @@ class LossesTest(parameterized.TestCase):
     expected = special.softmax(np.asarray(logits, np.float64), axis=1)
     expected[np.arange(6), np.asarray(_LABELS)] -= 1.0
     np.testing.assert_allclose(gradient, expected / 6, atol=1e-6)
+
+  @parameterized.parameters(
+    (losses.macer, {"lam": -1.0}, "lam -1.0.*use at least 0"),
+    (losses.macer, {"gamma": 0.0}, "gamma 0.0"),
+    (losses.macer, {"gamma": 21.0}, "gamma 21.0"),
+    (losses.macer, {"inverse_temperature": 0.0}, "inverse_temperature 0.0"),
+    (losses.macer, {"num_noise_samples": 0}, "num_noise_samples is 0: use at least 1"),
+    (losses.smoothadv, {"attack": _PGD, "num_noise_samples": 0}, "num_noise_samples is 0"),
+    (losses.smoothadv, {"attack": _PGD._replace(num_steps=0)}, "0 steps: use a radius"),
+    (losses.smoothadv, {"attack": _PGD._replace(epsilon=0.0)}, "epsilon 0.0"),
+  )
+  def test_refuses_arguments_out_of_range(self, make, arguments, message):
+    with self.assertRaisesRegex(ValueError, message):
+      make(_apply, sigma=0.25, **arguments)
+
+  @parameterized.parameters(losses.adversarial, losses.trades)
+  def test_refuses_a_pgd_without_steps(self, make):
+    with self.assertRaisesRegex(ValueError, "0 steps: use a radius above 0"):
+      make(_apply, attack=_PGD._replace(num_steps=0))
+
+  def test_refuses_a_negative_weight(self):
+    with self.assertRaisesRegex(ValueError, "trades has weight -1.0: use at least 0"):
+      losses.trades(_apply, attack=_PGD, weight=-1.0)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,45 @@ class MainTest(parameterized.TestCase):
       ["--config=configs/digits_ga.py", "--config.certify.n=many"],
       "config.certify.n=many",
     ),
+    (
+      "fraction",
+      ["--config=configs/digits_ga.py", "--config.train.macer.num_noise_samples=1.5"],
+      "num_noise_samples=1.5: it must be a whole number from 1 to 10000",
+    ),
+    (
+      "unknown_victim",
+      ["--config=configs/digits_transfer.py", "--config.victims.mcer.sigma=0.5"],
+      "error: --config: no 'mcer' Did you mean \"macer\"",
+    ),
+    (
+      "poison_that_no_victim_gets",
+      ["--config=configs/digits_ga.py", "--config.poisons.mine=mine.npz"],
+      "poisons.mine is set, but rows has no 'mine': add it, as in --config.rows=",
+    ),
+    (
+      "poison_by_any_name",
+      [
+        "--config=configs/digits_ga.py",
+        "--config.poisons.mine=mine.npz",
+        "--config.rows=('clean', 'mine')",
+      ],
+      "error: mine.npz: no such poison",
+    ),
+    (
+      "poison_by_the_name_of_a_row",
+      ["--config=configs/digits_ga.py", "--config.poisons.pacd=mine.npz"],
+      "poisons.pacd has an unusable name",
+    ),
+    (
+      "transfer_before_its_runs",
+      [
+        "--config=configs/digits_transfer.py:sigma=0.125",
+        "--config.poisons.macer=",
+        "--config.poisons.mine=mine.npz",
+      ],
+      r"nothing at poisons.gaussian \(runs/digits_ga_eps02_sigma=0.125.*poisons.mine "
+      r".mine.npz.*poisons.smoothadv .*leave it out by --config.poisons.gaussian=$",
+    ),
     ("unknown_stage", ["--config=configs/digits_ga.py", "--stage=eat"], "stage=eat"),
     (
       "stray_argument",

@@ -122,6 +122,16 @@ class PoisonFileTest(parameterized.TestCase):
     poison_file.save(other, _poison(sigma=0.5))
     self.assertNotEqual(self._path.read_bytes(), other.read_bytes())
 
+  def test_what_could_not_be_loaded_is_not_saved(self):
+    for fields in ({"epsilon": 0.001}, {"norm": "l1"}, {"labels": np.zeros(1, np.int32)}):
+      with self.assertRaisesRegex(errors.InputError, "save another"):
+        poison_file.save(self._path, _poison(**fields))
+    self.assertFalse(self._path.exists())
+
+  def test_whole_numbers_are_saved_as_numbers(self):
+    poison_file.save(self._path, _poison(epsilon=1, sigma=0))
+    self._assert_same(poison_file.load(self._path), _poison(epsilon=1.0, sigma=0.0))
+
   def test_saving_again_replaces(self):
     poison_file.save(self._path, _poison())
     poison_file.save(self._path, _poison(sigma=0.5))

@@ -75,6 +75,16 @@ class GivenPoisonTest(finished_run.FinishedRunTestCase):
     message = f"{path}: no such poison: give the file of a poison, or the folder of a run"
     self.refuses(message, _config(path))
 
+  def test_refuses_a_folder_without_a_poison(self):
+    folder = self.temporary("no_run")
+    folder.mkdir()
+    self.refuses("poisons.yours: .*no_run has no poison/pacd.npz: give", _config(folder))
+
+  def test_refuses_a_poison_without_a_row(self):
+    config = _config(self.given())
+    config.rows = ("clean",)
+    self.refuses("poisons.yours is set, but rows has no 'yours': add it", config)
+
   def test_refuses_a_damaged_file(self):
     path = self.given()
     path.write_bytes(path.read_bytes()[:300])

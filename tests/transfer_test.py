@@ -63,8 +63,18 @@ class TransferTest(finished_run.FinishedRunTestCase):
     self.refuses(message, _config(self.finished, **of_macer))
 
   def test_refuses_a_missing_poison(self):
-    message = "victim gaussian: no/such/run: no such poison: give the file"
-    self.refuses(message, _config("no/such/run"))
+    config = _config("no/such/run")
+    config.poisons.yours = "no/such.npz"
+    message = r"poisons.pacd_run \(no/such/run\), poisons.yours \(no/such.npz\): run what"
+    self.refuses(message, config)
+
+  def test_a_transfer_is_no_run_to_load(self):
+    experiment.run(_config(self.finished), self.workdir, ("attack",))
+    message = "is a transfer: load the run of one of its victims.*run/gaussian, .*run/macer"
+    with self.assertRaisesRegex(errors.InputError, message):
+      experiment.load(self.workdir)
+    loaded = experiment.load(self.workdir / "macer")
+    self.assertEqual(loaded.rows, ("clean", "pacd_run"))
 
   def test_refuses_no_poison_and_no_victim(self):
     self.refuses("a transfer needs victims and poisons.*poisons.yours", _config(""))
