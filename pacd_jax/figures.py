@@ -85,6 +85,11 @@ def top_probability(probabilities: Mapping[str, np.ndarray]) -> Figure:
   return figure
 
 
+def _short(value: float) -> str:
+  """Three decimals under 1, and one above, without trailing zeros."""
+  return f"{value:.{3 if value < 1.0 else 1}f}".rstrip("0").rstrip(".")
+
+
 def transfer(
   victims: Sequence[str],
   panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
@@ -113,7 +118,7 @@ def transfer(
         error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": _GREY},
       )
       # A bar of 0 would not be seen.
-      axes.bar_label(bars, fmt="{:.3g}".format, padding=1.5, fontsize=7, color=_GREY)
+      axes.bar_label(bars, fmt=_short, padding=1.5, fontsize=7, color=_GREY)
     axes.set_xticks(range(len(victims)), victims)
     axes.set_ylim(bottom=0.0)
     axes.set_title(title, loc="left", fontsize=12)
