@@ -52,10 +52,12 @@ def _take_poisons(argv: list[str]) -> tuple[list[str], dict[str, str]]:
   rest, poisons = [], {}
   for argument in argv:
     name, is_given, path = argument.partition("=")
-    if is_given and name.startswith(_POISON_FLAG):
+    if not name.startswith(_POISON_FLAG):
+      rest.append(argument)
+    elif is_given:
       poisons[name.removeprefix(_POISON_FLAG)] = path
     else:
-      rest.append(argument)
+      raise errors.InputError(f"{name} has no value: write {name}=PATH")
   for name in poisons:
     settings.check_row_name("poisons", name)
   return rest, poisons

@@ -58,6 +58,11 @@ class MainTest(parameterized.TestCase):
       "error: mine.npz: no such poison",
     ),
     (
+      "poison_without_a_path",
+      ["--config=configs/digits_ga.py", "--config.poisons.mine", "mine.npz"],
+      "poisons.mine has no value: write --config.poisons.mine=PATH",
+    ),
+    (
       "poison_by_the_name_of_a_row",
       ["--config=configs/digits_ga.py", "--config.poisons.pacd=mine.npz"],
       "poisons.pacd has an unusable name",
