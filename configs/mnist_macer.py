@@ -7,10 +7,10 @@
 
 Victims by the authors' settings: k = 16, lambda = 16, gamma = 8, beta = 16; Adam 1e-3,
 batch 200, 101 epochs. The lower level of the attack has k = 2, as the paper says (its
-code has 1), lambda = 1 and damping 0.1; all else is configs/mnist_ga.py's. The authors kept one
-noise draw for each image: --config.attack.noise=fixed. The paper's ACR of clean / PACD
-at sigma 0.25, 0.5 and 0.75: 0.915 / 0.431, 1.484 / 0.685, 1.353 / 1.008. This scale has
-not been run here yet.
+code has 1), lambda = 1 and damping 0.1; all else is configs/mnist_ga.py's. The authors
+kept one noise draw for each image: --config.attack.noise=fixed. The paper's ACR of clean
+/ PACD at sigma 0.25, 0.5 and 0.75: 0.915 / 0.431, 1.484 / 0.685, 1.353 / 1.008. This
+scale has not been run here yet.
 
 Expected from `:fast` (k = 4 for victims; in the attack lambda = 4 and a start from the
 class-wise shift; the rest as configs/mnist_ga.py:fast), seed 0, on two cores in 34 minutes
@@ -28,8 +28,8 @@ PACD takes 59 % of the clean ACR; the class-wise shift, which optimises nothing,
 Settings were chosen on 100 points of the validation split, n = 1,000, two victims: clean
 ones had an ACR of 0.541 +- 0.017 with lambda = 4, 0.548 +- 0.000 with 16 (Gaussian
 augmentation 0.537 +- 0.024). PACD left 0.335 +- 0.193 from the clean images and 0.237 +-
-0.014 from the shift; and 0.502 +- 0.039 from the shift with damping 0.01 and the criterion's
-own derivative in (theta, u), not that of its convex model.
+0.014 from the shift; and 0.502 +- 0.039 from the shift with damping 0.01 and the
+criterion's own derivative in (theta, u), not that of its convex model.
 """
 
 import ml_collections
