@@ -87,10 +87,8 @@ def attack(
     curvature=choices.CURVATURES[options["curvature"]],
     solve=choices.solver(options),
   )
-  loss, objective = (
-    choices.LOSSES[options["loss"]],
-    choices.OBJECTIVES[options["objective"]],
-  )
+  loss = choices.LOSSES[options["loss"]]
+  objective = choices.OBJECTIVES[options["objective"]]
   schedule = choices.STEP_SCHEDULES[options["step_schedule"]]
   settings = problem.Settings(
     model=model,

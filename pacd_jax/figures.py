@@ -86,8 +86,8 @@ def top_probability(probabilities: Mapping[str, np.ndarray]) -> Figure:
 
 
 def _short(value: float) -> str:
-  """Three decimals under 1, and one above, without trailing zeros."""
-  return f"{value:.{3 if value < 1.0 else 1}f}".rstrip("0").rstrip(".")
+  """Three decimals under 1, and one above; 0 alone is written as 0."""
+  return f"{value:.{3 if value < 1.0 else 1}f}" if value else "0"
 
 
 def transfer(

@@ -114,7 +114,7 @@ def macer(
     ValueError: an argument is out of its range.
   """
   _check_samples(num_noise_samples)
-  if lam < 0.0 or not 0.0 < gamma <= 20.0 or inverse_temperature <= 0.0:
+  if not (lam >= 0.0 and 0.0 < gamma <= 20.0 and inverse_temperature > 0.0):
     raise ValueError(
       f"macer has lam {lam}, gamma {gamma}, inverse_temperature {inverse_temperature}: use "
       "at least 0, (0, 20], and above 0"
@@ -242,7 +242,7 @@ def trades(apply: types.ApplyFn, *, attack: evasion.Pgd, weight: float = 6.0) ->
     ValueError: the weight is under 0, or the PGD cannot be done (`evasion.check`).
   """
   evasion.check(attack)
-  if weight < 0.0:
+  if not weight >= 0.0:
     raise ValueError(f"trades has weight {weight}: use at least 0")
 
   def outputs(params, images, key):

@@ -83,18 +83,17 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
   unusable = functools.partial(_unusable, path, remedy)
   try:
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-      absent = [name for name in types.Poison._fields if name not in arrays.files]
-      if absent:
-        raise unusable(f"it has no field {absent[0]}")
-      fields = {name: np.asarray(arrays[name]) for name in types.Poison._fields}
+      there = [name for name in types.Poison._fields if name in arrays.files]
+      fields = {name: np.asarray(arrays[name]) for name in there}
   except FileNotFoundError:
     remedy = remedy or "rerun --stage=attack"
     raise errors.InputError(f"{path}: no such poison: {remedy}") from None
-  except errors.InputError:
-    raise
   except Exception as error:  # Damaged zip files raise a dozen kinds.
     reason = type(error).__name__  # NumPy's own words advise to unpickle.
     raise unusable(f"it is truncated or not a poison file ({reason})") from None
+  for name in types.Poison._fields:
+    if name not in fields:
+      raise unusable(f"it has no field {name}")
   for name, kinds in _SCALARS.items():
     value = fields[name]
     if value.shape or value.dtype.kind not in kinds:
