@@ -88,4 +88,4 @@ RATE_SCHEDULES = {
 def solver(options: dict[str, Any]) -> types.SolveFn:
   """The damped solve that the group `attack` asks for."""
   solve, damping = SOLVERS[options["solver"]](options), options["damping"]
-  return lambda matvec, b: solve(linear_solve.damped(matvec, damping), b)
+  return lambda matvec, b, start: solve(linear_solve.damped(matvec, damping), b, start)

@@ -70,10 +70,11 @@ def approx_grad(
   lower: types.LowerLevel,
   params: types.Params,
   poison: types.Array,
+  start: types.Params | None = None,
   *,
   curvature: types.CurvatureFn = gauss_newton,
   solve: types.SolveFn,
-) -> tuple[types.Array, types.SolveInfo]:
+) -> tuple[types.Array, types.HypergradientInfo]:
   """Hypergradient du of upper(theta*(u), u), where grad_theta lower(theta*, u) = 0.
 
     du = grad_u f - d/du <grad_theta g(theta, u), p>,   A p = grad_theta f
@@ -87,17 +88,22 @@ def approx_grad(
     lower: g(theta, u).
     params: theta, near the solution of the lower level.
     poison: u, any array.
+    start: p to begin the solve with, like theta; None: zero.
     curvature: `hessian` or `gauss_newton`.
     solve: for the linear system.
 
   Returns:
-    du, like u, and how the solve went.
+    du, like u, and how the solve went, with p.
+
+  Raises:
+    ValueError: `start` is not like theta.
   """
   grad_theta, grad_u = jax.grad(upper, argnums=(0, 1))(params, poison)
   matvec, lower = curvature(lower, params, poison)
-  p, info = solve(matvec, grad_theta)
+  p, info = solve(matvec, grad_theta, start)
 
   def directional(u):
     return jax.jvp(lambda theta: lower(theta, u), (params,), (p,))[1]
 
-  return jnp.subtract(grad_u, jax.grad(directional)(poison)), info
+  du = jnp.subtract(grad_u, jax.grad(directional)(poison))
+  return du, types.HypergradientInfo(info, p)

@@ -21,18 +21,74 @@ def damped(matvec: types.MatvecFn, damping: float) -> types.MatvecFn:
   return lambda v: _axpy(damping, v, matvec(v))
 
 
-def identity(matvec: types.MatvecFn, b: types.Params):
+def start_from(start: types.Params | None, b: types.Params) -> types.Params:
+  """The first guess of a solve: `start`, or zero where it is None.
+
+  Raises:
+    ValueError: `start` is not like b, as it is of another model.
+  """
+  if start is None:
+    return jax.tree.map(jnp.zeros_like, b)
+  shapes = [jax.tree.map(jnp.shape, tree) for tree in (start, b)]
+  if shapes[0] != shapes[1]:
+    raise ValueError(
+      f"a warm start must be like the right-hand side, {shapes[1]}, not {shapes[0]}: give "
+      "the adjoint of the same model, or None"
+    )
+  return start
+
+
+def describe(
+  matvec: types.MatvecFn,
+  b: types.Params,
+  x: types.Params,
+  *,
+  num_steps: types.Array,
+  num_products: types.Array,
+  min_curvature: types.Array,
+) -> types.SolveInfo:
+  """The `SolveInfo` of x; one more product, counted, tells its true residual.
+
+  Args:
+    matvec: v -> A v.
+    b: right-hand side.
+    x: the solution found.
+    num_steps: steps that moved it.
+    num_products: products with A so far.
+    min_curvature: the least p'Ap / p'p over the directions met; infinite: none was met.
+  """
+  residual = jax.tree.map(jnp.subtract, b, matvec(x))
+  norm = optax.tree.norm(b)
+  return types.SolveInfo(
+    num_steps=jnp.int32(num_steps),
+    num_products=jnp.int32(num_products + 1),
+    relative_residual=optax.tree.norm(residual) / jnp.where(norm > 0, norm, 1.0),
+    negative_curvature=min_curvature <= 0,
+    min_curvature=jnp.where(jnp.isposinf(min_curvature), 0.0, min_curvature),
+  )
+
+
+def curvature_along(direction: types.Params, product: types.Params) -> types.Array:
+  """p'Ap / p'p, infinite for p = 0."""
+  size = _vdot(direction, direction)
+  return jnp.where(
+    size > 0, _vdot(direction, product) / jnp.where(size > 0, size, 1), jnp.inf
+  )
+
+
+def identity(
+  matvec: types.MatvecFn, b: types.Params, start: types.Params | None = None
+) -> tuple[types.Params, types.SolveInfo]:
   """x = b: the first-order answer, for comparison. One product tells its residual."""
+  del start
   product = matvec(b)
-  b_dot_b = _vdot(b, b)
-  nonzero = b_dot_b > 0
-  norm = jnp.where(nonzero, b_dot_b, 1.0)
-  residual = jax.tree.map(jnp.subtract, b, product)
-  info = types.SolveInfo(
-    num_steps=jnp.int32(0),
-    relative_residual=jnp.sqrt(_vdot(residual, residual) / norm),
-    negative_curvature=nonzero & (_vdot(b, product) <= 0),
-    min_curvature=_vdot(b, product) / norm,
+  info = describe(
+    lambda _: product,
+    b,
+    b,
+    num_steps=0,
+    num_products=0,
+    min_curvature=curvature_along(b, product),
   )
   return b, info
 
@@ -50,46 +106,54 @@ class _CgState(NamedTuple):
 def conjugate_gradient(
   matvec: types.MatvecFn,
   b: types.Params,
+  start: types.Params | None = None,
   *,
   max_steps: int = 10,
   tolerance: float = 0.0,
 ) -> tuple[types.Params, types.SolveInfo]:
   """Solves A x = b for a symmetric positive definite A by conjugate gradients.
 
-  Hestenes & Stiefel (1952), from x = 0. `jax.scipy.sparse.linalg.cg` returns no record of
-  its steps, and a lower level that is not convex needs one: on a direction p with
-  p'Ap <= 0 the solve stops there and says so, as in Newton-CG (Nocedal & Wright,
-  "Numerical Optimization", algorithm 7.1): x so far, or b itself in the first step.
+  Hestenes & Stiefel (1952). `jax.scipy.sparse.linalg.cg` returns no record of its steps,
+  and a lower level that is not convex needs one: on a direction p with p'Ap <= 0 the solve
+  stops there and says so, as in Newton-CG (Nocedal & Wright, "Numerical Optimization",
+  algorithm 7.1): x so far, or in the first step the residual, which is b from zero.
 
   Args:
     matvec: v -> A v.
     b: right-hand side, a pytree; 0 gives 0 in no step.
-    max_steps: most products with A.
+    start: x before the first step, like b, which costs one product; None: zero.
+    max_steps: most steps, one product each.
     tolerance: stops at |b - A x| <= tolerance |b|.
 
   Returns:
     x like b, and its `SolveInfo`.
+
+  Raises:
+    ValueError: `start` is not like b.
   """
   # Solved for b over its largest entry: no square underflows where b is nearly zero.
   largest = optax.tree.norm(b, ord="inf")
   scale = jnp.where(largest > 0, largest, 1.0)
   unit = jax.tree.map(lambda leaf: leaf / scale, b)
-  end = _iterate(matvec, unit, max_steps, tolerance)
-  # Newton-CG's answer to negative curvature at once: b itself.
+  x = jax.tree.map(lambda leaf: leaf / scale, start_from(start, b))
+  residual = unit if start is None else jax.tree.map(jnp.subtract, unit, matvec(x))
+  end = _iterate(matvec, unit, x, residual, max_steps, tolerance)
+  # Newton-CG's answer to negative curvature at once: the residual itself.
   first = end.negative_curvature & (end.num_steps == 0)
-  x = jax.tree.map(lambda xi, bi: jnp.where(first, bi, xi), end.x, unit)
-  # One more product tells the true residual; the recurrence's drifts in float32.
-  residual = jax.tree.map(jnp.subtract, unit, matvec(x))
-  info = types.SolveInfo(
+  x = jax.tree.map(lambda xi, ri: jnp.where(first, xi + ri, xi), end.x, residual)
+  spent = end.num_steps + end.negative_curvature + (0 if start is None else 1)
+  info = describe(
+    matvec,
+    unit,
+    x,
     num_steps=end.num_steps,
-    relative_residual=optax.tree.norm(residual) / jnp.maximum(optax.tree.norm(unit), 1.0),
-    negative_curvature=end.negative_curvature,
-    min_curvature=jnp.where(jnp.isposinf(end.min_curvature), 0.0, end.min_curvature),
+    num_products=spent,
+    min_curvature=end.min_curvature,
   )
   return jax.tree.map(lambda leaf: leaf * scale, x), info
 
 
-def _iterate(matvec, b, max_steps: int, tolerance: float) -> _CgState:
+def _iterate(matvec, b, x, residual, max_steps: int, tolerance: float) -> _CgState:
   """The recurrence, until it has converged, met negative curvature, or run out of steps."""
   b_dot_b = _vdot(b, b)
 
@@ -120,10 +184,10 @@ def _iterate(matvec, b, max_steps: int, tolerance: float) -> _CgState:
 
   start = _CgState(
     num_steps=jnp.int32(0),
-    x=jax.tree.map(jnp.zeros_like, b),
-    residual=b,
-    direction=b,
-    r_dot_r=b_dot_b,
+    x=x,
+    residual=residual,
+    direction=residual,
+    r_dot_r=_vdot(residual, residual),
     negative_curvature=jnp.bool_(False),
     min_curvature=jnp.full_like(b_dot_b, jnp.inf),
   )

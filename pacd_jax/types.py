@@ -103,18 +103,32 @@ CurvatureFn = Callable[[LowerLevel, Params, Array], Curvature]
 
 
 class SolveInfo(NamedTuple):
-  """How a linear solve went; every field is a `[]` array."""
+  """How a linear solve went; every field is a `[]` array, None where a method has none."""
 
-  num_steps: Array  # Products with the matrix that moved the solution, int32.
-  relative_residual: Array  # |b - A x| / |b|, damping included; 0 where b is 0.
-  negative_curvature: Array  # bool: a direction p with p'Ap <= 0 was met.
-  min_curvature: Array  # The least p'Ap / p'p over the directions met; 0: none.
+  num_steps: Array  # Steps that moved the solution, int32.
+  num_products: Array  # Products with the matrix in all, int32: what the solve cost.
+  relative_residual: Array | None  # |b - A x| / |b|, damping included; 0 where b is 0.
+  negative_curvature: Array | None  # bool: a direction p with p'Ap <= 0 was met.
+  min_curvature: Array | None  # The least p'Ap / p'p over the directions met; 0: none.
 
 
-# `solve(matvec, b) -> (x, info)` with A x = b; x is like b.
-SolveFn = Callable[[MatvecFn, Params], tuple[Params, SolveInfo]]
-# `hypergradient(upper, lower, params, poison) -> (du, info)`; du is like the poison.
-HypergradientFn = Callable[[UpperFn, LowerLevel, Params, Array], tuple[Array, SolveInfo]]
+# `solve(matvec, b, start) -> (x, info)` with A x = b; x is like b. `start` is like b, a
+# first guess, such as the last outer step's x (a warm start); None: zero.
+SolveFn = Callable[[MatvecFn, Params, Params | None], tuple[Params, SolveInfo]]
+
+
+class HypergradientInfo(NamedTuple):
+  """What a hypergradient says beside du."""
+
+  solve: SolveInfo  # How the linear solve went.
+  adjoint: Params | None  # p with A p = grad_theta f: the next one's warm start.
+
+
+# `hypergradient(upper, lower, params, poison, start) -> (du, info)`: du is like the
+# poison; `start` is an earlier `info.adjoint`, or None.
+HypergradientFn = Callable[
+  [UpperFn, LowerLevel, Params, Array, Params | None], tuple[Array, HypergradientInfo]
+]
 
 
 class Dataset(NamedTuple):

@@ -14,9 +14,9 @@ from pacd_jax import hypergradient, linear_solve, types
 
 
 def _solver(damping, max_steps=200):
-  def solve(matvec, b):
+  def solve(matvec, b, start):
     return linear_solve.conjugate_gradient(
-      linear_solve.damped(matvec, damping), b, max_steps=max_steps, tolerance=1e-14
+      linear_solve.damped(matvec, damping), b, start, max_steps=max_steps, tolerance=1e-14
     )
 
   return solve
@@ -170,7 +170,7 @@ class ApproxGradTest(parameterized.TestCase):
         solution(jnp.asarray(u)), jnp.asarray(u)
       )
     self.assertLess(_relative_error(du, expected), 1e-6)
-    self.assertLess(float(info.relative_residual), 1e-10)
+    self.assertLess(float(info.solve.relative_residual), 1e-10)
 
   @parameterized.product(curvature=_CURVATURES, damping=(1.0, 3.0))
   def test_net_matches_the_explicit_matrix(self, curvature, damping):
@@ -189,7 +189,7 @@ class ApproxGradTest(parameterized.TestCase):
         upper, lower, params, poison, curvature=curvature, solve=_solver(damping)
       )
     self.assertLess(_relative_error(du, expected), 1e-6)
-    self.assertFalse(bool(info.negative_curvature))
+    self.assertFalse(bool(info.solve.negative_curvature))
 
   def test_logistic_regression_matches_finite_differences_of_retraining(self):
     """At its optimum, where H = Gauss-Newton, du is what retraining really does."""
@@ -246,7 +246,7 @@ class ApproxGradTest(parameterized.TestCase):
         solve=_solver(0.1),
       )
     np.testing.assert_array_equal(du, 0.0)
-    self.assertEqual(int(info.num_steps), 0)
+    self.assertEqual(int(info.solve.num_steps), 0)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from pacd_jax.attacks import objectives, pacd, problem
 SIGMA = 0.25
 
 
-def _solve(matvec, b, max_steps=5):
+def _solve(matvec, b, start, max_steps=5):
   damped = linear_solve.damped(matvec, 0.5)
-  return linear_solve.conjugate_gradient(damped, b, max_steps=max_steps)
+  return linear_solve.conjugate_gradient(damped, b, start, max_steps=max_steps)
 
 
 @functools.cache

@@ -126,7 +126,7 @@ def step(
   last_key = jax.random.fold_in(noise_key, settings.lower_steps)
   lower = problem.lower_level(settings, batch, last_key, inputs)
   xi = upper(params, poison)
-  du, info = settings.hypergradient(upper, lower, params, poison)
+  du, info = settings.hypergradient(upper, lower, params, poison, None)
 
   # u: one step down, back into the ball and the box.
   delta, velocity = _move(settings, state, attack_data, batch, du)
@@ -134,7 +134,7 @@ def step(
   metrics = {"upper": xi, "lower": zeta, "gradient_norm": jnp.sqrt(jnp.sum(du**2))}
   age = state.age + settings.lower_steps
   state = AttackState(state.step + 1, params, opt_state, age, delta, velocity)
-  return state, metrics | info._asdict()
+  return state, metrics | info.solve._asdict()
 
 
 def _descend(settings, lower, params, opt_state, poison):

@@ -79,9 +79,9 @@ def parameters() -> types.Params:
 def pacd_settings(attack_data: problem.AttackData, setting: Setting) -> problem.Settings:
   """The setting in the package's own words; all of the data is one batch."""
 
-  def solve(matvec, b):
+  def solve(matvec, b, start):
     matvec = linear_solve.damped(matvec, setting.damping)
-    return linear_solve.conjugate_gradient(matvec, b, max_steps=setting.solver_steps)
+    return linear_solve.conjugate_gradient(matvec, b, start, max_steps=setting.solver_steps)
 
   return problem.Settings(
     model=network(),
