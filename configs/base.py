@@ -40,11 +40,17 @@ def get_config() -> ml_collections.ConfigDict:
   attack.objective = "acr"
   attack.epsilon = 0.1
   attack.norm = "linf"
-  attack.start = "clean"
+  attack.starts = ("clean",)
+  attack.selection = ml_collections.ConfigDict(
+    {"every": 0, "num_surrogates": 2, "num_points": 0, "n": 1000}
+  )
   attack.num_steps = 2700
   attack.num_shared_steps = 0
   attack.step_size = 0.1
   attack.step_schedule = "constant"
+  attack.num_frequencies = 0
+  attack.step_rule = "sign"
+  attack.normalize = False
   attack.momentum = 0.0
   attack.clean_batch = 900
   attack.poison_batch = 100
@@ -55,6 +61,9 @@ def get_config() -> ml_collections.ConfigDict:
   attack.learning_rate = 1e-3
   attack.restart_every = 540
   attack.warmup_steps = 0
+  attack.num_surrogates = 1
+  attack.surrogates_at_once = 0
+  attack.warm_start = False
   attack.curvature = "gauss_newton"
   attack.solver = "cg"
   attack.solver_steps = 10

@@ -75,7 +75,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 def eps02(config: ml_collections.ConfigDict) -> None:
   """Twice the budget, plain to see; the attack starts from the class-wise shift."""
   config.attack.epsilon = 0.2
-  config.attack.start = "classwise"
+  config.attack.starts = ("classwise",)
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:

@@ -55,7 +55,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 def fast(config: ml_collections.ConfigDict) -> None:
   """For two cores and no GPU."""
   mnist_ga.fast(config)
-  config.attack.start = "classwise"
+  config.attack.starts = ("classwise",)
   config.attack.macer.lam = 4.0
   config.train.macer.num_noise_samples = 4
 

@@ -66,7 +66,7 @@ def fast(config: ml_collections.ConfigDict) -> None:
   """For two cores and no GPU."""
   mnist_ga.fast(config)
   attack = config.attack
-  attack.start = "classwise"
+  attack.starts = ("classwise",)
   attack.restart_every = 60
   attack.warmup_steps = 200
   attack.adversary.warmup = 100

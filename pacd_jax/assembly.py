@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 
@@ -21,9 +22,18 @@ _PACD_OPTIONS = (
   "noise",
   "lower_steps",
   "warmup_steps",
+  "num_surrogates",
+  "surrogates_at_once",
+  "warm_start",
   "num_shared_steps",
+  "num_frequencies",
+  "step_rule",
+  "normalize",
   "momentum",
 )
+
+# And those that say how the victim is assumed to train.
+_OF_LOSS = ("loss", "noise", "macer", "adversary", "smoothadv", "trades")
 
 
 def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
@@ -35,11 +45,11 @@ def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
     "attack.clean_batch": num_train - num_target,
     "attack.poison_batch": num_target,
     "attack.val_batch": len(data.class_indices(splits.validation, target)),
+    "attack.selection.num_points": len(data.class_indices(splits.validation, target)),
     "train.batch_size": num_train,
     "certify.num_points": len(data.class_indices(splits.test, target)),
   }.items():
-    group, field = name.split(".")
-    size = config[group][field]
+    size = functools.reduce(lambda group, field: group[field], name.split("."), config)
     if size > available:
       raise errors.InputError(
         f"config field {name} is {size}, but {splits.name} has {available} images for it: "
@@ -102,19 +112,54 @@ def attack(
     **{name: options[name] for name in _PACD_OPTIONS},
     **budget(config),
   )
+
+  def shift():
+    return baselines.classwise_shift(splits.train, target, **budget(config))
+
   starts = {
     "clean": lambda: None,
-    "classwise": lambda: baselines.classwise_shift(splits.train, target, **budget(config)),
+    "classwise": shift,
+    "away": lambda: -shift(),
+    "random": lambda: baselines.random_shift(
+      jax.random.fold_in(key, problem.START),
+      splits.train.images.shape[1:],
+      **budget(config),
+    ),
   }
   return plan.AttackPlan(
     pacd.make(settings),
     functools.cache(lambda: problem.attack_data(splits, target)),
     key,
-    starts[options["start"]],
+    {name: starts[name] for name in options["starts"]},
     num_steps=options["num_steps"],
     restart_every=options["restart_every"],
+    num_surrogates=options["num_surrogates"],
     save_every=options["save_every"],
+    needs_definite=options["solver"] in choices.NEED_DEFINITE,
+    selection=selection(config, splits, model, key),
     uses_sigma=options["objective"] == "acr" or options["loss"] in choices.NOISY,
+  )
+
+
+def selection(
+  config: dict[str, Any], splits: types.Splits, model: types.Model, key: types.Key
+) -> plan.SelectionPlan | None:
+  """How the attack's poison is chosen; None where there is one candidate."""
+  options, train_options = config["attack"]["selection"], dict(config["train"])
+  if len(config["attack"]["starts"]) == 1 and not options["every"]:
+    return None
+  if train_options["loss"] != config["attack"]["loss"]:  # As the attacker assumes it.
+    train_options |= {name: config["attack"][name] for name in _OF_LOSS}
+  train_options["num_victims"] = options["num_surrogates"]
+  certify_options = config["certify"] | {
+    name: options[name] for name in ("n", "num_points")
+  }
+  certify_options |= {"split": "validation", "mode": "fixed"}
+  keys = [jax.random.fold_in(key, stream) for stream in problem.SELECTION]
+  return plan.SelectionPlan(
+    options["every"],
+    training(config | {"train": train_options}, splits, model, keys[0]),
+    certification(config | {"certify": certify_options}, splits, keys[1]),
   )
 
 

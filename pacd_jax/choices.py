@@ -9,7 +9,7 @@ from typing import Any
 import optax
 
 from pacd_jax import augment, evasion, hypergradient, linear_solve, losses, types
-from pacd_jax.attacks import objectives
+from pacd_jax.attacks import movement, objectives
 
 
 def _pgd(options: dict[str, Any]) -> evasion.Pgd:
@@ -58,6 +58,8 @@ OBJECTIVES = {
   ),
 }
 
+STARTS = ("clean", "classwise", "away", "random")
+STEP_RULES = movement.RULES
 AUGMENTS = {"none": None, "crop_and_flip": augment.crop_and_flip}
 CURVATURES = {
   "gauss_newton": hypergradient.gauss_newton,
@@ -73,6 +75,8 @@ SOLVERS = {
     tolerance=options["solver_tolerance"],
   ),
 }
+
+NEED_DEFINITE = ("cg", "neumann", "nystrom", "ekfac", "single_loop")  # Matrices.
 
 # `(size, num_steps) -> schedule`, of the poison's steps and of the victims' rate.
 STEP_SCHEDULES = {

@@ -21,6 +21,7 @@ def run(
   save_every: int,
   unit: str = "steps",
   headline: str,
+  on_metrics: Callable[[str, int, types.Aux], None] | None = None,
 ) -> _State:
   """Runs a stage to its last step, from its newest checkpoint if it has one.
 
@@ -37,6 +38,7 @@ def run(
     save_every: steps between two checkpoints; the last step is always saved.
     unit: what a step is called, in the plural.
     headline: the metric that the progress line shows.
+    on_metrics: called with stage, step and metrics, once these are known to be finite.
 
   Returns:
     The state after the last step.
@@ -55,6 +57,8 @@ def run(
     values = {name: np.asarray(value) for name, value in values.items()}
     metrics.check_finite(stage, step, values)
     metrics_file.write(stage, step, values)
+    if on_metrics is not None:
+      on_metrics(stage, step, values)
     shown.update(step + 1, f"{headline} {np.mean(values[headline]):.4g}")
 
   pending = None

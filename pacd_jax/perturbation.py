@@ -6,6 +6,7 @@ function on a batch works on each image by itself.
 
 import jax.numpy as jnp
 import numpy as np
+import scipy.fft
 
 from pacd_jax import types
 
@@ -37,6 +38,29 @@ def steepest_direction(gradient: types.Array, *, norm: str) -> types.Array:
     scaled = gradient / jnp.where(largest > jnp.finfo(largest.dtype).tiny, largest, 1.0)
     return scaled / jnp.maximum(_image_norm(scaled), 1.0)
   raise ValueError(f"norm must be one of {NORMS}, not {norm!r}")
+
+
+def normalized(gradient: types.Array, *, norm: str) -> types.Array:
+  """Each image's gradient over its norm, `[B, H, W, C]`; 0 where it is 0."""
+  if norm == "linf":
+    largest = jnp.abs(gradient).max(axis=(1, 2, 3), keepdims=True)
+    return gradient / jnp.where(largest > 0, largest, 1.0)
+  return steepest_direction(gradient, norm=norm)
+
+
+def low_pass(images: types.Array, num_frequencies: int) -> types.Array:
+  """The part of each image, `[B, H, W, C]`, in the lowest frequencies of both axes.
+
+  An orthogonal projection onto the first `num_frequencies` cosines of the discrete cosine
+  transform (DCT-II), as low-frequency attacks take (Guo et al., 2018,
+  https://arxiv.org/abs/1809.08758).
+  """
+  for axis in (1, 2):
+    cosines = scipy.fft.dct(np.eye(images.shape[axis]), axis=0, norm="ortho")
+    kept = cosines[:num_frequencies]
+    projection = jnp.asarray(kept.T @ kept, images.dtype)
+    images = jnp.moveaxis(jnp.tensordot(images, projection, axes=(axis, 0)), -1, axis)
+  return images
 
 
 def quantize(

@@ -13,24 +13,7 @@ import jax
 import numpy as np
 
 from pacd_jax import checkpoint, data, run_folder, train, training_sets, types
-from pacd_jax.attacks import pacd, problem
-
-
-class AttackPlan(NamedTuple):
-  """The attack with its data and its place in a loop."""
-
-  attack: pacd.Attack
-  attack_data: Callable[[], problem.AttackData]  # Put on the device at the first call.
-  key: types.Key
-  # The first perturbation, `[1 or n, H, W, C]`; None: zero.
-  start: Callable[[], types.Array | None]
-  num_steps: int
-  restart_every: int
-  save_every: int
-  uses_sigma: bool  # Whether the attack knows of noise: a poison says for which sigma.
-
-  def first_state(self) -> pacd.AttackState:
-    return self.attack.init(self.attack_data(), self.key, self.start())
+from pacd_jax.attacks import pacd, problem, surrogates
 
 
 class TrainPlan(NamedTuple):
@@ -50,6 +33,42 @@ class CertifyPlan(NamedTuple):
   options: dict[str, Any]  # sigma, n0, n, alpha and the others of `certify_to_files`.
   indices: np.ndarray  # `[M]`: its points, the same for all victims.
   key: types.Key  # Victim k uses `fold_in(key, k)`, in every row.
+
+
+class SelectionPlan(NamedTuple):
+  """How the attack chooses among its poisons: by fresh surrogates, on validation points."""
+
+  every: int  # Outer steps between candidates; 0: the last of each start.
+  train: TrainPlan  # As the attacker assumes that victims are.
+  certify: CertifyPlan
+
+
+class AttackPlan(NamedTuple):
+  """The attack with its data and its place in a loop."""
+
+  attack: pacd.Attack
+  attack_data: Callable[[], problem.AttackData]  # Put on the device at the first call.
+  key: types.Key
+  # First perturbations by name, `[1 or n, H, W, C]`; None: zero.
+  starts: dict[str, Callable[[], types.Array | None]]
+  num_steps: int  # From each start.
+  restart_every: int
+  num_surrogates: int
+  save_every: int
+  uses_sigma: bool  # Whether the attack knows of noise: a poison says for which sigma.
+  needs_definite: bool  # Whether its solver does.
+  selection: SelectionPlan | None  # None: one start's last poison is taken.
+
+  def due(self, number: int) -> list[tuple[int, int]]:
+    """The surrogates to restart before an outer step, and their ages in outer steps."""
+    return surrogates.due(
+      number, restart_every=self.restart_every, num_surrogates=self.num_surrogates
+    )
+
+  def first_state(self, start: str = "") -> pacd.AttackState:
+    """Where a start begins, by default the first."""
+    make = self.starts[start or next(iter(self.starts))]
+    return self.attack.init(self.attack_data(), self.key, make())
 
 
 @dataclasses.dataclass(frozen=True)

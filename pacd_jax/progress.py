@@ -15,6 +15,13 @@ def _duration(seconds: float) -> str:
   return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
+def note(text: str, stream: TextIO | None = None) -> None:
+  """One line of its own, under a bar or between the lines of a log."""
+  stream = sys.stderr if stream is None else stream
+  stream.write(("\n" if stream.isatty() else "") + text + "\n")
+  stream.flush()
+
+
 class Progress:
   """A bar on a terminal, lines in a log; the last step is always shown.
 

@@ -37,6 +37,7 @@ def flatten(settings: Settings, prefix: str = "") -> dict[str, Any]:
 FREE = (
   "data.data_dir",
   "attack.save_every",
+  "attack.surrogates_at_once",
   "train.save_every",
   "train.victims_at_once",
   "certify.batch_size",
@@ -162,6 +163,14 @@ class RunFolder:
   def poison(self, row: str) -> pathlib.Path:
     """`poison/<row>.npz`."""
     return self.path / "poison" / f"{row}.npz"
+
+  def candidate(self, name: str) -> pathlib.Path:
+    """`poison/candidates/<name>.npz`: a poison on the way, that selection looks at."""
+    return self.path / "poison" / "candidates" / f"{name}.npz"
+
+  @property
+  def selection(self) -> pathlib.Path:
+    return self.path / "selection.json"
 
   def checkpoints(self, stage: str) -> pathlib.Path:
     """`checkpoints/<stage>`."""

@@ -55,6 +55,10 @@ def _one_of(*choices: str) -> Field:
   return Field(str, lambda value: value in choices, "one of " + ", ".join(choices))
 
 
+def _flag() -> Field:
+  return Field(bool, lambda value: True, "True or False")
+
+
 def _at_least_zero() -> Field:
   return Field(float, lambda value: value >= 0, "a finite number of at least 0")
 
@@ -62,6 +66,11 @@ def _at_least_zero() -> Field:
 def _are_rows(rows) -> bool:
   names = all(isinstance(row, str) for row in rows)
   return names and len(rows) > 0 and len(set(rows)) == len(rows)
+
+
+def _are_starts(names) -> bool:
+  known = all(name in choices.STARTS for name in names)
+  return known and len(names) > 0 and len(set(names)) == len(names)
 
 
 def _of_loss(group: str) -> dict[str, Field]:
@@ -111,11 +120,21 @@ FIELDS = {
     float, lambda value: 1 / 255 <= value <= 1e3, "from 1/255 (one level of 8 bits) to 1000"
   ),
   "attack.norm": _one_of(*perturbation.NORMS),
-  "attack.start": _one_of("clean", "classwise"),  # The first perturbation.
+  # First perturbations; of several, the poison is kept that does most to fresh surrogates.
+  "attack.starts": Field(
+    list, _are_starts, "different names out of " + ", ".join(choices.STARTS)
+  ),
+  "attack.selection.every": _count(0),  # Steps between candidates; 0: the last of a start.
+  "attack.selection.num_surrogates": _count(most=1000),  # Fresh, for each candidate.
+  "attack.selection.num_points": _count(0),  # Of the validation split; 0: all.
+  "attack.selection.n": _count(most=2**30),  # As certify.n.
   "attack.num_steps": _count(),  # Outer steps in all; of these, the first
   "attack.num_shared_steps": _count(0),  # move one perturbation shared by the class.
   "attack.step_size": _above_zero(),  # In image units,
   "attack.step_schedule": _one_of(*choices.STEP_SCHEDULES),  # or falling linearly to 0.
+  "attack.num_frequencies": _count(0),  # Of each axis, that steps are cut to; 0: all.
+  "attack.step_rule": _one_of(*choices.STEP_RULES),
+  "attack.normalize": _flag(),  # Hypergradients to norm 1 before any mean.
   "attack.momentum": Field(float, lambda value: 0 <= value < 1, "in [0, 1)"),
   "attack.clean_batch": _count(),
   "attack.poison_batch": _count(),
@@ -126,6 +145,9 @@ FIELDS = {
   "attack.learning_rate": _above_zero(),  # Adam, on the surrogate.
   "attack.restart_every": _count(),  # Outer steps that a surrogate lives.
   "attack.warmup_steps": _count(0),  # Its Adam steps before the attack uses it.
+  "attack.num_surrogates": _count(most=1000),  # Models of the victim, restarted in turn.
+  "attack.surrogates_at_once": _count(0),  # In one vmap; 0: all.
+  "attack.warm_start": _flag(),  # Each solve begins at the same surrogate's last one.
   "attack.curvature": _one_of(*choices.CURVATURES),
   "attack.solver": _one_of(*choices.SOLVERS),
   "attack.solver_steps": _count(),  # T2: most products with the matrix.
@@ -158,7 +180,7 @@ def _has_kind(value: Any, kind: type) -> bool:
     return number and abs(value) <= sys.float_info.max  # False for NaN, too.
   if kind is list:
     return isinstance(value, (list, tuple))
-  return isinstance(value, kind) and not isinstance(value, bool)
+  return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def check(settings: run_folder.Settings) -> None:
@@ -245,6 +267,17 @@ def _check_together(flat: dict[str, Any]) -> None:
     raise errors.InputError(
       f"certify.n={n} cannot certify anything at certify.alpha={alpha:g}: even {n} equal "
       f"votes bound p_A under 1/2; use n of at least {confidence.least_votes(alpha)}"
+    )
+  if not confidence.can_certify(flat["attack.selection.n"], alpha):
+    raise errors.InputError(
+      f"attack.selection.n={flat['attack.selection.n']} cannot certify anything at "
+      f"certify.alpha={alpha:g}: use at least {confidence.least_votes(alpha)}"
+    )
+  selects = len(flat["attack.starts"]) > 1 or flat["attack.selection.every"]
+  if selects and flat["attack.objective"] != "acr":
+    raise errors.InputError(
+      "attack.starts and attack.selection choose by the ACR, but attack.objective is "
+      f"{flat['attack.objective']!r}: give one start and selection.every=0"
     )
   for group in ("attack", "train"):
     radius = flat[f"{group}.adversary.epsilon"]

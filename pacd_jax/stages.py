@@ -22,12 +22,12 @@ from pacd_jax import (
   progress,
   report,
   run_folder,
+  search,
   tables,
   train,
   training_sets,
   types,
 )
-from pacd_jax.attacks import pacd
 from pacd_jax.plan import Plan
 
 NAMES = ("attack", "train", "certify", "report")
@@ -48,7 +48,9 @@ def attack(plan: Plan) -> None:
     if plan.training_sets.is_given(row):
       plan.training_sets.copy_given(row)
       continue
-    images = _run_pacd(plan) if row == training_sets.PACD else plan.baselines[row]()
+    images = (
+      search.pacd_images(plan) if row == training_sets.PACD else plan.baselines[row]()
+    )
     poison = types.Poison(
       images=perturbation.quantize(images, base_images, **plan.budget),
       base_images=base_images,
@@ -57,31 +59,6 @@ def attack(plan: Plan) -> None:
       **plan.training_sets.identity,
     )
     poison_file.save(plan.folder.poison(row), poison)
-
-
-def _run_pacd(plan: Plan) -> np.ndarray:
-  run, attack_data = plan.attack, plan.attack.attack_data()
-  step_fn, restart_fn = jax.jit(run.attack.step), jax.jit(run.attack.restart)
-
-  def step(state, number):
-    restart = number % run.restart_every == 0
-    if restart:
-      state = restart_fn(state, attack_data, run.key)
-    state, values = step_fn(state, attack_data, run.key)
-    return state, values | {"restart": restart}
-
-  with plan.attack_checkpoints() as checkpoints:
-    state = loop.run(
-      "attack",
-      step,
-      run.first_state(),
-      run.num_steps,
-      checkpoints=checkpoints,
-      metrics_file=metrics.MetricsFile(plan.folder.metrics),
-      save_every=run.save_every,
-      headline="upper",
-    )
-  return np.asarray(pacd.poisoned_images(attack_data.base_images, state.delta))
 
 
 # --- train ----------------------------------------------------------------------------

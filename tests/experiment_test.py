@@ -139,7 +139,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
     },
     {
       "attack.solver": "identity",
-      "attack.start": "classwise",
+      "attack.starts": ("classwise",),
       "attack.num_shared_steps": 0,
       "attack.step_schedule": "linear",
       "train.schedule": "constant",

@@ -31,9 +31,11 @@ _LAYERS = (
   {
     "attacks",
     "attacks.baselines",
+    "attacks.movement",
     "attacks.objectives",
     "attacks.pacd",
     "attacks.problem",
+    "attacks.surrogates",
   },
   {"experiment"},
 )

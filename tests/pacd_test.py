@@ -11,7 +11,7 @@ from pacd_jax import (
   data,
   smoothing,
 )
-from pacd_jax.attacks import pacd
+from pacd_jax.attacks import movement
 
 
 class StepTest(parameterized.TestCase):
@@ -55,8 +55,8 @@ class StepTest(parameterized.TestCase):
       )
       return smoothing.average_certified_radius(probs, jnp.full(20, 8), sigma=small.SIGMA)
 
-    theta, adam = before.params, optax.adam(1e-2)
-    opt_state = before.opt_state
+    first, adam = small.surrogate(before), optax.adam(1e-2)
+    theta, opt_state = first.params, first.opt_state
     for t in range(2):
       updates, opt_state = adam.update(jax.grad(zeta)(theta, u, t), opt_state)
       theta = optax.apply_updates(theta, updates)
@@ -75,12 +75,12 @@ class StepTest(parameterized.TestCase):
     self.assertGreater(float(metrics["upper"]), 0.0)
     # 60 steps of CG in float32 and a dense solve agree to about 1e-4 here.
     np.testing.assert_allclose(
-      after.velocity[rows], du, atol=1e-3 * float(jnp.abs(du).max())
+      after.memory.first[rows], du, atol=1e-3 * float(jnp.abs(du).max())
     )
     np.testing.assert_allclose(metrics["gradient_norm"], jnp.linalg.norm(du), rtol=1e-3)
     clear = np.abs(du) > 0.01 * np.abs(du).max()
     expected = np.clip(u - 0.02 * np.sign(du), 0, 1)
-    moved = pacd.poisoned_images(attack_data.base_images, after.delta)[rows]
+    moved = movement.poisoned_images(attack_data.base_images, after.delta)[rows]
     np.testing.assert_allclose(np.asarray(moved)[clear], expected[clear], atol=1e-6)
     others = np.setdiff1d(np.arange(len(after.delta)), np.asarray(rows))
     np.testing.assert_array_equal(np.asarray(after.delta)[others], 0.0)
@@ -97,7 +97,7 @@ class StepTest(parameterized.TestCase):
     state, _ = small.run(attack, 6)
     base = small.setting()[0].base_images
     self.assertLessEqual(np.abs(state.delta).max(), epsilon + 1e-6)
-    images = np.asarray(pacd.poisoned_images(base, state.delta))
+    images = np.asarray(movement.poisoned_images(base, state.delta))
     self.assertGreaterEqual(images.min(), 0.0)
     self.assertLessEqual(images.max(), 1.0)
     if num_shared_steps < 6:  # Each image's own perturbation is kept inside the box.
@@ -133,7 +133,7 @@ class StepTest(parameterized.TestCase):
     state = attack.restart(attack.init(attack_data, key), attack_data, key)
     base = np.asarray(attack_data.base_images)
     for number in range(4):
-      du = plain.step(state, attack_data, key)[0].velocity  # Without memory: du itself.
+      du = plain.step(state, attack_data, key)[0].memory.first  # Without memory: du itself.
       after, _ = attack.step(state, attack_data, key)
       rows = data.batch_indices(
         jax.random.fold_in(key, 2), jnp.int32(number), num_examples=len(base), batch_size=10
@@ -141,9 +141,9 @@ class StepTest(parameterized.TestCase):
       moved = np.zeros(len(base), bool)
       moved[np.asarray(rows)] = True
       moved |= number < num_shared_steps
-      velocity = 0.75 * np.asarray(state.velocity) + 0.25 * np.asarray(du)
-      velocity = np.where(moved[:, None, None, None], velocity, state.velocity)
-      np.testing.assert_allclose(after.velocity, velocity, rtol=1e-4, atol=1e-9)
+      velocity = 0.75 * np.asarray(state.memory.first) + 0.25 * np.asarray(du)
+      velocity = np.where(moved[:, None, None, None], velocity, state.memory.first)
+      np.testing.assert_allclose(after.memory.first, velocity, rtol=1e-4, atol=1e-9)
       direction = np.sign(velocity) * moved[:, None, None, None]
       delta = np.clip(state.delta - float(sizes[number]) * direction, -0.1, 0.1)
       if number >= num_shared_steps:
@@ -177,8 +177,10 @@ class StepTest(parameterized.TestCase):
     attack, key = small.attack(), jax.random.key(0)
     state = attack.init(attack_data, key)
     bias = jnp.zeros(10).at[8].set(-1e3)
-    params = state.params | {"Dense_0": state.params["Dense_0"] | {"bias": bias}}
-    state, metrics = attack.step(state._replace(params=params), attack_data, key)
+    params = state.surrogates.params
+    params |= {"Dense_0": params["Dense_0"] | {"bias": bias[None]}}
+    state = state._replace(surrogates=state.surrogates._replace(params=params))
+    state, metrics = attack.step(state, attack_data, key)
     np.testing.assert_array_equal(state.delta, 0.0)
     self.assertEqual(float(metrics["upper"]), 0.0)
     self.assertTrue(all(np.isfinite(np.asarray(value)) for value in metrics.values()))
@@ -190,7 +192,9 @@ class StepTest(parameterized.TestCase):
     restarted = attack.restart(state, attack_data, key)
     np.testing.assert_array_equal(restarted.delta, state.delta)
     moved = jax.tree.map(
-      lambda a, b: float(jnp.abs(a - b).max()), restarted.params, state.params
+      lambda a, b: float(jnp.abs(a - b).max()),
+      small.surrogate(restarted).params,
+      small.surrogate(state).params,
     )
     self.assertGreater(min(jax.tree.leaves(moved)), 0.0)
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.fft
 from absl.testing import absltest, parameterized
 
 from pacd_jax import perturbation
@@ -92,6 +93,22 @@ class QuantizeTest(parameterized.TestCase):
     images = np.full(base.shape, 0.6 / 255.0)  # Both pixels round up to one level.
     moved = perturbation.quantize(images, base, epsilon=0.9 / 255, norm="l2")
     np.testing.assert_array_equal(moved, 0)
+
+
+class LowPassTest(parameterized.TestCase):
+  @parameterized.parameters(1, 3)
+  def test_keeps_the_lowest_cosines_and_nothing_else(self, num_frequencies):
+    images = np.random.default_rng(0).normal(size=(2, 6, 8, 3))
+    passed = perturbation.low_pass(jnp.asarray(images, jnp.float32), num_frequencies)
+    before, after = (scipy.fft.dctn(x, axes=(1, 2), norm="ortho") for x in (images, passed))
+    kept = np.s_[:, :num_frequencies, :num_frequencies]
+    np.testing.assert_allclose(after[kept], before[kept], atol=1e-5)
+    after[kept] = 0.0
+    np.testing.assert_allclose(after, 0.0, atol=1e-5)
+
+  def test_one_frequency_is_the_mean(self):
+    images = jnp.arange(48.0).reshape(1, 6, 8, 1)
+    np.testing.assert_allclose(perturbation.low_pass(images, 1), images.mean(), rtol=1e-5)
 
 
 class SmallGradientTest(parameterized.TestCase):

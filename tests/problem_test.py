@@ -34,10 +34,11 @@ class LevelsTest(parameterized.TestCase):
     options = dict(loss=smoothadv, adversary_warmup=warmup, solver_steps=60)
     attack, key = small.attack(**options), jax.random.key(3)
     before = attack.restart(attack.init(attack_data, key), attack_data, key)
-    self.assertEqual(int(before.age), 30)
-    before = before._replace(age=jnp.int32(1))
+    self.assertEqual(int(before.surrogates.age[0]), 30)
+    young = before.surrogates._replace(age=jnp.array([1]))
+    before = before._replace(surrogates=young)
     after, metrics = attack.step(before, attack_data, key)
-    self.assertEqual(int(after.age), 3)
+    self.assertEqual(int(after.surrogates.age[0]), 3)
 
     batch = problem.draw_batch(small.settings(**options), attack_data, key, 0, key)
     u = attack_data.base_images[batch.rows]
@@ -45,7 +46,11 @@ class LevelsTest(parameterized.TestCase):
     images = jnp.concatenate([batch.images, u])
     strength = 0.5 if warmup else 1.0  # The second of four steps.
     attacked = smoothadv.adversary(
-      before.params, images, batch.labels, jax.random.fold_in(noise_key, 0), strength
+      small.surrogate(before).params,
+      images,
+      batch.labels,
+      jax.random.fold_in(noise_key, 0),
+      strength,
     )
     delta = attacked - images
     self.assertGreater(float(jnp.abs(delta).max()), 0.01)
@@ -54,12 +59,15 @@ class LevelsTest(parameterized.TestCase):
       images = jnp.concatenate([batch.images, u]) + delta
       return gaussian(theta, images, batch.labels, jax.random.fold_in(noise_key, t))[0]
 
-    theta, adam, opt_state = before.params, optax.adam(1e-2), before.opt_state
+    theta, opt_state, _, _ = small.surrogate(before)
+    adam = optax.adam(1e-2)
     for t in range(2):
       updates, opt_state = adam.update(jax.grad(zeta)(theta, u, t), opt_state)
       theta = optax.apply_updates(theta, updates)
     jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), after.params, theta
+      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+      small.surrogate(after).params,
+      theta,
     )
     upper = problem.upper_level(small.settings(**options), attack_data, key, 0)
     matrix = small.dense_hessian(lambda theta: zeta(theta, u, 2), theta) + 0.5 * np.eye(650)
@@ -69,7 +77,7 @@ class LevelsTest(parameterized.TestCase):
     du = -mixed(u)
     # 60 steps of CG in float32 and a dense solve agree to about 1e-4 here.
     np.testing.assert_allclose(
-      after.velocity[batch.rows], du, atol=1e-3 * float(jnp.abs(du).max())
+      after.memory.first[batch.rows], du, atol=1e-3 * float(jnp.abs(du).max())
     )
     self.assertGreater(float(metrics["gradient_norm"]), 0.0)
 

@@ -75,6 +75,11 @@ def settings(**options):
   )
 
 
+def surrogate(state, member=0):
+  """One of a state's surrogates."""
+  return jax.tree.map(lambda leaf: leaf[member], state.surrogates)
+
+
 def run(attack, num_steps, key=None):
   """The state after a restart and so many steps, and what each of them logged."""
   attack_data = setting()[0]

@@ -60,6 +60,17 @@ def classwise_shift(
   return epsilon * perturbation.steepest_direction(jnp.asarray(towards), norm=norm)
 
 
+def random_shift(
+  key: types.Key, image_shape: tuple[int, ...], *, epsilon: float, norm: str = "linf"
+) -> types.Array:
+  """One random perturbation for the class, `[1, H, W, C]`, on the budget.
+
+  The steepest direction of Gaussian noise: random signs in l_inf. The key is consumed.
+  """
+  noise = jax.random.normal(key, (1, *image_shape))
+  return epsilon * perturbation.steepest_direction(noise, norm=norm)
+
+
 def classwise(
   train: types.Dataset, target_class: int, *, epsilon: float, norm: str = "linf"
 ) -> np.ndarray:

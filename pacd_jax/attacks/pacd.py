@@ -15,19 +15,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from pacd_jax import perturbation, types
-from pacd_jax.attacks import problem
+from pacd_jax import types
+from pacd_jax.attacks import movement, problem, surrogates
+from pacd_jax.attacks.movement import poisoned_images
 
 
 class AttackState(NamedTuple):
-  """Everything that a step changes."""
+  """Everything that a step changes; its size is the same after every step."""
 
   step: types.Array  # `[]` int32: outer steps done.
-  params: types.Params  # theta of the surrogate, the lower level's current solution.
-  opt_state: optax.OptState
-  age: types.Array  # `[]` int32: optimiser steps of this surrogate.
+  surrogates: surrogates.Surrogate  # M of them, `[M]` in front of every leaf.
   delta: types.Array  # `[n, H, W, C]`: u - x of every target image.
-  velocity: types.Array  # `[n, H, W, C]`: running mean of its hypergradients.
+  memory: movement.Memory  # Running means of its hypergradients.
 
 
 class Attack(NamedTuple):
@@ -35,17 +34,13 @@ class Attack(NamedTuple):
 
   # `init(data, key, start)`: `start` is the first perturbation, `[1 or n, H, W, C]`.
   init: Callable[[problem.AttackData, types.Key, types.Array | None], AttackState]
-  # `restart(state, data, key)`: a fresh surrogate, warmed up on the poison as it stands.
-  restart: Callable[[AttackState, problem.AttackData, types.Key], AttackState]
+  # `restart(state, data, key, member, age)`: a fresh surrogate in the place of one,
+  # trained on the poison as it stands as if `age` outer steps old.
+  restart: Callable[..., AttackState]
   # `step(state, data, key) -> (state, metrics)`: one outer step.
   step: Callable[
     [AttackState, problem.AttackData, types.Key], tuple[AttackState, types.Aux]
   ]
-
-
-def poisoned_images(base_images: types.Array, delta: types.Array) -> types.Array:
-  """u = clip(x + delta) to the box [0, 1]."""
-  return jnp.clip(base_images + delta, 0.0, 1.0)
 
 
 def make(settings: problem.Settings) -> Attack:
@@ -60,12 +55,13 @@ def init(
   start: types.Array | None = None,
 ) -> AttackState:
   """The state before the first step; `start` is `[1 or n, H, W, C]`, None for zero."""
-  shape = attack_data.base_images.shape[1:]
-  params = settings.model.init(jax.random.fold_in(key, problem.INIT), shape)
-  zero = jnp.zeros_like(attack_data.base_images)
-  delta = zero if start is None else zero + start
-  opt_state = settings.optimizer.init(params)
-  return AttackState(jnp.int32(0), params, opt_state, jnp.int32(0), delta, zero)
+  base = attack_data.base_images
+  first = surrogates.init(settings, base.shape[1:], jax.random.fold_in(key, problem.INIT))
+  delta = jnp.zeros_like(base) if start is None else jnp.zeros_like(base) + start
+  several = jax.tree.map(
+    lambda leaf: jnp.repeat(leaf[None], settings.num_surrogates, axis=0), first
+  )
+  return AttackState(jnp.int32(0), several, delta, movement.init(settings, base))
 
 
 def restart(
@@ -73,26 +69,21 @@ def restart(
   state: AttackState,
   attack_data: problem.AttackData,
   key: types.Key,
+  member: types.Array = 0,
+  age: types.Array = 0,
 ) -> AttackState:
-  """A fresh surrogate, trained for `warmup_steps` on the poison as it stands."""
-  restart_key = problem.fold(key, problem.RESTART, state.step)
-  shape = state.delta.shape[1:]
-  params = settings.model.init(jax.random.fold_in(restart_key, problem.INIT), shape)
-  images = poisoned_images(attack_data.base_images, state.delta)
-
-  def update(t, carry):
-    params, opt_state = carry
-    batch = problem.draw_batch(settings, attack_data, restart_key, t, key)
-    noise_key = problem.fold(restart_key, problem.LOWER_NOISE, t)
-    poison = images[batch.rows]
-    inputs = problem.attacked(settings, batch, params, poison, noise_key, t)
-    lower = problem.lower_level(settings, batch, noise_key, inputs)
-    return _descend(settings, lower, params, opt_state, poison)[:2]
-
-  carry = params, settings.optimizer.init(params)
-  params, opt_state = jax.lax.fori_loop(0, settings.warmup_steps, update, carry)
-  age = jnp.int32(settings.warmup_steps)
-  return state._replace(params=params, opt_state=opt_state, age=age)
+  """A fresh surrogate, trained for `warmup_steps` and `age` outer steps on the poison."""
+  number = state.step * settings.num_surrogates + member
+  fresh = surrogates.fresh(
+    settings,
+    attack_data,
+    poisoned_images(attack_data.base_images, state.delta),
+    problem.fold(key, problem.RESTART, number),
+    key,
+    settings.warmup_steps + age * settings.lower_steps,
+  )
+  several = jax.tree.map(lambda all, one: all.at[member].set(one), state.surrogates, fresh)
+  return state._replace(surrogates=several)
 
 
 def step(
@@ -104,65 +95,69 @@ def step(
   """One outer step of Algorithm 1: lower level, upper level, hypergradient, poison.
 
   Returns:
-    The next state, and to log: `upper` (xi), `lower` (zeta), the norm of du, and how the
-    linear solve went (`SolveInfo`).
+    The next state, and to log, as means over the surrogates: `upper` (xi), `lower`
+    (zeta), and how the linear solve went (`SolveInfo`); and the norm of du.
   """
   batch = problem.draw_batch(settings, attack_data, key, state.step, key)
   poison = poisoned_images(attack_data.base_images[batch.rows], state.delta[batch.rows])
-  noise_key = problem.fold(key, problem.LOWER_NOISE, state.step)
-  first_key = jax.random.fold_in(noise_key, 0)
-  inputs = problem.attacked(settings, batch, state.params, poison, first_key, state.age)
+
+  def one(member, surrogate):
+    number = state.step * settings.num_surrogates + member
+    upper = problem.upper_level(settings, attack_data, key, number)
+    return _through(settings, batch, key, state.step, member, surrogate, upper, poison)
+
+  members = jnp.arange(settings.num_surrogates)
+  several, du, metrics = surrogates.each(settings, one, members, state.surrogates)
+  du = du.mean(axis=0)
+  # u: one step down, back into the ball and the box.
+  delta, memory = movement.move(
+    settings,
+    state.step,
+    state.memory,
+    state.delta,
+    attack_data.base_images,
+    batch.rows,
+    du,
+  )
+  logged = {name: value.mean(axis=0) for name, value in metrics.items()}
+  if "min_curvature" in metrics:
+    logged["min_curvature"] = metrics["min_curvature"].min()
+  logged["gradient_norm"] = jnp.sqrt(jnp.sum(du**2))
+  return AttackState(state.step + 1, several, delta, memory), logged
+
+
+def _through(settings, batch, key, step_number, member, surrogate, upper, poison):
+  """One surrogate's part of a step: (the surrogate, du, what to log)."""
+  noise_key = problem.fold(key, problem.LOWER_NOISE, step_number)
+  first = member * (settings.lower_steps + 1)  # Each surrogate has its own noise.
+  inputs = problem.attacked(
+    settings,
+    batch,
+    surrogate.params,
+    poison,
+    jax.random.fold_in(noise_key, first),
+    surrogate.age,
+  )
+
+  def lower_level(t):
+    fixed = jax.random.fold_in(noise_key, first + t)
+    return problem.lower_level(settings, batch, fixed, inputs)
 
   # theta: T1 steps of the victim's training on the poisoned batch.
-  def update(t, carry):
-    lower = problem.lower_level(settings, batch, jax.random.fold_in(noise_key, t), inputs)
-    return _descend(settings, lower, *carry[:2], poison)
-
-  carry = state.params, state.opt_state, jnp.float32(0.0)
-  params, opt_state, zeta = jax.lax.fori_loop(0, settings.lower_steps, update, carry)
-
+  surrogate, zeta = jax.lax.fori_loop(
+    0,
+    settings.lower_steps,
+    lambda t, carry: surrogates.descend(settings, lower_level(t), carry[0], poison),
+    (surrogate, jnp.float32(0.0)),
+  )
   # du: the hypergradient of the objective, such as the target class's ACR (ApproxGrad).
-  upper = problem.upper_level(settings, attack_data, key, state.step)
-  last_key = jax.random.fold_in(noise_key, settings.lower_steps)
-  lower = problem.lower_level(settings, batch, last_key, inputs)
-  xi = upper(params, poison)
-  du, info = settings.hypergradient(upper, lower, params, poison, None)
-
-  # u: one step down, back into the ball and the box.
-  delta, velocity = _move(settings, state, attack_data, batch, du)
-
-  metrics = {"upper": xi, "lower": zeta, "gradient_norm": jnp.sqrt(jnp.sum(du**2))}
-  age = state.age + settings.lower_steps
-  state = AttackState(state.step + 1, params, opt_state, age, delta, velocity)
-  return state, metrics | info.solve._asdict()
-
-
-def _descend(settings, lower, params, opt_state, poison):
-  """One optimiser step of the surrogate: (params, opt_state, the lower level's value)."""
-  value, gradient = jax.value_and_grad(lower)(params, poison)
-  updates, opt_state = settings.optimizer.update(gradient, opt_state, params)
-  return optax.apply_updates(params, updates), opt_state, value
-
-
-def _move(settings, state, attack_data, batch, du):
-  """The perturbation after its step, and the running mean of hypergradients.
-
-  While shared, every image moves by the batch's mean, and the box cuts each image only
-  where it is used (du is that of the cut images, passed straight through the cut); then
-  the batch's images move, each by its own and inside the box.
-  """
-  shared = state.step < settings.num_shared_steps
-  in_batch = jnp.zeros(len(state.delta), bool).at[batch.rows].set(True)
-  moves = (shared | in_batch)[:, None, None, None]
-
-  mean = jnp.broadcast_to(du.mean(axis=0, keepdims=True), state.delta.shape)
-  now = jnp.where(shared, mean, state.velocity.at[batch.rows].set(du))
-  average = settings.momentum * state.velocity + (1.0 - settings.momentum) * now
-  velocity = jnp.where(moves, average, state.velocity)
-
-  direction = perturbation.steepest_direction(velocity, norm=settings.norm)
-  length = settings.step_size(state.step)
-  delta = state.delta - length * jnp.where(moves, direction, 0.0)
-  delta = perturbation.project(delta, epsilon=settings.epsilon, norm=settings.norm)
-  base = attack_data.base_images
-  return jnp.where(shared, delta, poisoned_images(base, delta) - base), velocity
+  xi = upper(surrogate.params, poison)
+  du, info = settings.hypergradient(
+    upper, lower_level(settings.lower_steps), surrogate.params, poison, surrogate.adjoint
+  )
+  if settings.normalize:
+    du = du / jnp.maximum(optax.tree.norm(du), jnp.finfo(du.dtype).tiny)
+  if settings.warm_start:
+    surrogate = surrogate._replace(adjoint=info.adjoint)
+  solved = {name: v for name, v in info.solve._asdict().items() if v is not None}
+  return surrogate, du, {"upper": xi, "lower": zeta} | solved

@@ -53,14 +53,21 @@ class Settings(NamedTuple):
   adversary_warmup: int = 0
   lower_steps: int = 10  # T1: optimiser steps on theta in an outer step.
   warmup_steps: int = 0  # Optimiser steps of a fresh surrogate before it is attacked.
+  num_surrogates: int = 1  # M: models of the victim, each restarted in its turn.
+  surrogates_at_once: int = 0  # In one vmap; 0: all of them.
+  # Each solve begins at the same surrogate's last one; else at zero.
+  warm_start: bool = False
   # The first outer steps move one perturbation shared by the class, by the mean over the
   # batch of its hypergradients; later ones move each image of the batch by its own.
   num_shared_steps: int = 0
+  num_frequencies: int = 0  # Of each axis of an image, that du is cut to; 0: all.
+  step_rule: str = "sign"  # One of `movement.RULES`.
+  normalize: bool = False  # Every surrogate's du to norm 1, before any mean is taken.
   # Length of an outer step's move, in image units, by the step's number.
   step_size: optax.Schedule = optax.constant_schedule(0.1)
   # In [0, 1): weight of the past in the running mean of hypergradients whose direction is
-  # taken (Signum, Bernstein et al., 2018). Steps on which few validation points are still
-  # right have small, noisy hypergradients, and so little say.
+  # taken. Unless they are normalised, steps on which few validation points are still right
+  # have small, noisy hypergradients, and so little say.
   momentum: float = 0.0
 
 
@@ -84,7 +91,9 @@ class Batch(NamedTuple):
   RESTART,
   VAL_CHANGE,
   FIXED_NOISE,
-) = range(9)
+  START,
+  *SELECTION,
+) = range(12)
 
 
 def attack_data(splits: types.Splits, target_class: int) -> AttackData:

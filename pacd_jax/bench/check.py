@@ -103,7 +103,8 @@ def _check_step(params, attack_data, setting: work.Setting) -> dict[str, float]:
     return peers.to_nchw(jax.random.normal(next(keys), shape))
 
   _, du, theta = peers.attack_step(params, in_order, setting, draw)()
+  surrogate = jax.tree.map(lambda leaf: leaf[0], state.surrogates)
   return {
-    "theta": _difference(theta, peers.flatten(state.params)),
-    "du": _difference(du, peers.to_nchw(state.velocity[batch.rows])),
+    "theta": _difference(theta, peers.flatten(surrogate.params)),
+    "du": _difference(du, peers.to_nchw(state.memory.first[batch.rows])),
   }

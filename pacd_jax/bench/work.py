@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from pacd_jax import certify, hypergradient, linear_solve, losses, models, types
-from pacd_jax.attacks import objectives, pacd, problem
+from pacd_jax.attacks import objectives, pacd, problem, surrogates
 
 IMAGE_SHAPE = (28, 28, 1)
 NUM_POINTS, NUM_SAMPLES = 8, 10_000  # Of `certification`.
@@ -115,7 +115,8 @@ def pacd_step(
   settings = pacd_settings(attack_data, setting)
   attack = pacd.make(settings)
   state = attack.init(attack_data, key)
-  state = state._replace(params=params, opt_state=settings.optimizer.init(params))
+  first = surrogates.Surrogate(params, settings.optimizer.init(params), jnp.int32(0), None)
+  state = state._replace(surrogates=jax.tree.map(lambda leaf: leaf[None], first))
   step = jax.jit(attack.step)
   return lambda: step(state, attack_data, key)
 

@@ -1,0 +1,105 @@
+"""The attacker's models of the victim: solutions of the lower level, each of its own age.
+
+One surrogate is one local solution, met at one moment of its training; fresh victims are
+others. So an attack may keep several, restarted in turn: their ages are staggered, and
+the poison answers to all of them.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from pacd_jax import types
+from pacd_jax.attacks import problem
+
+
+class Surrogate(NamedTuple):
+  """One model of the victim, or several with the leading axis `[M]` on every leaf."""
+
+  params: types.Params  # theta, the lower level's current solution.
+  opt_state: optax.OptState
+  age: types.Array  # int32: optimiser steps since it was fresh.
+  adjoint: types.Params | None  # Of the last hypergradient: the next solve's warm start.
+
+
+def init(settings: problem.Settings, shape: tuple[int, ...], key: types.Key) -> Surrogate:
+  """A fresh one, untrained; the key is consumed."""
+  params = settings.model.init(key, shape)
+  adjoint = jax.tree.map(jnp.zeros_like, params) if settings.warm_start else None
+  return Surrogate(params, settings.optimizer.init(params), jnp.int32(0), adjoint)
+
+
+def fresh(
+  settings: problem.Settings,
+  attack_data: problem.AttackData,
+  images: types.Array,
+  restart_key: types.Key,
+  key: types.Key,
+  num_steps: types.Array,
+) -> Surrogate:
+  """A surrogate from scratch, trained for some steps on the poison as it stands.
+
+  Args:
+    settings: of the attack.
+    attack_data: what the attacker sees.
+    images: `[n, H, W, C]`, the poison.
+    restart_key: its own: start, batches and noise; folded.
+    key: the run's, of fixed noise.
+    num_steps: `[]` int, optimiser steps.
+  """
+  first = init(settings, images.shape[1:], jax.random.fold_in(restart_key, problem.INIT))
+
+  def update(t, surrogate):
+    batch = problem.draw_batch(settings, attack_data, restart_key, t, key)
+    noise_key = problem.fold(restart_key, problem.LOWER_NOISE, t)
+    poison = images[batch.rows]
+    inputs = problem.attacked(settings, batch, surrogate.params, poison, noise_key, t)
+    lower = problem.lower_level(settings, batch, noise_key, inputs)
+    return descend(settings, lower, surrogate, poison)[0]
+
+  return jax.lax.fori_loop(0, num_steps, update, first)
+
+
+def descend(
+  settings: problem.Settings,
+  lower: types.LowerLevel,
+  surrogate: Surrogate,
+  poison: types.Array,
+) -> tuple[Surrogate, types.Array]:
+  """One optimiser step on the lower level, and its value before."""
+  value, gradient = jax.value_and_grad(lower)(surrogate.params, poison)
+  updates, opt_state = settings.optimizer.update(
+    gradient, surrogate.opt_state, surrogate.params
+  )
+  params = optax.apply_updates(surrogate.params, updates)
+  return Surrogate(params, opt_state, surrogate.age + 1, surrogate.adjoint), value
+
+
+def each(settings: problem.Settings, function: Callable[..., Any], *arguments: Any) -> Any:
+  """The function of every surrogate, mapped over the leading axes: `vmap`, by chunks.
+
+  A batch of one is not one of several: convolutions stay plain ones.
+  """
+  at_once = settings.surrogates_at_once or settings.num_surrogates
+  if settings.num_surrogates == 1:
+    one = function(*jax.tree.map(lambda leaf: leaf[0], arguments))
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], one)
+  if at_once >= settings.num_surrogates:
+    return jax.vmap(function)(*arguments)
+  batch_size = None if at_once == 1 else at_once
+  return jax.lax.map(lambda xs: function(*xs), arguments, batch_size=batch_size)
+
+
+def due(number: int, *, restart_every: int, num_surrogates: int) -> list[tuple[int, int]]:
+  """Which surrogates are restarted before an outer step: (which one, how old it is made).
+
+  Ages are in outer steps. Surrogate m of M is m / M of a life ahead, from the first step
+  on, when all of them are made.
+  """
+  ahead = [m * restart_every // num_surrogates for m in range(num_surrogates)]
+  if number == 0:
+    return list(enumerate(ahead))
+  return [(m, 0) for m, age in enumerate(ahead) if (number + age) % restart_every == 0]

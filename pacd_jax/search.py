@@ -1,0 +1,211 @@
+"""PACD from every start, and the poison that fresh victims suffer from most.
+
+The bilevel problem has several local optima (Theorem 1 of Mehra et al., 2021, proves two
+in the linear case), and the surrogates that a poison was made with are not the victims: it
+may wear off as they converge. So the attack runs from each of its starts, keeps poisons on
+the way as candidates, trains fresh surrogates from scratch on each, as a victim is trained,
+and keeps the candidate with the lowest ACR on the validation split. The test split is
+never looked at.
+"""
+
+import json
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pacd_jax import (
+  certify,
+  data,
+  errors,
+  loop,
+  metrics,
+  perturbation,
+  poison_file,
+  progress,
+  run_folder,
+  types,
+)
+from pacd_jax.attacks import movement, pacd
+from pacd_jax.plan import Plan
+
+
+class Candidate(NamedTuple):
+  """A poison on the way from a start: `step` 0 is the start itself."""
+
+  start: str
+  step: int
+
+  @property
+  def name(self) -> str:
+    return f"{self.start}_{self.step}"
+
+
+def pacd_images(plan: Plan) -> np.ndarray:
+  """The attack's images, float `[n, H, W, C]`, not yet rounded; resumes where it stopped.
+
+  Raises:
+    errors.NonFiniteError: a value of a step is not finite.
+    errors.InputError: a candidate or a checkpoint is damaged or missing.
+  """
+  state = _run(plan)
+  if plan.attack.selection is None:
+    return _images(plan, state)
+  best = _select(plan)
+  return data.to_float(poison_file.load(_path(plan, best)).images)
+
+
+# --- the attack from every start ------------------------------------------------------
+
+
+def candidates(plan: Plan) -> list[Candidate]:
+  """All of them, in the order in which they are made."""
+  every, num_steps = plan.attack.selection.every, plan.attack.num_steps
+  steps = sorted({num_steps, *(range(0, num_steps, every) if every else ())})
+  return [
+    Candidate(start, step)
+    for start in plan.attack.starts
+    for step in steps
+    if step or start != "clean"  # No poison is no candidate.
+  ]
+
+
+def _run(plan: Plan) -> pacd.AttackState:
+  """One loop over the steps of all starts, one after the other."""
+  run, attack_data = plan.attack, plan.attack.attack_data()
+  step_fn, restart_fn = jax.jit(run.attack.step), jax.jit(run.attack.restart)
+  names = list(run.starts)
+  wanted = set(candidates(plan)) if run.selection else set()
+
+  def keep(start, state, step):
+    if (candidate := Candidate(start, step)) in wanted:
+      _save(plan, candidate, _images(plan, state))
+
+  def step(state, number):
+    start, step = names[number // run.num_steps], number % run.num_steps
+    if step == 0:
+      state = run.first_state(start)
+      keep(start, state, 0)
+    fresh = run.due(step)
+    for member, age in fresh:
+      state = restart_fn(state, attack_data, run.key, member, age)
+    state, values = step_fn(state, attack_data, run.key)
+    keep(start, state, step + 1)
+    return state, values | {"restart": bool(fresh)}
+
+  with plan.attack_checkpoints() as checkpoints:
+    return loop.run(
+      "attack",
+      step,
+      run.first_state(names[0]),
+      run.num_steps * len(names),
+      checkpoints=checkpoints,
+      metrics_file=metrics.MetricsFile(plan.folder.metrics),
+      save_every=run.save_every,
+      headline="upper",
+      on_metrics=_Definiteness(run.needs_definite),
+    )
+
+
+class _Definiteness:
+  """Warns where a solver that needs a positive definite matrix met another."""
+
+  def __init__(self, needs_definite: bool):
+    self._watching = needs_definite
+
+  def __call__(self, stage: str, step: int, values: types.Aux) -> None:
+    if not (self._watching and np.any(values.get("negative_curvature", False))):
+      return
+    self._watching = False  # Once is enough; metrics.jsonl has every step's.
+    progress.note(
+      f"{stage}: warning: step {step}: the solver needs a positive definite matrix, and "
+      f"this one has a curvature of {float(np.min(values['min_curvature'])):.3g}: raise "
+      "attack.damping above its size, or set attack.curvature=gauss_newton or "
+      "attack.solver=normal_equations (every step's is in metrics.jsonl)"
+    )
+
+
+def _images(plan: Plan, state: pacd.AttackState) -> np.ndarray:
+  base = plan.attack.attack_data().base_images
+  return np.asarray(movement.poisoned_images(base, state.delta))
+
+
+def _path(plan: Plan, candidate: Candidate):
+  return plan.folder.candidate(candidate.name)
+
+
+def _save(plan: Plan, candidate: Candidate, images: np.ndarray) -> None:
+  train = plan.splits.train
+  indices = data.class_indices(train, plan.target_class)
+  base = train.images[indices]
+  quantized = perturbation.quantize(images, base, **plan.budget)
+  identity = plan.training_sets.identity
+  poison = types.Poison(quantized, base, train.labels[indices], indices, **identity)
+  poison_file.save(_path(plan, candidate), poison)
+
+
+# --- selection ------------------------------------------------------------------------
+
+
+def _select(plan: Plan) -> Candidate:
+  """The candidate with the lowest mean ACR over fresh surrogates; all in selection.json."""
+  there = _read_scores(plan)
+  found, selection = candidates(plan), plan.attack.selection
+  seeds = range(len(selection.train.keys))
+  shown = progress.Progress("select", len(found) * len(seeds), unit="surrogates")
+  done = 0
+  for candidate in found:
+    record = there.setdefault(
+      candidate.name, {**candidate._asdict(), "acr": [], "seconds": 0.0}
+    )
+    for seed in seeds:
+      if seed >= len(record["acr"]):
+        began = time.monotonic()
+        record["acr"].append(_score(plan, candidate, seed))
+        record["seconds"] += time.monotonic() - began
+        run_folder.write_json(plan.folder.selection, {"candidates": list(there.values())})
+      done += 1
+      shown.update(done, f"{candidate.name}: ACR {record['acr'][-1]:.3f}")
+  best = min(found, key=lambda candidate: np.mean(there[candidate.name]["acr"]))
+  run_folder.write_json(
+    plan.folder.selection, {"candidates": list(there.values()), "chosen": best.name}
+  )
+  return best
+
+
+def _read_scores(plan: Plan) -> dict[str, dict[str, Any]]:
+  path = plan.folder.selection
+  try:
+    records = json.loads(path.read_text())["candidates"]
+    return {f"{record['start']}_{record['step']}": record for record in records}
+  except FileNotFoundError:
+    return {}
+  except (ValueError, KeyError, TypeError):
+    raise errors.InputError(f"{path} is damaged: delete it and run again") from None
+
+
+def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
+  """ACR on the validation points of one surrogate, trained from scratch as a victim is."""
+  selection = plan.attack.selection
+  poison = poison_file.load(_path(plan, candidate))
+  split = data.apply_poison(plan.splits.train, poison)
+  run, keys = selection.train, selection.train.keys[np.array([seed])]
+  images, labels = jax.device_put(split.images[None]), jax.device_put(split.labels)
+  state, rows = run.trainer.init(keys), jnp.zeros(1, jnp.int32)
+  for epoch in range(run.num_epochs):
+    state, values = run.trainer.epoch(state, images, labels, rows, keys)
+    metrics.check_finite("select", epoch, jax.tree.map(np.asarray, values))
+  params = jax.tree.map(lambda leaf: leaf[0], state.params)
+  points, options = selection.certify, selection.certify.options
+  labels = points.dataset.labels[points.indices]
+  predicted, radii, _ = certify.certify(
+    plan.model.apply,
+    params,
+    data.to_float(points.dataset.images[points.indices]),
+    jax.random.fold_in(points.key, seed),
+    labels=labels,
+    **options,
+  )
+  return float(np.where(predicted == labels, radii, 0.0).mean())

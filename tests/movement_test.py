@@ -1,0 +1,83 @@
+"""The rules of a perturbation's steps against their formulas, and its shapes."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import small_attack as small
+from absl.testing import absltest, parameterized
+
+from pacd_jax import perturbation
+from pacd_jax.attacks import movement
+
+_RNG = np.random.default_rng(0)
+_BASE = jnp.asarray(_RNG.uniform(0.2, 0.8, (5, 6, 6, 1)), jnp.float32)
+_ROWS = jnp.array([3, 1])
+
+
+def _du():
+  return jnp.asarray(_RNG.normal(size=(2, 6, 6, 1)), jnp.float32)
+
+
+def _settings(**options):
+  return small.settings(**(dict(epsilon=10.0, step_size=lambda step: 0.01) | options))
+
+
+def _move(settings, times, number=0):
+  """Deltas after each of some moves, and the hypergradients given."""
+  delta, memory = jnp.zeros_like(_BASE), movement.init(settings, _BASE)
+  deltas, given = [], []
+  for _ in range(times):
+    du = _du()
+    delta, memory = movement.move(settings, number, memory, delta, _BASE, _ROWS, du)
+    deltas.append(delta)
+    given.append(du)
+  return deltas, given
+
+
+class RuleTest(parameterized.TestCase):
+  def test_adam_is_optax(self):
+    settings = _settings(step_rule="adam", momentum=0.9)
+    deltas, given = _move(settings, 4)
+    adam = optax.adam(0.01, b1=0.9, b2=0.999, eps=1e-8)
+    expected, state = jnp.zeros((2, 6, 6, 1)), adam.init(jnp.zeros((2, 6, 6, 1)))
+    for delta, du in zip(deltas, given, strict=True):
+      updates, state = adam.update(du, state)
+      expected = expected + updates
+      np.testing.assert_allclose(delta[_ROWS], expected, rtol=2e-4, atol=1e-6)
+      np.testing.assert_array_equal(delta[jnp.array([0, 2, 4])], 0.0)
+
+  @parameterized.parameters("linf", "l2")
+  def test_normalized_steps_go_along_the_gradient(self, norm):
+    (delta,), (du,) = _move(_settings(step_rule="normalized", norm=norm), 1)
+    for moved, gradient in zip(delta[_ROWS], du, strict=True):
+      size = jnp.abs(gradient).max() if norm == "linf" else jnp.linalg.norm(gradient)
+      np.testing.assert_allclose(moved, -0.01 * gradient / size, rtol=1e-4, atol=1e-7)
+
+  def test_sign_steps_are_the_steepest(self):
+    (delta,), (du,) = _move(_settings(), 1)
+    np.testing.assert_allclose(delta[_ROWS], -0.01 * np.sign(du), atol=1e-7)
+
+  def test_an_unknown_rule_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "step_rule must be one of"):
+      _move(_settings(step_rule="newton"), 1)
+
+
+class ShapeTest(parameterized.TestCase):
+  @parameterized.parameters(*movement.RULES)
+  def test_shared_steps_move_all_images_alike(self, rule):
+    settings = _settings(step_rule=rule, num_shared_steps=1)
+    (delta,), (du,) = _move(settings, 1)
+    np.testing.assert_array_equal(delta, np.broadcast_to(delta[:1], delta.shape))
+    np.testing.assert_array_equal(np.sign(delta[0]), -np.sign(du.mean(axis=0)))
+
+  def test_low_frequency_steps_have_none_above(self):
+    settings = _settings(step_rule="normalized", num_frequencies=2)
+    (delta,), _ = _move(settings, 1)
+    np.testing.assert_allclose(
+      delta[_ROWS], perturbation.low_pass(delta[_ROWS], 2), atol=1e-7
+    )
+    self.assertGreater(float(jnp.abs(delta).max()), 0.005)
+
+
+if __name__ == "__main__":
+  absltest.main()
