@@ -163,6 +163,10 @@ class RunFolder:
     """`poison/<row>.npz`."""
     return self.path / "poison" / f"{row}.npz"
 
+  def attack_time(self, row: str) -> pathlib.Path:
+    """`poison/<row>.json`: how long the row's poison took to make."""
+    return self.path / "poison" / f"{row}.json"
+
   def checkpoints(self, stage: str) -> pathlib.Path:
     """`checkpoints/<stage>`."""
     return self.path / "checkpoints" / stage

@@ -5,6 +5,7 @@ the folder holds before any of them starts.
 """
 
 import json
+import time
 
 import jax
 import numpy as np
@@ -48,7 +49,13 @@ def attack(plan: Plan) -> None:
     if plan.training_sets.is_given(row):
       plan.training_sets.copy_given(row)
       continue
-    images = _run_pacd(plan) if row == training_sets.PACD else plan.baselines[row]()
+    began = time.monotonic()
+    if row == training_sets.PACD:
+      images = _run_pacd(plan, began)
+      seconds = metrics.MetricsFile(plan.folder.metrics).seconds("attack")
+    else:
+      images = plan.baselines[row]()
+      seconds = round(time.monotonic() - began, 3)
     poison = types.Poison(
       images=perturbation.quantize(images, base_images, **plan.budget),
       base_images=base_images,
@@ -56,10 +63,11 @@ def attack(plan: Plan) -> None:
       indices=indices,
       **plan.training_sets.identity,
     )
+    plan.training_sets.save_attack_seconds(row, seconds)
     poison_file.save(plan.folder.poison(row), poison)
 
 
-def _run_pacd(plan: Plan) -> np.ndarray:
+def _run_pacd(plan: Plan, began: float) -> np.ndarray:
   run, attack_data = plan.attack, plan.attack.attack_data()
   step_fn, restart_fn = jax.jit(run.attack.step), jax.jit(run.attack.restart)
 
@@ -80,6 +88,7 @@ def _run_pacd(plan: Plan) -> np.ndarray:
       metrics_file=metrics.MetricsFile(plan.folder.metrics),
       save_every=run.save_every,
       headline="upper",
+      began=began,
     )
   return np.asarray(pacd.poisoned_images(attack_data.base_images, state.delta))
 
@@ -212,6 +221,7 @@ def _results(plan: Plan) -> evaluate.Results:
     model=plan.model_name,
     training=plan.training,
     budgets=plan.training_sets.budgets(plan.rows),
+    attack_seconds={row: plan.training_sets.attack_seconds(row) for row in plan.rows},
     **plan.budget,
   )
 

@@ -211,6 +211,7 @@ class RunFolderTest(parameterized.TestCase):
       folder.results: "results.json",
       folder.report: "report/index.html",
       folder.poison("pacd"): "poison/pacd.npz",
+      folder.attack_time("pacd"): "poison/pacd.json",
       folder.checkpoints("attack"): "checkpoints/attack",
       folder.checkpoints("train"): "checkpoints/train",
       folder.certificate("clean", 3): "certificates/clean/seed_3",
