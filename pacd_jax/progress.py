@@ -15,6 +15,13 @@ def _duration(seconds: float) -> str:
   return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
+def heading(text: str, stream: TextIO | None = None) -> None:
+  """A line above the progress of one of several runs."""
+  stream = sys.stderr if stream is None else stream
+  stream.write(text + "\n")
+  stream.flush()
+
+
 class Progress:
   """A bar on a terminal, lines in a log; the last step is always shown.
 
