@@ -1,4 +1,4 @@
-"""Every picture of a run, drawn from plain arrays; the only file that sees matplotlib.
+"""Every picture of a run, drawn from plain arrays; `*figures.py` alone see matplotlib.
 
 Functions return a `matplotlib.figure.Figure` and `save` writes it. No global state of
 matplotlib is read or changed. A data set has the same colour in every picture.

@@ -47,6 +47,18 @@ class ComparisonTest(parameterized.TestCase):
     for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
       self.assertGreaterEqual(edge.min(), 250)  # Nothing is cut off.
 
+  def test_where_nothing_is_left_there_is_a_picture(self):
+    curves = _curves((0.1, 0.2), ["pacd"])
+    curves = {
+      name: curve._replace(means=0.0 * curve.means) for name, curve in curves.items()
+    }
+    curves = {name: curve._replace(stds=0.0 * curve.stds) for name, curve in curves.items()}
+    figure = comparison_figures.comparison((0.1, 0.2), curves, ylabel="ACA %")
+    low, high = figure.axes[-1].get_ylim()
+    self.assertLess(low, 0.0)
+    self.assertGreater(high, 0.0)
+    self.assertEqual(figure.axes[0].get_ylabel(), "ACA %")
+
   def test_a_method_whose_time_is_not_known_has_no_point_against_time(self):
     curves = _curves((0.1,), ["pacd", "given"])
     curves["given"].seconds[:] = np.nan
