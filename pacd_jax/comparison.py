@@ -215,8 +215,8 @@ def _origins(plan: ComparisonPlan) -> dict[str, str]:
     config = plan.parts[entry.part].folder.settings
     overrides = plan.overrides.get(entry.method, {})
     changes = ", ".join(f"{name} = {value}" for name, value in overrides.items())
-    words = report.origin(entry.row, config)
-    origins[entry.method] = f"{words} Here with {changes}." if changes else words
+    words = f"PACD (Algorithm 1) with {changes}." if changes else ""
+    origins[entry.method] = words or report.origin(entry.row, config)
   return origins
 
 

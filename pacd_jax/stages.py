@@ -55,7 +55,7 @@ def attack(plan: Plan) -> None:
       seconds = metrics.MetricsFile(plan.folder.metrics).seconds("attack")
     else:
       images = plan.baselines[row]()
-      seconds = round(time.monotonic() - began, 3)
+      seconds = round(time.monotonic() - began, 6)
     poison = types.Poison(
       images=perturbation.quantize(images, base_images, **plan.budget),
       base_images=base_images,
