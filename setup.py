@@ -22,7 +22,7 @@ setuptools.setup(
   license="Apache-2.0",
   python_requires=">=3.11",
   packages=setuptools.find_packages(include=["pacd_jax", "pacd_jax.*"]),
-  package_data={"pacd_jax": ["page.css", "report_template.html", "transfer_template.html"]},
+  package_data={"pacd_jax": ["page.css", "*_template.html"]},
   install_requires=[
     "absl-py>=2.1",
     "array_record>=0.8",  # TFDS's files.

@@ -20,6 +20,7 @@ def check(plan: Plan, stages: Collection[str]) -> None:
       plan.training_sets.check_given(row)
     if plan.training_sets.is_there(row):
       plan.training_sets.split(row)
+      plan.training_sets.attack_seconds(row)
     elif "attack" not in stages:
       poison = plan.folder.poison(row)
       raise errors.InputError(f"{poison} is missing: run --stage=attack first")

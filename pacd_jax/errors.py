@@ -1,15 +1,27 @@
 """The two ways in which a run ends early: bad input, and a number that is not finite."""
 
+import contextlib
+from collections.abc import Iterator
+
 
 class InputError(ValueError):
   """Something the user gave cannot be used: what, where, and what to do instead.
 
-  `main.py` prints the message as one line and exits with status 2.
+  Commands print the message as one line and exit with status 2.
   """
 
 
 class NonFiniteError(ArithmeticError):
   """A NaN or an infinity: names the stage, the step and the value.
 
-  `main.py` prints the message as one line and exits with status 3.
+  Commands print the message as one line and exit with status 3.
   """
+
+
+@contextlib.contextmanager
+def about(what: str) -> Iterator[None]:
+  """Says in every such error what it is about: one of several runs, say."""
+  try:
+    yield
+  except (InputError, NonFiniteError) as error:
+    raise type(error)(f"{what}: {error}") from None

@@ -146,6 +146,7 @@ def results(
   epsilon: float,
   norm: str,
   budgets: Mapping[str, tuple[float, str]] | None = None,
+  attack_seconds: Mapping[str, float | None] | None = None,
   model: str,
   training: str,
 ) -> Results:
@@ -162,6 +163,7 @@ def results(
     norm: of the budget, "linf" or "l2".
     budgets: epsilon and norm of the rows whose own poison says them; a row has them
       beside its numbers, None where it has no poison.
+    attack_seconds: wall time of making each row's poison, None where it is not known.
     model: the victims' network, for instance "resnet20 (affine)".
     training: how victims were trained, for instance "gaussian".
 
@@ -174,10 +176,11 @@ def results(
   """
   if not records:
     raise errors.InputError("no certificates to report on: rerun --stage=certify")
-  budgets = budgets or {}
+  budgets, attack_seconds = budgets or {}, attack_seconds or {}
   rows = [
     summarize(name, of_row)
     | dict(zip(("epsilon", "norm"), budgets.get(name, (None, None)), strict=True))
+    | {"attack_seconds": attack_seconds.get(name)}
     for name, of_row in records.items()
   ]
   firsts = [(name, of_row[0]) for name, of_row in records.items()]

@@ -15,6 +15,8 @@ import ml_collections
 
 from pacd_jax import (
   assembly,
+  comparison,
+  comparison_table,
   data,
   errors,
   plan,
@@ -42,7 +44,8 @@ def run(
     workdir: the run's folder (see the README).
     stage_names: some of `stages.NAMES`.
 
-  A config with `victims` is a transfer: several runs, one for each kind of victim.
+  A config with `victims` is a transfer, several runs, one for each kind of victim; and
+  one with `attacks` is a comparison, a run for each PACD attack and for the baselines.
 
   Returns:
     The table of results where "report" is among the stages.
@@ -53,6 +56,8 @@ def run(
   """
   if "victims" in config:
     return transfer.run(build_transfer(config, workdir), stage_names)
+  if "attacks" in config:
+    return comparison.run(build_comparison(config, workdir), stage_names)
   run_plan = build(config, workdir)
   with run_plan.folder:
     stages.check(run_plan, stage_names)
@@ -141,10 +146,37 @@ def build_transfer(
     with of_victim.unlocked():
       of_victim.rows, of_victim.poisons = ("clean", *poisons), poisons
       of_victim.data.data_dir = config.data.data_dir
-    with transfer.naming(name):
+    with errors.about(f"victim {name}"):
       victims[name] = build(of_victim, pathlib.Path(workdir, name), load)
   folder = run_folder.RunFolder(workdir, config.to_dict())
   return transfer.TransferPlan(folder, victims)
+
+
+def build_comparison(
+  config: ml_collections.ConfigDict, workdir: str | os.PathLike
+) -> comparison.ComparisonPlan:
+  """The same for a comparison: `attacks` at all `epsilons`, else as the config `base`.
+
+  Raises:
+    errors.InputError: a field cannot be used, or there is no attack.
+  """
+  attacks = comparison.check(config.to_dict())
+  entries = comparison_table.entries(config.epsilons, *attacks)
+  parts, load = {}, functools.cache(data.load)  # Every part has the same data.
+  for entry in entries:
+    if entry.part in parts:
+      continue
+    of_part = config.base.copy_and_resolve_references()
+    with of_part.unlocked(), of_part.ignore_type():
+      of_part.rows = tuple(e.row for e in entries if e.part == entry.part)
+      of_part.poisons = ml_collections.ConfigDict()
+      of_part.data.data_dir = config.data.data_dir
+      of_part.attack.epsilon = float(entry.epsilon or config.epsilons[0])
+      of_part.update_from_flattened_dict(attacks.overrides.get(entry.method, {}))
+    with errors.about(entry.part):
+      parts[entry.part] = build(of_part, pathlib.Path(workdir, entry.part), load)
+  folder = run_folder.RunFolder(workdir, config.to_dict())
+  return comparison.ComparisonPlan(folder, parts, entries, attacks.overrides)
 
 
 def load(workdir: str | os.PathLike) -> plan.Plan:
@@ -164,5 +196,9 @@ def load(workdir: str | os.PathLike) -> plan.Plan:
     raise errors.InputError(
       f"{workdir} is a transfer: load the run of one of its victims, one of "
       + ", ".join(f"{workdir}/{name}" for name in settings_there["victims"])
+    )
+  if "attacks" in settings_there:
+    raise errors.InputError(
+      f"{workdir} is a comparison: load one of its runs, such as {workdir}/clean"
     )
   return build(ml_collections.ConfigDict(settings_there), workdir)

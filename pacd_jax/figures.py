@@ -1,4 +1,4 @@
-"""Every picture of a run, drawn from plain arrays; the only file that sees matplotlib.
+"""Every picture of a run, drawn from plain arrays; `*figures.py` alone see matplotlib.
 
 Functions return a `matplotlib.figure.Figure` and `save` writes it. No global state of
 matplotlib is read or changed. A data set has the same colour in every picture.
@@ -31,7 +31,7 @@ _FURTHER_STYLES = (
   ("#5D4B20", (0, (3, 1, 1, 1, 1, 1))),
   ("#000000", (0, (1, 1.2))),
 )
-_GREY = "#666666"
+GREY = "#666666"
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
@@ -72,7 +72,7 @@ def top_probability(probabilities: Mapping[str, np.ndarray]) -> Figure:
   """
   figure = Figure(figsize=(8.0, 5.0), layout="constrained")
   axes = figure.subplots()
-  styles = _line_styles(probabilities)
+  styles = line_styles(probabilities)
   for name, values in probabilities.items():
     label = f"{name}: {100.0 * np.mean(values <= 0.5):.0f} % at or below 1/2"
     axes.ecdf(np.ravel(values), label=label, **styles[name])
@@ -80,7 +80,7 @@ def top_probability(probabilities: Mapping[str, np.ndarray]) -> Figure:
   axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.01))
   axes.set_xlabel("$p_A$: share of the noisy copies voting for the true class")
   axes.set_ylabel("share of test points and victims up to $p_A$")
-  _finish(axes)
+  finish(axes)
   axes.legend(loc="upper left", frameon=True, edgecolor="none", fontsize=11)
   return figure
 
@@ -105,7 +105,7 @@ def transfer(
   for axes, (title, rows) in zip(
     np.atleast_1d(figure.subplots(len(panels))), panels.items(), strict=True
   ):
-    styles, width = _line_styles(rows), 0.8 / len(rows)
+    styles, width = line_styles(rows), 0.8 / len(rows)
     for number, (name, (means, stds)) in enumerate(rows.items()):
       places = np.arange(len(victims)) + (number - (len(rows) - 1) / 2.0) * width
       bars = axes.bar(
@@ -115,14 +115,14 @@ def transfer(
         yerr=stds,
         color=styles[name]["color"],
         label="clean data" if name == "clean" else f"poison {name}",
-        error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": _GREY},
+        error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": GREY},
       )
       # A bar of 0 would not be seen.
-      axes.bar_label(bars, fmt=_short, padding=1.5, fontsize=7, color=_GREY)
+      axes.bar_label(bars, fmt=_short, padding=1.5, fontsize=7, color=GREY)
     axes.set_xticks(range(len(victims)), victims)
     axes.set_ylim(bottom=0.0)
     axes.set_title(title, loc="left", fontsize=12)
-    _finish(axes)
+    finish(axes)
   figure.axes[-1].set_xlabel("how the victims were trained")
   handles, labels = figure.axes[0].get_legend_handles_labels()
   figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
@@ -173,14 +173,14 @@ def attack_curves(metrics: Mapping[str, np.ndarray]) -> Figure:
     (bottom, residual, "Relative residual |b - A p| / |b| of the linear solve"),
   ):
     for x in step[restart]:
-      axes.axvline(x, color=_GREY, linewidth=0.9, linestyle=":", zorder=1)
+      axes.axvline(x, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
     axes.plot(step, values, color="#0072B2", linewidth=1.2)
     axes.set_title(title, loc="left", fontsize=12)
-    _finish(axes)
+    finish(axes)
   top.set_ylim(bottom=min(0.0, np.nanmin(metrics["upper"])))
   bottom.set(yscale="log" if solved.any() else "linear", xlabel="outer step")
   if restart.any():
-    bottom.plot([], [], color=_GREY, linestyle=":", label="surrogate restarted")
+    bottom.plot([], [], color=GREY, linestyle=":", label="surrogate restarted")
   negative = metrics["negative_curvature"] & solved
   floor = np.full(len(step), 0.03)
   for at, y, marker, color, what, transform in (
@@ -220,7 +220,7 @@ def overview(
 
 
 def _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius):
-  styles = _line_styles(accuracies)
+  styles = line_styles(accuracies)
   for name, values in accuracies.items():
     mean = values.mean(axis=0)
     std = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
@@ -233,7 +233,7 @@ def _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius):
   axes.set(xlim=(0.0, radii[-1]), ylim=(0.0, 1.01))
   axes.set_xlabel(r"certified $\ell_2$ radius (image units, pixels in [0, 1])")
   axes.set_ylabel("certified accuracy")
-  _finish(axes)
+  finish(axes)
   axes.legend(loc="best", frameon=True, edgecolor="none", fontsize=11)
 
 
@@ -267,7 +267,7 @@ def _draw_gallery(figure: FigureBase, base_images, images, num_images):
     bar.outline.set_visible(False)
 
 
-def _line_styles(names: Iterable[str]) -> dict[str, dict]:
+def line_styles(names: Iterable[str]) -> dict[str, dict]:
   """Colour, dashes and width of each row's line."""
   further = itertools.cycle(_FURTHER_STYLES)
   styles = {name: _STYLES.get(name) or next(further) for name in names}
@@ -278,16 +278,17 @@ def _line_styles(names: Iterable[str]) -> dict[str, dict]:
 
 
 def _mark(axes: Axes, x: float, text: str, *, y: float):
-  axes.axvline(x, color=_GREY, linewidth=1.1, linestyle="--", zorder=1)
+  axes.axvline(x, color=GREY, linewidth=1.1, linestyle="--", zorder=1)
   where = axes.get_xaxis_transform()  # Data along x, share of the height along y.
-  style = {"rotation": 90, "ha": "right", "va": "center", "color": _GREY}
+  style = {"rotation": 90, "ha": "right", "va": "center", "color": GREY}
   axes.annotate(text, (x, y), (-4, 0), where, "offset points", **style)
 
 
-def _finish(axes: Axes):
+def finish(axes: Axes):
+  """What all pictures have: no box, a faint grid behind, readable labels."""
   axes.spines[["top", "right"]].set_visible(False)
   axes.grid(color="#e4e4e4", linewidth=0.8)
   axes.set_axisbelow(True)
-  axes.tick_params(labelsize=11, color=_GREY)
+  axes.tick_params(labelsize=11, color=GREY)
   axes.xaxis.label.set_size(12)
   axes.yaxis.label.set_size(12)

@@ -1,5 +1,6 @@
 """The one loop of every long stage: step, log, check, save; resumed where it stopped."""
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -21,12 +22,15 @@ def run(
   save_every: int,
   unit: str = "steps",
   headline: str,
+  began: float | None = None,
   on_metrics: Callable[[str, int, types.Aux], None] | None = None,
 ) -> _State:
   """Runs a stage to its last step, from its newest checkpoint if it has one.
 
   A step's metrics are fetched after the next step is under way, so the device is kept
-  busy; they are checked before any state that follows from them is saved.
+  busy; they are checked before any state that follows from them is saved. A line's
+  `seconds` are the stage's wall time up to it, over all processes: a resumed one goes on
+  from the line of its checkpoint, so steps that a kill lost do not count.
 
   Args:
     stage: its name in metrics, messages and the progress line.
@@ -38,6 +42,7 @@ def run(
     save_every: steps between two checkpoints; the last step is always saved.
     unit: what a step is called, in the plural.
     headline: the metric that the progress line shows.
+    began: when this process began with the stage, by `time.monotonic`; now by default.
     on_metrics: called with stage, step and metrics, once these are known to be finite.
 
   Returns:
@@ -47,8 +52,10 @@ def run(
     errors.NonFiniteError: a metric is NaN or infinite.
     errors.InputError: the newest checkpoint cannot be used.
   """
+  began = time.monotonic() if began is None else began
   state, start = checkpoints.restore(state)
   metrics_file.rewind(stage, start)
+  earlier = metrics_file.seconds(stage)
   if start >= num_steps:
     return state
   shown = progress.Progress(stage, num_steps, start=start, unit=unit)
@@ -56,7 +63,8 @@ def run(
   def record(step, values):
     values = {name: np.asarray(value) for name, value in values.items()}
     metrics.check_finite(stage, step, values)
-    metrics_file.write(stage, step, values)
+    seconds = round(earlier + time.monotonic() - began, 3)
+    metrics_file.write(stage, step, values | {"seconds": seconds})
     if on_metrics is not None:
       on_metrics(stage, step, values)
     shown.update(step + 1, f"{headline} {np.mean(values[headline]):.4g}")

@@ -52,6 +52,16 @@ class MetricsFile:
     beside.write_text("".join(kept))
     os.replace(beside, self._path)
 
+  def seconds(self, stage: str) -> float:
+    """What the stage's last line says that it took so far; 0.0 where there is none."""
+    seconds = 0.0
+    if self._path.exists():
+      for line in self._path.read_text(errors="replace").splitlines():
+        record = json.loads(line)
+        if record["stage"] == stage:
+          seconds = record.get("seconds", 0.0)
+    return seconds
+
   def write(self, stage: str, step: int, values: dict[str, Any]) -> None:
     """Appends one line; arrays become lists."""
     record = {"stage": stage, "step": step}

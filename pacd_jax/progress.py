@@ -22,6 +22,13 @@ def note(text: str, stream: TextIO | None = None) -> None:
   stream.flush()
 
 
+def heading(text: str, stream: TextIO | None = None) -> None:
+  """A line above the progress of one of several runs."""
+  stream = sys.stderr if stream is None else stream
+  stream.write(text + "\n")
+  stream.flush()
+
+
 class Progress:
   """A bar on a terminal, lines in a log; the last step is always shown.
 

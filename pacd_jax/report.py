@@ -21,6 +21,7 @@ from pacd_jax import (
   figures,
   page,
   poison_file,
+  run_folder,
   tables,
   types,
 )
@@ -100,8 +101,8 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
     InputError: a file is missing, unreadable, or at odds with the certificates.
   """
   workdir = pathlib.Path(workdir)
-  config = _read_json(workdir / "config.json")
-  results = _read_json(workdir / "results.json")
+  config = run_folder.read_json(workdir / "config.json")
+  results = run_folder.read_json(workdir / "results.json")
   names = [row["data"] for row in results["rows"]]
   records = {n: evaluate.read_records(workdir / "certificates" / n) for n in names}
   for name, row in zip(names, results["rows"], strict=True):
@@ -215,7 +216,7 @@ def _words(
     "at_most": "" if row["mode"] == "fixed" else "at most ",
     "sampling_note": _sampling_note(results),
     "training_sets": "\n".join(
-      f"<dt>{page.text(row['data'])}</dt><dd>{page.text(_origin(row['data'], config))}</dd>"
+      f"<dt>{page.text(row['data'])}</dt><dd>{page.text(origin(row['data'], config))}</dd>"
       for row in results["rows"]
     ),
     "table": _table(results),
@@ -224,8 +225,8 @@ def _words(
   }
 
 
-def _origin(row: str, config: Any) -> str:
-  """Where the row's images come from."""
+def origin(row: str, config: Any) -> str:
+  """Where the row's images come from, in words; `config` is the run's."""
   if row == "pacd" and config.get("attack", {}).get("objective") == "accuracy":
     return _ACCURACY_ATTACK
   if row in _TRAINING_SETS:
@@ -279,12 +280,3 @@ def _table(results: evaluate.Results) -> str:
   rows = page.table([tables.COLUMNS, *tables.cells(results)])
   caption = page.text(" ".join(tables.caption(results)))
   return f'{rows}\n<p class="note">{caption}</p>\n' + page.table(victims)
-
-
-def _read_json(path: pathlib.Path) -> Any:
-  try:
-    return json.loads(path.read_text(encoding="utf-8"))
-  except FileNotFoundError:
-    raise errors.InputError(f"{path} is not there: start the run again") from None
-  except ValueError as error:
-    raise errors.InputError(f"{path} is no JSON ({error}): delete it") from None

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pacd_jax import __version__, errors
@@ -20,6 +21,20 @@ def write_json(path: pathlib.Path, value: Any) -> None:
   beside = path.with_name(path.name + ".tmp")
   beside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
   os.replace(beside, path)
+
+
+def read_json(path: pathlib.Path) -> Any:
+  """What `write_json` wrote.
+
+  Raises:
+    errors.InputError: it is not there, or no JSON.
+  """
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except FileNotFoundError:
+    raise errors.InputError(f"{path} is not there: start the run again") from None
+  except ValueError as error:
+    raise errors.InputError(f"{path} is no JSON ({error}): delete it") from None
 
 
 def flatten(settings: Settings, prefix: str = "") -> dict[str, Any]:
@@ -44,12 +59,20 @@ FREE = (
 )
 
 
+def field_name(name: str) -> str:
+  """A field as one run has it: of a transfer's victim, or of a comparison, without that.
+
+  "victims.macer.sigma" and "base.sigma" are "sigma", and
+  "attacks.mine.overrides.attack.damping" is "attack.damping".
+  """
+  within = r"victims\.[^.]+\.|base\.|attacks\.[^.]+\.overrides\."
+  return re.sub(f"^({within})", "", name)
+
+
 def _bound(settings: Settings) -> dict[str, Any]:
-  """What a folder is bound to: all but the free fields, a transfer's victims' too."""
+  """What a folder is bound to: all but the free fields."""
   return {
-    name: value
-    for name, value in flatten(settings).items()
-    if re.sub(r"^victims\.[^.]+\.", "", name) not in FREE
+    name: value for name, value in flatten(settings).items() if field_name(name) not in FREE
   }
 
 
@@ -164,6 +187,10 @@ class RunFolder:
     """`poison/<row>.npz`."""
     return self.path / "poison" / f"{row}.npz"
 
+  def attack_time(self, row: str) -> pathlib.Path:
+    """`poison/<row>.json`: how long the row's poison took to make."""
+    return self.path / "poison" / f"{row}.json"
+
   def candidate(self, name: str) -> pathlib.Path:
     """`poison/candidates/<name>.npz`: a poison on the way, that selection looks at."""
     return self.path / "poison" / "candidates" / f"{name}.npz"
@@ -179,3 +206,12 @@ class RunFolder:
   def certificate(self, row: str, victim: int) -> pathlib.Path:
     """`certificates/<row>/seed_<k>`, the stem of its files."""
     return self.path / "certificates" / row / f"seed_{victim}"
+
+
+@contextlib.contextmanager
+def held(folders: Iterable[RunFolder]) -> Iterator[None]:
+  """All of the folders are this process's; errors as from entering one."""
+  with contextlib.ExitStack() as stack:
+    for folder in folders:
+      stack.enter_context(folder)
+    yield

@@ -8,6 +8,7 @@ and keeps the candidate with the lowest ACR on the validation split. The test sp
 never looked at.
 """
 
+import itertools
 import json
 import time
 from typing import Any, NamedTuple
@@ -43,18 +44,29 @@ class Candidate(NamedTuple):
     return f"{self.start}_{self.step}"
 
 
-def pacd_images(plan: Plan) -> np.ndarray:
-  """The attack's images, float `[n, H, W, C]`, not yet rounded; resumes where it stopped.
+def pacd_images(plan: Plan, began: float) -> tuple[np.ndarray, float]:
+  """The attack's images, not yet rounded, and what they cost; resumes where it stopped.
+
+  Args:
+    plan: of the run.
+    began: when this process began with the attack, by `time.monotonic`.
+
+  Returns:
+    Float `[n, H, W, C]`, and seconds: of the attack from all starts and of the selection.
 
   Raises:
     errors.NonFiniteError: a value of a step is not finite.
     errors.InputError: a candidate or a checkpoint is damaged or missing.
   """
-  state = _run(plan)
+  state = _run(plan, began)
+  seconds = metrics.MetricsFile(plan.folder.metrics).seconds("attack")
   if plan.attack.selection is None:
-    return _images(plan, state)
-  best = _select(plan)
-  return data.to_float(poison_file.load(_path(plan, best)).images)
+    return _images(plan, state), seconds
+  scores = _score_all(plan)
+  best = min(candidates(plan), key=lambda each: np.mean(scores[each.name]["acr"]))
+  _write_scores(plan, scores, chosen=best.name)
+  seconds += sum(score["seconds"] for score in scores.values())
+  return data.to_float(poison_file.load(_path(plan, best)).images), seconds
 
 
 # --- the attack from every start ------------------------------------------------------
@@ -72,7 +84,7 @@ def candidates(plan: Plan) -> list[Candidate]:
   ]
 
 
-def _run(plan: Plan) -> pacd.AttackState:
+def _run(plan: Plan, began: float) -> pacd.AttackState:
   """One loop over the steps of all starts, one after the other."""
   run, attack_data = plan.attack, plan.attack.attack_data()
   step_fn, restart_fn = jax.jit(run.attack.step), jax.jit(run.attack.restart)
@@ -105,6 +117,7 @@ def _run(plan: Plan) -> pacd.AttackState:
       metrics_file=metrics.MetricsFile(plan.folder.metrics),
       save_every=run.save_every,
       headline="upper",
+      began=began,
       on_metrics=_Definiteness(run.needs_definite),
     )
 
@@ -149,30 +162,29 @@ def _save(plan: Plan, candidate: Candidate, images: np.ndarray) -> None:
 # --- selection ------------------------------------------------------------------------
 
 
-def _select(plan: Plan) -> Candidate:
-  """The candidate with the lowest mean ACR over fresh surrogates; all in selection.json."""
-  there = _read_scores(plan)
-  found, selection = candidates(plan), plan.attack.selection
-  seeds = range(len(selection.train.keys))
-  shown = progress.Progress("select", len(found) * len(seeds), unit="surrogates")
-  done = 0
-  for candidate in found:
-    record = there.setdefault(
-      candidate.name, {**candidate._asdict(), "acr": [], "seconds": 0.0}
-    )
-    for seed in seeds:
-      if seed >= len(record["acr"]):
-        began = time.monotonic()
-        record["acr"].append(_score(plan, candidate, seed))
-        record["seconds"] += time.monotonic() - began
-        run_folder.write_json(plan.folder.selection, {"candidates": list(there.values())})
-      done += 1
-      shown.update(done, f"{candidate.name}: ACR {record['acr'][-1]:.3f}")
-  best = min(found, key=lambda candidate: np.mean(there[candidate.name]["acr"]))
+def _score_all(plan: Plan) -> dict[str, dict[str, Any]]:
+  """Every candidate's ACR under each fresh surrogate, as `selection.json` has them."""
+  scores, found = _read_scores(plan), candidates(plan)
+  num_surrogates = len(plan.attack.selection.train.keys)
+  shown = progress.Progress("select", len(found) * num_surrogates, unit="surrogates")
+  for done, (candidate, seed) in enumerate(
+    itertools.product(found, range(num_surrogates)), start=1
+  ):
+    empty = {**candidate._asdict(), "acr": [], "seconds": 0.0}
+    score = scores.setdefault(candidate.name, empty)
+    if seed >= len(score["acr"]):
+      began = time.monotonic()
+      score["acr"].append(_score(plan, candidate, seed))
+      score["seconds"] = round(score["seconds"] + time.monotonic() - began, 3)
+      _write_scores(plan, scores)
+    shown.update(done, f"{candidate.name}: ACR {score['acr'][seed]:.3f}")
+  return scores
+
+
+def _write_scores(plan: Plan, scores: dict[str, dict[str, Any]], **chosen: str) -> None:
   run_folder.write_json(
-    plan.folder.selection, {"candidates": list(there.values()), "chosen": best.name}
+    plan.folder.selection, {"candidates": list(scores.values()), **chosen}
   )
-  return best
 
 
 def _read_scores(plan: Plan) -> dict[str, dict[str, Any]]:

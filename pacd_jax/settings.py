@@ -207,9 +207,14 @@ def check(settings: run_folder.Settings) -> None:
   _check_together(flat)
 
 
+def check_flag(name: str) -> None:
+  """As `check_name`, for the fields of transfers and comparisons, too."""
+  if not re.fullmatch(r"epsilons|attacks\.[^.]+\.row", name):
+    check_name(run_folder.field_name(name))
+
+
 def check_name(name: str) -> None:
-  """Raises `errors.InputError` if no config has this field; tells its neighbours."""
-  name = re.sub(r"^victims\.[^.]+\.", "", name)  # Of a transfer.
+  """Raises `errors.InputError` if no run has this field; tells its neighbours."""
   if name not in FIELDS and not name.startswith(_POISON):
     group = name.rpartition(".")[0]
     near = [field for field in FIELDS if field.rpartition(".")[0] == group]
@@ -220,7 +225,7 @@ def check_name(name: str) -> None:
 
 def must_be(name: str) -> str:
   """What a field has to be, in words; empty for a field that is not there."""
-  field = FIELDS.get(re.sub(r"^victims\.[^.]+\.", "", name))
+  field = FIELDS.get(run_folder.field_name(name))
   return field.must_be if field else ""
 
 

@@ -5,6 +5,7 @@ the folder holds before any of them starts.
 """
 
 import json
+import time
 
 import jax
 import numpy as np
@@ -48,9 +49,12 @@ def attack(plan: Plan) -> None:
     if plan.training_sets.is_given(row):
       plan.training_sets.copy_given(row)
       continue
-    images = (
-      search.pacd_images(plan) if row == training_sets.PACD else plan.baselines[row]()
-    )
+    began = time.monotonic()
+    if row == training_sets.PACD:
+      images, seconds = search.pacd_images(plan, began)
+    else:
+      images = plan.baselines[row]()
+      seconds = round(time.monotonic() - began, 6)
     poison = types.Poison(
       images=perturbation.quantize(images, base_images, **plan.budget),
       base_images=base_images,
@@ -58,6 +62,7 @@ def attack(plan: Plan) -> None:
       indices=indices,
       **plan.training_sets.identity,
     )
+    plan.training_sets.save_attack_seconds(row, seconds)
     poison_file.save(plan.folder.poison(row), poison)
 
 
@@ -189,6 +194,7 @@ def _results(plan: Plan) -> evaluate.Results:
     model=plan.model_name,
     training=plan.training,
     budgets=plan.training_sets.budgets(plan.rows),
+    attack_seconds={row: plan.training_sets.attack_seconds(row) for row in plan.rows},
     **plan.budget,
   )
 

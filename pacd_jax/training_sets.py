@@ -1,6 +1,8 @@
 """What victims are trained on: the training split of each row, with its poison as saved."""
 
 import functools
+import json
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -95,6 +97,29 @@ class TrainingSets:
     """Epsilon and norm of every row that has a poison, as its file says."""
     poisons = {row: self.poison(row) for row in rows if row != CLEAN}
     return {row: (poison.epsilon, poison.norm) for row, poison in poisons.items()}
+
+  def attack_seconds(self, row: str) -> float | None:
+    """Wall time of making the row's poison; None for one that this run did not make.
+
+    Raises:
+      errors.InputError: the file that says it is damaged.
+    """
+    path = self._folder.attack_time(row)
+    if row == CLEAN or row in self._given or not path.exists():
+      return None
+    try:
+      seconds = float(json.loads(path.read_text())["attack_seconds"])
+    except (ValueError, TypeError, KeyError, OSError):
+      seconds = math.nan
+    if not 0.0 <= seconds < math.inf:
+      raise errors.InputError(
+        f"{path} does not say how long the attack took: delete it, and the time is unknown"
+      )
+    return seconds
+
+  def save_attack_seconds(self, row: str, seconds: float) -> None:
+    """Keeps it beside the poison: before that is saved, so that no poison lacks it."""
+    run_folder.write_json(self._folder.attack_time(row), {"attack_seconds": seconds})
 
   def _load(self, row: str) -> tuple[types.Dataset, str]:
     if row not in self._of_row:

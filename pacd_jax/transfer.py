@@ -5,10 +5,9 @@ data and the poisons; so each resumes, and is checked, as any run. Section 4.5 o
 al. (2021), https://arxiv.org/abs/2012.01274.
 """
 
-import contextlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,40 +35,20 @@ def run(plan: TransferPlan, stage_names: Sequence[str]) -> str | None:
     errors.InputError: something given cannot be used; nothing was started.
     errors.NonFiniteError: a loss or a gradient is not finite.
   """
-  with _held(plan):
+  folders = [plan.folder, *(victim.folder for victim in plan.victims.values())]
+  with run_folder.held(folders):
     _check_poisons(plan)
     _check_alike(plan)
     for name, victim in plan.victims.items():
-      with naming(name):
+      with errors.about(f"victim {name}"):
         stages.check(victim, stage_names)
-    for folder in _folders(plan):
+    for folder in folders:
       folder.claim()
     for stage in stage_names:
       for name, victim in plan.victims.items():
-        with naming(name):
+        with errors.about(f"victim {name}"):
           stages.RUN[stage](victim)
     return _report(plan) if "report" in stage_names else None
-
-
-def _folders(plan: TransferPlan) -> list[run_folder.RunFolder]:
-  return [plan.folder, *(victim.folder for victim in plan.victims.values())]
-
-
-@contextlib.contextmanager
-def _held(plan: TransferPlan) -> Iterator[None]:
-  with contextlib.ExitStack() as stack:
-    for folder in _folders(plan):
-      stack.enter_context(folder)
-    yield
-
-
-@contextlib.contextmanager
-def naming(victim: str) -> Iterator[None]:
-  """Says in every error which victim it is about."""
-  try:
-    yield
-  except (errors.InputError, errors.NonFiniteError) as error:
-    raise type(error)(f"victim {victim}: {error}") from None
 
 
 def _check_poisons(plan: TransferPlan) -> None:

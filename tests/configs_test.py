@@ -6,10 +6,10 @@ import re
 
 from absl.testing import absltest, parameterized
 
-from pacd_jax import settings
+from pacd_jax import comparison, settings
 
 _FOLDER = pathlib.Path(__file__).resolve().parent.parent / "configs"
-_SHARED = ("base", "transfers")  # No experiments by themselves.
+_SHARED = ("base", "comparisons", "transfers")  # No experiments by themselves.
 _CONFIGS = sorted(p.stem for p in _FOLDER.glob("*.py") if p.stem not in _SHARED)
 _PAPER_SCALE = [name for name in _CONFIGS if not name.startswith("digits")]
 
@@ -22,7 +22,13 @@ def _load(name):
 
 
 def _runs(config):
-  """The config itself, or those of a transfer's victims with what the transfer gives."""
+  """The config itself; a transfer's or a comparison's with what these give to a run."""
+  if "attacks" in config:
+    comparison.check(config.to_dict())
+    run = config.base
+    run.rows, run.poisons = ("clean",), {}
+    run.data.data_dir, run.attack.epsilon = config.data.data_dir, config.epsilons[0]
+    return [run]
   if "victims" not in config:
     return [config]
   for victim in config.victims.values():
@@ -63,6 +69,19 @@ class ConfigsTest(parameterized.TestCase):
     macer = name.replace("transfer", "macer")
     self.assertEqual(config.poisons.macer, f"runs/{macer}_smoke_sigma=0.5")
     self.assertEqual(config.poisons.yours, "")
+
+  @parameterized.parameters("digits_compare", "mnist_compare")
+  def test_comparisons(self, name):
+    for variant in ("", "smoke") if name == "digits_compare" else ("", "fast"):
+      config = _load(name).get_config(variant)
+      num_victims = config.base.train.num_victims
+      self.assertEqual(num_victims, 2 if variant == "smoke" else 5)
+    attacks = {attack: config.attacks[attack].row for attack in config.attacks}
+    self.assertContainsSubset(["classwise", "watermark", "pacd"], attacks)
+    self.assertContainsSubset({0.05, 0.1}, config.epsilons)
+    for variant in ("attack.epsilon=0.3", "data.data_dir=there"):
+      with self.assertRaisesRegex(ValueError, "is for all runs of a comparison: use"):
+        _load(name).get_config(variant)
 
   def test_table_1(self):
     config = _load("mnist_transfer").get_config("table1,fast")

@@ -20,7 +20,8 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
       if path.is_file() and "checkpoints" not in path.parts
     }
     expected = {"config.json", "metrics.jsonl", "results.json", "report/index.html"}
-    expected |= {f"poison/{row}.npz" for row in finished_run.ROWS[1:]}
+    poisons = finished_run.ROWS[1:]
+    expected |= {f"poison/{row}.{end}" for row in poisons for end in ("npz", "json")}
     for row in finished_run.ROWS:
       stems = [f"certificates/{row}/seed_{k}" for k in range(2)]
       expected |= {
@@ -106,10 +107,29 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
       self.assertEqual(
         finished_run.digest(self.workdir / name), finished_run.digest(self.finished / name)
       )
-    results = [
-      json.loads((p / "results.json").read_text()) for p in (self.workdir, self.finished)
-    ]
-    self.assertEqual(*results)
+    self.assertEqual(
+      finished_run.results(self.workdir), finished_run.results(self.finished)
+    )
+
+  def test_every_attack_says_how_long_it_took(self):
+    """In the results and beside the poison; PACD's time is that of its last line."""
+    rows = json.loads((self.finished / "results.json").read_text())["rows"]
+    seconds = {row["data"]: row["attack_seconds"] for row in rows}
+    self.assertIsNone(seconds.pop("clean"))
+    for row, took in seconds.items():
+      self.assertGreater(took, 0.0)
+      beside = json.loads((self.finished / "poison" / f"{row}.json").read_text())
+      self.assertEqual(beside, {"attack_seconds": took})
+    lines = map(json.loads, (self.finished / "metrics.jsonl").read_text().splitlines())
+    last = [line["seconds"] for line in lines if line["stage"] == "attack"][-1]
+    self.assertEqual(seconds["pacd"], last)
+
+  @parameterized.parameters(
+    "", "[]", '{"attack_seconds": "long"}', '{"attack_seconds": -1}'
+  )
+  def test_refuses_a_damaged_time(self, text):
+    (self.copy_finished() / "poison" / "pacd.json").write_text(text)
+    self.refuses("poison/pacd.json does not say how long the attack took: delete it")
 
   @parameterized.parameters(
     ({"sigma": 0.0}, "sigma is 0.0"),

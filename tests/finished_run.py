@@ -1,6 +1,7 @@
 """A whole run of the smoke config, for tests of what it leaves and what it refuses."""
 
 import hashlib
+import json
 import pathlib
 import shutil
 import tempfile
@@ -24,6 +25,14 @@ def smoke(**overrides):
 def digest(path: pathlib.Path) -> str:
   """SHA-256 of a file."""
   return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def results(workdir: pathlib.Path) -> dict:
+  """What `results.json` says, but for times."""
+  found = json.loads((workdir / "results.json").read_text())
+  for row in found["rows"]:
+    del row["attack_seconds"]
+  return found
 
 
 class FinishedRunTestCase(parameterized.TestCase):

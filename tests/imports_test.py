@@ -42,6 +42,8 @@ _LAYERS = (
 # Read what stages have written; they run where no accelerator is.
 _WITHOUT_JAX = (
   "certificates",
+  "comparison_figures",
+  "comparison_table",
   "confidence",
   "evaluate",
   "figures",
@@ -174,12 +176,12 @@ class RulesTest(parameterized.TestCase):
 
   def test_commands_alone_import_the_experiment(self):
     importing = [m for m in _sources() if "experiment" in _neighbours(m, _sources())]
-    self.assertEqual(importing, ["bench.rules"])  # A command of its own, as main.py is.
+    self.assertEqual(importing, ["bench.rules", "compare"])  # As main.py is.
 
   @parameterized.parameters(
-    ("ml_collections", "experiment"),
+    ("ml_collections", "experiment", "command"),
     ("flax", "models"),
-    ("matplotlib", "figures"),
+    ("matplotlib", "figures", "comparison_figures"),
     ("torch", "bench.peers"),
     ("tensorflow_datasets", "prepare", "tfds_folder"),
     ("array_record", "tfds_folder"),

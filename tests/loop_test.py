@@ -5,7 +5,9 @@ import io
 import json
 import pathlib
 import tempfile
+import types
 from typing import NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -97,8 +99,14 @@ class LoopTest(parameterized.TestCase):
     with self._checkpoints() as checkpoints:
       return checkpoints.restore(_first_state())
 
+  def _records(self):
+    lines = self._metrics.read_text().splitlines() if self._metrics.exists() else []
+    return [json.loads(line) for line in lines]
+
   def _logged(self):
-    return self._metrics.read_text().splitlines() if self._metrics.exists() else []
+    """The lines but for their times."""
+    records = self._records()
+    return [json.dumps({k: v for k, v in r.items() if k != "seconds"}) for r in records]
 
   def _assert_same(self, state, expected):
     for value, wanted in zip(state, expected, strict=True):
@@ -163,6 +171,29 @@ class LoopTest(parameterized.TestCase):
       self._run(_Walk(spoil_at=7, spoil=jnp.inf))
     self._assert_same(self._run(_Walk()), self.states[-1])
     self.assertEqual(self._logged(), self.lines)
+
+  def test_seconds_go_on_from_the_checkpoint(self):
+    """A step takes a second by this clock; step 3 is lost with a crash, and not counted."""
+    now = 100.0
+
+    def step_fn(state, step):
+      nonlocal now
+      now += 1.0
+      if step == 4 and not resumed:
+        raise _CrashError
+      return _update(state)
+
+    clock = types.SimpleNamespace(monotonic=lambda: now)
+    with mock.patch.object(loop, "time", clock):
+      resumed = False
+      with self.assertRaises(_CrashError):
+        self._run(step_fn)
+      now, resumed = 500.0, True
+      self._run(step_fn)
+      self._run(step_fn)
+    seconds = [record["seconds"] for record in self._records()]
+    # A line is written after the next step has begun, or at once before a checkpoint.
+    self.assertEqual(seconds, [2.0, 3.0, 3.0, 5.0, 6.0, 6.0, 8.0, 9.0, 9.0, 10.0])
 
   def test_a_finished_stage_does_nothing(self):
     self._run(_Walk())

@@ -98,6 +98,16 @@ class MetricsFileTest(parameterized.TestCase):
     self._file.rewind("attack", 5)
     self.assertEqual(self._steps(), written)
 
+  def test_seconds_are_those_of_the_stages_last_line(self):
+    self.assertEqual(self._file.seconds("attack"), 0.0)
+    for stage, step in (("attack", 0), ("attack", 1), ("train", 0)):
+      self._file.write(stage, step, {"seconds": 2.5 + step})
+    self._file.write("old", 0, {"loss": 1.0})
+    self.assertEqual(self._file.seconds("attack"), 3.5)
+    self._file.rewind("attack", 1)
+    self.assertEqual(self._file.seconds("attack"), 2.5)
+    self.assertEqual([self._file.seconds(stage) for stage in ("old", "none")], [0.0, 0.0])
+
   def test_rewinding_nothing_makes_nothing(self):
     self._file.rewind("attack", 0)
     self.assertFalse(self._path.exists())

@@ -211,12 +211,34 @@ class RunFolderTest(parameterized.TestCase):
       folder.results: "results.json",
       folder.report: "report/index.html",
       folder.poison("pacd"): "poison/pacd.npz",
+      folder.attack_time("pacd"): "poison/pacd.json",
       folder.checkpoints("attack"): "checkpoints/attack",
       folder.checkpoints("train"): "checkpoints/train",
       folder.certificate("clean", 3): "certificates/clean/seed_3",
     }
     for path, expected in paths.items():
       self.assertEqual(path, self._workdir / expected)
+
+
+class FieldNameTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ("sigma", "sigma"),
+    ("victims.macer.train.macer.lam", "train.macer.lam"),
+    ("base.data.data_dir", "data.data_dir"),
+    ("attacks.mine.overrides.attack.save_every", "attack.save_every"),
+    ("attacks.mine.row", "attacks.mine.row"),
+  )
+  def test_is_that_of_one_run(self, name, expected):
+    self.assertEqual(run_folder.field_name(name), expected)
+
+  def test_a_comparison_is_not_bound_to_free_fields(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    for save_every in (1, 2):
+      base = {"sigma": 0.5, "train": {"save_every": save_every}}
+      with run_folder.RunFolder(folder, {"base": base}) as held:
+        held.claim()
+    with self.assertRaisesRegex(errors.InputError, "base.sigma is 0.5 there and 0.2 here"):
+      run_folder.RunFolder(folder, {"base": base | {"sigma": 0.2}}).__enter__()
 
 
 class DefaultNameTest(parameterized.TestCase):

@@ -119,10 +119,10 @@ class TransferTest(finished_run.FinishedRunTestCase):
     self.refuses("config field sigma is unknown: a transfer has victims", config)
 
   def test_flags_name_a_victims_fields(self):
-    settings.check_name("victims.macer.train.macer.lam")
-    settings.check_name("poisons.yours")
+    settings.check_flag("victims.macer.train.macer.lam")
+    settings.check_flag("poisons.yours")
     with self.assertRaisesRegex(errors.InputError, "train.epochs is unknown: use one of"):
-      settings.check_name("victims.macer.train.epochs")
+      settings.check_flag("victims.macer.train.epochs")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""What every comparison shares: one base for all attacks, budgets, and the attacks.
+
+Not an experiment by itself.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+# Fields of a run that a comparison sets: they are not its base's.
+_OWN = ("rows", "poisons", "data.data_dir", "attack.epsilon")
+
+
+def get_config(
+  base: ml_collections.ConfigDict,
+  variant: str,
+  *,
+  epsilons: tuple[float, ...],
+  baselines: tuple[str, ...],
+  variants: Mapping[str, Mapping[str, Any]],
+) -> ml_collections.ConfigDict:
+  """Attacks on the victims of one config.
+
+  Args:
+    base: of every run, with its variant applied.
+    variant: of the base, as it was given.
+    epsilons: budgets of all attacks, rising.
+    baselines: names of rows.
+    variants: PACD by name, each with the fields that differ from the base, such as
+      `{"attack.curvature": "hessian"}`.
+
+  Raises:
+    ValueError: the variant sets a field that is the comparison's.
+  """
+  for item in variant.split(","):
+    if item.partition("=")[0] in _OWN:
+      name = {"attack.epsilon": "epsilons"}.get(item.partition("=")[0], "data.data_dir")
+      raise ValueError(f"{item} is for all runs of a comparison: use --config.{name}=...")
+  for name in _OWN:
+    group, _, field = name.rpartition(".")
+    del (base[group] if group else base)[field]
+  config = ml_collections.ConfigDict({"base": base, "epsilons": epsilons})
+  config.attacks = {row: {"row": row} for row in baselines}
+  for name, overrides in variants.items():
+    config.attacks[name] = {"row": "pacd", "overrides": _nested(overrides)}
+  config.data = {"data_dir": ""}  # Of every run.
+  return config
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+  """`{"attack.curvature": "hessian"}` as `{"attack": {"curvature": "hessian"}}`."""
+  nested = {}
+  for name, value in flat.items():
+    *groups, field = name.split(".")
+    holder = nested
+    for group in groups:
+      holder = holder.setdefault(group, {})
+    holder[field] = value
+  return nested
