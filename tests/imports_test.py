@@ -31,9 +31,13 @@ _LAYERS = (
   {
     "attacks",
     "attacks.baselines",
+    "attacks.descent",
+    "attacks.error_minimizing",
     "attacks.objectives",
     "attacks.pacd",
     "attacks.problem",
+    "attacks.surrogate",
+    "attacks.targeted_adversarial",
   },
   {"experiment"},
 )
