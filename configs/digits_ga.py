@@ -61,6 +61,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   attack.solver_steps = 24
   attack.damping = 0.01
 
+  config.targeted_adversarial.shared = True
   config.train.num_epochs = 100
   config.train.batch_size = 50
   config.train.learning_rate = 3e-3
@@ -80,6 +81,7 @@ def eps02(config: ml_collections.ConfigDict) -> None:
 
 def smoke(config: ml_collections.ConfigDict) -> None:
   """Every stage and row, as small as they go; its numbers mean nothing."""
+  base.smoke_baselines(config)
   config.attack.num_steps = 6
   config.attack.num_shared_steps = 3
   config.attack.restart_every = 4

@@ -4,7 +4,6 @@
 """
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,24 +63,9 @@ def budget(config: dict[str, Any]) -> dict[str, Any]:
   return {"epsilon": float(config["attack"]["epsilon"]), "norm": config["attack"]["norm"]}
 
 
-def baseline_attacks(
-  config: dict[str, Any], splits: types.Splits, key: types.Key
-) -> dict[str, Callable[[], np.ndarray]]:
-  """Row -> the class's images before rounding."""
-  target = config["data"]["target_class"]
-  return {
-    "watermark": lambda: baselines.watermark(
-      splits.train, target, key, opacity=config["watermark"]["opacity"], **budget(config)
-    ),
-    "classwise": lambda: baselines.classwise(splits.train, target, **budget(config)),
-  }
-
-
-def attack(
-  config: dict[str, Any], splits: types.Splits, model: types.Model, key: types.Key
-) -> plan.AttackPlan:
-  """PACD as the config has it; nothing is put on a device yet."""
-  options, target = config["attack"], config["data"]["target_class"]
+def attack_settings(config: dict[str, Any], model: types.Model) -> problem.Settings:
+  """What the group `attack` says of the bilevel problem, and of any attack's surrogate."""
+  options = config["attack"]
   approx_grad = functools.partial(
     hypergradient.approx_grad,
     curvature=choices.CURVATURES[options["curvature"]],
@@ -90,7 +74,7 @@ def attack(
   loss = choices.LOSSES[options["loss"]]
   objective = choices.OBJECTIVES[options["objective"]]
   schedule = choices.STEP_SCHEDULES[options["step_schedule"]]
-  settings = problem.Settings(
+  return problem.Settings(
     model=model,
     loss=loss(model.apply, config["sigma"], options),
     hypergradient=approx_grad,
@@ -102,12 +86,19 @@ def attack(
     **{name: options[name] for name in _PACD_OPTIONS},
     **budget(config),
   )
+
+
+def attack(
+  config: dict[str, Any], splits: types.Splits, model: types.Model, key: types.Key
+) -> plan.AttackPlan:
+  """PACD as the config has it; nothing is put on a device yet."""
+  options, target = config["attack"], config["data"]["target_class"]
   starts = {
     "clean": lambda: None,
     "classwise": lambda: baselines.classwise_shift(splits.train, target, **budget(config)),
   }
   return plan.AttackPlan(
-    pacd.make(settings),
+    pacd.make(attack_settings(config, model)),
     functools.cache(lambda: problem.attack_data(splits, target)),
     key,
     starts[options["start"]],
