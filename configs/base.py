@@ -74,6 +74,24 @@ def get_config() -> ml_collections.ConfigDict:
   config.watermark = ml_collections.ConfigDict()
   config.watermark.opacity = 0.1
 
+  config.convolution = ml_collections.ConfigDict()
+  config.convolution.kernel_size = 9
+  config.convolution.blur = 1.0
+
+  config.error_minimizing = ml_collections.ConfigDict()
+  config.error_minimizing.num_rounds = 200
+  config.error_minimizing.surrogate_steps = 5
+  config.error_minimizing.poison_steps = 2
+  config.error_minimizing.step_size = 0.1
+  config.error_minimizing.shared = True
+
+  config.targeted_adversarial = ml_collections.ConfigDict()
+  config.targeted_adversarial.shift = 1
+  config.targeted_adversarial.warmup_steps = 1000
+  config.targeted_adversarial.num_steps = 250
+  config.targeted_adversarial.step_size = 0.1
+  config.targeted_adversarial.shared = False
+
   config.train = train = ml_collections.ConfigDict()
   train.update(_loss())
   train.num_victims = 5
@@ -119,6 +137,17 @@ def _loss() -> ml_collections.ConfigDict:
       "trades": {"weight": 6.0},
     }
   )
+
+
+def smoke_baselines(config: ml_collections.ConfigDict) -> None:
+  """The baselines that train a surrogate, as small as they go."""
+  config.error_minimizing.num_rounds = 2
+  config.error_minimizing.surrogate_steps = 2
+  config.error_minimizing.poison_steps = 2
+  config.error_minimizing.step_size = 0.5
+  config.targeted_adversarial.warmup_steps = 2
+  config.targeted_adversarial.num_steps = 3
+  config.targeted_adversarial.step_size = 1.0
 
 
 def apply_variant(

@@ -93,6 +93,7 @@ def fast(config: ml_collections.ConfigDict) -> None:
 def smoke(config: ml_collections.ConfigDict) -> None:
   """Every stage and row, as small as they go; its numbers mean nothing."""
   fast(config)
+  base.smoke_baselines(config)
   config.model.name = "resnet20"
   config.model.norm = "affine"
   config.data.num_train = 200

@@ -82,6 +82,7 @@ def fast(config: ml_collections.ConfigDict) -> None:
 def smoke(config: ml_collections.ConfigDict) -> None:
   """Every stage and row, as small as they go; its numbers mean nothing."""
   fast(config)
+  base.smoke_baselines(config)
   config.data.num_train = 600
   attack = config.attack
   attack.num_steps = 4

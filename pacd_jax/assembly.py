@@ -74,24 +74,9 @@ def budget(config: dict[str, Any]) -> dict[str, Any]:
   return {"epsilon": float(config["attack"]["epsilon"]), "norm": config["attack"]["norm"]}
 
 
-def baseline_attacks(
-  config: dict[str, Any], splits: types.Splits, key: types.Key
-) -> dict[str, Callable[[], np.ndarray]]:
-  """Row -> the class's images before rounding."""
-  target = config["data"]["target_class"]
-  return {
-    "watermark": lambda: baselines.watermark(
-      splits.train, target, key, opacity=config["watermark"]["opacity"], **budget(config)
-    ),
-    "classwise": lambda: baselines.classwise(splits.train, target, **budget(config)),
-  }
-
-
-def attack(
-  config: dict[str, Any], splits: types.Splits, model: types.Model, key: types.Key
-) -> plan.AttackPlan:
-  """PACD as the config has it; nothing is put on a device yet."""
-  options, target = config["attack"], config["data"]["target_class"]
+def attack_settings(config: dict[str, Any], model: types.Model) -> problem.Settings:
+  """What the group `attack` says of the bilevel problem, and of any attack's surrogate."""
+  options = config["attack"]
   approx_grad = functools.partial(
     hypergradient.approx_grad,
     curvature=choices.CURVATURES[options["curvature"]],
@@ -100,7 +85,7 @@ def attack(
   loss = choices.LOSSES[options["loss"]]
   objective = choices.OBJECTIVES[options["objective"]]
   schedule = choices.STEP_SCHEDULES[options["step_schedule"]]
-  settings = problem.Settings(
+  return problem.Settings(
     model=model,
     loss=loss(model.apply, config["sigma"], options),
     hypergradient=approx_grad,
@@ -113,22 +98,15 @@ def attack(
     **budget(config),
   )
 
-  def shift():
-    return baselines.classwise_shift(splits.train, target, **budget(config))
 
-  starts = {
-    "clean": lambda: None,
-    "classwise": shift,
-    "away": lambda: -shift(),
-    "random": lambda: baselines.random_shift(
-      jax.random.fold_in(key, problem.START),
-      splits.train.images.shape[1:],
-      **budget(config),
-    ),
-  }
+def attack(
+  config: dict[str, Any], splits: types.Splits, model: types.Model, key: types.Key
+) -> plan.AttackPlan:
+  """PACD as the config has it; nothing is put on a device yet."""
+  options, starts = config["attack"], first_perturbations(config, splits, key)
   return plan.AttackPlan(
-    pacd.make(settings),
-    functools.cache(lambda: problem.attack_data(splits, target)),
+    pacd.make(attack_settings(config, model)),
+    functools.cache(lambda: problem.attack_data(splits, config["data"]["target_class"])),
     key,
     {name: starts[name] for name in options["starts"]},
     num_steps=options["num_steps"],
@@ -139,6 +117,28 @@ def attack(
     selection=selection(config, splits, model, key),
     uses_sigma=options["objective"] == "acr" or options["loss"] in choices.NOISY,
   )
+
+
+def first_perturbations(
+  config: dict[str, Any], splits: types.Splits, key: types.Key
+) -> dict[str, Callable[[], types.Array | None]]:
+  """What the attack may start from, by `choices.STARTS`; None: the clean images."""
+  target, shape = config["data"]["target_class"], splits.train.images.shape[1:]
+
+  def towards_others():
+    return baselines.classwise_shift(splits.train, target, **budget(config))
+
+  def at_random():
+    own = jax.random.fold_in(key, problem.START)
+    return baselines.random_shift(own, shape, **budget(config))
+
+  return {
+    "clean": lambda: None,
+    "classwise": towards_others,
+    "away": lambda: -towards_others(),  # Theorem 1's other optimum.
+    "brightness": lambda: baselines.brightness_shift(shape, **budget(config)),
+    "random": at_random,
+  }
 
 
 def selection(

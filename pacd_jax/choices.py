@@ -58,7 +58,7 @@ OBJECTIVES = {
   ),
 }
 
-STARTS = ("clean", "classwise", "away", "random")
+STARTS = ("clean", "classwise", "away", "brightness", "random")
 STEP_RULES = movement.RULES
 AUGMENTS = {"none": None, "crop_and_flip": augment.crop_and_flip}
 CURVATURES = {

@@ -1,7 +1,8 @@
 """Turns a config into functions and runs the stages: the only file that knows ConfigDict.
 
-`assembly.py` makes the parts of a plan from plain values, `choices.py` has the functions
-behind the names; what lies below takes functions and plain keyword arguments.
+`assembly.py` and `baseline_rows.py` make the parts of a plan from plain values,
+`choices.py` has the functions behind the names; what lies below takes functions and plain
+keyword arguments.
 """
 
 import functools
@@ -15,6 +16,7 @@ import ml_collections
 
 from pacd_jax import (
   assembly,
+  baseline_rows,
   comparison,
   comparison_table,
   data,
@@ -29,7 +31,16 @@ from pacd_jax import (
 )
 
 # One random stream for each purpose, folded from the run's seed.
-_STREAMS = ("pacd", "watermark", "train", "certify")
+_STREAMS = (
+  "pacd",
+  "watermark",
+  "train",
+  "certify",
+  "random",
+  "convolution",
+  "error_minimizing",
+  "targeted_adversarial",
+)
 
 
 def run(
@@ -93,6 +104,7 @@ def build(
     num_train=of_data["num_train"],
   )
   assembly.check_sizes(values, splits)
+  baseline_rows.check(values, splits)
   model, model_name = assembly.model(values, splits)
   root = jax.random.key(values["seed"])
   keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(_STREAMS)}
@@ -106,7 +118,7 @@ def build(
     budget=assembly.budget(values),
     target_class=of_data["target_class"],
     sigma=float(values["sigma"]),
-    baselines=assembly.baseline_attacks(values, splits, keys["watermark"]),
+    baselines=baseline_rows.attacks(values, splits, model, keys),
     poisons={
       row: poison_file.find(values["poisons"][row])
       for row in values["rows"]

@@ -25,7 +25,17 @@ class Field(NamedTuple):
   must_be: str
 
 
-ROWS = ("clean", "watermark", "classwise", "pacd")
+ROWS = (
+  "clean",
+  "watermark",
+  "classwise",
+  "random",
+  "brightness",
+  "convolution",
+  "error_minimizing",
+  "targeted_adversarial",
+  "pacd",
+)
 _POISON = "poisons."  # Further rows, by names of the user's: files, or folders of runs.
 
 
@@ -55,12 +65,16 @@ def _one_of(*choices: str) -> Field:
   return Field(str, lambda value: value in choices, "one of " + ", ".join(choices))
 
 
-def _flag() -> Field:
-  return Field(bool, lambda value: True, "True or False")
-
-
 def _at_least_zero() -> Field:
   return Field(float, lambda value: value >= 0, "a finite number of at least 0")
+
+
+def _share() -> Field:
+  return Field(float, lambda value: 0 < value <= 2, "in (0, 2]")
+
+
+def _flag() -> Field:
+  return Field(bool, lambda value: True, "true or false")
 
 
 def _are_rows(rows) -> bool:
@@ -155,6 +169,18 @@ FIELDS = {
   "attack.damping": Field(float, lambda value: value >= 0, "at least 0"),
   "attack.save_every": _count(),  # Outer steps between checkpoints.
   "watermark.opacity": Field(float, lambda value: 0 < value <= 1, "in (0, 1]"),
+  "convolution.kernel_size": _count(most=99),  # Pixels on a side.
+  "convolution.blur": _above_zero(),  # Largest entry of the filter beside the one of 1.
+  "error_minimizing.num_rounds": _count(),  # Each has
+  "error_minimizing.surrogate_steps": _count(),  # Adam steps on a poisoned surrogate, and
+  "error_minimizing.poison_steps": _count(),  # steps of each perturbation,
+  "error_minimizing.step_size": _share(),  # as a share of epsilon.
+  "error_minimizing.shared": _flag(),  # By the class, or each image has its own.
+  "targeted_adversarial.shift": _count(),  # Towards class target_class + shift, mod K.
+  "targeted_adversarial.warmup_steps": _count(),  # Adam steps of the clean surrogate.
+  "targeted_adversarial.num_steps": _count(),  # Steps of each perturbation,
+  "targeted_adversarial.step_size": _share(),  # as a share of epsilon; it falls to 0.
+  "targeted_adversarial.shared": _flag(),
   **_of_loss("train"),
   "train.num_victims": _count(),
   "train.num_epochs": _count(),
@@ -180,7 +206,9 @@ def _has_kind(value: Any, kind: type) -> bool:
     return number and abs(value) <= sys.float_info.max  # False for NaN, too.
   if kind is list:
     return isinstance(value, (list, tuple))
-  return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+  if kind is bool:
+    return isinstance(value, bool)
+  return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def check(settings: run_folder.Settings) -> None:

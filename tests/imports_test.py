@@ -31,11 +31,14 @@ _LAYERS = (
   {
     "attacks",
     "attacks.baselines",
+    "attacks.descent",
+    "attacks.error_minimizing",
     "attacks.movement",
     "attacks.objectives",
     "attacks.pacd",
     "attacks.problem",
     "attacks.surrogates",
+    "attacks.targeted_adversarial",
   },
   {"experiment"},
 )

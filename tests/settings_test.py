@@ -16,10 +16,11 @@ _WRONG_TYPES = {
   float: (True, "0.1", None, math.nan, math.inf, -math.inf, (0.1,)),
   str: (1, True, None, ("linf",)),
   list: ("clean", None, 3, True),
+  bool: (0, 1, 1.0, "true", None),
 }
 _BY_KIND = {
   kind: [name for name, field in settings.FIELDS.items() if field.kind is kind]
-  for kind in (int, float, str, list)
+  for kind in (int, float, str, list, bool)
 }
 
 
@@ -175,6 +176,22 @@ class SettingsTest(parameterized.TestCase):
     ("rate", {"train__learning_rate": 0.0}, {"train__learning_rate": 1e-6}),
     ("opacity_zero", {"watermark__opacity": 0.0}, {"watermark__opacity": 1e-3}),
     ("opacity_over", {"watermark__opacity": 1.001}, {"watermark__opacity": 1.0}),
+    ("blur", {"convolution__blur": 0.0}, {"convolution__blur": 1e-3}),
+    (
+      "kernel",
+      {"convolution__kernel_size": 100},
+      {"convolution__kernel_size": 99},
+    ),
+    (
+      "share_zero",
+      {"error_minimizing__step_size": 0.0},
+      {"error_minimizing__step_size": 1e-3},
+    ),
+    (
+      "share_over",
+      {"targeted_adversarial__step_size": 2.01},
+      {"targeted_adversarial__step_size": 2.0},
+    ),
     ("alpha_zero", {"certify__alpha": 0.0}, {"certify__alpha": 1e-9}),
     ("alpha_half", {"certify__alpha": 0.5}, {"certify__alpha": 0.499}),
     ("alpha_one", {"certify__alpha": 1.0}, {"certify__alpha": 0.001}),

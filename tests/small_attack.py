@@ -52,6 +52,7 @@ def attack(**options):
   return made._replace(restart=jax.jit(made.restart), step=jax.jit(made.step))
 
 
+@functools.cache
 def settings(**options):
   """The same, unbound; `solver_steps` of CG at a damping of 0.5."""
   _, _, model, of_training = setting()

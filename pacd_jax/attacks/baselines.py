@@ -1,7 +1,8 @@
 """Poisons that need no optimisation: what a bilevel attack has to beat.
 
 Each takes the training split and returns float images `[n, H, W, C]` for the target
-class, inside the budget and the box but not yet rounded to 8 bits.
+class, inside the budget and the box but not yet rounded to 8 bits. Poisons that train a
+surrogate are in `error_minimizing.py` and `targeted_adversarial.py`.
 """
 
 import jax
@@ -9,6 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pacd_jax import data, perturbation, types
+
+
+def _base_images(train, target_class):
+  return data.to_float(train.images[data.class_indices(train, target_class)])
 
 
 def _inside_budget(base, images, *, epsilon, norm):
@@ -43,7 +48,7 @@ def watermark(
   Returns:
     float32 `[n, H, W, C]` in [0, 1].
   """
-  base = data.to_float(train.images[data.class_indices(train, target_class)])
+  base = _base_images(train, target_class)
   others = np.flatnonzero(train.labels != target_class)
   chosen = np.asarray(jax.random.choice(key, others, (len(base),)))
   blended = (1.0 - opacity) * base + opacity * data.to_float(train.images[chosen])
@@ -54,7 +59,7 @@ def classwise_shift(
   train: types.Dataset, target_class: int, *, epsilon: float, norm: str = "linf"
 ) -> types.Array:
   """The perturbation of `classwise`: one for the class, `[1, H, W, C]`, on the budget."""
-  base = data.to_float(train.images[data.class_indices(train, target_class)])
+  base = _base_images(train, target_class)
   others = data.to_float(train.images[train.labels != target_class])
   towards = (others.mean(axis=0) - base.mean(axis=0))[None]
   return epsilon * perturbation.steepest_direction(jnp.asarray(towards), norm=norm)
@@ -63,12 +68,16 @@ def classwise_shift(
 def random_shift(
   key: types.Key, image_shape: tuple[int, ...], *, epsilon: float, norm: str = "linf"
 ) -> types.Array:
-  """One random perturbation for the class, `[1, H, W, C]`, on the budget.
+  """The perturbation of `random`, `[1, H, W, C]`, on the budget; the key is consumed."""
+  pattern = jax.random.normal(key, (1, *image_shape))
+  return epsilon * perturbation.steepest_direction(pattern, norm=norm)
 
-  The steepest direction of Gaussian noise: random signs in l_inf. The key is consumed.
-  """
-  noise = jax.random.normal(key, (1, *image_shape))
-  return epsilon * perturbation.steepest_direction(noise, norm=norm)
+
+def brightness_shift(
+  image_shape: tuple[int, ...], *, epsilon: float, norm: str = "linf"
+) -> types.Array:
+  """The perturbation of `brightness`, `[1, H, W, C]`, on the budget."""
+  return epsilon * perturbation.steepest_direction(jnp.ones((1, *image_shape)), norm=norm)
 
 
 def classwise(
@@ -83,6 +92,115 @@ def classwise(
 
   Args and returns: as `watermark`.
   """
-  base = data.to_float(train.images[data.class_indices(train, target_class)])
+  base = _base_images(train, target_class)
   shift = classwise_shift(train, target_class, epsilon=epsilon, norm=norm)
   return _inside_budget(base, base + shift, epsilon=epsilon, norm=norm)
+
+
+def random(
+  train: types.Dataset,
+  target_class: int,
+  key: types.Key,
+  *,
+  epsilon: float,
+  norm: str = "linf",
+) -> np.ndarray:
+  """Adds one random pattern to the whole class, on the budget.
+
+    u_i = x_i + epsilon s(g),  g ~ N(0, I)
+
+  with s the norm's steepest direction: for l_inf each value of the class moves up or down
+  by epsilon. The class-wise random noise of Huang et al. (2021),
+  https://arxiv.org/abs/2101.04898, section 4.
+
+  Args and returns: as `watermark`; the key is consumed and draws g.
+  """
+  base = _base_images(train, target_class)
+  shift = random_shift(key, base.shape[1:], epsilon=epsilon, norm=norm)
+  return _inside_budget(base, base + shift, epsilon=epsilon, norm=norm)
+
+
+def brightness(
+  train: types.Dataset, target_class: int, *, epsilon: float, norm: str = "linf"
+) -> np.ndarray:
+  """Makes the whole class brighter, every value by the same, on the budget.
+
+    u_i = x_i + epsilon s(1)
+
+  Args and returns: as `classwise`.
+  """
+  base = _base_images(train, target_class)
+  shift = brightness_shift(base.shape[1:], epsilon=epsilon, norm=norm)
+  return _inside_budget(base, base + shift, epsilon=epsilon, norm=norm)
+
+
+def convolution(
+  train: types.Dataset,
+  target_class: int,
+  key: types.Key,
+  *,
+  epsilon: float,
+  norm: str = "linf",
+  kernel_size: int = 3,
+  blur: float = 0.3,
+) -> np.ndarray:
+  """Passes the whole class through one random filter, as far as the budget lets it.
+
+    u_i = x_i + P(filtered(x_i) - x_i),  P the projection to the budget
+
+  CUDA of Sadasivan et al. (2023), https://arxiv.org/abs/2303.04278, whose images may move
+  as far as they like.
+
+  Args:
+    train: training split.
+    target_class: its images are poisoned.
+    key: consumed; draws the filter.
+    epsilon: budget in image units.
+    norm: of the budget.
+    kernel_size: k, side of the filter in pixels.
+    blur: p_b, the largest entry beside the one that is 1.
+
+  Returns:
+    float32 `[n, H, W, C]` in [0, 1].
+  """
+  base = _base_images(train, target_class)
+  images = filtered(jnp.asarray(base), random_filter(key, kernel_size, blur))
+  return _inside_budget(base, images, epsilon=epsilon, norm=norm)
+
+
+def random_filter(key: types.Key, kernel_size: int, blur: float) -> types.Array:
+  """A filter `[k, k]` of CUDA: U(0, blur), but 1 at a random place; the key is consumed."""
+  entries_key, place_key = jax.random.split(key)
+  entries = jax.random.uniform(entries_key, (kernel_size**2,), maxval=blur)
+  place = jax.random.randint(place_key, (), 0, kernel_size**2)
+  return entries.at[place].set(1.0).reshape(kernel_size, kernel_size)
+
+
+def filtered(images: types.Array, kernel: types.Array) -> types.Array:
+  """Images under a filter, each brought back to [0, 1] by its largest value.
+
+    (k * x_i) / max(k * x_i)
+
+  As in CUDA's code, `*` is the cross-correlation with zeros around the image, by the same
+  kernel in every channel. A black image stays black.
+
+  Args:
+    images: `[n, H, W, C]` in [0, 1].
+    kernel: `[k, k]`, at least 0.
+
+  Returns:
+    `[n, H, W, C]` in [0, 1].
+  """
+  channels = images.shape[-1]
+  of_channels = jnp.broadcast_to(kernel[:, :, None, None], (*kernel.shape, 1, channels))
+  images = jax.lax.conv_general_dilated(
+    images,
+    of_channels,
+    window_strides=(1, 1),
+    padding="SAME",
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=channels,
+    precision="highest",
+  )
+  largest = images.max(axis=(1, 2, 3), keepdims=True)
+  return images / jnp.where(largest > 0.0, largest, 1.0)

@@ -56,7 +56,7 @@ def init(
 ) -> AttackState:
   """The state before the first step; `start` is `[1 or n, H, W, C]`, None for zero."""
   base = attack_data.base_images
-  first = surrogates.init(settings, base.shape[1:], jax.random.fold_in(key, problem.INIT))
+  first = surrogates.init(settings, base.shape[1:], key)
   delta = jnp.zeros_like(base) if start is None else jnp.zeros_like(base) + start
   several = jax.tree.map(
     lambda leaf: jnp.repeat(leaf[None], settings.num_surrogates, axis=0), first
@@ -74,11 +74,13 @@ def restart(
 ) -> AttackState:
   """A fresh surrogate, trained for `warmup_steps` and `age` outer steps on the poison."""
   number = state.step * settings.num_surrogates + member
-  fresh = surrogates.fresh(
+  restart_key = problem.fold(key, problem.RESTART, number)
+  fresh, _ = surrogates.train(
     settings,
+    surrogates.init(settings, state.delta.shape[1:], restart_key),
     attack_data,
     poisoned_images(attack_data.base_images, state.delta),
-    problem.fold(key, problem.RESTART, number),
+    restart_key,
     key,
     settings.warmup_steps + age * settings.lower_steps,
   )

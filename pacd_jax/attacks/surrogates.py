@@ -5,6 +5,7 @@ others. So an attack may keep several, restarted in turn: their ages are stagger
 the poison answers to all of them.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -26,41 +27,52 @@ class Surrogate(NamedTuple):
 
 
 def init(settings: problem.Settings, shape: tuple[int, ...], key: types.Key) -> Surrogate:
-  """A fresh one, untrained; the key is consumed."""
-  params = settings.model.init(key, shape)
+  """A fresh one, untrained; the key is folded, not consumed."""
+  params = settings.model.init(jax.random.fold_in(key, problem.INIT), shape)
   adjoint = jax.tree.map(jnp.zeros_like, params) if settings.warm_start else None
   return Surrogate(params, settings.optimizer.init(params), jnp.int32(0), adjoint)
 
 
-def fresh(
+@functools.partial(jax.jit, static_argnums=0)
+def train(
   settings: problem.Settings,
+  surrogate: Surrogate,
   attack_data: problem.AttackData,
   images: types.Array,
-  restart_key: types.Key,
+  order_key: types.Key,
   key: types.Key,
-  num_steps: types.Array,
-) -> Surrogate:
-  """A surrogate from scratch, trained for some steps on the poison as it stands.
+  num_steps: int | types.Array,
+) -> tuple[Surrogate, types.Scalar]:
+  """So many steps of the training that the attack assumes of its victims.
+
+    theta <- theta - Adam(grad_theta L_robust(D_clean u D_poison; theta)), by mini-batches
 
   Args:
-    settings: of the attack.
-    attack_data: what the attacker sees.
-    images: `[n, H, W, C]`, the poison.
-    restart_key: its own: start, batches and noise; folded.
-    key: the run's, of fixed noise.
-    num_steps: `[]` int, optimiser steps.
+    settings: the attack's: loss, optimiser, batches, augmentation.
+    surrogate: where it stands; steps are counted, and drawn, by its age.
+    attack_data: the other classes are trained on as they are,
+    images: and the target class as it is here, float32 `[n, H, W, C]`.
+    order_key: of the surrogate's batches and noise: folded, not consumed.
+    key: of the run, whose noise is the same in all surrogates where it is fixed.
+    num_steps: how many.
+
+  Returns:
+    The surrogate after them, and the mean of their losses, 0 after none.
   """
-  first = init(settings, images.shape[1:], jax.random.fold_in(restart_key, problem.INIT))
 
-  def update(t, surrogate):
-    batch = problem.draw_batch(settings, attack_data, restart_key, t, key)
-    noise_key = problem.fold(restart_key, problem.LOWER_NOISE, t)
+  def step(_, carry):
+    surrogate, total = carry
+    age = surrogate.age
+    batch = problem.draw_batch(settings, attack_data, order_key, age, key)
+    noise_key = problem.fold(order_key, problem.LOWER_NOISE, age)
     poison = images[batch.rows]
-    inputs = problem.attacked(settings, batch, surrogate.params, poison, noise_key, t)
+    inputs = problem.attacked(settings, batch, surrogate.params, poison, noise_key, age)
     lower = problem.lower_level(settings, batch, noise_key, inputs)
-    return descend(settings, lower, surrogate, poison)[0]
+    surrogate, value = descend(settings, lower, surrogate, poison)
+    return surrogate, total + value
 
-  return jax.lax.fori_loop(0, num_steps, update, first)
+  surrogate, total = jax.lax.fori_loop(0, num_steps, step, (surrogate, jnp.float32(0.0)))
+  return surrogate, total / jnp.maximum(num_steps, 1)
 
 
 def descend(

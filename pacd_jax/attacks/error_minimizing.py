@@ -1,0 +1,76 @@
+"""Error-minimising noise: a poison that leaves the victim little to learn of its class."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from pacd_jax import types
+from pacd_jax.attacks import descent, problem, surrogates
+from pacd_jax.attacks.movement import poisoned_images
+
+_INIT, _SURROGATE, _POISON = range(3)  # Random streams, folded from the key.
+
+
+def error_minimizing(
+  settings: problem.Settings,
+  attack_data: problem.AttackData,
+  key: types.Key,
+  on_round: Callable[[int, types.Aux], None] = lambda done, values: None,
+  *,
+  num_rounds: int,
+  surrogate_steps: int,
+  poison_steps: int,
+  step_size: float,
+  shared: bool = True,
+) -> np.ndarray:
+  """Minimises the robust loss in the poison as in the parameters.
+
+    min_theta min_u  E L_robust(D_clean u D_poison; theta),  |u_i - x_i| <= epsilon
+
+  Huang et al. (2021), https://arxiv.org/abs/2101.04898; on a surrogate that trains as a
+  robust victim does, so that the noise outlasts the victim's own: SEM of Liu et al.
+  (2023), https://arxiv.org/abs/2311.13091. With the loss of Gaussian augmentation, both
+  minima are under its noise. The other classes stay clean.
+
+  Args:
+    settings: the attack's: model, loss, optimiser, batches, budget.
+    attack_data: what the attacker sees; its validation images are not used.
+    key: folded, not consumed.
+    on_round: called after each round with the number of rounds done and the mean losses,
+      of training and of the class; what it raises ends the attack.
+    num_rounds: of both minimisations by turns.
+    surrogate_steps: optimiser steps of a round.
+    poison_steps: steps of each perturbation in a round.
+    step_size: of these, as a share of epsilon.
+    shared: one perturbation for the class, or one for each image.
+
+  Returns:
+    float32 `[n, H, W, C]` in [0, 1] and in the budget.
+  """
+  base = attack_data.base_images
+  init_key, train_key, poison_key = (
+    jax.random.fold_in(key, stream) for stream in (_INIT, _SURROGATE, _POISON)
+  )
+  steps = poison_steps * descent.num_batches(settings, attack_data, shared=shared)
+
+  delta = descent.start(attack_data, shared=shared)
+  trained = surrogates.init(settings, base.shape[1:], init_key)
+  for number in range(num_rounds):
+    images = poisoned_images(base, delta)
+    trained, loss = surrogates.train(
+      settings, trained, attack_data, images, train_key, train_key, surrogate_steps
+    )
+    delta, of_class = descent.descend(
+      settings,
+      trained.params,
+      attack_data,
+      attack_data.base_labels,
+      delta,
+      poison_key,
+      number * steps,
+      steps,
+      step_size * settings.epsilon,
+    )
+    on_round(number + 1, {"loss": loss, "class_loss": of_class})
+  return np.asarray(poisoned_images(base, delta))

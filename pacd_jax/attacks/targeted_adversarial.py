@@ -1,0 +1,87 @@
+"""Targeted adversarial poisons: images that a clean classifier takes for another class."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pacd_jax import types
+from pacd_jax.attacks import descent, problem, surrogates
+from pacd_jax.attacks.movement import poisoned_images
+
+_INIT, _SURROGATE, _POISON = range(3)  # Random streams, folded from the key.
+_AT_ONCE = {"warmup": 100, "poison": 10}  # Steps between two reports.
+
+
+def targeted_adversarial(
+  settings: problem.Settings,
+  attack_data: problem.AttackData,
+  key: types.Key,
+  on_steps: Callable[[int, types.Aux], None] = lambda done, values: None,
+  *,
+  label: int,
+  warmup_steps: int,
+  num_steps: int,
+  step_size: float,
+  shared: bool = False,
+) -> np.ndarray:
+  """Adversarial examples of the training images, under their own labels.
+
+    u_i = argmin_u E L_robust(u, g(y_i); theta),  |u - x_i| <= epsilon,
+    theta = argmin_theta E L_robust(D; theta),  D clean
+
+  TAP of Fowl et al. (2021), https://arxiv.org/abs/2106.10807, in its targeted form, which
+  they found the strongest: what the victim learns of the class are features of another.
+  With the loss of Gaussian augmentation, surrogate and PGD are under its noise.
+
+  Args:
+    settings: the attack's: model, loss, optimiser, batches, budget.
+    attack_data: what the attacker sees; its validation images are not used.
+    key: folded, not consumed.
+    on_steps: called now and then with the number of steps done, of `warmup_steps` and
+      `num_steps` together, and their mean loss; what it raises ends the attack.
+    label: g(y), the other class.
+    warmup_steps: optimiser steps of the surrogate on clean data.
+    num_steps: steps of each perturbation.
+    step_size: of the first of these, as a share of epsilon; falls linearly to 0.
+    shared: one perturbation for the class, or one for each image.
+
+  Returns:
+    float32 `[n, H, W, C]` in [0, 1] and in the budget.
+  """
+  base = attack_data.base_images
+  in_step = descent.num_batches(settings, attack_data, shared=shared)
+  init_key, train_key, poison_key = (
+    jax.random.fold_in(key, stream) for stream in (_INIT, _SURROGATE, _POISON)
+  )
+
+  trained = surrogates.init(settings, base.shape[1:], init_key)
+  for done, steps in _parts(warmup_steps, _AT_ONCE["warmup"]):
+    trained, loss = surrogates.train(
+      settings, trained, attack_data, base, train_key, train_key, steps
+    )
+    on_steps(done + steps, {"loss": loss})
+
+  delta = descent.start(attack_data, shared=shared)
+  labels = jnp.full_like(attack_data.base_labels, label)
+  for done, steps in _parts(num_steps, _AT_ONCE["poison"]):
+    delta, loss = descent.descend(
+      settings,
+      trained.params,
+      attack_data,
+      labels,
+      delta,
+      poison_key,
+      done * in_step,
+      steps * in_step,
+      step_size * settings.epsilon,
+      num_steps * in_step,
+    )
+    on_steps(warmup_steps + done + steps, {"loss": loss})
+  return np.asarray(poisoned_images(base, delta))
+
+
+def _parts(num_steps, at_once):
+  """(steps done before, steps) of each part."""
+  return [(i, min(at_once, num_steps - i)) for i in range(0, num_steps, at_once)]

@@ -1,0 +1,53 @@
+"""Rows without a bilevel solve, from the config to the images that are saved."""
+
+import functools
+
+import finished_run
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from pacd_jax import data, errors, experiment, settings
+
+_ROWS = tuple(row for row in settings.ROWS if row not in ("clean", "pacd"))
+
+
+@functools.cache
+def _images(row, seed=0, **changes):
+  """The row's images before rounding."""
+  changes = {name.replace("__", "."): value for name, value in changes.items()}
+  return _plan(seed=seed, **changes).baselines[row]()
+
+
+def _plan(**changes):
+  config = finished_run.smoke(**{"model.name": "linear"} | changes)
+  return experiment.build(config, "unused")
+
+
+class BaselineRowsTest(parameterized.TestCase):
+  def test_there_is_an_attack_for_every_row(self):
+    self.assertCountEqual(_plan().baselines, _ROWS)
+
+  @parameterized.parameters(*_ROWS)
+  def test_a_row_is_in_the_budget_and_unlike_the_others(self, row):
+    splits = _plan().splits
+    base = data.to_float(splits.train.images[data.class_indices(splits.train, 8)])
+    self.assertEqual(_images(row).shape, base.shape)
+    self.assertBetween(np.abs(_images(row) - base).max(), 0.05, 0.1 + 1e-6)
+    for other in _ROWS[: _ROWS.index(row)]:
+      self.assertGreater(np.abs(_images(row) - _images(other)).max(), 0.01)
+
+  def test_the_targeted_class_is_counted_from_the_target_and_goes_round(self):
+    splits = _plan().splits
+    most = splits.num_classes - 1
+    _plan(**{"targeted_adversarial.shift": most})
+    with self.assertRaisesRegex(errors.InputError, f"shift is 10, .* use at most {most}"):
+      _plan(**{"targeted_adversarial.shift": most + 1})
+
+  def test_a_loss_that_is_not_finite_ends_the_row(self):
+    named = "attack/error_minimizing, step 1: loss is"
+    with self.assertRaisesRegex(errors.NonFiniteError, named):
+      _images("error_minimizing", **{"attack__learning_rate": 1e38})
+
+
+if __name__ == "__main__":
+  absltest.main()
