@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import optax
 
-from pacd_jax import choices, data, errors, hypergradient, models, plan, train, types
+from pacd_jax import choices, data, errors, models, plan, train, types
 from pacd_jax.attacks import baselines, pacd, problem
 
 # Fields of the group `attack` that `problem.Settings` has by the same name.
@@ -82,18 +82,13 @@ def attack(
 ) -> plan.AttackPlan:
   """PACD as the config has it; nothing is put on a device yet."""
   options, target = config["attack"], config["data"]["target_class"]
-  approx_grad = functools.partial(
-    hypergradient.approx_grad,
-    curvature=choices.CURVATURES[options["curvature"]],
-    solve=choices.solver(options),
-  )
   loss = choices.LOSSES[options["loss"]]
   objective = choices.OBJECTIVES[options["objective"]]
   schedule = choices.STEP_SCHEDULES[options["step_schedule"]]
   settings = problem.Settings(
     model=model,
     loss=loss(model.apply, config["sigma"], options),
-    hypergradient=approx_grad,
+    hypergradient=choices.make_hypergradient(options),
     optimizer=optax.adam(options["learning_rate"]),
     objective=objective(model.apply, config["sigma"], options),
     step_size=schedule(options["step_size"], options["num_steps"]),
