@@ -21,7 +21,7 @@ from pacd_jax.solvers import (
 
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 RATES = (1e-1, 1e-2, 1e-3, 1e-4)  # Of Adam; the one with the best end counts.
-NYSTROM_DAMPING, EKFAC_PROBES, GAMMA = 1e-3, 16, 1e3
+NYSTROM_DAMPING, EKFAC_PROBES, GAMMA = 1e-2, 16, 1e3
 UNIT_STEP = 1.0  # Of gradient steps: each problem's lambda_max is from 0.5 to 1.6.
 _GN, _H = hypergradient.gauss_newton, hypergradient.hessian
 
@@ -159,7 +159,7 @@ def measure(
     steps = steps[:1]
   if method.make is _nystrom:
     size = sum(leaf.size for leaf in jax.tree.leaves(problem.params))
-    steps = [k for k in steps if k < size] + [size]
+    steps = [k for k in steps[1::2] if k < size] + [size]
   elif method.is_static:
     steps = steps[::3]  # Each is a program of its own.
   found = {}
@@ -185,9 +185,7 @@ def temporary_bytes(
   problem: bilevel_problems.Problem, method: Method, steps: int
 ) -> int | None:
   """What the compiled method needs beside arguments and results; None: not told."""
-  compiled = run(problem, method._replace(is_static=True)).lower(
-    *(steps, 1e-2, problem.params, problem.poison)
-  )
+  compiled = run(problem, method).lower(*(steps, 1e-2, problem.params, problem.poison))
   analysis = compiled.compile().memory_analysis()
   return None if analysis is None else int(analysis.temp_size_in_bytes)
 

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from pacd_jax import figures, hypergradient, method_figures
-from pacd_jax.bench import bilevel_problems, hypergradient_methods
+from pacd_jax.bench import bilevel_problems
+from pacd_jax.bench import hypergradient_methods as methods
 from pacd_jax.bench.hypergradient_methods import METHODS, STEPS, Point
 
 PROBLEMS = {
@@ -33,84 +34,86 @@ _INTRODUCTION = f"""\
 
 Rewritten by `python -m pacd_jax.bench.hypergradients`, in float64.
 
-A hypergradient is the derivative of the attacker's objective f(theta*(u), u) in the poison u,
-through the training that makes theta*. `attack.hypergradient` is how it is taken, and for
-`approx_grad`, `attack.solver` is how its linear system A p = grad f is solved. Here each is
-held against the exact one, from a dense Hessian, on three problems at their optimum:
+A hypergradient is the derivative of the attacker's objective f(theta*(u), u) in the poison
+u, through the training that makes theta*. `attack.hypergradient` is how it is taken, and
+for `approx_grad`, `attack.solver` is how its linear system A p = grad f is solved. Here
+each is held against the exact one, from a dense Hessian, on three problems at their
+optimum:
 
 - ridge regression, 20 weights, u the training points; the condition number is about 230;
 - softmax regression, 50 weights, u the training points and the weight of each in the loss;
-- a tanh net of 500 parameters with weight decay 0.01, trained to a gradient under 1e-10. Its
-  Hessian is positive definite there, the condition number about 4,300.
+- a tanh net of 500 parameters with weight decay 0.01, trained to a gradient under 1e-10.
+  Its Hessian is positive definite there, the condition number about 4,300.
 
-For the first two, the Gauss-Newton matrix is the Hessian; for the net it is another matrix,
-so the answer of `cg` with it is another, too, however well the system is solved.
+For the first two, the Gauss-Newton matrix (GN) is the Hessian (H); for the net it is
+another matrix, so the answer of `cg` with it is another, however well the system is solved.
 
-Settings: no damping but {hypergradient_methods.NYSTROM_DAMPING:g} for `nystrom`, on the \
-Gauss-Newton matrix as `ekfac` ({hypergradient_methods.EKFAC_PROBES} probes);
-the Hessian for the others. Gradient steps are of length {hypergradient_methods.UNIT_STEP:g} in \
-`unrolling` and `single_loop`, which does one step
-an outer step while theta and u stand still. `adam_residual` and `penalty` (gamma
-{hypergradient_methods.GAMMA:g}) have the best learning rate of \
-{", ".join(f"{rate:g}" for rate in hypergradient_methods.RATES)} at their last point, which a
-run could not know.
+Settings: no damping but {methods.NYSTROM_DAMPING:g} for `nystrom`. Gradient steps are of
+length {methods.UNIT_STEP:g} in `unrolling` and `single_loop`, which does one step an outer
+step, while theta and u stand still here. `ekfac` has {methods.EKFAC_PROBES} probes.
+`adam_residual` and `penalty` (gamma {methods.GAMMA:g}) have that learning rate of
+{", ".join(f"{rate:g}" for rate in methods.RATES)} which ends best: a run could not know it.
 """
 
 _COLUMNS = """
 The columns:
 
-- **definite**: whether the method needs a positive definite matrix;
-- **error at 25, 100, 500**: |du - exact| / |exact| of the last run that took at most so many
-  products with the matrix, setup and report included; 1 is as far off as du = 0;
-- **cosine**: of du and the exact one, in the 100 column; the attack uses signs, or the
-  direction alone, so that this matters more than the length;
+- **matrix**: whose products the method takes;
+- **definite**: whether it needs that matrix to be positive definite;
+- **error at 25, 100, 500**: |du - exact| / |exact| of the last run that took at most so
+  many products, set-up and report included; du = 0 has an error of 1;
+- **cosine**: of du and the exact one, at 100 products; the attack moves along signs, or
+  along the direction alone, so this matters more than the length;
 - **1e-2, 1e-6**: the fewest products, of the runs made, with an error of at most that;
 - **own matrix**: the error left at the most products against the dense answer of the
-  method's own matrix: what more products would still change.
+  method's own matrix without damping: what the method itself still lacks.
 """
 
 _INDEFINITE = """
 ## Where the Hessian is indefinite
 
-The same net as it was drawn, where an attack that restarts its surrogate begins. The Hessian
-has negative eigenvalues, so "A p = grad f" is the stationary point of a function with no least
-value; what a method says of that is in `metrics.jsonl` at every outer step. At most 100
-products each; the residual is of the method's own system.
+The same net as it was drawn, where an attack that restarts its surrogate begins. Its
+Hessian has negative eigenvalues, so A p = grad f is no minimum of anything, and what a
+method says of that is logged at every outer step, in `metrics.jsonl`. At most 100 products
+each; the residual is that of the method's own system, the cosine is with the dense answer
+of the Hessian's.
 
-| method | matrix | products | relative residual | negative curvature | least p'Ap / p'p |
-|---|---|---:|---:|---|---:|
+| method | matrix | products | relative residual | negative curvature | least p'Ap / p'p \
+| cosine |
+|---|---|---:|---:|---|---:|---:|
 """
 
 _MEMORY = """
 ## Memory
 
-Bytes beside arguments and results that XLA's program for this backend takes on the net, for a
-number of steps (for `nystrom`: columns). `unrolling` grows with its steps; with `checkpoint`,
-which the configs use, by theta alone, and a third more time. The solvers do not grow.
+What XLA's program takes on that net beside arguments and results, for a number of steps
+(of `nystrom`: columns). `unrolling` grows with them; with `checkpoint`, as configs have
+it, by a copy of theta each, for about a third more time. The others do not grow, except
+for the columns of `nystrom`.
 
 """
 
 _ADVICE = """
 ## Which to choose
 
-- `cg` on the Gauss-Newton matrix with some damping: the default. It needs no tuning and no
-  warm start, and cannot meet negative curvature. What it leaves out of the Hessian costs
-  accuracy that no number of steps gives back.
-- `cg` on the Hessian (`attack.curvature=hessian`) where the surrogate is trained well: exact
-  at a minimum. Elsewhere it stops at the first direction of negative curvature and says so:
-  go back, raise `attack.damping`, or take `normal_equations`.
-- `normal_equations` for a Hessian that stays indefinite: two products a step, and the square
-  of the condition number.
-- `ekfac` for hundreds of products a step, when layers are matrices of very different scales:
-  its probes cost products before the first step, and pay off late or never.
-- `neumann`, `unrolling` for a few terms only; they are gradient descent on the same system,
-  and `cg` is better at the same cost. `unrolling` alone follows the training from a theta that
-  is not at its solution, as long as the memory lasts.
-- `nystrom` where products can be taken in parallel; it wants a rank near that of the matrix.
-- `single_loop` with a warm start, for the least work in an outer step: two products.
-- `adam_residual` and `penalty` to compare with the papers that have them; both depend on a
-  learning rate and, here, come out behind at the same cost.
-- `identity` to see whether second order matters at all.
+- `cg` on the Gauss-Newton matrix with some damping is the default: nothing to tune, no
+  negative curvature. What the matrix leaves out of the Hessian, no number of steps brings
+  back.
+- `cg` on the Hessian (`attack.curvature=hessian`) is exact at a minimum, where surrogates
+  are trained well. Elsewhere it stops at the first direction of negative curvature and
+  says so: raise `attack.damping`, go back to Gauss-Newton, or take `normal_equations`.
+- `normal_equations` is for a Hessian that stays indefinite: two products a step, and the
+  condition number squared.
+- `ekfac` pays where many products are taken and layers differ in scale: its probes cost
+  products before the first step.
+- `neumann` and `unrolling` are gradient descent on the same system, slower than `cg` at
+  the same cost. `unrolling` alone follows the training from a theta that is no solution.
+- `nystrom` takes its products side by side, none waits for another; its damping has to be
+  of the size of the small eigenvalues.
+- `single_loop` with a warm start is the least work in an outer step: two products.
+- `adam_residual` and `penalty` are for comparison with the papers that have them; both
+  hang on a learning rate.
+- `identity` shows whether second order matters at all.
 """
 
 
@@ -161,6 +164,7 @@ def indefinite_table(results: Results) -> str:
     else:
       cells += [_number(float(residual)), "yes" if negative else "no"]
       cells += [_number(float(least))]
+    cells += [f"{point.cosine:.3f}"]
     lines.append("| " + " | ".join(cells) + " |")
   return _INDEFINITE + "\n".join(lines) + "\n"
 
@@ -168,18 +172,18 @@ def indefinite_table(results: Results) -> str:
 def memory_table(names: Sequence[str], steps: Sequence[int]) -> str:
   """Temporary memory on the untrained net, against the number of steps."""
   problem = bilevel_problems.net(trained=False)
-  methods = {name: METHODS[name] for name in names if name != "unrolling"}
+  known = {name: METHODS[name] for name in names if name != "unrolling"}
   if "unrolling" in names:
     for checkpoint, what in ((False, "without"), (True, "with")):
-      method = hypergradient_methods.unrolled(checkpoint=checkpoint)
-      methods[f"unrolling, {what} checkpoint"] = method
+      known[f"unrolling, {what} checkpoint"] = methods.unrolled(checkpoint=checkpoint)
   heads = " | ".join(f"{count} steps" for count in steps)
   lines = [f"| method | {heads} |", "|---|" + "---:|" * len(steps)]
-  for name, method in methods.items():
-    sizes = [
-      hypergradient_methods.temporary_bytes(problem, method, count) for count in steps
-    ]
+  for name, method in known.items():
+    # Of loops the number of steps is an argument: one program, one size.
+    counts = steps if method.is_static else steps[:1]
+    sizes = [methods.temporary_bytes(problem, method, count) for count in counts]
     cells = ["-" if size is None else f"{size / 1e6:.2f} MB" for size in sizes]
+    cells += ["the same"] * (len(steps) - len(counts))
     lines.append("| " + " | ".join([f"`{name}`", *cells]) + " |")
   return _MEMORY + "\n".join(lines) + "\n"
 
@@ -206,7 +210,8 @@ def main(argv: list[str]) -> int:
       }
       results = {}
       for name in options.only:
-        points = hypergradient_methods.measure(problem, METHODS[name], references, steps)
+        most = steps if key != "untrained" else [c for c in steps if c <= 100]
+        points = methods.measure(problem, METHODS[name], references, most)
         results[name] = points
         last = points[-1]
         sys.stdout.write(
