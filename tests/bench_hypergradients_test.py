@@ -12,8 +12,6 @@ from pacd_jax import hypergradient
 from pacd_jax.bench import bilevel_problems, hypergradients
 from pacd_jax.bench.hypergradient_methods import METHODS, Point, measure
 
-_CG = ("cg, Gauss-Newton", "cg, Hessian")
-
 
 class ProblemsTest(absltest.TestCase):
   def test_the_exact_hypergradient_is_what_retraining_does(self):
@@ -38,17 +36,18 @@ class ProblemsTest(absltest.TestCase):
 
 
 class MeasureTest(parameterized.TestCase):
-  @parameterized.product(name=_CG, make=("ridge", "logistic"))
-  def test_conjugate_gradients_reach_the_exact_one(self, name, make):
+  @parameterized.parameters("ridge", "logistic")
+  def test_conjugate_gradients_reach_the_exact_one(self, make):
     with jax.enable_x64(True):
       problem = getattr(bilevel_problems, make)()
       true = bilevel_problems.exact(problem)
-      references = {METHODS[name].curvature: true, hypergradient.hessian: true}
-      few, many = measure(problem, METHODS[name], references, (2, 100))
-    self.assertLess(many.error, 1e-6)
-    self.assertGreater(many.cosine, 1.0 - 1e-9)
-    self.assertGreater(few.error, 1e-3)
-    self.assertEqual(few.products, 3)
+      for name in ("cg, Gauss-Newton", "cg, Hessian"):
+        references = {METHODS[name].curvature: true, hypergradient.hessian: true}
+        few, many = measure(problem, METHODS[name], references, (2, 100))
+        self.assertLess(many.error, 1e-6)
+        self.assertGreater(many.cosine, 1.0 - 1e-9)
+        self.assertGreater(few.error, 1e-3)
+        self.assertEqual(few.products, 3)
 
 
 class PageTest(absltest.TestCase):

@@ -54,19 +54,28 @@ def _product(matrix):
   return lambda v: _tree(jnp.asarray(matrix, v["b"].dtype) @ _vector(v))
 
 
-def _solve(solver, matrix, b, start=None, dtype=jnp.float64):
-  """x, its info, and how many products were really taken."""
-  b, calls, product = _tree(jnp.asarray(b, dtype)), [], _product(matrix)
-  if start is not None:
-    start = _tree(jnp.asarray(start, dtype))
+def _runner(make, matrix):
+  """`(steps, b, start, dtype) -> (x, info, products really taken)`, compiled once."""
+  calls, product = [], _product(matrix)
 
   def counted(v):
     experimental.io_callback(lambda: calls.append(None), None)
     return product(v)
 
-  x, info = jax.jit(functools.partial(solver, counted))(b, start)
-  jax.effects_barrier()
-  return np.asarray(_vector(x)), info, len(calls)
+  call = jax.jit(lambda steps, b, start: make(steps)(counted, b, start))
+
+  def run(steps, b, start=None, dtype=jnp.float64):
+    calls.clear()
+    start = None if start is None else _tree(jnp.asarray(start, dtype))
+    x, info = call(steps, _tree(jnp.asarray(b, dtype)), start)
+    jax.effects_barrier()
+    return np.asarray(_vector(x)), info, len(calls)
+
+  return run
+
+
+def _solve(solver, matrix, b, start=None, dtype=jnp.float64):
+  return _runner(lambda steps: solver, matrix)(0, b, start, dtype)
 
 
 def _relative(value, expected):
@@ -82,12 +91,13 @@ class EverySolverTest(parameterized.TestCase):
   def test_solves_as_numpy_does_and_reports_the_true_residual(self, name):
     make, steps = _SOLVERS[name]
     matrix, b = _symmetric()
-    x, info, _ = _solve(make(steps), matrix, b)
+    run = _runner(make, matrix)
+    x, info, _ = run(steps, b)
     within = 1e-2 if name == "adam_residual" else 1e-6
     self.assertLess(_relative(x, np.linalg.solve(matrix, b)), within)
     self.assertFalse(bool(info.negative_curvature))
     # Residuals at rounding's size mean nothing: those after three steps do.
-    x, info, num_products = _solve(make(3), matrix, b)
+    x, info, num_products = run(3, b)
     self.assertEqual(int(info.num_products), num_products)
     self.assertEqual(int(info.num_steps), 3)
     self.assertBetween(float(info.min_curvature), 0.5, 4.0)
