@@ -88,8 +88,8 @@ _MEMORY = """
 
 What XLA's program takes on that net beside arguments and results, for a number of steps
 (of `nystrom`: columns). `unrolling` grows with them; with `checkpoint`, as configs have
-it, by a copy of theta each, for about a third more time. The others do not grow, except
-for the columns of `nystrom`.
+it, by a copy of theta each, and activations are computed twice. The others do not grow,
+except for the columns of `nystrom`.
 
 """
 
@@ -176,7 +176,7 @@ def memory_table(names: Sequence[str], steps: Sequence[int]) -> str:
   if "unrolling" in names:
     for checkpoint, what in ((False, "without"), (True, "with")):
       known[f"unrolling, {what} checkpoint"] = methods.unrolled(checkpoint=checkpoint)
-  heads = " | ".join(f"{count} steps" for count in steps)
+  heads = " | ".join(f"steps: {count}" for count in steps)
   lines = [f"| method | {heads} |", "|---|" + "---:|" * len(steps)]
   for name, method in known.items():
     # Of loops the number of steps is an argument: one program, one size.
