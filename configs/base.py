@@ -64,11 +64,17 @@ def get_config() -> ml_collections.ConfigDict:
   attack.num_surrogates = 1
   attack.surrogates_at_once = 0
   attack.warm_start = False
+  attack.hypergradient = "approx_grad"
   attack.curvature = "gauss_newton"
   attack.solver = "cg"
+  attack.damping = 0.1
   attack.solver_steps = 10
   attack.solver_tolerance = 0.0
-  attack.damping = 0.1
+  attack.solver_learning_rate = 0.01
+  attack.nystrom_rank = 10
+  attack.ekfac_probes = 4
+  attack.unrolling = ml_collections.ConfigDict({"learning_rate": 0.1})
+  attack.penalty = ml_collections.ConfigDict({"gamma": 10.0, "learning_rate": 1e-3})
   attack.save_every = 100
 
   config.watermark = ml_collections.ConfigDict()

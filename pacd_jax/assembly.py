@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import optax
 
-from pacd_jax import choices, data, errors, hypergradient, models, plan, train, types
+from pacd_jax import choices, data, errors, models, plan, train, types
 from pacd_jax.attacks import baselines, pacd, problem
 
 # Fields of the group `attack` that `problem.Settings` has by the same name.
@@ -77,18 +77,13 @@ def budget(config: dict[str, Any]) -> dict[str, Any]:
 def attack_settings(config: dict[str, Any], model: types.Model) -> problem.Settings:
   """What the group `attack` says of the bilevel problem, and of any attack's surrogate."""
   options = config["attack"]
-  approx_grad = functools.partial(
-    hypergradient.approx_grad,
-    curvature=choices.CURVATURES[options["curvature"]],
-    solve=choices.solver(options),
-  )
   loss = choices.LOSSES[options["loss"]]
   objective = choices.OBJECTIVES[options["objective"]]
   schedule = choices.STEP_SCHEDULES[options["step_schedule"]]
   return problem.Settings(
     model=model,
     loss=loss(model.apply, config["sigma"], options),
-    hypergradient=approx_grad,
+    hypergradient=choices.make_hypergradient(options),
     optimizer=optax.adam(options["learning_rate"]),
     objective=objective(model.apply, config["sigma"], options),
     step_size=schedule(options["step_size"], options["num_steps"]),
@@ -113,7 +108,9 @@ def attack(
     restart_every=options["restart_every"],
     num_surrogates=options["num_surrogates"],
     save_every=options["save_every"],
-    needs_definite=options["solver"] in choices.NEED_DEFINITE,
+    remedy=functools.partial(choices.remedy, options)
+    if choices.needs_definite(options)
+    else None,
     selection=selection(config, splits, model, key),
     uses_sigma=options["objective"] == "acr" or options["loss"] in choices.NOISY,
   )

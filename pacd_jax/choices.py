@@ -8,8 +8,25 @@ from typing import Any
 
 import optax
 
-from pacd_jax import augment, evasion, hypergradient, linear_solve, losses, types
+from pacd_jax import (
+  augment,
+  evasion,
+  hypergradient,
+  linear_solve,
+  losses,
+  penalty,
+  types,
+  unrolling,
+)
 from pacd_jax.attacks import movement, objectives
+from pacd_jax.solvers import (
+  adam_residual,
+  ekfac,
+  neumann,
+  normal_equations,
+  nystrom,
+  single_loop,
+)
 
 
 def _pgd(options: dict[str, Any]) -> evasion.Pgd:
@@ -66,17 +83,53 @@ CURVATURES = {
   "hessian": hypergradient.hessian,
 }
 
-# `options -> solve`, before damping.
+# `options -> solve`, before damping, which Nystrom's method adds by itself.
 SOLVERS = {
   "identity": lambda options: linear_solve.identity,
   "cg": lambda options: functools.partial(
-    linear_solve.conjugate_gradient,
-    max_steps=options["solver_steps"],
-    tolerance=options["solver_tolerance"],
+    linear_solve.conjugate_gradient, **_until_solved(options)
+  ),
+  "normal_equations": lambda options: functools.partial(
+    normal_equations.normal_equations, **_until_solved(options)
+  ),
+  "adam_residual": lambda options: functools.partial(
+    adam_residual.adam_residual,
+    num_steps=options["solver_steps"],
+    learning_rate=options["solver_learning_rate"],
+  ),
+  "neumann": lambda options: functools.partial(
+    neumann.neumann, num_steps=options["solver_steps"]
+  ),
+  "nystrom": lambda options: functools.partial(
+    nystrom.nystrom, damping=options["damping"], rank=options["nystrom_rank"]
+  ),
+  "ekfac": lambda options: functools.partial(
+    ekfac.ekfac, num_probes=options["ekfac_probes"], **_until_solved(options)
+  ),
+  "single_loop": lambda options: functools.partial(
+    single_loop.single_loop,
+    num_steps=options["solver_steps"],
+    step_size=options["solver_learning_rate"],
   ),
 }
+ADDS_DAMPING = ("nystrom",)
+# They minimise x'Ax / 2 - b'x, which is bounded from below for a definite A alone.
+_NEEDS_DEFINITE = ("cg", "ekfac", "neumann", "single_loop")
 
-NEED_DEFINITE = ("cg", "neumann", "nystrom", "ekfac", "single_loop")  # Matrices.
+# `options -> hypergradient`, options being the group `attack`.
+HYPERGRADIENTS = {
+  "approx_grad": lambda options: functools.partial(
+    hypergradient.approx_grad,
+    curvature=CURVATURES[options["curvature"]],
+    solve=solver(options),
+  ),
+  "unrolling": lambda options: functools.partial(
+    unrolling.unrolled_grad, num_steps=options["solver_steps"], **options["unrolling"]
+  ),
+  "penalty": lambda options: functools.partial(
+    penalty.penalty_grad, num_steps=options["solver_steps"], **options["penalty"]
+  ),
+}
 
 # `(size, num_steps) -> schedule`, of the poison's steps and of the victims' rate.
 STEP_SCHEDULES = {
@@ -89,7 +142,42 @@ RATE_SCHEDULES = {
 }
 
 
+def _until_solved(options: dict[str, Any]) -> dict[str, Any]:
+  return {"max_steps": options["solver_steps"], "tolerance": options["solver_tolerance"]}
+
+
 def solver(options: dict[str, Any]) -> types.SolveFn:
   """The damped solve that the group `attack` asks for."""
   solve, damping = SOLVERS[options["solver"]](options), options["damping"]
+  if options["solver"] in ADDS_DAMPING:
+    return solve
   return lambda matvec, b, start: solve(linear_solve.damped(matvec, damping), b, start)
+
+
+def make_hypergradient(options: dict[str, Any]) -> types.HypergradientFn:
+  """The hypergradient that the group `attack` asks for, with its solver."""
+  return HYPERGRADIENTS[options["hypergradient"]](options)
+
+
+def needs_definite(options: dict[str, Any]) -> bool:
+  """Whether the group `attack` asks for a method that needs a positive definite matrix."""
+  is_solved = options["hypergradient"] == "approx_grad"
+  return is_solved and options["solver"] in _NEEDS_DEFINITE
+
+
+def remedy(options: dict[str, Any], min_curvature: float) -> str:
+  """What to do about negative curvature under a method that `needs_definite`, in a line.
+
+  Args:
+    options: the group `attack`.
+    min_curvature: the least p'Ap / p'p that was met, damping included.
+  """
+  enough = options["damping"] - min_curvature
+  changes = [f"attack.damping over {enough:.2g}", "attack.solver=normal_equations"]
+  if options["curvature"] != "gauss_newton":
+    changes.insert(0, "attack.curvature=gauss_newton")
+  return (
+    f"the {options['curvature']} matrix with damping {options['damping']:g} is not "
+    f"positive definite (p'Ap / p'p = {min_curvature:.2g}), which "
+    f"attack.solver={options['solver']} needs: try {', or '.join(changes)}"
+  )

@@ -38,6 +38,22 @@ def start_from(start: types.Params | None, b: types.Params) -> types.Params:
   return start
 
 
+def normalised(
+  b: types.Params, start: types.Params | None
+) -> tuple[types.Params, types.Params, types.Array]:
+  """b over its largest entry, the first guess over the same, and that entry.
+
+  No square of the scaled system underflows where b is nearly zero; x is the scaled
+  system's times the entry, which is 1 for b = 0.
+  """
+  largest = optax.tree.norm(b, ord="inf")
+  scale = jnp.where(largest > 0, largest, 1.0)
+  unit, x = (
+    jax.tree.map(lambda leaf: leaf / scale, tree) for tree in (b, start_from(start, b))
+  )
+  return unit, x, scale
+
+
 def describe(
   matvec: types.MatvecFn,
   b: types.Params,
@@ -99,6 +115,7 @@ class _CgState(NamedTuple):
   residual: types.Params  # b - A x
   direction: types.Params  # p
   r_dot_r: types.Array
+  r_dot_z: types.Array  # z = M^-1 r
   negative_curvature: types.Array
   min_curvature: types.Array
 
@@ -110,13 +127,14 @@ def conjugate_gradient(
   *,
   max_steps: int = 10,
   tolerance: float = 0.0,
+  precondition: types.MatvecFn | None = None,
 ) -> tuple[types.Params, types.SolveInfo]:
   """Solves A x = b for a symmetric positive definite A by conjugate gradients.
 
   Hestenes & Stiefel (1952). `jax.scipy.sparse.linalg.cg` returns no record of its steps,
   and a lower level that is not convex needs one: on a direction p with p'Ap <= 0 the solve
   stops there and says so, as in Newton-CG (Nocedal & Wright, "Numerical Optimization",
-  algorithm 7.1): x so far, or in the first step the residual, which is b from zero.
+  algorithm 7.1): x so far, or in the first step the direction, which is b from zero.
 
   Args:
     matvec: v -> A v.
@@ -124,6 +142,8 @@ def conjugate_gradient(
     start: x before the first step, like b, which costs one product; None: zero.
     max_steps: most steps, one product each.
     tolerance: stops at |b - A x| <= tolerance |b|.
+    precondition: v -> M^-1 v, with a positive definite M near A (Nocedal & Wright,
+      algorithm 5.3); None: the identity.
 
   Returns:
     x like b, and its `SolveInfo`.
@@ -131,16 +151,24 @@ def conjugate_gradient(
   Raises:
     ValueError: `start` is not like b.
   """
-  # Solved for b over its largest entry: no square underflows where b is nearly zero.
-  largest = optax.tree.norm(b, ord="inf")
-  scale = jnp.where(largest > 0, largest, 1.0)
-  unit = jax.tree.map(lambda leaf: leaf / scale, b)
-  x = jax.tree.map(lambda leaf: leaf / scale, start_from(start, b))
+  unit, x, scale = normalised(b, start)
   residual = unit if start is None else jax.tree.map(jnp.subtract, unit, matvec(x))
-  end = _iterate(matvec, unit, x, residual, max_steps, tolerance)
-  # Newton-CG's answer to negative curvature at once: the residual itself.
-  first = end.negative_curvature & (end.num_steps == 0)
-  x = jax.tree.map(lambda xi, ri: jnp.where(first, xi + ri, xi), end.x, residual)
+  precondition = precondition or (lambda v: v)
+  direction = precondition(residual)
+  first = _CgState(
+    num_steps=jnp.int32(0),
+    x=x,
+    residual=residual,
+    direction=direction,
+    r_dot_r=_vdot(residual, residual),
+    r_dot_z=_vdot(residual, direction),
+    negative_curvature=jnp.bool_(False),
+    min_curvature=jnp.full_like(scale, jnp.inf),
+  )
+  end = _iterate(matvec, precondition, first, tolerance**2 * _vdot(unit, unit), max_steps)
+  # Newton-CG's answer to negative curvature at once: the first direction itself.
+  at_once = end.negative_curvature & (end.num_steps == 0)
+  x = jax.tree.map(lambda xi, pi: jnp.where(at_once, xi + pi, xi), end.x, direction)
   spent = end.num_steps + end.negative_curvature + (0 if start is None else 1)
   info = describe(
     matvec,
@@ -153,15 +181,12 @@ def conjugate_gradient(
   return jax.tree.map(lambda leaf: leaf * scale, x), info
 
 
-def _iterate(matvec, b, x, residual, max_steps: int, tolerance: float) -> _CgState:
+def _iterate(matvec, precondition, first, enough, max_steps) -> _CgState:
   """The recurrence, until it has converged, met negative curvature, or run out of steps."""
-  b_dot_b = _vdot(b, b)
 
   def unfinished(state):
     return (
-      (state.num_steps < max_steps)
-      & (state.r_dot_r > tolerance**2 * b_dot_b)
-      & ~state.negative_curvature
+      (state.num_steps < max_steps) & (state.r_dot_r > enough) & ~state.negative_curvature
     )
 
   def step(state):
@@ -169,26 +194,66 @@ def _iterate(matvec, b, x, residual, max_steps: int, tolerance: float) -> _CgSta
     p_a_p = _vdot(state.direction, product)
     curvature = p_a_p / _vdot(state.direction, state.direction)
     stop = ~(p_a_p > 0)
-    a = jnp.where(stop, 0.0, state.r_dot_r / jnp.where(stop, 1.0, p_a_p))
+    a = jnp.where(stop, 0.0, state.r_dot_z / jnp.where(stop, 1.0, p_a_p))
     residual = _axpy(-a, product, state.residual)
-    r_dot_r = _vdot(residual, residual)
+    z = precondition(residual)
+    r_dot_z = _vdot(residual, z)
     return _CgState(
       num_steps=state.num_steps + jnp.where(stop, 0, 1),
       x=_axpy(a, state.direction, state.x),
       residual=residual,
-      direction=_axpy(r_dot_r / state.r_dot_r, state.direction, residual),
-      r_dot_r=r_dot_r,
+      direction=_axpy(r_dot_z / state.r_dot_z, state.direction, z),
+      r_dot_r=_vdot(residual, residual),
+      r_dot_z=r_dot_z,
       negative_curvature=stop,
       min_curvature=jnp.minimum(state.min_curvature, curvature),
     )
 
-  start = _CgState(
-    num_steps=jnp.int32(0),
-    x=x,
-    residual=residual,
-    direction=residual,
-    r_dot_r=_vdot(residual, residual),
-    negative_curvature=jnp.bool_(False),
-    min_curvature=jnp.full_like(b_dot_b, jnp.inf),
-  )
-  return jax.lax.while_loop(unfinished, step, start)
+  return jax.lax.while_loop(unfinished, step, first)
+
+
+def descend(
+  matvec: types.MatvecFn,
+  x: types.Params,
+  residual: types.Params,
+  *,
+  num_steps: int,
+  step_size: float | types.Array,
+) -> tuple[types.Params, types.Params, types.Array]:
+  """Gradient steps on x'Ax / 2 - b'x: x + eta r, with r = b - A x; one product each.
+
+  eta is `step_size`, or r'r / r'Ar where that is shorter: the least value along r. So a
+  step that is too long for a positive definite A cannot diverge.
+
+  Returns:
+    x, its residual, and the least r'Ar / r'r, infinite where r was 0.
+  """
+
+  def step(_, state):
+    x, residual, least = state
+    product = matvec(residual)
+    curvature = curvature_along(residual, product)
+    best = jnp.where(curvature > 0, 1.0 / jnp.where(curvature > 0, curvature, 1.0), jnp.inf)
+    eta = jnp.minimum(step_size, best)
+    x, residual = _axpy(eta, residual, x), _axpy(-eta, product, residual)
+    return x, residual, jnp.minimum(least, curvature)
+
+  least = jnp.full_like(_vdot(residual, residual), jnp.inf)
+  return jax.lax.fori_loop(0, num_steps, step, (x, residual, least))
+
+
+def largest_eigenvalue(
+  matvec: types.MatvecFn, like: types.Params, *, num_products: int, seed: int = 0
+) -> types.Array:
+  """An estimate of max |lambda(A)|, from below: |A v| / |v| after so many power steps.
+
+  From a normal v drawn by the seed, not from b, which may have little of the largest.
+  """
+  v = optax.tree.random_like(jax.random.key(seed), like, jax.random.normal)
+
+  def step(_, state):
+    v, size = state
+    v = matvec(optax.tree.scale(1.0 / jnp.where(size > 0, size, 1.0), v))
+    return v, optax.tree.norm(v)
+
+  return jax.lax.fori_loop(0, num_products, step, (v, optax.tree.norm(v)))[1]

@@ -56,7 +56,9 @@ class AttackPlan(NamedTuple):
   num_surrogates: int
   save_every: int
   uses_sigma: bool  # Whether the attack knows of noise: a poison says for which sigma.
-  needs_definite: bool  # Whether its solver does.
+  # `remedy(min_curvature)`: what to do where a matrix is not positive definite; None: its
+  # hypergradient does not need one.
+  remedy: Callable[[float], str] | None
   selection: SelectionPlan | None  # None: one start's last poison is taken.
 
   def due(self, number: int) -> list[tuple[int, int]]:

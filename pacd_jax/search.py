@@ -11,6 +11,7 @@ never looked at.
 import itertools
 import json
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -118,26 +119,22 @@ def _run(plan: Plan, began: float) -> pacd.AttackState:
       save_every=run.save_every,
       headline="upper",
       began=began,
-      on_metrics=_Definiteness(run.needs_definite),
+      on_metrics=_warn_once(run.remedy),
     )
 
 
-class _Definiteness:
-  """Warns where a solver that needs a positive definite matrix met another."""
+def _warn_once(remedy: Callable[[float], str] | None):
+  """Tells the first matrix that is not positive definite to a method that needs one."""
+  told = remedy is None
 
-  def __init__(self, needs_definite: bool):
-    self._watching = needs_definite
+  def on_metrics(stage, step, values):
+    nonlocal told
+    if not told and values["negative_curvature"]:  # The share of the surrogates.
+      told = True  # metrics.jsonl has every step's.
+      words = remedy(float(values["min_curvature"]))
+      progress.note(f"{stage}: warning: step {step}: {words}")
 
-  def __call__(self, stage: str, step: int, values: types.Aux) -> None:
-    if not (self._watching and np.any(values.get("negative_curvature", False))):
-      return
-    self._watching = False  # Once is enough; metrics.jsonl has every step's.
-    progress.note(
-      f"{stage}: warning: step {step}: the solver needs a positive definite matrix, and "
-      f"this one has a curvature of {float(np.min(values['min_curvature'])):.3g}: raise "
-      "attack.damping above its size, or set attack.curvature=gauss_newton or "
-      "attack.solver=normal_equations (every step's is in metrics.jsonl)"
-    )
+  return on_metrics
 
 
 def _images(plan: Plan, state: pacd.AttackState) -> np.ndarray:

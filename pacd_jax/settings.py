@@ -162,11 +162,21 @@ FIELDS = {
   "attack.num_surrogates": _count(most=1000),  # Models of the victim, restarted in turn.
   "attack.surrogates_at_once": _count(0),  # In one vmap; 0: all.
   "attack.warm_start": _flag(),  # Each solve begins at the same surrogate's last one.
-  "attack.curvature": _one_of(*choices.CURVATURES),
-  "attack.solver": _one_of(*choices.SOLVERS),
-  "attack.solver_steps": _count(),  # T2: most products with the matrix.
+  "attack.hypergradient": _one_of(*choices.HYPERGRADIENTS),
+  "attack.curvature": _one_of(*choices.CURVATURES),  # The matrix of approx_grad,
+  "attack.solver": _one_of(*choices.SOLVERS),  # its linear system's method,
+  "attack.damping": Field(float, lambda value: value >= 0, "at least 0"),  # and damping.
+  # T2: most steps, of the solver, of unrolling, or of penalty; the products with the
+  # matrix in a step differ, and the log has their number.
+  "attack.solver_steps": _count(),
+  # Where cg, normal_equations and ekfac stop before.
   "attack.solver_tolerance": Field(float, lambda value: 0 <= value < 1, "in [0, 1)"),
-  "attack.damping": Field(float, lambda value: value >= 0, "at least 0"),
+  "attack.solver_learning_rate": _above_zero(),  # Of adam_residual, single_loop.
+  "attack.nystrom_rank": _count(most=10_000),  # Columns, each as large as the model.
+  "attack.ekfac_probes": _count(most=10_000),  # Products before the first step.
+  "attack.unrolling.learning_rate": _above_zero(),  # Gradient descent's.
+  "attack.penalty.gamma": _above_zero(),  # Weight of |grad g|^2 / 2.
+  "attack.penalty.learning_rate": _above_zero(),  # Adam's.
   "attack.save_every": _count(),  # Outer steps between checkpoints.
   "watermark.opacity": Field(float, lambda value: 0 < value <= 1, "in (0, 1]"),
   "convolution.kernel_size": _count(most=99),  # Pixels on a side.
@@ -306,6 +316,16 @@ def _check_together(flat: dict[str, Any]) -> None:
       f"attack.selection.n={flat['attack.selection.n']} cannot certify anything at "
       f"certify.alpha={alpha:g}: use at least {confidence.least_votes(alpha)}"
     )
+  if flat["attack.solver"] == "single_loop" and not flat["attack.warm_start"]:
+    raise errors.InputError(
+      "attack.solver is 'single_loop', whose few steps follow the solution over outer "
+      "steps: set attack.warm_start=True, or use attack.solver=neumann"
+    )
+  if flat["attack.hypergradient"] == "unrolling" and flat["attack.warm_start"]:
+    raise errors.InputError(
+      "attack.warm_start is True, but attack.hypergradient=unrolling solves no linear "
+      "system: set it to False"
+    )
   selects = len(flat["attack.starts"]) > 1 or flat["attack.selection.every"]
   if selects and flat["attack.objective"] != "acr":
     raise errors.InputError(
@@ -324,4 +344,9 @@ def _check_together(flat: dict[str, Any]) -> None:
     raise errors.InputError(
       f"attack.epsilon is {flat['attack.epsilon']}: in linf it must be at most 1, as "
       "images are in [0, 1]"
+    )
+  if flat["attack.solver"] in choices.ADDS_DAMPING and flat["attack.damping"] <= 0:
+    raise errors.InputError(
+      f"attack.damping is {flat['attack.damping']}: attack.solver={flat['attack.solver']} "
+      "divides by it; use one above 0, such as 0.1"
     )

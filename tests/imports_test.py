@@ -9,6 +9,15 @@ from absl.testing import absltest, parameterized
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _PACKAGE = "pacd_jax"
 
+_SOLVERS = (
+  "solvers",
+  "solvers.adam_residual",
+  "solvers.ekfac",
+  "solvers.neumann",
+  "solvers.normal_equations",
+  "solvers.nystrom",
+  "solvers.single_loop",
+)
 # A layer imports from those above it; what a module is not in, it may not reach.
 _LAYERS = (
   {"types", "errors"},
@@ -19,6 +28,7 @@ _LAYERS = (
     "noise",
     "linear_solve",
     "perturbation",
+    *_SOLVERS,
     "data",
     "sources",
     "tfds_folder",
@@ -27,7 +37,7 @@ _LAYERS = (
     "convolution",
     "augment",
   },
-  {"hypergradient"},
+  {"hypergradient", "penalty", "unrolling"},
   {
     "attacks",
     "attacks.baselines",
@@ -51,6 +61,7 @@ _WITHOUT_JAX = (
   "evaluate",
   "figures",
   "matrix",
+  "method_figures",
   "page",
   "provenance",
   "report",
@@ -157,6 +168,11 @@ class RulesTest(parameterized.TestCase):
   def test_the_algorithms_stand_on_the_contracts_alone(self, module):
     self.assertContainsSubset(_reachable(module, _sources()), _LAYERS[0])
 
+  @parameterized.parameters(*_SOLVERS, "penalty", "unrolling")
+  def test_solvers_and_peers_of_approx_grad_stand_on_linear_systems(self, module):
+    allowed = _LAYERS[0] | {"linear_solve", "solvers"}
+    self.assertContainsSubset(_reachable(module, _sources()), allowed)
+
   def test_smoothing_stands_on_noise(self):
     self.assertContainsSubset(_reachable("smoothing", _sources()), _LAYERS[0] | {"noise"})
 
@@ -184,7 +200,7 @@ class RulesTest(parameterized.TestCase):
   @parameterized.parameters(
     ("ml_collections", "experiment", "command"),
     ("flax", "models"),
-    ("matplotlib", "figures", "comparison_figures"),
+    ("matplotlib", "figures", "comparison_figures", "method_figures"),
     ("torch", "bench.peers"),
     ("tensorflow_datasets", "prepare", "tfds_folder"),
     ("array_record", "tfds_folder"),

@@ -165,6 +165,12 @@ class SettingsTest(parameterized.TestCase):
     ("epsilon_under", {"attack__epsilon": 0.999 / 255}, {"attack__epsilon": 1.0}),
     ("tolerance", {"attack__solver_tolerance": 1.0}, {"attack__solver_tolerance": 0.0}),
     ("damping", {"attack__damping": -1e-9}, {"attack__damping": 0.0}),
+    ("solver_rate", {"attack__solver_learning_rate": 0.0}, {"attack__solver": "neumann"}),
+    ("rank", {"attack__nystrom_rank": 0}, {"attack__nystrom_rank": 1}),
+    ("probes", {"attack__ekfac_probes": 0}, {"attack__ekfac_probes": 1}),
+    ("unrolled", {"attack__unrolling__learning_rate": 0.0}, {"attack__solver": "ekfac"}),
+    ("gamma", {"attack__penalty__gamma": 0.0}, {"attack__penalty__gamma": 1e-3}),
+    ("penalty", {"attack__penalty__learning_rate": -1.0}, {"attack__solver": "cg"}),
     ("lam", {"train__macer__lam": -1e-9}, {"attack__macer__lam": 0.0}),
     ("gamma_zero", {"train__macer__gamma": 0.0}, {"train__macer__gamma": 20.0}),
     ("gamma_over", {"attack__macer__gamma": 20.1}, {"attack__macer__gamma": 1e-3}),
@@ -239,7 +245,9 @@ class SettingsTest(parameterized.TestCase):
     ("attack.norm", "linf", "l2"),
     ("attack.step_schedule", "constant", "linear"),
     ("attack.curvature", "gauss_newton", "hessian"),
-    ("attack.solver", "cg", "identity"),
+    ("attack.hypergradient", "approx_grad", "unrolling", "penalty"),
+    ("attack.solver", "identity", "cg", "normal_equations", "adam_residual"),
+    ("attack.solver", "neumann", "nystrom", "ekfac", "single_loop"),
   )
   def test_a_choice_is_one_of_those_named(self, name, *choices):
     for choice in choices:
@@ -294,6 +302,13 @@ class SettingsTest(parameterized.TestCase):
     self._assert_refused(
       _settings(certify__n=least - 1, certify__alpha=alpha), f"certify.n={least - 1} "
     )
+
+  def test_nystrom_without_damping_is_refused(self):
+    zero = {"attack__damping": 0.0}
+    refused = _settings(attack__solver="nystrom", **zero)
+    self._assert_refused(refused, "attack.damping is 0.0", "attack.solver=nystrom")
+    settings.check(_settings(attack__solver="nystrom", attack__damping=1e-6))
+    settings.check(_settings(attack__solver="cg", **zero))
 
 
 if __name__ == "__main__":
