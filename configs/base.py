@@ -4,7 +4,7 @@ The numbers are those of the paper and of its authors' code, for MNIST and Gauss
 augmentation, with three departures: conjugate gradients on the Gauss-Newton matrix with
 damping 0.1 (theirs: Adam on the squared residual of the Hessian's system, damping 1e-3),
 steps along the sign of the hypergradient (theirs: Adam), and a surrogate that restarts
-every 540 steps, their ten epochs. `pacd_jax/settings.py` lists each field's type and
+every 540 steps, their ten epochs. `pacd_jax/fields.py` lists each field's type and
 range. Not an experiment by itself.
 """
 

@@ -20,6 +20,7 @@ from pacd_jax import (
   comparison_figures,
   comparison_table,
   errors,
+  fields,
   figures,
   page,
   progress,
@@ -80,7 +81,7 @@ def check(config: dict[str, Any]) -> Attacks:
   if not baselines and not overrides:
     raise errors.InputError("a comparison needs attacks: set one's row in config.attacks")
   _check_different(config["base"], overrides)
-  return Attacks(sorted(baselines, key=settings.ROWS.index), overrides)
+  return Attacks(sorted(baselines, key=fields.ROWS.index), overrides)
 
 
 def _check_epsilons(epsilons: Any) -> None:
@@ -100,8 +101,8 @@ def _check_attack(name: str, attack: Any) -> tuple[str, dict[str, Any]]:
   if not isinstance(attack, dict) or not {"row"} <= attack.keys() <= {"row", "overrides"}:
     raise errors.InputError(f"{field} must have a row, and may have overrides")
   row, overrides = attack["row"], run_folder.flatten(attack.get("overrides", {}))
-  if row and (row == CLEAN or row not in settings.ROWS):
-    known = ", ".join(row for row in settings.ROWS if row != CLEAN)
+  if row and (row == CLEAN or row not in fields.ROWS):
+    known = ", ".join(row for row in fields.ROWS if row != CLEAN)
     raise errors.InputError(
       f"{field}.row is {row!r}: it must be one of {known}, or empty to leave it out"
     )

@@ -21,6 +21,7 @@ from pacd_jax import (
   comparison_table,
   data,
   errors,
+  fields,
   plan,
   poison_file,
   run_folder,
@@ -122,7 +123,7 @@ def build(
     poisons={
       row: poison_file.find(values["poisons"][row])
       for row in values["rows"]
-      if row not in settings.ROWS
+      if row not in fields.ROWS
     },
     attack=assembly.attack(values, splits, model, keys["pacd"]),
     train=assembly.training(values, splits, model, keys["train"]),

@@ -6,9 +6,9 @@ import finished_run
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import data, errors, experiment, settings
+from pacd_jax import data, errors, experiment, fields
 
-_ROWS = tuple(row for row in settings.ROWS if row not in ("clean", "pacd"))
+_ROWS = tuple(row for row in fields.ROWS if row not in ("clean", "pacd"))
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from absl.testing import absltest, parameterized
 from scipy import stats
 
 from configs import base
-from pacd_jax import errors, settings
+from pacd_jax import errors, fields, settings
 
 _MOST_EPSILON = 1000.0  # In l2: over the largest distance of two images of 1,000 x 1,000.
 _WRONG_TYPES = {
@@ -19,7 +19,7 @@ _WRONG_TYPES = {
   bool: (0, 1, 1.0, "true", None),
 }
 _BY_KIND = {
-  kind: [name for name, field in settings.FIELDS.items() if field.kind is kind]
+  kind: [name for name, field in fields.FIELDS.items() if field.kind is kind]
   for kind in (int, float, str, list, bool)
 }
 
@@ -59,11 +59,11 @@ class SettingsTest(parameterized.TestCase):
     settings.check(_settings())
 
   def test_every_kind_of_field_is_covered(self):
-    self.assertCountEqual(itertools.chain(*_BY_KIND.values()), settings.FIELDS)
+    self.assertCountEqual(itertools.chain(*_BY_KIND.values()), fields.FIELDS)
 
   # --- names --------------------------------------------------------------------------
 
-  @parameterized.parameters(*settings.FIELDS)
+  @parameterized.parameters(*fields.FIELDS)
   def test_a_missing_field_is_named(self, name):
     resolved = _settings()
     group, field = _place(resolved, name)
@@ -76,7 +76,7 @@ class SettingsTest(parameterized.TestCase):
   def test_an_unknown_field_is_named_with_those_known_there(self, name):
     neighbour = next(
       field
-      for field in settings.FIELDS
+      for field in fields.FIELDS
       if field.rpartition(".")[0] == name.rpartition(".")[0]
     )
     self._assert_refused(_with(name, 0.1), f"{name} ", "unknown", neighbour)
@@ -88,7 +88,7 @@ class SettingsTest(parameterized.TestCase):
     self.assertLen(str(caught.exception).splitlines(), 1)
     self.assertIn(f"{name} is unknown", str(caught.exception))
 
-  @parameterized.parameters(*settings.FIELDS)
+  @parameterized.parameters(*fields.FIELDS)
   def test_a_known_name_passes(self, name):
     settings.check_name(name)
 
@@ -130,7 +130,7 @@ class SettingsTest(parameterized.TestCase):
 
   @parameterized.parameters(*_BY_KIND[int], *_BY_KIND[float])
   def test_no_number_may_be_negative(self, name):
-    value = -1 if settings.FIELDS[name].kind is int else -1e-6
+    value = -1 if fields.FIELDS[name].kind is int else -1e-6
     self._assert_refused(_with(name, value), f"{name} ", repr(value))
 
   @parameterized.parameters(
@@ -143,6 +143,10 @@ class SettingsTest(parameterized.TestCase):
       "data.num_train",
       "train.victims_at_once",
       "attack.num_shared_steps",
+      "attack.num_frequencies",
+      "attack.surrogates_at_once",
+      "attack.selection.every",
+      "attack.selection.num_points",
       "attack.warmup_steps",
       "attack.adversary.warmup",
       "train.adversary.warmup",
@@ -247,7 +251,8 @@ class SettingsTest(parameterized.TestCase):
     ("attack.curvature", "gauss_newton", "hessian"),
     ("attack.hypergradient", "approx_grad", "unrolling", "penalty"),
     ("attack.solver", "identity", "cg", "normal_equations", "adam_residual"),
-    ("attack.solver", "neumann", "nystrom", "ekfac", "single_loop"),
+    ("attack.solver", "neumann", "nystrom", "ekfac"),
+    ("attack.step_rule", "sign", "normalized", "adam"),
   )
   def test_a_choice_is_one_of_those_named(self, name, *choices):
     for choice in choices:
@@ -302,6 +307,31 @@ class SettingsTest(parameterized.TestCase):
     self._assert_refused(
       _settings(certify__n=least - 1, certify__alpha=alpha), f"certify.n={least - 1} "
     )
+
+  def test_a_single_loop_needs_its_warm_start(self):
+    refused = _settings(attack__solver="single_loop")
+    self._assert_refused(refused, "attack.warm_start=True", "attack.solver=neumann")
+    settings.check(_settings(attack__solver="single_loop", attack__warm_start=True))
+    unrolled = {"attack__hypergradient": "unrolling"}
+    settings.check(_settings(**unrolled))
+    refused = _settings(attack__warm_start=True, **unrolled)
+    self._assert_refused(refused, "attack.warm_start is True", "unrolling")
+
+  @parameterized.parameters(
+    {"attack__starts": ("clean", "away")}, {"attack__selection__every": 10}
+  )
+  def test_a_selection_is_by_the_acr_and_can_certify(self, **several):
+    settings.check(_settings(**several))
+    refused = _settings(attack__objective="accuracy", **several)
+    self._assert_refused(refused, "attack.objective is 'accuracy'", "give one start")
+    refused = _settings(attack__selection__n=9, **several)
+    self._assert_refused(refused, "attack.selection.n=9", "at least 10")
+    settings.check(_settings(attack__selection__n=9, attack__objective="accuracy"))
+
+  @parameterized.parameters((), ("clean", "clean"), ("clean", "elsewhere"), ("clean", 3))
+  def test_starts_are_different_and_known(self, *starts):
+    refused = _settings(attack__starts=starts)
+    self._assert_refused(refused, "attack.starts ", "clean, classwise, away")
 
   def test_nystrom_without_damping_is_refused(self):
     zero = {"attack__damping": 0.0}
