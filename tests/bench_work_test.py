@@ -38,9 +38,9 @@ class BenchWorkTest(parameterized.TestCase):
     state, metrics = jax.eval_shape(step)
     self.assertEqual(state.delta.shape, attack_data.base_images.shape)
     self.assertIn("num_steps", metrics)
-    trained = jax.tree.map(lambda leaf: leaf[0], state.surrogates.params)
+    trained = state.surrogates.params
     for before, after in zip(*map(jax.tree.leaves, (params, trained)), strict=True):
-      self.assertEqual(before.shape, after.shape)
+      self.assertEqual((1, *before.shape), after.shape)
 
 
 if __name__ == "__main__":

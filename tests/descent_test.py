@@ -18,7 +18,7 @@ def _surrogate():
   key = jax.random.key(1)
   trained = surrogates.init(settings, (8, 8, 1), key)
   base = attack_data.base_images
-  return surrogates.train(settings, trained, attack_data, base, key, 200)[0].params
+  return surrogates.train(settings, trained, attack_data, base, key, key, 200)[0].params
 
 
 def _descend(settings, label, num_steps, *, shared, first=0, delta=None, seed=0, **size):

@@ -48,7 +48,7 @@ class TargetedAdversarialTest(parameterized.TestCase):
     attack_data, _, model, _ = small_attack.setting()
     settings, key = small_attack.settings(norm="linf", epsilon=0.3), jax.random.key(99)
     start, base = surrogates.init(settings, (8, 8, 1), key), attack_data.base_images
-    clean = surrogates.train(settings, start, attack_data, base, key, 150)[0].params
+    clean = surrogates.train(settings, start, attack_data, base, key, key, 150)[0].params
 
     def predicted(images):
       return np.asarray(jax.jit(model.apply)(clean, images).argmax(axis=-1))
