@@ -76,8 +76,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   attack.lower_steps = 3
   attack.restart_every = 50
   attack.warmup_steps = 50
-  attack.solver_steps = 24
-  attack.damping = 0.01
+  attack.num_surrogates = 4
+  attack.normalize = True
 
   config.targeted_adversarial.shared = True
   config.train.num_epochs = 100
@@ -104,6 +104,7 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   config.attack.num_shared_steps = 3
   config.attack.restart_every = 4
   config.attack.warmup_steps = 2
+  config.attack.num_surrogates = 1
   config.attack.save_every = 2
   config.train.num_victims = 2
   config.train.num_epochs = 3

@@ -146,13 +146,18 @@ def selection(
   if len(config["attack"]["starts"]) == 1 and not options["every"]:
     return None
   if train_options["loss"] != config["attack"]["loss"]:  # As the attacker assumes it.
+    warmup = train_options["adversary"]["warmup"]  # In epochs; the attack's, in steps.
     train_options |= {name: config["attack"][name] for name in _OF_LOSS}
+    train_options["adversary"] = train_options["adversary"] | {"warmup": warmup}
   train_options["num_victims"] = options["num_surrogates"]
   certify_options = config["certify"] | {
     name: options[name] for name in ("n", "num_points")
   }
   certify_options |= {"split": "validation", "mode": "fixed"}
-  keys = [jax.random.fold_in(key, stream) for stream in problem.SELECTION]
+  keys = [
+    jax.random.fold_in(key, stream)
+    for stream in (problem.SELECTION_TRAIN, problem.SELECTION_CERTIFY)
+  ]
   return plan.SelectionPlan(
     options["every"],
     training(config | {"train": train_options}, splits, model, keys[0]),

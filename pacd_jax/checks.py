@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import jax
 
-from pacd_jax import certificates, errors, votes
+from pacd_jax import certificates, errors, search, votes
 from pacd_jax.plan import Plan
 from pacd_jax.training_sets import PACD
 
@@ -24,9 +24,8 @@ def check(plan: Plan, stages: Collection[str]) -> None:
     elif "attack" not in stages:
       poison = plan.folder.poison(row)
       raise errors.InputError(f"{poison} is missing: run --stage=attack first")
-    elif row == PACD and plan.folder.checkpoints("attack").exists():
-      with plan.attack_checkpoints() as checkpoints:
-        checkpoints.restore(plan.attack.first_state())
+    elif row == PACD:
+      _check_attack(plan)
   incomplete = _incomplete_rows(plan)
   if not incomplete:
     return
@@ -37,6 +36,15 @@ def check(plan: Plan, stages: Collection[str]) -> None:
     _check_victims(plan, stages)
   if "certify" in stages:
     _check_memory(plan)
+
+
+def _check_attack(plan: Plan) -> None:
+  """What an attack that is under way has left."""
+  if plan.attack.selection is not None:
+    search.read_scores(plan)
+  if plan.folder.checkpoints("attack").exists():
+    with plan.attack_checkpoints() as checkpoints:
+      checkpoints.restore(plan.attack.first_state())
 
 
 def is_certified(plan: Plan) -> bool:

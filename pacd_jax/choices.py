@@ -113,6 +113,15 @@ SOLVERS = {
   ),
 }
 ADDS_DAMPING = ("nystrom",)
+# They go on from a first guess: a warm start is of use.
+ITERATIVE = (
+  "cg",
+  "normal_equations",
+  "adam_residual",
+  "neumann",
+  "ekfac",
+  "single_loop",
+)
 # They minimise x'Ax / 2 - b'x, which is bounded from below for a definite A alone.
 _NEEDS_DEFINITE = ("cg", "ekfac", "neumann", "single_loop")
 
@@ -172,7 +181,7 @@ def remedy(options: dict[str, Any], min_curvature: float) -> str:
     options: the group `attack`.
     min_curvature: the least p'Ap / p'p that was met, damping included.
   """
-  enough = options["damping"] - min_curvature
+  enough = 1.05 * (options["damping"] - min_curvature)  # Two digits round up to it.
   changes = [f"attack.damping over {enough:.2g}", "attack.solver=normal_equations"]
   if options["curvature"] != "gauss_newton":
     changes.insert(0, "attack.curvature=gauss_newton")

@@ -155,13 +155,26 @@ def run(plan: ComparisonPlan, stage_names: Sequence[str]) -> str | None:
         stages.check(part, stage_names)
     for folder in folders:
       folder.claim()
+    failed = {}
     for number, (name, part) in enumerate(plan.parts.items()):
       if tuple(stage_names) == stages.NAMES and _is_done(part):
         continue
       progress.heading(f"{name} ({number + 1} of {len(plan.parts)})")
-      with errors.about(name):
-        for stage in stage_names:
-          stages.RUN[stage](part)
+      try:
+        with errors.about(name):
+          for stage in stage_names:
+            stages.RUN[stage](part)
+      except errors.NonFiniteError as error:  # The others do not hang on it.
+        progress.heading(str(error))
+        failed[name] = str(error)
+    if failed:
+      leave_out = " ".join(
+        f"--config.attacks.{name.split('/')[-1]}.row=" for name in failed
+      )
+      raise errors.NonFiniteError(
+        f"{'; '.join(failed.values())} (all other parts are done; {leave_out} leaves out "
+        "an attack and reports the others)"
+      )
     return _report(plan) if "report" in stage_names else None
 
 

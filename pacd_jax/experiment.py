@@ -1,4 +1,6 @@
-"""Turns a config into functions and runs the stages: the only file that knows ConfigDict.
+"""Turns a config into functions and runs the stages.
+
+Below the commands, it is the only file that knows ConfigDict.
 
 `assembly.py` and `baseline_rows.py` make the parts of a plan from plain values,
 `choices.py` has the functions behind the names; what lies below takes functions and plain

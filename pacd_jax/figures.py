@@ -24,6 +24,11 @@ _STYLES = {
   "watermark": ("#E69F00", (0, (5, 2))),
   "classwise": ("#009E73", (0, (5, 1.5, 1, 1.5))),
   "pacd": ("#D55E00", "-"),
+  "random": ("#000000", (0, (1, 2))),
+  "brightness": ("#0072B2", (0, (1, 1))),
+  "convolution": ("#009E73", (0, (8, 2))),
+  "error_minimizing": ("#E69F00", (0, (3, 1, 1, 1))),
+  "targeted_adversarial": ("#CC79A7", (0, (5, 1, 1, 1, 1, 1))),
 }
 _FURTHER_STYLES = (
   ("#CC79A7", (0, (2, 1))),
@@ -181,11 +186,12 @@ def attack_curves(metrics: Mapping[str, np.ndarray]) -> Figure:
   bottom.set(yscale="log" if solved.any() else "linear", xlabel="outer step")
   if restart.any():
     bottom.plot([], [], color=GREY, linestyle=":", label="surrogate restarted")
+  unsolved = metrics["relative_residual"] == 0
   negative = metrics["negative_curvature"] & solved
   floor = np.full(len(step), 0.03)
   for at, y, marker, color, what, transform in (
     (negative, residual, "x", "#D55E00", "negative curvature", bottom.transData),
-    (~solved, floor, "^", "black", "zero upper gradient", bottom.get_xaxis_transform()),
+    (unsolved, floor, "^", "black", "zero upper gradient", bottom.get_xaxis_transform()),
   ):
     style = {"marker": marker, "color": color, "transform": transform, "linestyle": ""}
     if at.any():

@@ -70,10 +70,15 @@ def field_name(name: str) -> str:
 
 
 def _bound(settings: Settings) -> dict[str, Any]:
-  """What a folder is bound to: all but the free fields."""
-  return {
-    name: value for name, value in flatten(settings).items() if field_name(name) not in FREE
-  }
+  """What a folder is bound to: all but the free fields.
+
+  A comparison's is bound to its base: the attacks and epsilons are those of the folders
+  in it, each bound by itself, and more may come.
+  """
+  flat = flatten(settings)
+  if "base" in settings:
+    flat = {name: flat[name] for name in flat if name.startswith(("base.", "data."))}
+  return {name: value for name, value in flat.items() if field_name(name) not in FREE}
 
 
 def _differences(there: Settings, here: Settings) -> str:
@@ -139,7 +144,8 @@ class RunFolder:
 
   def claim(self) -> None:
     """Writes `config.json`: from now on the folder is this config's."""
-    if not (self.path / "config.json").exists():
+    path = self.path / "config.json"
+    if not path.exists() or "base" in self.settings:  # Which may have other attacks now.
       try:
         write_json(self.path / "config.json", self.settings)
       except OSError as error:
@@ -163,7 +169,8 @@ class RunFolder:
         f"({_differences(there, self.settings)}): choose another --workdir"
       )
 
-    self.settings = there  # Equal, but 1 and 1.0 would have different fingerprints.
+    if "base" not in there:
+      self.settings = there  # Equal, but 1 and 1.0 would have different fingerprints.
 
   @property
   def fingerprint(self) -> str:

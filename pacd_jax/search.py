@@ -8,6 +8,7 @@ and keeps the candidate with the lowest ACR on the validation split. The test sp
 never looked at.
 """
 
+import hashlib
 import itertools
 import json
 import time
@@ -32,6 +33,8 @@ from pacd_jax import (
 )
 from pacd_jax.attacks import movement, pacd
 from pacd_jax.plan import Plan
+
+_REMEDY = "delete checkpoints/attack and selection.json of the run, and run it again"
 
 
 class Candidate(NamedTuple):
@@ -63,11 +66,11 @@ def pacd_images(plan: Plan, began: float) -> tuple[np.ndarray, float]:
   seconds = metrics.MetricsFile(plan.folder.metrics).seconds("attack")
   if plan.attack.selection is None:
     return _images(plan, state), seconds
-  scores = _score_all(plan)
+  scores = _score_all(plan, _times(plan))
   best = min(candidates(plan), key=lambda each: np.mean(scores[each.name]["acr"]))
   _write_scores(plan, scores, chosen=best.name)
   seconds += sum(score["seconds"] for score in scores.values())
-  return data.to_float(poison_file.load(_path(plan, best)).images), seconds
+  return data.to_float(_load(plan, best).images), seconds
 
 
 # --- the attack from every start ------------------------------------------------------
@@ -97,7 +100,8 @@ def _run(plan: Plan, began: float) -> pacd.AttackState:
       _save(plan, candidate, _images(plan, state))
 
   def step(state, number):
-    start, step = names[number // run.num_steps], number % run.num_steps
+    index, step = divmod(number, run.num_steps)
+    start = names[index]
     if step == 0:
       state = run.first_state(start)
       keep(start, state, 0)
@@ -106,7 +110,7 @@ def _run(plan: Plan, began: float) -> pacd.AttackState:
       state = restart_fn(state, attack_data, run.key, member, age)
     state, values = step_fn(state, attack_data, run.key)
     keep(start, state, step + 1)
-    return state, values | {"restart": bool(fresh)}
+    return state, values | {"restart": bool(fresh), "start": index}
 
   with plan.attack_checkpoints() as checkpoints:
     return loop.run(
@@ -147,6 +151,10 @@ def _path(plan: Plan, candidate: Candidate):
 
 
 def _save(plan: Plan, candidate: Candidate, images: np.ndarray) -> None:
+  """Writes a candidate; its step's metrics are looked at only after the next step."""
+  metrics.check_finite(
+    "attack", candidate.step, {f"the poison {candidate.name}": _worst(images)}
+  )
   train = plan.splits.train
   indices = data.class_indices(train, plan.target_class)
   base = train.images[indices]
@@ -156,19 +164,32 @@ def _save(plan: Plan, candidate: Candidate, images: np.ndarray) -> None:
   poison_file.save(_path(plan, candidate), poison)
 
 
+def _load(plan: Plan, candidate: Candidate) -> types.Poison:
+  return poison_file.load(_path(plan, candidate), remedy=_REMEDY)
+
+
+def _worst(images: np.ndarray) -> np.ndarray:
+  """A value that is not finite if there is one."""
+  return images.sum()
+
+
 # --- selection ------------------------------------------------------------------------
 
 
-def _score_all(plan: Plan) -> dict[str, dict[str, Any]]:
+def _score_all(plan: Plan, times: dict[str, float]) -> dict[str, dict[str, Any]]:
   """Every candidate's ACR under each fresh surrogate, as `selection.json` has them."""
-  scores, found = _read_scores(plan), candidates(plan)
+  scores, found = read_scores(plan), candidates(plan)
   num_surrogates = len(plan.attack.selection.train.keys)
   shown = progress.Progress("select", len(found) * num_surrogates, unit="surrogates")
   for done, (candidate, seed) in enumerate(
     itertools.product(found, range(num_surrogates)), start=1
   ):
-    empty = {**candidate._asdict(), "acr": [], "seconds": 0.0}
-    score = scores.setdefault(candidate.name, empty)
+    digest = _digest(plan, candidate)
+    score = scores.get(candidate.name)
+    if score is None or score["sha256"] != digest:  # Made anew: judged anew.
+      fields = {"attack_seconds": times[candidate.name], "sha256": digest}
+      score = {**candidate._asdict(), "acr": [], "seconds": 0.0} | fields
+    scores[candidate.name] = score
     if seed >= len(score["acr"]):
       began = time.monotonic()
       score["acr"].append(_score(plan, candidate, seed))
@@ -178,27 +199,60 @@ def _score_all(plan: Plan) -> dict[str, dict[str, Any]]:
   return scores
 
 
+def _times(plan: Plan) -> dict[str, float]:
+  """Seconds from each candidate's start to it, as metrics.jsonl has them."""
+  after, num_steps = {0: 0.0}, plan.attack.num_steps
+  for line in plan.folder.metrics.read_text().splitlines():
+    record = json.loads(line)
+    if record["stage"] == "attack":
+      after[record["step"] + 1] = record.get("seconds", 0.0)
+  firsts = {start: i * num_steps for i, start in enumerate(plan.attack.starts)}
+  return {
+    each.name: round(after[firsts[each.start] + each.step] - after[firsts[each.start]], 3)
+    for each in candidates(plan)
+  }
+
+
+def _digest(plan: Plan, candidate: Candidate) -> str:
+  _load(plan, candidate)  # One line where it is missing or damaged.
+  contents = poison_file.read_bytes(_path(plan, candidate))
+  return hashlib.sha256(contents).hexdigest()
+
+
 def _write_scores(plan: Plan, scores: dict[str, dict[str, Any]], **chosen: str) -> None:
   run_folder.write_json(
     plan.folder.selection, {"candidates": list(scores.values()), **chosen}
   )
 
 
-def _read_scores(plan: Plan) -> dict[str, dict[str, Any]]:
+def read_scores(plan: Plan) -> dict[str, dict[str, Any]]:
+  """What `selection.json` holds, by the candidates' names; empty where there is none.
+
+  Raises:
+    errors.InputError: it is damaged.
+  """
   path = plan.folder.selection
-  try:
-    records = json.loads(path.read_text())["candidates"]
-    return {f"{record['start']}_{record['step']}": record for record in records}
-  except FileNotFoundError:
+  if not path.exists():
     return {}
-  except (ValueError, KeyError, TypeError):
-    raise errors.InputError(f"{path} is damaged: delete it and run again") from None
+  there = run_folder.read_json(path)
+  try:
+    scores = {f"{score['start']}_{score['step']}": score for score in there["candidates"]}
+    whole = all(
+      np.isfinite([score["seconds"], score["attack_seconds"], *score["acr"]]).all()
+      and isinstance(score["sha256"], str)
+      for score in scores.values()
+    )
+  except (KeyError, TypeError):
+    whole = False
+  if not whole:
+    raise errors.InputError(f"{path} is damaged: delete it and run again")
+  return scores
 
 
 def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   """ACR on the validation points of one surrogate, trained from scratch as a victim is."""
   selection = plan.attack.selection
-  poison = poison_file.load(_path(plan, candidate))
+  poison = _load(plan, candidate)
   split = data.apply_poison(plan.splits.train, poison)
   run, keys = selection.train, selection.train.keys[np.array([seed])]
   images, labels = jax.device_put(split.images[None]), jax.device_put(split.labels)

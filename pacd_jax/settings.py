@@ -110,15 +110,21 @@ def _check_together(flat: dict[str, Any]) -> None:
       f"certify.n={n} cannot certify anything at certify.alpha={alpha:g}: even {n} equal "
       f"votes bound p_A under 1/2; use n of at least {confidence.least_votes(alpha)}"
     )
-  if flat["attack.solver"] == "single_loop" and not flat["attack.warm_start"]:
+  is_solved = flat["attack.hypergradient"] == "approx_grad"
+  solver, warm_start = flat["attack.solver"], flat["attack.warm_start"]
+  if is_solved and solver == "single_loop" and not warm_start:
     raise errors.InputError(
       "attack.solver is 'single_loop', whose few steps follow the solution over outer "
       "steps: set attack.warm_start=True, or use attack.solver=neumann"
     )
-  if flat["attack.hypergradient"] == "unrolling" and flat["attack.warm_start"]:
+  if warm_start and not (is_solved and solver in choices.ITERATIVE):
     raise errors.InputError(
-      "attack.warm_start is True, but attack.hypergradient=unrolling solves no linear "
-      "system: set it to False"
+      "attack.warm_start is True, but "
+      + (
+        f"solver={solver}" if is_solved else f"hypergradient={flat['attack.hypergradient']}"
+      )
+      + " starts from nothing: set it to False, or use attack.solver="
+      + ", ".join(choices.ITERATIVE)
     )
   _check_selection(flat)
   for group in ("attack", "train"):

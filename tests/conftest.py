@@ -1,10 +1,14 @@
 """Tests have three devices; implicit broadcasting and a key's second use are errors.
 
 Most of their time is XLA's compilation, which is faster with few of LLVM's
-optimisations; `make demo` and every run have them.
+optimisations; `make demo` and every run have them. Programs that several tests build are
+compiled once in a session, in a folder that ends with it.
 """
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ["XLA_FLAGS"] = " ".join(
   [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=1"]
@@ -12,6 +16,13 @@ os.environ["XLA_FLAGS"] = " ".join(
 
 import jax
 
+_CACHE = "PACD_TESTS_COMPILATION_CACHE"  # All workers of a session have the same.
+if _CACHE not in os.environ:
+  os.environ[_CACHE] = tempfile.mkdtemp()
+  atexit.register(shutil.rmtree, os.environ[_CACHE], ignore_errors=True)
+
+jax.config.update("jax_compilation_cache_dir", os.environ[_CACHE])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 jax.config.update("jax_num_cpu_devices", 3)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)

@@ -9,7 +9,17 @@ import tempfile
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import certificates, errors, evaluate, poison_file, report, sampling, types
+from pacd_jax import (
+  certificates,
+  errors,
+  evaluate,
+  fields,
+  figures,
+  poison_file,
+  report,
+  sampling,
+  types,
+)
 
 _ROWS = {"clean": 0.95, "watermark": 0.9, "classwise": 0.75, "pacd": 0.6}
 _NUM_POINTS, _NUM_SEEDS, _N = 12, 3, 1000
@@ -137,6 +147,11 @@ class WholeRunTest(absltest.TestCase):
     path = report.write(workdir)
     cls.source, cls.folder = path.read_text(encoding="utf-8"), path.parent
     cls.page = _Page(cls.source)
+
+  def test_every_row_that_a_config_may_have_is_described(self):
+    self.assertContainsSubset(fields.ROWS, report._TRAINING_SETS)
+    styles = [str(style) for style in figures.line_styles(fields.ROWS).values()]
+    self.assertLen(set(styles), len(fields.ROWS))
 
   def test_page_needs_nothing_beside_itself(self):
     page = self.page

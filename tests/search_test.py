@@ -11,7 +11,7 @@ import finished_run
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import errors, experiment, poison_file, search
+from pacd_jax import assembly, errors, experiment, poison_file, search
 
 _STARTS = ("clean", "classwise", "away")
 
@@ -59,6 +59,7 @@ class SearchTest(parameterized.TestCase):
     for each in self.selection["candidates"]:
       self.assertLen(each["acr"], 2)
       self.assertGreater(each["seconds"], 0.0)
+      self.assertEqual(each["attack_seconds"] > 0, each["step"] > 0)
 
   def test_starts_are_what_they_say(self):
     shift, away = (
@@ -97,15 +98,50 @@ class SearchTest(parameterized.TestCase):
     )
     self.assertEqual(again["chosen"], self.selection["chosen"])
 
-  def test_a_damaged_record_is_refused(self):
-    poison = self.workdir / "poison" / "pacd.npz"
-    contents, selection = poison.read_bytes(), self.workdir / "selection.json"
-    poison.unlink()
-    selection.write_text("{")
-    with self.assertRaisesRegex(errors.InputError, "selection.json is damaged: delete it"):
-      _attack(_config(), self.workdir)
-    selection.write_text(json.dumps(self.selection))
-    poison.write_bytes(contents)
+  def test_a_candidate_that_is_made_anew_is_judged_anew(self):
+    plan = experiment.build(_config(), self.workdir)
+    scores = search.read_scores(plan)
+    first = next(iter(scores))
+    scores[first] |= {"sha256": "of another", "acr": [9.0, 9.0]}
+    with (
+      mock.patch.object(search, "read_scores", return_value=scores),
+      mock.patch.object(search, "_score", return_value=0.5) as score,
+      mock.patch.object(search, "_write_scores"),
+      contextlib.redirect_stderr(io.StringIO()),
+    ):
+      search._score_all(plan, dict.fromkeys(scores, 1.0))
+    self.assertEqual(score.call_count, 2)
+    self.assertEqual(scores[first]["acr"], [0.5, 0.5])
+
+  @parameterized.parameters("{", "[]", '{"candidates": [{"start": "clean", "step": 4}]}')
+  def test_a_damaged_record_is_refused_before_any_work(self, contents):
+    with tempfile.TemporaryDirectory() as workdir:
+      pathlib.Path(workdir, "selection.json").write_text(contents)
+      with self.assertRaisesRegex(errors.InputError, "selection.json .*: delete it"):
+        _attack(_config(), workdir)
+      self.assertFalse(pathlib.Path(workdir, "metrics.jsonl").exists())
+
+  def test_a_lost_candidate_says_how_to_make_it_again(self):
+    plan = experiment.build(_config(), self.workdir / "elsewhere")
+    with self.assertRaisesRegex(errors.InputError, "delete checkpoints/attack"):
+      search._load(plan, search.Candidate("clean", 4))
+
+  def test_a_poison_that_is_not_finite_is_none(self):
+    plan = experiment.build(_config(), self.workdir / "elsewhere")
+    images = np.full((104, 8, 8, 1), np.nan, np.float32)
+    with self.assertRaisesRegex(errors.NonFiniteError, "step 4: the poison clean_4 is nan"):
+      search._save(plan, search.Candidate("clean", 4), images)
+
+  def test_fresh_surrogates_train_as_the_attacker_assumes(self):
+    """The loss is the attack's; the adversary's warm-up stays in epochs."""
+    options = {"attack.loss": "smoothadv", "attack.adversary.warmup": 275}
+    config = _config(**options, **{"train.adversary.warmup": 2})
+    with mock.patch.object(assembly.train, "make", wraps=assembly.train.make) as make:
+      experiment.build(config, "unused")
+    warmups = [call.kwargs["adversary_warmup"] for call in make.call_args_list]
+    adversaries = [call.args[1].adversary for call in make.call_args_list]
+    self.assertEqual(warmups, [2, 2])
+    self.assertCountEqual([a is None for a in adversaries], [True, False])
 
   def test_the_test_split_is_never_looked_at(self):
     plan = experiment.build(_config(), self.workdir)
@@ -116,14 +152,12 @@ class SearchTest(parameterized.TestCase):
     self.assertEqual(selection.train.num_epochs, plan.train.num_epochs)
 
 
-class DefinitenessTest(parameterized.TestCase):
-  @parameterized.parameters(("cg", True), ("identity", False))
-  def test_a_matrix_that_is_not_definite_is_told_once(self, solver, needs_definite):
+class DefinitenessTest(absltest.TestCase):
+  def test_a_matrix_that_is_not_definite_is_told_once_with_the_remedy(self):
     config = _config(
       **{
         "attack.starts": ("clean",),
         "attack.selection.every": 0,
-        "attack.solver": solver,
         "attack.curvature": "hessian",
         "attack.damping": 0.0,
         "attack.warmup_steps": 100,
@@ -133,9 +167,17 @@ class DefinitenessTest(parameterized.TestCase):
     with tempfile.TemporaryDirectory() as workdir:
       said = _attack(config, workdir)
       lines = pathlib.Path(workdir, "metrics.jsonl").read_text().splitlines()
-    met = [json.loads(line)["negative_curvature"] for line in lines]
-    self.assertGreater(max(met), 0)
-    self.assertEqual(said.count("not positive definite"), int(needs_definite))
+    self.assertGreater(max(json.loads(line)["negative_curvature"] for line in lines), 0)
+    self.assertEqual(said.count("warning"), 1)
+    self.assertRegex(said, "attack: warning: step .*not positive definite.*damping over")
+
+  def test_nothing_is_told_where_it_does_not_matter(self):
+    plan = experiment.build(_config(**{"attack.solver": "normal_equations"}), "unused")
+    self.assertIsNone(plan.attack.remedy)
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+      search._warn_once(None)("attack", 0, {"negative_curvature": 1.0})
+    self.assertEmpty(said.getvalue())
 
 
 if __name__ == "__main__":

@@ -314,8 +314,9 @@ class SettingsTest(parameterized.TestCase):
     settings.check(_settings(attack__solver="single_loop", attack__warm_start=True))
     unrolled = {"attack__hypergradient": "unrolling"}
     settings.check(_settings(**unrolled))
-    refused = _settings(attack__warm_start=True, **unrolled)
-    self._assert_refused(refused, "attack.warm_start is True", "unrolling")
+    for of_nothing in (unrolled, {"attack__solver": "nystrom"}):
+      refused = _settings(attack__warm_start=True, **of_nothing)
+      self._assert_refused(refused, "attack.warm_start is True", *of_nothing.values())
 
   @parameterized.parameters(
     {"attack__starts": ("clean", "away")}, {"attack__selection__every": 10}

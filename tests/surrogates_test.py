@@ -8,7 +8,7 @@ import numpy as np
 import small_attack as small
 from absl.testing import absltest, parameterized
 
-from pacd_jax.attacks import problem, surrogates
+from pacd_jax.attacks import pacd, problem, surrogates
 
 
 class DueTest(parameterized.TestCase):
@@ -82,6 +82,11 @@ class EnsembleTest(parameterized.TestCase):
     state, logged = attack.step(_state(attack, 1, key), small.setting()[0], key)
     np.testing.assert_allclose(jnp.linalg.norm(state.memory.first), 1.0, rtol=1e-5)
     np.testing.assert_allclose(logged["gradient_norm"], 1.0, rtol=1e-5)
+
+  def test_tiny_hypergradients_have_norm_one_too(self):
+    du = jnp.full((2, 8, 8, 1), 1e-22)
+    np.testing.assert_allclose(jnp.linalg.norm(pacd._normalized(du)), 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(pacd._normalized(0.0 * du), 0.0)
 
   def test_a_warm_start_is_the_last_solution(self):
     """A second step from the same state solves further where it begins at the first's."""

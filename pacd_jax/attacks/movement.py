@@ -45,7 +45,8 @@ def move(
   While shared, every image moves by the batch's mean, and the box cuts each image only
   where it is used (du is that of the cut images, passed straight through the cut); then
   the batch's images move, each by its own and inside the box. With `num_frequencies`, du
-  is first cut to so many frequencies of each axis.
+  and the step are cut to so many frequencies of each axis; where ball or box cut delta,
+  it has others.
 
   Args:
     settings: shape, rule, length of a step, budget.
@@ -65,6 +66,8 @@ def move(
   now = jnp.where(shared, mean, jnp.zeros_like(delta).at[rows].set(du))
   memory = _remember(settings, memory, now, moves)
   direction = _direction(settings, memory)
+  if settings.num_frequencies:  # Signs have all frequencies again.
+    direction = perturbation.low_pass(direction, settings.num_frequencies)
   length = settings.step_size(step_number)
   delta = delta - length * jnp.where(_of_images(moves), direction, 0.0)
   delta = perturbation.project(delta, epsilon=settings.epsilon, norm=settings.norm)
@@ -95,7 +98,7 @@ def _direction(settings, memory):
 
   sign: the steepest direction of the budget's norm (Signum, Bernstein et al., 2018).
   normalized: the gradient over its largest entry in l_inf, over its norm in l_2.
-  adam: the authors' (Kingma & Ba, 2015).
+  adam: as the authors' (Kingma & Ba, 2015), where `momentum` is its beta_1, 0.9.
   """
   if settings.step_rule == "sign":
     return perturbation.steepest_direction(memory.first, norm=settings.norm)

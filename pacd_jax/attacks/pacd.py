@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from pacd_jax import types
 from pacd_jax.attacks import movement, problem, surrogates
@@ -158,8 +157,15 @@ def _through(settings, batch, key, step_number, member, surrogate, upper, poison
     upper, lower_level(settings.lower_steps), surrogate.params, poison, surrogate.adjoint
   )
   if settings.normalize:
-    du = du / jnp.maximum(optax.tree.norm(du), jnp.finfo(du.dtype).tiny)
+    du = _normalized(du)
   if settings.warm_start:
     surrogate = surrogate._replace(adjoint=info.adjoint)
   solved = {name: v for name, v in info.solve._asdict().items() if v is not None}
   return surrogate, du, {"upper": xi, "lower": zeta} | solved
+
+
+def _normalized(du):
+  """du over its norm, 0 where it is 0; by its largest entry first, as squares underflow."""
+  largest = jnp.abs(du).max()
+  du = du / jnp.where(largest > jnp.finfo(du.dtype).tiny, largest, 1.0)
+  return du / jnp.maximum(jnp.sqrt(jnp.sum(du**2)), 1.0)

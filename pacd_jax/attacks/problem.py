@@ -92,7 +92,8 @@ class Batch(NamedTuple):
   VAL_CHANGE,
   FIXED_NOISE,
   START,
-  *SELECTION,
+  SELECTION_TRAIN,
+  SELECTION_CERTIFY,
 ) = range(12)
 
 

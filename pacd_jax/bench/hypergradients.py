@@ -120,7 +120,7 @@ _ADVICE = """
   products before the first step.
 - `neumann` and `unrolling` are gradient descent on the same system, slower than `cg` at
   the same cost. `unrolling` alone follows the training from a theta that is no solution.
-- `nystrom` takes its products side by side, none waits for another; its damping has to be
+- `nystrom` takes products that do not depend on each other; its damping has to be
   of the size of the small eigenvalues.
 - `single_loop` with a warm start is the least work in an outer step: two products.
 - `adam_residual` and `penalty` are for comparison with the papers that have them; both

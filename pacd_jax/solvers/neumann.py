@@ -15,7 +15,7 @@ def neumann(
   scale: float = 1.0,
   power_steps: int = 5,
 ) -> tuple[types.Params, types.SolveInfo]:
-  """x = eta sum_{j <= num_steps} (I - eta A)^j b, with eta = scale / lambda_max.
+  """x = eta sum_{j < num_steps} (I - eta A)^j b, with eta = scale / lambda_max.
 
   Lorraine, Vicol & Duvenaud (2020), arXiv:1911.02590. The series is the recurrence
   x <- x + eta (b - A x), which needs 0 < eta < 2 / lambda_max: without the scale it
