@@ -1,7 +1,7 @@
 """Attacks side by side on scikit-learn's digits: ACR against time and epsilon.
 
   python -m pacd_jax.compare --config=configs/digits_compare.py
-  python -m pacd_jax.compare --config=configs/digits_compare.py:smoke     two epsilons
+  python -m pacd_jax.compare --config=configs/digits_compare.py:smoke     for tests
 
 `:smoke` takes some minutes, as each PACD compiles anew, and its numbers mean nothing.
 
@@ -17,17 +17,38 @@ import ml_collections
 
 from configs import comparisons, digits_ga
 
+_ONE = {"attack.num_surrogates": 1}
+
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: that of `digits_ga`, such as "smoke" or "sigma=0.5"."""
   return comparisons.get_config(
     digits_ga.get_config(variant),
     variant,
-    epsilons=(0.05, 0.1) if "smoke" in variant.split(",") else (0.05, 0.1, 0.2),
-    baselines=("classwise", "watermark"),
+    epsilons=(0.05, 0.1),
+    baselines=(
+      "watermark",
+      "classwise",
+      "random",
+      "brightness",
+      "convolution",
+      "error_minimizing",
+      "targeted_adversarial",
+    ),
     variants={
       "pacd": {},
-      "pacd_hessian": {"attack.curvature": "hessian"},
-      "pacd_identity": {"attack.solver": "identity"},
+      "pacd_one_surrogate": _ONE,
+      "pacd_hessian": _ONE | {"attack.curvature": "hessian"},
+      "pacd_identity": _ONE | {"attack.solver": "identity"},
+      "pacd_unrolling": _ONE | {"attack.hypergradient": "unrolling"},
+      "pacd_single_loop": _ONE
+      | {
+        "attack.solver": "single_loop",
+        "attack.solver_steps": 1,
+        "attack.solver_learning_rate": 1.0,
+        "attack.warm_start": True,
+      },
+      "pacd_adam": _ONE | {"attack.step_rule": "adam"},
+      "pacd_per_image": _ONE | {"attack.num_shared_steps": 0},
     },
   )

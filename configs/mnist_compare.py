@@ -28,6 +28,25 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     base,
     variant,
     epsilons=(0.05, 0.1),
-    baselines=("classwise", "watermark"),
-    variants={"pacd": {}},
+    baselines=(
+      "watermark",
+      "classwise",
+      "random",
+      "brightness",
+      "convolution",
+      "error_minimizing",
+      "targeted_adversarial",
+    ),
+    variants={
+      "pacd": {},
+      "pacd_ensemble": {
+        "attack.num_surrogates": 4,
+        "attack.surrogates_at_once": 1,
+        "attack.normalize": True,
+        "attack.damping": 0.1,
+        "attack.num_steps": 150,
+        "attack.num_shared_steps": 150,
+        "attack.starts": ("classwise", "brightness"),
+      },
+    },
   )

@@ -1,0 +1,25 @@
+"""The table of warm starts: what it measures, on a few steps."""
+
+from absl.testing import absltest
+
+from pacd_jax.bench import warm_start
+
+
+class WarmStartTest(absltest.TestCase):
+  def test_a_warm_start_is_nearer_and_nothing_grows(self):
+    method, _ = warm_start.METHODS["cg, 3 steps"]
+    cold, warm = (
+      warm_start.measure(method, warm_start=start, num_steps=8) for start in (False, True)
+    )
+    self.assertLess(warm.residual, cold.residual)
+    self.assertEqual((cold.products, warm.products), (4.0, 5.0))
+    self.assertEqual((cold.growth, warm.growth), (0, 0))
+
+  def test_unrolling_has_no_residual(self):
+    lines = warm_start.table(["unrolling, 3 steps"], num_steps=3).splitlines()
+    self.assertLen(lines, 3)
+    self.assertIn("| - | - | 3 | - | 0 bytes |", lines[-1])
+
+
+if __name__ == "__main__":
+  absltest.main()
