@@ -17,7 +17,12 @@ import ml_collections
 
 from configs import comparisons, digits_ga
 
-_ONE = {"attack.num_surrogates": 1}
+_ENSEMBLE = {
+  "attack.num_surrogates": 4,
+  "attack.normalize": True,
+  "attack.damping": 0.1,
+  "attack.solver_steps": 10,
+}
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
@@ -37,18 +42,17 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     ),
     variants={
       "pacd": {},
-      "pacd_one_surrogate": _ONE,
-      "pacd_hessian": _ONE | {"attack.curvature": "hessian"},
-      "pacd_identity": _ONE | {"attack.solver": "identity"},
-      "pacd_unrolling": _ONE | {"attack.hypergradient": "unrolling"},
-      "pacd_single_loop": _ONE
-      | {
+      "pacd_ensemble": _ENSEMBLE,
+      "pacd_hessian": {"attack.curvature": "hessian"},
+      "pacd_identity": {"attack.solver": "identity"},
+      "pacd_unrolling": {"attack.hypergradient": "unrolling"},
+      "pacd_single_loop": {
         "attack.solver": "single_loop",
         "attack.solver_steps": 1,
         "attack.solver_learning_rate": 1.0,
         "attack.warm_start": True,
       },
-      "pacd_adam": _ONE | {"attack.step_rule": "adam"},
-      "pacd_per_image": _ONE | {"attack.num_shared_steps": 0},
+      "pacd_adam": {"attack.step_rule": "adam"},
+      "pacd_per_image": {"attack.num_shared_steps": 0},
     },
   )

@@ -76,8 +76,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   attack.lower_steps = 3
   attack.restart_every = 50
   attack.warmup_steps = 50
-  attack.num_surrogates = 4
-  attack.normalize = True
+  attack.solver_steps = 24
+  attack.damping = 0.01
 
   config.targeted_adversarial.shared = True
   config.train.num_epochs = 100
@@ -94,10 +94,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 def eps02(config: ml_collections.ConfigDict) -> None:
   """Twice the budget, plain to see; the attack starts from the class-wise shift."""
   config.attack.epsilon = 0.2
-  config.attack.num_surrogates = 1  # The class-wise start alone leaves next to nothing.
-  config.attack.normalize = False
-  config.attack.solver_steps = 24
-  config.attack.damping = 0.01
   config.attack.starts = ("classwise",)
 
 
@@ -108,7 +104,6 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   config.attack.num_shared_steps = 3
   config.attack.restart_every = 4
   config.attack.warmup_steps = 2
-  config.attack.num_surrogates = 1
   config.attack.save_every = 2
   config.train.num_victims = 2
   config.train.num_epochs = 3

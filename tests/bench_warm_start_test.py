@@ -6,12 +6,13 @@ from pacd_jax.bench import warm_start
 
 
 class WarmStartTest(absltest.TestCase):
-  def test_a_warm_start_is_nearer_and_nothing_grows(self):
+  def test_a_warm_start_costs_a_product_and_nothing_grows(self):
     method, _ = warm_start.METHODS["cg, 3 steps"]
     cold, warm = (
-      warm_start.measure(method, warm_start=start, num_steps=8) for start in (False, True)
+      warm_start.measure(method, warm_start=start, num_steps=4) for start in (False, True)
     )
-    self.assertLess(warm.residual, cold.residual)
+    self.assertNotEqual(warm.residual, cold.residual)
+    self.assertBetween(max(warm.residual, cold.residual), 0.01, 1.0)
     self.assertEqual((cold.products, warm.products), (4.0, 5.0))
     self.assertEqual((cold.growth, warm.growth), (0, 0))
 

@@ -26,3 +26,24 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 jax.config.update("jax_num_cpu_devices", 3)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+
+# Files go to the workers in this order, the longest first, so that none waits at the end.
+_LONGEST = (
+  "resume_test.py",
+  "experiment_test.py",
+  "transfer_test.py",
+  "pacd_test.py",
+  "problem_test.py",
+  "paper_configs_test.py",
+  "search_test.py",
+  "surrogates_test.py",
+  "solvers_test.py",
+  "compare_test.py",
+  "models_test.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+  """Sorts the files, and keeps the order inside of each."""
+  order = {name: number for number, name in enumerate(_LONGEST)}
+  items.sort(key=lambda item: order.get(item.path.name, len(order)))
