@@ -123,6 +123,9 @@ _ADVICE = """
 - `nystrom` takes products that do not depend on each other; its damping has to be
   of the size of the small eigenvalues.
 - `single_loop` with a warm start is the least work in an outer step: two products.
+- A warm start helps what is far from solved, such as `ekfac` or Adam after a few steps. As
+  the batch is another one at every outer step, one more step from zero does as much for
+  `cg`; so configs leave it off.
 - `adam_residual` and `penalty` are for comparison with the papers that have them; both
   hang on a learning rate.
 - `identity` shows whether second order matters at all.
