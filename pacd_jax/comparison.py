@@ -24,7 +24,7 @@ from pacd_jax import (
   figures,
   page,
   progress,
-  report,
+  row_words,
   run_folder,
   settings,
   stages,
@@ -230,7 +230,7 @@ def _origins(plan: ComparisonPlan) -> dict[str, str]:
     overrides = plan.overrides.get(entry.method, {})
     changes = ", ".join(f"{name} = {value}" for name, value in overrides.items())
     words = f"PACD (Algorithm 1) with {changes}." if changes else ""
-    origins[entry.method] = words or report.origin(entry.row, config)
+    origins[entry.method] = words or row_words.origin(entry.row, config)
   return origins
 
 

@@ -21,31 +21,13 @@ from pacd_jax import (
   figures,
   page,
   poison_file,
+  row_words,
   run_folder,
   tables,
   types,
 )
 
 _ATTACK_CURVES = ("step", "upper", "lower")
-_TRAINING_SETS = {
-  "clean": "the training images as they are.",
-  "watermark": "an image of another class faintly blended into each target image.",
-  "classwise": "all target images shifted alike, towards the other classes' mean.",
-  "random": "one random pattern added to all target images.",
-  "brightness": "all target images brighter by the same.",
-  "convolution": "all target images under one random filter (CUDA).",
-  "error_minimizing": "error-minimising noise: the change that leaves a robust surrogate "
-  "the least to learn of the class (SEM).",
-  "targeted_adversarial": "adversarial examples: a clean robust surrogate takes the target "
-  "images for another class (TAP).",
-  "pacd": "the attack: bilevel optimisation finds the change of the images, shared by the "
-  "class or each image's own, after which a classifier trained on them has a small "
-  "certified radius (Algorithm 1).",
-}
-_ACCURACY_ATTACK = (
-  "the attack on accuracy: bilevel optimisation finds the change of the images after which "
-  "a classifier trained on them gets the class wrong (Table 1)."
-)
 # How many noisy copies a point took, where that is not n0 + n; in HTML.
 _SAMPLING_NOTES = {
   "fixed": "",
@@ -126,7 +108,9 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
   folder.mkdir(exist_ok=True)
   pictures = _draw(folder, results, records, poisons, metrics)
   path = folder / "index.html"
-  page.write(path, "report_template.html", _words(config, results, pictures))
+  words = _words(config, results, pictures)
+  words["selection"] = _selection(workdir / "selection.json")
+  page.write(path, "report_template.html", words)
   return path
 
 
@@ -225,8 +209,8 @@ def _words(
     "at_most": "" if row["mode"] == "fixed" else "at most ",
     "sampling_note": _sampling_note(results),
     "training_sets": "\n".join(
-      f"<dt>{page.text(row['data'])}</dt><dd>{page.text(origin(row['data'], config))}</dd>"
-      for row in results["rows"]
+      f"<dt>{page.text(name)}</dt><dd>{page.text(row_words.origin(name, config))}</dd>"
+      for name in (row["data"] for row in results["rows"])
     ),
     "table": _table(results),
     "pictures": "\n".join(map(page.figure, pictures)),
@@ -234,13 +218,25 @@ def _words(
   }
 
 
-def origin(row: str, config: Any) -> str:
-  """Where the row's images come from, in words; `config` is the run's."""
-  if row == "pacd" and config.get("attack", {}).get("objective") == "accuracy":
-    return _ACCURACY_ATTACK
-  if row in _TRAINING_SETS:
-    return _TRAINING_SETS[row]
-  return f"the poison {config.get('poisons', {}).get(row, 'of another run')}, as given."
+def _selection(path: pathlib.Path) -> str:
+  """The poisons that the attack chose among, and what each of them cost; "" for one."""
+  if not path.exists():
+    return ""
+  selection = run_folder.read_json(path)
+  lines = [("candidate", "ACR of fresh surrogates", "attack, s", "judging it, s")]
+  try:
+    for each in selection["candidates"]:
+      name = f"{each['start']}_{each['step']}"
+      name += " (chosen)" if name == selection.get("chosen") else ""
+      acr = ", ".join(f"{value:.3f}" for value in each["acr"])
+      lines.append((name, acr, f"{each['attack_seconds']:.1f}", f"{each['seconds']:.1f}"))
+  except (KeyError, TypeError, ValueError):
+    raise errors.InputError(f"{path} is damaged: delete it and run again") from None
+  return (
+    "<h2>How PACD's poison was chosen</h2>\n<p>Candidates by start and outer step; "
+    "surrogates trained from scratch on each were certified on the validation split.</p>\n"
+    f'<div class="wide">\n{page.table(lines)}</div>\n'
+  )
 
 
 def _sampling_note(results: evaluate.Results) -> str:
@@ -269,7 +265,8 @@ def _headline(results: evaluate.Results) -> str:
   else:
     what = f"share of certified points (ACA) of class {results['target_class']}"
     change = f"{100 * clean[mean]:.1f} % to {100 * row[mean]:.1f} %"
-  images = f"the {name} images" if name in _TRAINING_SETS else f"the poison {name!r}"
+  known = name in row_words.TRAINING_SETS
+  images = f"the {name} images" if known else f"the poison {name!r}"
   return (
     f"Training on {images} instead of the clean ones takes the {what} from {change}; "
     "the accuracy over all classes goes from "
@@ -286,6 +283,6 @@ def _table(results: evaluate.Results) -> str:
     aca = ", ".join(f"{100 * value:.1f}" for value in row["aca"])
     accuracy = ", ".join(f"{100 * value:.1f}" for value in row["class_accuracy"] or ())
     victims.append((row["data"], acr, aca, accuracy or "-"))
-  rows = page.table([tables.COLUMNS, *tables.cells(results)])
+  means = page.table([tables.COLUMNS, *tables.cells(results)])
   caption = page.text(" ".join(tables.caption(results)))
-  return f'{rows}\n<p class="note">{caption}</p>\n' + page.table(victims)
+  return f'{means}\n<p class="note">{caption}</p>\n' + page.table(victims)

@@ -65,6 +65,7 @@ _WITHOUT_JAX = (
   "page",
   "provenance",
   "report",
+  "row_words",
   "sampling",
   "tables",
 )

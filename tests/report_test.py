@@ -17,6 +17,7 @@ from pacd_jax import (
   figures,
   poison_file,
   report,
+  row_words,
   sampling,
   types,
 )
@@ -148,8 +149,21 @@ class WholeRunTest(absltest.TestCase):
     cls.source, cls.folder = path.read_text(encoding="utf-8"), path.parent
     cls.page = _Page(cls.source)
 
+  def test_candidates_are_told_with_their_costs(self):
+    path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), "selection.json")
+    self.assertEqual(report._selection(path), "")
+    each = {"start": "away", "step": 4, "acr": [0.25, 0.5]}
+    each |= {"attack_seconds": 12.0, "seconds": 3.5}
+    path.write_text(json.dumps({"candidates": [each], "chosen": "away_4"}))
+    told = report._selection(path)
+    for words in ("away_4 (chosen)", "0.250, 0.500", "12.0", "3.5"):
+      self.assertIn(words, told)
+    path.write_text("{}")
+    with self.assertRaisesRegex(errors.InputError, "selection.json is damaged"):
+      report._selection(path)
+
   def test_every_row_that_a_config_may_have_is_described(self):
-    self.assertContainsSubset(fields.ROWS, report._TRAINING_SETS)
+    self.assertContainsSubset(fields.ROWS, row_words.TRAINING_SETS)
     styles = [str(style) for style in figures.line_styles(fields.ROWS).values()]
     self.assertLen(set(styles), len(fields.ROWS))
 
