@@ -8,6 +8,15 @@ from typing import Any
 
 import ml_collections
 
+BASELINES = (
+  "watermark",
+  "classwise",
+  "random",
+  "brightness",
+  "convolution",
+  "error_minimizing",
+  "targeted_adversarial",
+)
 # Fields of a run that a comparison sets: they are not its base's.
 _OWN = ("rows", "poisons", "data.data_dir", "attack.epsilon")
 
@@ -17,8 +26,8 @@ def get_config(
   variant: str,
   *,
   epsilons: tuple[float, ...],
-  baselines: tuple[str, ...],
   variants: Mapping[str, Mapping[str, Any]],
+  baselines: tuple[str, ...] = BASELINES,
 ) -> ml_collections.ConfigDict:
   """Attacks on the victims of one config.
 
@@ -26,9 +35,9 @@ def get_config(
     base: of every run, with its variant applied.
     variant: of the base, as it was given.
     epsilons: budgets of all attacks, rising.
-    baselines: names of rows.
     variants: PACD by name, each with the fields that differ from the base, such as
       `{"attack.curvature": "hessian"}`.
+    baselines: names of rows, by default all there are.
 
   Raises:
     ValueError: the variant sets a field that is the comparison's.

@@ -28,15 +28,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     base,
     variant,
     epsilons=(0.05, 0.1),
-    baselines=(
-      "watermark",
-      "classwise",
-      "random",
-      "brightness",
-      "convolution",
-      "error_minimizing",
-      "targeted_adversarial",
-    ),
     variants={
       "pacd": {},
       "pacd_ensemble": {

@@ -30,7 +30,9 @@ PACD takes 92 % of the clean ACR; the class-wise shift, which optimises nothing,
 94 %. The two victims of a row differ more than these two rows do.
 
 What else was tried, with `:fast`'s data and victims 0 and 1, on 100 points of the
-validation split, n = 1,000; PACD with one shared perturbation, normalize=True, damping 0.1
+validation split, n = 1,000, by a script that is not in the project: the rows classwise and
+brightness have commands here, the other shifts and the numbers of steps on the way do not.
+PACD with one shared perturbation, normalize=True, damping 0.1
 and steps falling linearly to 0, where nothing else is said:
 
                                               epsilon 0.05     epsilon 0.1

@@ -159,13 +159,13 @@ def run(plan: ComparisonPlan, stage_names: Sequence[str]) -> str | None:
     for number, (name, part) in enumerate(plan.parts.items()):
       if tuple(stage_names) == stages.NAMES and _is_done(part):
         continue
-      progress.heading(f"{name} ({number + 1} of {len(plan.parts)})")
+      progress.note(f"{name} ({number + 1} of {len(plan.parts)})")
       try:
         with errors.about(name):
           for stage in stage_names:
             stages.RUN[stage](part)
       except errors.NonFiniteError as error:  # The others do not hang on it.
-        progress.heading(str(error))
+        progress.note(str(error))
         failed[name] = str(error)
     if failed:
       leave_out = " ".join(

@@ -54,13 +54,15 @@ class MetricsFile:
 
   def seconds(self, stage: str) -> float:
     """What the stage's last line says that it took so far; 0.0 where there is none."""
-    seconds = 0.0
-    if self._path.exists():
-      for line in self._path.read_text(errors="replace").splitlines():
-        record = json.loads(line)
-        if record["stage"] == stage:
-          seconds = record.get("seconds", 0.0)
-    return seconds
+    by_step = self.seconds_by_step(stage)
+    return by_step[max(by_step)] if by_step else 0.0
+
+  def seconds_by_step(self, stage: str) -> dict[int, float]:
+    """The same of every step of the stage."""
+    if not self._path.exists():
+      return {}
+    records = map(json.loads, self._path.read_text(errors="replace").splitlines())
+    return {r["step"]: r.get("seconds", 0.0) for r in records if r["stage"] == stage}
 
   def write(self, stage: str, step: int, values: dict[str, Any]) -> None:
     """Appends one line; arrays become lists."""

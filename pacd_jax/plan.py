@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pacd_jax import checkpoint, data, run_folder, train, training_sets, types
+from pacd_jax import (
+  checkpoint,
+  data,
+  perturbation,
+  run_folder,
+  train,
+  training_sets,
+  types,
+)
 from pacd_jax.attacks import pacd, problem, surrogates
 
 
@@ -100,6 +108,19 @@ class Plan:
       "sigma": self.sigma if self.attack.uses_sigma else 0.0,
     }
     return training_sets.TrainingSets(self.folder, self.splits, identity, self.poisons)
+
+  def poison(self, images: np.ndarray) -> types.Poison:
+    """Float images of the target class, `[n, H, W, C]`, in 8 bits and in the budget."""
+    train_split = self.splits.train
+    indices = data.class_indices(train_split, self.target_class)
+    base_images = train_split.images[indices]
+    return types.Poison(
+      images=perturbation.quantize(images, base_images, **self.budget),
+      base_images=base_images,
+      labels=train_split.labels[indices],
+      indices=indices,
+      **self.training_sets.identity,
+    )
 
   @property
   def seeds(self) -> range:

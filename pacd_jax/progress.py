@@ -16,16 +16,9 @@ def _duration(seconds: float) -> str:
 
 
 def note(text: str, stream: TextIO | None = None) -> None:
-  """One line of its own, under a bar or between the lines of a log."""
+  """One line of its own: under a bar, between the lines of a log, above another run's."""
   stream = sys.stderr if stream is None else stream
   stream.write(("\n" if stream.isatty() else "") + text + "\n")
-  stream.flush()
-
-
-def heading(text: str, stream: TextIO | None = None) -> None:
-  """A line above the progress of one of several runs."""
-  stream = sys.stderr if stream is None else stream
-  stream.write(text + "\n")
   stream.flush()
 
 

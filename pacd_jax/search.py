@@ -10,7 +10,6 @@ never looked at.
 
 import hashlib
 import itertools
-import json
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,7 +24,6 @@ from pacd_jax import (
   errors,
   loop,
   metrics,
-  perturbation,
   poison_file,
   progress,
   run_folder,
@@ -152,25 +150,13 @@ def _path(plan: Plan, candidate: Candidate):
 
 def _save(plan: Plan, candidate: Candidate, images: np.ndarray) -> None:
   """Writes a candidate; its step's metrics are looked at only after the next step."""
-  metrics.check_finite(
-    "attack", candidate.step, {f"the poison {candidate.name}": _worst(images)}
-  )
-  train = plan.splits.train
-  indices = data.class_indices(train, plan.target_class)
-  base = train.images[indices]
-  quantized = perturbation.quantize(images, base, **plan.budget)
-  identity = plan.training_sets.identity
-  poison = types.Poison(quantized, base, train.labels[indices], indices, **identity)
-  poison_file.save(_path(plan, candidate), poison)
+  sum_of_images = {f"the poison {candidate.name}": images.sum()}
+  metrics.check_finite("attack", candidate.step, sum_of_images)
+  poison_file.save(_path(plan, candidate), plan.poison(images))
 
 
 def _load(plan: Plan, candidate: Candidate) -> types.Poison:
   return poison_file.load(_path(plan, candidate), remedy=_REMEDY)
-
-
-def _worst(images: np.ndarray) -> np.ndarray:
-  """A value that is not finite if there is one."""
-  return images.sum()
 
 
 # --- selection ------------------------------------------------------------------------
@@ -181,15 +167,15 @@ def _score_all(plan: Plan, times: dict[str, float]) -> dict[str, dict[str, Any]]
   scores, found = read_scores(plan), candidates(plan)
   num_surrogates = len(plan.attack.selection.train.keys)
   shown = progress.Progress("select", len(found) * num_surrogates, unit="surrogates")
+  for candidate in found:
+    digest = _digest(plan, candidate)
+    if scores.get(candidate.name, {}).get("sha256") != digest:  # Made anew: judged anew.
+      fields = {"attack_seconds": times[candidate.name], "sha256": digest}
+      scores[candidate.name] = {**candidate._asdict(), "acr": [], "seconds": 0.0} | fields
   for done, (candidate, seed) in enumerate(
     itertools.product(found, range(num_surrogates)), start=1
   ):
-    digest = _digest(plan, candidate)
-    score = scores.get(candidate.name)
-    if score is None or score["sha256"] != digest:  # Made anew: judged anew.
-      fields = {"attack_seconds": times[candidate.name], "sha256": digest}
-      score = {**candidate._asdict(), "acr": [], "seconds": 0.0} | fields
-    scores[candidate.name] = score
+    score = scores[candidate.name]
     if seed >= len(score["acr"]):
       began = time.monotonic()
       score["acr"].append(_score(plan, candidate, seed))
@@ -201,11 +187,9 @@ def _score_all(plan: Plan, times: dict[str, float]) -> dict[str, dict[str, Any]]
 
 def _times(plan: Plan) -> dict[str, float]:
   """Seconds from each candidate's start to it, as metrics.jsonl has them."""
-  after, num_steps = {0: 0.0}, plan.attack.num_steps
-  for line in plan.folder.metrics.read_text().splitlines():
-    record = json.loads(line)
-    if record["stage"] == "attack":
-      after[record["step"] + 1] = record.get("seconds", 0.0)
+  by_step = metrics.MetricsFile(plan.folder.metrics).seconds_by_step("attack")
+  after = {0: 0.0} | {step + 1: seconds for step, seconds in by_step.items()}
+  num_steps = plan.attack.num_steps
   firsts = {start: i * num_steps for i, start in enumerate(plan.attack.starts)}
   return {
     each.name: round(after[firsts[each.start] + each.step] - after[firsts[each.start]], 3)

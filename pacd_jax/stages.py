@@ -18,7 +18,6 @@ from pacd_jax import (
   evaluate,
   loop,
   metrics,
-  perturbation,
   poison_file,
   progress,
   report,
@@ -40,9 +39,6 @@ check = checks.check
 
 def attack(plan: Plan) -> None:
   """Makes the poisons that are missing: `poison/<row>.npz`."""
-  train_split = plan.splits.train
-  indices = data.class_indices(train_split, plan.target_class)
-  base_images = train_split.images[indices]
   for row in plan.rows:
     if plan.training_sets.is_there(row):
       continue
@@ -55,15 +51,8 @@ def attack(plan: Plan) -> None:
     else:
       images = plan.baselines[row]()
       seconds = round(time.monotonic() - began, 6)
-    poison = types.Poison(
-      images=perturbation.quantize(images, base_images, **plan.budget),
-      base_images=base_images,
-      labels=train_split.labels[indices],
-      indices=indices,
-      **plan.training_sets.identity,
-    )
     plan.training_sets.save_attack_seconds(row, seconds)
-    poison_file.save(plan.folder.poison(row), poison)
+    poison_file.save(plan.folder.poison(row), plan.poison(images))
 
 
 # --- train ----------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import re
 
 from absl.testing import absltest, parameterized
 
-from pacd_jax import comparison, settings
+from configs import comparisons
+from pacd_jax import comparison, fields, settings
 
 _FOLDER = pathlib.Path(__file__).resolve().parent.parent / "configs"
 _SHARED = ("base", "comparisons", "transfers")  # No experiments by themselves.
@@ -72,6 +73,7 @@ class ConfigsTest(parameterized.TestCase):
 
   @parameterized.parameters("digits_compare", "mnist_compare")
   def test_comparisons(self, name):
+    self.assertEqual(("clean", *comparisons.BASELINES, "pacd"), fields.ROWS)
     for variant in ("", "smoke") if name == "digits_compare" else ("", "fast"):
       config = _load(name).get_config(variant)
       num_victims = config.base.train.num_victims
