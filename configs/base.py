@@ -42,7 +42,7 @@ def get_config() -> ml_collections.ConfigDict:
   attack.norm = "linf"
   attack.starts = ("clean",)
   attack.selection = ml_collections.ConfigDict(
-    {"every": 0, "num_surrogates": 2, "num_points": 0, "n": 1000}
+    {"every": 0, "corners": False, "num_surrogates": 2, "num_points": 0, "n": 1000}
   )
   attack.num_steps = 2700
   attack.num_shared_steps = 0

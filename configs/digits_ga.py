@@ -92,6 +92,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   attack.warmup_steps = 50
   attack.solver_steps = 24
   attack.damping = 0.01
+  attack.selection.corners = True
+  attack.selection.num_surrogates = 4
 
   config.targeted_adversarial.shared = True
   config.train.num_epochs = 100

@@ -78,6 +78,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   attack.restart_every = 50
   attack.warmup_steps = 100
   attack.damping = 0.01
+  attack.starts = ("classwise", "brightness")
+  attack.selection.every = 600
+  attack.selection.corners = True
 
   config.certify.batch_size = 10_000
   base.apply_variant(config, variant, {"fast": fast, "smoke": smoke})
@@ -88,8 +91,9 @@ def fast(config: ml_collections.ConfigDict) -> None:
   """For two cores and no GPU."""
   config.data.num_train = 10_000
   attack = config.attack
-  attack.num_steps = 240
-  attack.num_shared_steps = 240
+  attack.num_steps = 80
+  attack.num_shared_steps = 80
+  attack.selection.every = 80
   attack.clean_batch = 180
   attack.poison_batch = 20
   attack.val_batch = 50
@@ -114,7 +118,11 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   config.data.num_train = 600
   attack = config.attack
   attack.num_steps = 4
-  attack.num_shared_steps = 2
+  attack.num_shared_steps = 4
+  attack.starts = ("brightness",)
+  attack.selection.every = 0
+  attack.selection.num_surrogates = 1
+  attack.selection.num_points = 10
   attack.restart_every = 3
   attack.warmup_steps = 2
   attack.val_batch = 10

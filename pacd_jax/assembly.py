@@ -143,7 +143,7 @@ def selection(
 ) -> plan.SelectionPlan | None:
   """How the attack's poison is chosen; None where there is one candidate."""
   options, train_options = config["attack"]["selection"], dict(config["train"])
-  if len(config["attack"]["starts"]) == 1 and not options["every"]:
+  if not choices.has_selection(config["attack"]["starts"], options):
     return None
   if train_options["loss"] != config["attack"]["loss"]:  # As the attacker assumes it.
     warmup = train_options["adversary"]["warmup"]  # In epochs; the attack's, in steps.
@@ -160,6 +160,7 @@ def selection(
   ]
   return plan.SelectionPlan(
     options["every"],
+    options["corners"],
     training(config | {"train": train_options}, splits, model, keys[0]),
     certification(config | {"certify": certify_options}, splits, keys[1]),
   )

@@ -4,6 +4,7 @@ A table's function takes plain values, those of the config's fields of its group
 """
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optax
@@ -166,6 +167,11 @@ def solver(options: dict[str, Any]) -> types.SolveFn:
 def make_hypergradient(options: dict[str, Any]) -> types.HypergradientFn:
   """The hypergradient that the group `attack` asks for, with its solver."""
   return HYPERGRADIENTS[options["hypergradient"]](options)
+
+
+def has_selection(starts: Sequence[str], selection: Mapping[str, Any]) -> bool:
+  """Whether PACD makes several poisons, of which one is to be chosen."""
+  return len(starts) > 1 or bool(selection["every"]) or selection["corners"]
 
 
 def needs_definite(options: dict[str, Any]) -> bool:

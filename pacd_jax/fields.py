@@ -127,6 +127,7 @@ FIELDS = {
     list, _are_starts, "different names out of " + ", ".join(choices.STARTS)
   ),
   "attack.selection.every": _count(0),  # Steps between candidates; 0: the last of a start.
+  "attack.selection.corners": _flag(),  # The last of a start at the budget's corners, too.
   "attack.selection.num_surrogates": _count(most=1000),  # Fresh, for each candidate.
   "attack.selection.num_points": _count(0),  # Of the validation split; 0: all.
   "attack.selection.n": _count(most=2**30),  # As certify.n.

@@ -47,6 +47,7 @@ class SelectionPlan(NamedTuple):
   """How the attack chooses among its poisons: by fresh surrogates, on validation points."""
 
   every: int  # Outer steps between candidates; 0: the last of each start.
+  corners: bool  # Whether that at the corners of the budget is one, too.
   train: TrainPlan  # As the attacker assumes that victims are.
   certify: CertifyPlan
 

@@ -226,15 +226,15 @@ def _selection(path: pathlib.Path) -> str:
   lines = [("candidate", "ACR of fresh surrogates", "attack, s", "judging it, s")]
   try:
     for each in selection["candidates"]:
-      name = f"{each['start']}_{each['step']}"
+      name = each["name"]
       name += " (chosen)" if name == selection.get("chosen") else ""
       acr = ", ".join(f"{value:.3f}" for value in each["acr"])
       lines.append((name, acr, f"{each['attack_seconds']:.1f}", f"{each['seconds']:.1f}"))
   except (KeyError, TypeError, ValueError):
     raise errors.InputError(f"{path} is damaged: delete it and run again") from None
   return (
-    "<h2>How PACD's poison was chosen</h2>\n<p>Candidates by start and outer step; "
-    "surrogates trained from scratch on each were certified on the validation split.</p>\n"
+    "<h2>How PACD's poison was chosen</h2>\n<p>Candidates by start and outer step, or the "
+    "corners of the budget that it points to; surrogates trained from scratch on each were certified on the validation split.</p>\n"
     f'<div class="wide">\n{page.table(lines)}</div>\n'
   )
 

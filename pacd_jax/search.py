@@ -40,10 +40,11 @@ class Candidate(NamedTuple):
 
   start: str
   step: int
+  finish: str = ""  # "corners": taken to the corners of the budget.
 
   @property
   def name(self) -> str:
-    return f"{self.start}_{self.step}"
+    return "_".join(filter(None, (self.start, str(self.step), self.finish)))
 
 
 def pacd_images(plan: Plan, began: float) -> tuple[np.ndarray, float]:
@@ -78,10 +79,13 @@ def candidates(plan: Plan) -> list[Candidate]:
   """All of them, in the order in which they are made."""
   every, num_steps = plan.attack.selection.every, plan.attack.num_steps
   steps = sorted({num_steps, *(range(0, num_steps, every) if every else ())})
+  found = [(step, "") for step in steps]
+  if plan.attack.selection.corners:
+    found.append((num_steps, "corners"))
   return [
-    Candidate(start, step)
+    Candidate(start, step, finish)
     for start in plan.attack.starts
-    for step in steps
+    for step, finish in found
     if step or start != "clean"  # No poison is no candidate.
   ]
 
@@ -91,11 +95,12 @@ def _run(plan: Plan, began: float) -> pacd.AttackState:
   run, attack_data = plan.attack, plan.attack.attack_data()
   step_fn, restart_fn = jax.jit(run.attack.step), jax.jit(run.attack.restart)
   names = list(run.starts)
-  wanted = set(candidates(plan)) if run.selection else set()
+  wanted = candidates(plan) if run.selection else []
 
   def keep(start, state, step):
-    if (candidate := Candidate(start, step)) in wanted:
-      _save(plan, candidate, _images(plan, state))
+    for candidate in wanted:
+      if (candidate.start, candidate.step) == (start, step):
+        _save(plan, candidate, _images(plan, state, candidate.finish))
 
   def step(state, number):
     index, step = divmod(number, run.num_steps)
@@ -139,9 +144,11 @@ def _warn_once(remedy: Callable[[float], str] | None):
   return on_metrics
 
 
-def _images(plan: Plan, state: pacd.AttackState) -> np.ndarray:
-  base = plan.attack.attack_data().base_images
-  return np.asarray(movement.poisoned_images(base, state.delta))
+def _images(plan: Plan, state: pacd.AttackState, finish: str = "") -> np.ndarray:
+  base, delta = plan.attack.attack_data().base_images, state.delta
+  if finish == "corners":
+    delta = movement.to_corners(base, delta, epsilon=plan.budget["epsilon"])
+  return np.asarray(movement.poisoned_images(base, delta))
 
 
 def _path(plan: Plan, candidate: Candidate):
@@ -171,7 +178,8 @@ def _score_all(plan: Plan, times: dict[str, float]) -> dict[str, dict[str, Any]]
     digest = _digest(plan, candidate)
     if scores.get(candidate.name, {}).get("sha256") != digest:  # Made anew: judged anew.
       fields = {"attack_seconds": times[candidate.name], "sha256": digest}
-      scores[candidate.name] = {**candidate._asdict(), "acr": [], "seconds": 0.0} | fields
+      named = {"name": candidate.name, **candidate._asdict()}
+      scores[candidate.name] = {**named, "acr": [], "seconds": 0.0} | fields
   for done, (candidate, seed) in enumerate(
     itertools.product(found, range(num_surrogates)), start=1
   ):
@@ -220,7 +228,7 @@ def read_scores(plan: Plan) -> dict[str, dict[str, Any]]:
     return {}
   there = run_folder.read_json(path)
   try:
-    scores = {f"{score['start']}_{score['step']}": score for score in there["candidates"]}
+    scores = {score["name"]: score for score in there["candidates"]}
     whole = all(
       np.isfinite([score["seconds"], score["attack_seconds"], *score["acr"]]).all()
       and isinstance(score["sha256"], str)

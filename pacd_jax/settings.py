@@ -149,7 +149,8 @@ def _check_together(flat: dict[str, Any]) -> None:
 
 def _check_selection(flat: dict[str, Any]) -> None:
   """Of the attack's poison among several, where there are several."""
-  if len(flat["attack.starts"]) == 1 and not flat["attack.selection.every"]:
+  options = {name: flat[f"attack.selection.{name}"] for name in ("every", "corners")}
+  if not choices.has_selection(flat["attack.starts"], options):
     return
   n, alpha = flat["attack.selection.n"], flat["certify.alpha"]
   if not confidence.can_certify(n, alpha):
@@ -160,5 +161,16 @@ def _check_selection(flat: dict[str, Any]) -> None:
   if flat["attack.objective"] != "acr":
     raise errors.InputError(
       "attack.starts and attack.selection choose by the ACR, but attack.objective is "
-      f"{flat['attack.objective']!r}: give one start, and attack.selection.every=0"
+      f"{flat['attack.objective']!r}: give one start, and attack.selection.every=0 and "
+      "corners=False"
     )
+  for name, is_shared_linf in {
+    "norm": flat["attack.norm"] == "linf",
+    "num_frequencies": not flat["attack.num_frequencies"],
+    "num_shared_steps": flat["attack.num_shared_steps"] >= flat["attack.num_steps"],
+  }.items():
+    if options["corners"] and not is_shared_linf:
+      raise errors.InputError(
+        "attack.selection.corners is for a perturbation shared by the class in linf, with "
+        f"all frequencies: attack.{name} is {flat[f'attack.{name}']!r}; set it to False"
+      )

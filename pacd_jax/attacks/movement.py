@@ -31,6 +31,36 @@ def poisoned_images(base_images: types.Array, delta: types.Array) -> types.Array
   return jnp.clip(base_images + delta, 0.0, 1.0)
 
 
+def to_corners(
+  base_images: types.Array, delta: types.Array, *, epsilon: float
+) -> types.Array:
+  """The corner of the l_inf budget that a perturbation of the class points to.
+
+    c_j = epsilon s_j,  s_j = sign(mean_i delta_ij), or the other one where the box leaves
+    less than half as much room on that side:
+    mean_i |clip(x_ij + c_j) - x_ij| < 1/2 mean_i |clip(x_ij - c_j) - x_ij|
+
+  Theorem 1 of Mehra et al. (2021) has one optimum at each end of an entry's budget, so
+  that descent, which ends at the nearer one, stays where it is if the box has cut it off:
+  a black pixel that is to be darker. Entries of 0 are brightened.
+
+  Args:
+    base_images: `[n, H, W, C]`.
+    delta: `[n, H, W, C]`; its mean is taken.
+    epsilon: budget in image units.
+
+  Returns:
+    `[1, H, W, C]`, every entry -epsilon or epsilon.
+  """
+  corner = jnp.where(delta.mean(axis=0, keepdims=True) < 0, -epsilon, epsilon)
+
+  def room(side):
+    moved = poisoned_images(base_images, side) - base_images
+    return jnp.abs(moved).mean(axis=0, keepdims=True)
+
+  return jnp.where(2.0 * room(corner) < room(-corner), -corner, corner)
+
+
 def move(
   settings: problem.Settings,
   step_number: types.Array,
