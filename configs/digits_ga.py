@@ -111,6 +111,7 @@ def eps02(config: ml_collections.ConfigDict) -> None:
   """Twice the budget, plain to see; the attack starts from the class-wise shift."""
   config.attack.epsilon = 0.2
   config.attack.starts = ("classwise",)
+  config.attack.selection.corners = False
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
@@ -118,6 +119,8 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   base.smoke_baselines(config)
   config.attack.num_steps = 6
   config.attack.num_shared_steps = 3
+  config.attack.selection.corners = False
+  config.attack.selection.num_surrogates = 2
   config.attack.restart_every = 4
   config.attack.warmup_steps = 2
   config.attack.save_every = 2

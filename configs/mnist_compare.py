@@ -37,6 +37,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         "attack.damping": 0.1,
         "attack.num_steps": 150,
         "attack.num_shared_steps": 150,
+        "attack.selection.every": 150,
         "attack.starts": ("classwise", "brightness"),
       },
     },

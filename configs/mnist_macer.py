@@ -40,7 +40,7 @@ from configs import base, mnist_ga
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: "", "fast", "smoke", fields such as "sigma=0.5"; commas between several."""
-  config = mnist_ga.get_config()
+  config = mnist_ga.one_start()
   config.attack.loss = "macer"
   config.attack.damping = 0.1
   config.attack.macer.num_noise_samples = 2

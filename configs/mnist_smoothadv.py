@@ -47,7 +47,7 @@ from configs import base, mnist_ga
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: "", "fast", "smoke", fields such as "sigma=0.5"; commas between several."""
-  config = mnist_ga.get_config()
+  config = mnist_ga.one_start()
   attack, train = config.attack, config.train
   attack.loss = "smoothadv"
   attack.damping = 0.5

@@ -19,7 +19,7 @@ from configs import base, mnist_ga
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: "", "fast", "smoke", fields such as "sigma=0.5"; commas between several."""
-  config = mnist_ga.get_config()
+  config = mnist_ga.one_start()
   config.attack.loss = "standard"
   config.attack.objective = "accuracy"
   config.train.loss = "standard"

@@ -105,6 +105,7 @@ def attack(
     key,
     {name: starts[name] for name in options["starts"]},
     num_steps=options["num_steps"],
+    is_shared=options["num_shared_steps"] >= options["num_steps"],
     restart_every=options["restart_every"],
     num_surrogates=options["num_surrogates"],
     save_every=options["save_every"],

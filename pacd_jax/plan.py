@@ -61,6 +61,7 @@ class AttackPlan(NamedTuple):
   # First perturbations by name, `[1 or n, H, W, C]`; None: zero.
   starts: dict[str, Callable[[], types.Array | None]]
   num_steps: int  # From each start.
+  is_shared: bool  # Whether the class shares one perturbation to the last of them.
   restart_every: int
   num_surrogates: int
   save_every: int

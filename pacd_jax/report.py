@@ -234,7 +234,8 @@ def _selection(path: pathlib.Path) -> str:
     raise errors.InputError(f"{path} is damaged: delete it and run again") from None
   return (
     "<h2>How PACD's poison was chosen</h2>\n<p>Candidates by start and outer step, or the "
-    "corners of the budget that it points to; surrogates trained from scratch on each were certified on the validation split.</p>\n"
+    "corners of the budget that it points to; surrogates trained from "
+    "scratch on each were certified on the validation split.</p>\n"
     f'<div class="wide">\n{page.table(lines)}</div>\n'
   )
 

@@ -147,7 +147,9 @@ def _warn_once(remedy: Callable[[float], str] | None):
 def _images(plan: Plan, state: pacd.AttackState, finish: str = "") -> np.ndarray:
   base, delta = plan.attack.attack_data().base_images, state.delta
   if finish == "corners":
-    delta = movement.to_corners(base, delta, epsilon=plan.budget["epsilon"])
+    delta = movement.to_corners(
+      base, delta, epsilon=plan.budget["epsilon"], shared=plan.attack.is_shared
+    )
   return np.asarray(movement.poisoned_images(base, delta))
 
 

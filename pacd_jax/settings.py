@@ -164,13 +164,11 @@ def _check_selection(flat: dict[str, Any]) -> None:
       f"{flat['attack.objective']!r}: give one start, and attack.selection.every=0 and "
       "corners=False"
     )
-  for name, is_shared_linf in {
-    "norm": flat["attack.norm"] == "linf",
-    "num_frequencies": not flat["attack.num_frequencies"],
-    "num_shared_steps": flat["attack.num_shared_steps"] >= flat["attack.num_steps"],
-  }.items():
-    if options["corners"] and not is_shared_linf:
-      raise errors.InputError(
-        "attack.selection.corners is for a perturbation shared by the class in linf, with "
-        f"all frequencies: attack.{name} is {flat[f'attack.{name}']!r}; set it to False"
-      )
+  if options["corners"] and (
+    flat["attack.norm"] != "linf" or flat["attack.num_frequencies"]
+  ):
+    raise errors.InputError(
+      "attack.selection.corners is for an attack.norm of linf and all frequencies, not for "
+      f"{flat['attack.norm']} and num_frequencies={flat['attack.num_frequencies']}: set it "
+      "to False"
+    )

@@ -80,5 +80,25 @@ class ShapeTest(parameterized.TestCase):
     self.assertGreater(float(jnp.abs(delta).max()), 0.004)
 
 
+class CornersTest(absltest.TestCase):
+  def test_an_entry_goes_to_the_end_that_it_points_to(self):
+    delta = jnp.asarray(_RNG.uniform(-0.1, 0.1, (5, 6, 6, 1)), jnp.float32)
+    mean = np.asarray(delta).mean(axis=0, keepdims=True)
+    for shared, pointing in ((True, mean), (False, delta)):
+      corners = movement.to_corners(_BASE, delta, epsilon=0.1, shared=shared)
+      np.testing.assert_allclose(corners, 0.1 * np.sign(pointing), rtol=1e-6)
+
+  def test_where_the_box_leaves_no_room_it_goes_to_the_other(self):
+    base = jnp.zeros((3, 1, 4, 1)).at[:, 0, 1].set(1.0).at[0, 0, 2].set(0.1)
+    base = base.at[:2, 0, 3].set(0.1)
+    delta = jnp.full((3, 1, 4, 1), -0.05).at[:, 0, 1].set(0.05)
+    corners = movement.to_corners(base, delta, epsilon=0.1, shared=True)
+    # A black pixel and a white one; black in two images of three; in one of three.
+    np.testing.assert_allclose(corners[0, 0, :, 0], [0.1, -0.1, 0.1, -0.1], rtol=1e-6)
+    own = movement.to_corners(base, delta, epsilon=0.1, shared=False)
+    np.testing.assert_allclose(own[0, 0, :, 0], [0.1, -0.1, -0.1, -0.1], rtol=1e-6)
+    np.testing.assert_allclose(own[2, 0, :, 0], [0.1, -0.1, 0.1, 0.1], rtol=1e-6)
+
+
 if __name__ == "__main__":
   absltest.main()

@@ -152,7 +152,7 @@ class WholeRunTest(absltest.TestCase):
   def test_candidates_are_told_with_their_costs(self):
     path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), "selection.json")
     self.assertEqual(report._selection(path), "")
-    each = {"start": "away", "step": 4, "acr": [0.25, 0.5]}
+    each = {"name": "away_4", "acr": [0.25, 0.5]}
     each |= {"attack_seconds": 12.0, "seconds": 3.5}
     path.write_text(json.dumps({"candidates": [each], "chosen": "away_4"}))
     told = report._selection(path)

@@ -21,8 +21,10 @@ def _config(**overrides):
     "rows": ("pacd",),
     "attack.starts": _STARTS,
     "attack.selection.every": 4,
+    "attack.selection.corners": True,
     "attack.selection.n": 100,
     "attack.num_steps": 6,
+    "attack.num_shared_steps": 6,
   }
   return finished_run.smoke(**(options | overrides))
 
@@ -53,8 +55,9 @@ class SearchTest(parameterized.TestCase):
     return poison_file.load(self.workdir / "poison" / f"{name}.npz")
 
   def test_candidates_are_the_starts_and_the_poisons_on_the_way(self):
-    found = [(each["start"], each["step"]) for each in self.selection["candidates"]]
-    expected = [(start, step) for start in _STARTS for step in (0, 4, 6)]
+    found = [each["name"] for each in self.selection["candidates"]]
+    steps = ("0", "4", "6", "6_corners")
+    expected = [f"{start}_{step}" for start in _STARTS for step in steps]
     self.assertEqual(found, expected[1:])  # Clean images are no poison.
     for each in self.selection["candidates"]:
       self.assertLen(each["acr"], 2)
@@ -70,9 +73,19 @@ class SearchTest(parameterized.TestCase):
     inside = (base > 30) & (base < 220)
     np.testing.assert_array_equal((shift - base)[inside], (base - away)[inside])
 
+  def test_corners_take_the_last_poison_to_the_ends_of_its_budget(self):
+    corners = self.poison("candidates/clean_6_corners")
+    base = corners.base_images.astype(int)
+    moved = corners.images - base
+    inside = (base >= 25) & (base <= 230)
+    self.assertEqual(set(np.abs(moved[inside])), {25})  # floor(255 epsilon) levels.
+    brighter, darker = (moved > 0).any(axis=0), (moved < 0).any(axis=0)
+    np.testing.assert_array_equal(brighter & darker, False)  # The class shares it.
+    np.testing.assert_array_equal((brighter | darker)[inside.any(axis=0)], True)
+
   def test_keeps_the_poison_of_the_lowest_acr(self):
     best = min(self.selection["candidates"], key=lambda each: np.mean(each["acr"]))
-    chosen = f"{best['start']}_{best['step']}"
+    chosen = best["name"]
     self.assertEqual(self.selection["chosen"], chosen)
     np.testing.assert_array_equal(
       self.poison("pacd").images, self.poison(f"candidates/{chosen}").images
@@ -80,7 +93,8 @@ class SearchTest(parameterized.TestCase):
 
   def test_every_start_is_an_attack_of_its_own(self):
     with tempfile.TemporaryDirectory() as workdir:
-      _attack(_config(**{"attack.starts": ("away",), "attack.selection.every": 0}), workdir)
+      alone = {"attack.starts": ("away",), "attack.selection.every": 0}
+      _attack(_config(**alone, **{"attack.selection.corners": False}), workdir)
       alone = poison_file.load(pathlib.Path(workdir, "poison", "pacd.npz"))
     np.testing.assert_array_equal(self.poison("candidates/away_6").images, alone.images)
 
@@ -158,6 +172,7 @@ class DefinitenessTest(absltest.TestCase):
       **{
         "attack.starts": ("clean",),
         "attack.selection.every": 0,
+        "attack.selection.corners": False,
         "attack.curvature": "hessian",
         "attack.damping": 0.0,
         "attack.warmup_steps": 100,

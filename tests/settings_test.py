@@ -319,7 +319,9 @@ class SettingsTest(parameterized.TestCase):
       self._assert_refused(refused, "attack.warm_start is True", *of_nothing.values())
 
   @parameterized.parameters(
-    {"attack__starts": ("clean", "away")}, {"attack__selection__every": 10}
+    {"attack__starts": ("clean", "away")},
+    {"attack__selection__every": 10},
+    {"attack__selection__corners": True},
   )
   def test_a_selection_is_by_the_acr_and_can_certify(self, **several):
     settings.check(_settings(**several))
@@ -328,6 +330,11 @@ class SettingsTest(parameterized.TestCase):
     refused = _settings(attack__selection__n=9, **several)
     self._assert_refused(refused, "attack.selection.n=9", "at least 10")
     settings.check(_settings(attack__selection__n=9, attack__objective="accuracy"))
+
+  @parameterized.parameters({"attack__norm": "l2"}, {"attack__num_frequencies": 4})
+  def test_corners_are_of_linf_with_all_frequencies(self, **several):
+    refused = _settings(attack__selection__corners=True, **several)
+    self._assert_refused(refused, "attack.selection.corners is for", "set it to False")
 
   @parameterized.parameters((), ("clean", "clean"), ("clean", "elsewhere"), ("clean", 3))
   def test_starts_are_different_and_known(self, *starts):

@@ -32,13 +32,13 @@ def poisoned_images(base_images: types.Array, delta: types.Array) -> types.Array
 
 
 def to_corners(
-  base_images: types.Array, delta: types.Array, *, epsilon: float
+  base_images: types.Array, delta: types.Array, *, epsilon: float, shared: bool
 ) -> types.Array:
-  """The corner of the l_inf budget that a perturbation of the class points to.
+  """The corner of the l_inf budget that a perturbation points to, if the box has room.
 
-    c_j = epsilon s_j,  s_j = sign(mean_i delta_ij), or the other one where the box leaves
-    less than half as much room on that side:
-    mean_i |clip(x_ij + c_j) - x_ij| < 1/2 mean_i |clip(x_ij - c_j) - x_ij|
+    c_j = epsilon sign(delta_j), or the other one where the box leaves less than half as
+    much room on that side: mean_i |clip(x_ij + c_j) - x_ij| < 1/2 mean_i |clip(x_ij - c_j)
+    - x_ij|, over the class where it shares a perturbation, else of each image
 
   Theorem 1 of Mehra et al. (2021) has one optimum at each end of an entry's budget, so
   that descent, which ends at the nearer one, stays where it is if the box has cut it off:
@@ -46,18 +46,21 @@ def to_corners(
 
   Args:
     base_images: `[n, H, W, C]`.
-    delta: `[n, H, W, C]`; its mean is taken.
+    delta: `[n, H, W, C]`.
     epsilon: budget in image units.
+    shared: whether the class shares one perturbation, the mean of delta.
 
   Returns:
-    `[1, H, W, C]`, every entry -epsilon or epsilon.
+    `[1 if shared else n, H, W, C]`, every entry -epsilon or epsilon.
   """
-  corner = jnp.where(delta.mean(axis=0, keepdims=True) < 0, -epsilon, epsilon)
+
+  def pooled(values):
+    return values.mean(axis=0, keepdims=True) if shared else values
 
   def room(side):
-    moved = poisoned_images(base_images, side) - base_images
-    return jnp.abs(moved).mean(axis=0, keepdims=True)
+    return pooled(jnp.abs(poisoned_images(base_images, side) - base_images))
 
+  corner = jnp.where(pooled(delta) < 0, -epsilon, epsilon)
   return jnp.where(2.0 * room(corner) < room(-corner), -corner, corner)
 
 
