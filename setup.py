@@ -22,7 +22,10 @@ setuptools.setup(
   license="Apache-2.0",
   python_requires=">=3.11",
   packages=setuptools.find_packages(include=["pacd_jax", "pacd_jax.*"]),
-  package_data={"pacd_jax": ["page.css", "*_template.html"]},
+  package_data={
+    "pacd_jax": ["page.css", "*_template.html"],
+    "pacd_jax.paper": ["published.tsv"],
+  },
   install_requires=[
     "absl-py>=2.1",
     "array_record>=0.8",  # TFDS's files.

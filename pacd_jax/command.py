@@ -46,24 +46,24 @@ def start(run: RunFn, *, example: str) -> None:
     try:
       return _parse(argv, example)
     except errors.InputError as error:
-      sys.exit(_fail(error, 2))
+      sys.exit(fail(error, 2))
     except Exception as error:  # The config file is a program: it may raise anything.
-      sys.exit(_fail(errors.InputError(_words(error)), 2))
+      sys.exit(fail(errors.InputError(_words(error)), 2))
 
   app.run(lambda argv: _main(run), flags_parser=parse)
 
 
 def _main(run: RunFn) -> int:
   logging.set_verbosity(logging.WARNING)  # The libraries' chatter; ours is the progress.
-  signal.signal(signal.SIGINT, _interrupted)
+  signal.signal(signal.SIGINT, interrupted)
   sharding.cores_as_devices()
   workdir = _WORKDIR.value or _default_workdir()
   try:
     table = run(_CONFIG.value, workdir)
   except errors.InputError as error:
-    return _fail(error, 2)
+    return fail(error, 2)
   except errors.NonFiniteError as error:
-    return _fail(error, 3)
+    return fail(error, 3)
   if table:
     page = pathlib.Path(workdir, "report", "index.html")
     sys.stdout.write(f"\n{table}\nreport: {page}\n")
@@ -78,8 +78,11 @@ def _default_workdir() -> str:
   )
 
 
-def _fail(error: Exception, status: int) -> int:
-  """One line: where an error has several, as from a config file, the last says it."""
+def fail(error: Exception, status: int) -> int:
+  """Tells an error in one line on standard error, and returns the status.
+
+  Where the error has several, as from a config file, the last says it.
+  """
   lines = [line.strip() for line in str(error).splitlines() if line.strip()]
   line = lines[-1].removeprefix("ValueError: ") if lines else type(error).__name__
   sys.stderr.write(f"error: {line}\n")
@@ -140,7 +143,7 @@ def _parse(argv: list[str], example: str) -> list[str]:
   return rest
 
 
-def _interrupted(number, frame) -> None:
+def interrupted(number, frame) -> None:
   """Ends at once, as a kill does: unwinding through running threads may crash."""
   del number, frame
   sys.stderr.write("\ninterrupted: the same command goes on from here\n")

@@ -81,7 +81,8 @@ def _bound(settings: Settings) -> dict[str, Any]:
   return {name: value for name, value in flat.items() if field_name(name) not in FREE}
 
 
-def _differences(there: Settings, here: Settings) -> str:
+def differences(there: Settings, here: Settings) -> str:
+  """The fields in which two configs are not the same run, with both values; "" for none."""
   there, here = _bound(there), _bound(here)
   absent = object()
   return "; ".join(
@@ -166,7 +167,7 @@ class RunFolder:
     if _bound(there) != _bound(self.settings):
       raise errors.InputError(
         f"--workdir={self.path} holds a run of another config "
-        f"({_differences(there, self.settings)}): choose another --workdir"
+        f"({differences(there, self.settings)}): choose another --workdir"
       )
 
     if "base" not in there:

@@ -58,11 +58,15 @@ _WITHOUT_JAX = (
   "comparison_figures",
   "comparison_table",
   "confidence",
+  "detectability",
   "evaluate",
   "figures",
   "matrix",
   "method_figures",
   "page",
+  "paired",
+  "paper.paper_figures",
+  "paper.published",
   "provenance",
   "report",
   "row_words",
@@ -196,12 +200,19 @@ class RulesTest(parameterized.TestCase):
 
   def test_commands_alone_import_the_experiment(self):
     importing = [m for m in _sources() if "experiment" in _neighbours(m, _sources())]
-    self.assertEqual(importing, ["bench.rules", "compare"])  # As main.py is.
+    paper = ["paper.empirical", "paper.other_classes", "paper.work"]
+    self.assertEqual(importing, ["bench.rules", "compare", *paper])  # As main.py is.
 
   @parameterized.parameters(
     ("ml_collections", "experiment", "command"),
     ("flax", "models"),
-    ("matplotlib", "figures", "comparison_figures", "method_figures"),
+    (
+      "matplotlib",
+      "figures",
+      "comparison_figures",
+      "method_figures",
+      "paper.paper_figures",
+    ),
     ("torch", "bench.peers"),
     ("tensorflow_datasets", "prepare", "tfds_folder"),
     ("array_record", "tfds_folder"),

@@ -1,0 +1,126 @@
+"""The paper's tables and figures by name.
+
+  python -m pacd_jax.paper list
+  python -m pacd_jax.paper run table2 figure3 [--fast] [--dataset=mnist] [--data_dir=DIR]
+      [--only sigma=0.25] [--runs_dir=runs/paper]
+  python -m pacd_jax.paper run all --fast
+  python -m pacd_jax.paper render [--out=docs] [--runs_dir=runs/paper]
+
+`run` does what is missing and leaves finished runs alone, then renders the page.
+"""
+
+import argparse
+import pathlib
+import signal
+import sys
+from collections.abc import Sequence
+
+from absl import logging
+
+from pacd_jax import command, errors, sharding
+from pacd_jax.paper import catalog, protocol, questions, render, work
+
+ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS)}
+
+
+class _Parser(argparse.ArgumentParser):
+  def error(self, message: str):
+    raise errors.InputError(f"{message}: see python -m pacd_jax.paper --help")
+
+
+def main(arguments: Sequence[str]) -> int:
+  """Runs the command line; whatever goes wrong is one line.
+
+  Args:
+    arguments: without the program's name.
+
+  Returns:
+    The exit status: 0, 2 for bad input, 3 where a run met a number that is not finite.
+  """
+  try:
+    return _run(_parser().parse_args(arguments))
+  except errors.InputError as error:
+    return command.fail(error, 2)
+  except errors.NonFiniteError as error:
+    return command.fail(error, 3)
+
+
+def _parser() -> argparse.ArgumentParser:
+  parser = _Parser(prog="python -m pacd_jax.paper", allow_abbrev=False)
+  commands = parser.add_subparsers(dest="command", required=True)
+  commands.add_parser("list", help="the tables and figures")
+  run = commands.add_parser("run", help="do the runs of some tables, then render")
+  run.add_argument("items", nargs="+", help="names of `list`, or all")
+  run.add_argument("--dataset", choices=protocol.DATASETS, default="digits")
+  scale = run.add_mutually_exclusive_group()
+  scale.add_argument("--fast", action="store_const", dest="scale", const="fast")
+  scale.add_argument("--smoke", action="store_const", dest="scale", const="smoke")
+  run.add_argument("--data_dir", default="", help="where TFDS's data are")
+  run.add_argument("--only", action="append", default=[], help="SETTING=VALUE of the runs")
+  page = commands.add_parser("render", help="write the page from what is finished")
+  for each in (run, page):
+    each.add_argument("--runs_dir", default="runs/paper", type=pathlib.Path)
+    each.add_argument("--out", default="docs", type=pathlib.Path)
+  return parser
+
+
+def _run(chosen: argparse.Namespace) -> int:
+  if chosen.command == "list":
+    sys.stdout.write(_list())
+    return 0
+  if chosen.command == "run":
+    logging.set_verbosity(logging.WARNING)
+    signal.signal(signal.SIGINT, command.interrupted)
+    sharding.cores_as_devices()
+    place = protocol.Protocol(
+      chosen.dataset, chosen.scale or "full", chosen.runs_dir, chosen.data_dir
+    )
+    work.do(place, _items(chosen.items), _only(chosen.only))
+  protocols = _protocols(chosen.runs_dir)
+  path = render.write(chosen.out, protocols, list(ITEMS.values()))
+  sys.stdout.write(f"page: {path}\n")
+  return 0
+
+
+def _list() -> str:
+  width = max(map(len, ITEMS))
+  lines = [f"{name.ljust(width)}  {item.title}" for name, item in ITEMS.items()]
+  return "\n".join(lines) + "\n"
+
+
+def _items(names: Sequence[str]) -> list[catalog.Item]:
+  if "all" in names:
+    return list(ITEMS.values())
+  for name in names:
+    if name not in ITEMS:
+      raise errors.InputError(
+        f"there is no table {name!r}: use all, or some of {', '.join(ITEMS)}"
+      )
+  return [ITEMS[name] for name in dict.fromkeys(names)]
+
+
+def _only(pairs: Sequence[str]) -> dict[str, str]:
+  only = {}
+  for pair in pairs:
+    name, is_given, value = pair.partition("=")
+    if not is_given:
+      raise errors.InputError(f"--only {pair}: write SETTING=VALUE, such as sigma=0.25")
+    only[name] = value
+  return only
+
+
+def _protocols(runs_dir: pathlib.Path) -> list[protocol.Protocol]:
+  """Those that have runs, the larger scale first."""
+  found = [
+    protocol.Protocol(dataset, scale, runs_dir)
+    for dataset in protocol.DATASETS
+    for scale in protocol.SCALES
+  ]
+  found = [each for each in found if (runs_dir / each.name).is_dir()]
+  if not found:
+    raise errors.InputError(f"{runs_dir} has no runs: python -m pacd_jax.paper run table2")
+  return found
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

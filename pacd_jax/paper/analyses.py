@@ -1,0 +1,116 @@
+"""What tables ask of a finished run beyond its certificates: by name, done and read."""
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pacd_jax import detectability, evaluate, paired, poison_file
+from pacd_jax.paper import empirical, other_classes
+
+
+class Measured(NamedTuple):
+  """A mean over victims, or over images, as `number` counts them; None: not known."""
+
+  mean: float
+  std: float | None = None
+  number: int = 1
+  low: float | None = None  # Ends of an interval of 95 %.
+  high: float | None = None
+
+
+# Training set -> quantity -> number.
+_Found = dict[str, dict[str, Measured]]
+
+
+class _Analysis(NamedTuple):
+  do: Callable[[pathlib.Path, Sequence[str]], None]  # Of a run's folder and its rows.
+  read: Callable[[pathlib.Path, Sequence[str]], _Found]  # Empty where it is not done.
+
+
+def _nothing(folder: pathlib.Path, rows: Sequence[str]) -> None:
+  """Reading is all there is to do."""
+
+
+def _over_victims(quantity: str, values: dict[str, list[float]]) -> _Found:
+  """From every victim's own value, by training set; empty where one has none."""
+  if not all(values.values()):
+    return {}
+  return {
+    row: {
+      quantity: Measured(
+        float(np.mean(of_row)),
+        float(np.std(of_row, ddof=1)) if len(of_row) > 1 else 0.0,
+        len(of_row),
+      )
+    }
+    for row, of_row in values.items()
+  }
+
+
+def _read_others(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
+  radii = {row: other_classes.average_certified_radii(folder, row) for row in rows}
+  return _over_victims("acr_others", radii)
+
+
+def _read_distortion(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
+  distances = {row: empirical.mean_distances(folder, row) for row in rows}
+  return _over_victims("distortion", distances)
+
+
+def _read_detectability(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
+  """Means and standard deviations over the poisoned images."""
+  found = {}
+  for row in rows:
+    path = folder / "poison" / f"{row}.npz"
+    if path.exists():  # Clean data have none.
+      distances = detectability.distances(poison_file.load(path))
+      found[row] = {
+        name: Measured(float(values.mean()), _spread(values), len(values))
+        for name, values in distances._asdict().items()
+        if np.isfinite(values).all()
+      }
+  return found
+
+
+def _spread(values: np.ndarray) -> float | None:
+  return float(values.std(ddof=1)) if len(values) > 1 else None
+
+
+def _read_paired(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
+  records = {row: evaluate.read_records(folder / "certificates" / row) for row in rows}
+  found = {}
+  for row in rows:
+    if row != _REFERENCE:
+      d = paired.difference(records[row], records[_REFERENCE])
+      measured = Measured(d.mean, None, d.num_victims, d.low, d.high)
+      found[row] = {"radius_difference": measured}
+  return found
+
+
+_REFERENCE = "clean"
+_ANALYSES = {
+  "distortion": _Analysis(empirical.measure, _read_distortion),
+  "other_classes": _Analysis(other_classes.certify_others, _read_others),
+  "detectability": _Analysis(_nothing, _read_detectability),
+  "paired": _Analysis(_nothing, _read_paired),
+}
+
+
+def do(name: str, folder: pathlib.Path, rows: Sequence[str]) -> None:
+  """Does an analysis of a finished run, or goes on with it.
+
+  Raises:
+    errors.InputError: the run's files are not what it needs.
+  """
+  _ANALYSES[name].do(folder, rows)
+
+
+def read(name: str, folder: pathlib.Path, rows: Sequence[str]) -> _Found:
+  """What it found; empty where it is not done.
+
+  Raises:
+    errors.InputError: a file of it is damaged.
+  """
+  return _ANALYSES[name].read(folder, rows)

@@ -1,0 +1,189 @@
+"""Every table and figure of the paper's evaluation: the runs behind it, and its columns.
+
+Mehra et al. (2021), https://arxiv.org/abs/2012.01274, section 4; the questions of its
+appendix and of reviewers are in `questions.py`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from pacd_jax.paper.protocol import Protocol, Run
+
+_SIGMAS = {"digits": (0.25, 0.5, 0.75), "mnist": (0.25, 0.5, 0.75), "cifar10": (0.25, 0.5)}
+_EPSILONS = {
+  "digits": (0.1, 0.2, 0.3),
+  "mnist": (0.1, 0.2, 0.3),
+  "cifar10": (0.03, 0.06, 0.09),
+}
+_TRANSFER_SIGMA = {"digits": 0.25, "mnist": 0.5, "cifar10": 0.25}
+# Rows of the main tables; the paper has no class-wise shift, and no brighter images.
+_ROWS = ("clean", "watermark", "classwise", "brightness", "pacd")
+CERTIFIED = ("acr", "aca")
+
+
+class Item(NamedTuple):
+  """One table or figure."""
+
+  name: str  # As the command line has it.
+  title: str
+  words: str  # What is asked, and how the runs differ.
+  runs: Callable[[Protocol], Sequence[Run]]
+  columns: tuple[str, ...]  # Settings of the runs that the table's lines begin with.
+  quantities: tuple[str, ...] = CERTIFIED
+  published: str = ""  # The paper's table, for its numbers beside ours.
+  analysis: str = ""  # More than the certificates of a finished run: see `analyses.py`.
+  shows: tuple[str, ...] = ()  # Training sets; (): all of its runs.
+  axis: str = ""  # The setting that a picture has on its x-axis; "": no picture.
+
+  def rows(self, run: Run) -> tuple[str, ...]:
+    """Training sets of a run that the table shows."""
+    return self.shows or (*run.rows, *run.poisons)
+
+
+def gaussian(protocol: Protocol, sigma: float = 0.25) -> Run:
+  """The main run, Gaussian augmentation at one sigma: many tables look at it."""
+  return _certified("ga", protocol, sigma)
+
+
+def _certified(config: str, protocol: Protocol, sigma: float) -> Run:
+  return Run(
+    f"{config}_sigma={sigma:g}",
+    config,
+    _ROWS,
+    f"sigma={sigma:g}",
+    settings={"sigma": sigma},
+  )
+
+
+def _every_sigma(config: str) -> Callable[[Protocol], list[Run]]:
+  def runs(protocol):
+    return [_certified(config, protocol, s) for s in _SIGMAS[protocol.dataset]]
+
+  return runs
+
+
+def _epsilons(protocol: Protocol) -> list[Run]:
+  first, *others = _EPSILONS[protocol.dataset]
+  runs = [gaussian(protocol)._replace(settings={"epsilon": first})]
+  for epsilon in others:
+    runs.append(
+      Run(
+        f"ga_epsilon={epsilon:g}",
+        "ga",
+        fields={"attack.epsilon": epsilon},
+        settings={"epsilon": epsilon},
+      )
+    )
+  return runs
+
+
+def _makers(protocol: Protocol) -> dict[str, Run]:
+  """The runs whose poisons are handed on, by the training that they were made against.
+
+  On digits all have the larger budget, as the configs of MACER and SmoothAdv do.
+  """
+  sigma = _TRANSFER_SIGMA[protocol.dataset]
+  makers = {n: _certified(c, protocol, sigma) for n, c in _TRAININGS.items()}
+  if protocol.dataset == "digits":
+    makers["gaussian"] = Run("ga_eps02", "ga", _ROWS, "eps02")
+  return makers
+
+
+_TRAININGS = {"gaussian": "ga", "macer": "macer", "smoothadv": "smoothadv"}
+
+
+def _transfer(protocol: Protocol) -> list[Run]:
+  makers, sigma = _makers(protocol), _TRANSFER_SIGMA[protocol.dataset]
+  poisons = {f"poison_{name}": maker for name, maker in makers.items()}
+  return [
+    Run(
+      f"transfer_victim={victim}",
+      config,
+      ("clean",),
+      f"sigma={sigma:g}",
+      poisons=poisons,
+      settings={"victim": victim},
+    )
+    for victim, config in _TRAININGS.items()
+  ]
+
+
+def _traditional(protocol: Protocol) -> list[Run]:
+  maker = Run("standard", "standard")
+  trainings = {"standard": "standard"} | _TRAININGS
+  return [
+    Run(
+      f"table1_victim={victim}",
+      config,
+      ("clean",),
+      poisons={"standard": maker},
+      settings={"victim": victim},
+    )
+    for victim, config in trainings.items()
+  ]
+
+
+ITEMS = (
+  Item(
+    "table1",
+    "Table 1: traditional poisoning against certified training",
+    "A poison made against standard training, on victims of every kind: accuracy on the "
+    "target class, without noise.",
+    _traditional,
+    ("victim",),
+    ("class_accuracy", "acr"),
+    published="table1",
+  ),
+  Item(
+    "table2",
+    "Table 2: Gaussian augmentation",
+    "ACR and ACA of the target class after training on each set.",
+    _every_sigma("ga"),
+    ("sigma",),
+    published="table2",
+  ),
+  Item(
+    "table3",
+    "Table 3: MACER",
+    "As Table 2, with MACER in the attack's lower level and in the victims.",
+    _every_sigma("macer"),
+    ("sigma",),
+    published="table3",
+  ),
+  Item(
+    "table4",
+    "Table 4: SmoothAdv",
+    "As Table 2, with SmoothAdv in the attack's lower level and in the victims.",
+    _every_sigma("smoothadv"),
+    ("sigma",),
+    published="table4",
+  ),
+  Item(
+    "table5",
+    "Table 5: empirical robustness",
+    "Mean l2 distortion at which PGD against the smoothed classifier finds an adversarial "
+    "example, on test points of the target class; victims are those of Table 2.",
+    _every_sigma("ga"),
+    ("sigma",),
+    ("distortion",),
+    published="table5",
+    analysis="distortion",
+    shows=("clean", "pacd"),
+  ),
+  Item(
+    "figure3",
+    "Figure 3: the budget",
+    "ACR against epsilon, and the images; epsilon 0 are the clean ones.",
+    _epsilons,
+    ("epsilon",),
+    axis="epsilon",
+  ),
+  Item(
+    "figure4",
+    "Figure 4: transfer between training methods",
+    "Poisons made against each training method, on victims of each.",
+    _transfer,
+    ("victim",),
+    axis="victim",
+  ),
+)

@@ -1,0 +1,74 @@
+"""The pictures of the page: means against what a table varies, and the poisoned images."""
+
+import pathlib
+from collections.abc import Sequence
+
+from pacd_jax import figures, poison_file
+from pacd_jax.paper import paper_figures, work
+from pacd_jax.paper.catalog import Item
+from pacd_jax.paper.lines import Line
+from pacd_jax.paper.protocol import Protocol, Run
+
+_LABELS = {
+  "epsilon": "epsilon (l_inf, image units)",
+  "epochs": "epochs of the victims",
+  "clean epochs after": "epochs on clean data after those on the poison",
+  "class": "target class",
+  "k": "k, noise samples of the victims' MACER",
+  "victim": "how the victims were trained",
+}
+
+
+def draw(
+  stem: pathlib.Path,
+  protocol: Protocol,
+  item: Item,
+  runs: Sequence[Run],
+  found: Sequence[Line],
+) -> list[pathlib.Path]:
+  """Draws what the table has pictures of, from the lines that have numbers.
+
+  Returns:
+    The pictures' files; none where the table has no axis.
+  """
+  drawn = []
+  points = _points(item, found)
+  if points:
+    x_axis = _LABELS[item.axis]
+    figure = paper_figures.means(points, xlabel=x_axis, ylabel="ACR of the target class")
+    drawn.append(_saved(figure, stem))
+  if item.axis == "epsilon":
+    for run in runs:
+      drawn += _gallery(stem, protocol, run)
+  return drawn
+
+
+def _points(item: Item, found: Sequence[Line]) -> dict[str, list[tuple]]:
+  """Training set -> (place, mean, std) of its ACR, in the order of the table."""
+  points = {}
+  for line in found:
+    if item.axis and line.quantity == "acr" and line.here is not None:
+      place = line.settings[item.axis]
+      std = line.here.std or 0.0
+      points.setdefault(line.row, []).append((place, line.here.mean, std))
+  if item.axis == "epsilon" and "clean" in points:  # Clean images are at epsilon 0.
+    (_, mean, std), *_ = points.pop("clean")
+    points = {row: [(0.0, mean, std), *of_row] for row, of_row in points.items()}
+  return points
+
+
+def _gallery(stem: pathlib.Path, protocol: Protocol, run: Run) -> list[pathlib.Path]:
+  path = protocol.folder(run) / "poison" / "pacd.npz"
+  if not path.exists():
+    return []
+  poison, epsilon = poison_file.load(path), work.text(run.settings["epsilon"])
+  title = f"PACD, epsilon {epsilon}"
+  figure = figures.gallery(poison.base_images, poison.images, title=title)
+  return [_saved(figure, stem.with_name(f"{stem.name}_{epsilon}"))]
+
+
+def _saved(figure, stem: pathlib.Path) -> pathlib.Path:
+  path = stem.with_name(f"{stem.name}.png")
+  path.parent.mkdir(parents=True, exist_ok=True)
+  figures.save(figure, path)
+  return path

@@ -1,0 +1,120 @@
+"""A protocol: on which data and at which scale the tables are remade; and one run of it."""
+
+import functools
+import importlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pacd_jax import errors, run_folder
+
+SCALES = ("full", "fast", "smoke")
+# data set -> scale -> (variant of its configs, fields that differ from it).
+_SCALES = {
+  "digits": {
+    "full": ("", {}),
+    "fast": ("", {"certify.n": 1000}),
+    "smoke": ("smoke", {"model.name": "linear"}),
+  },
+  "mnist": {
+    "full": ("", {}),
+    "fast": ("fast", {"certify.n": 1000, "train.num_victims": 5}),
+    "smoke": ("smoke", {}),
+  },
+  "cifar10": {
+    "full": ("", {}),
+    "fast": ("fast", {"certify.n": 1000, "train.num_victims": 5}),
+    "smoke": ("smoke", {}),
+  },
+}
+DATASETS = tuple(_SCALES)
+_DESCRIPTIONS = {
+  "full": "the configs as they are",
+  "fast": "for two cores and no GPU",
+  "smoke": "as small as it goes: the numbers mean nothing",
+}
+
+
+class Run(NamedTuple):
+  """One run behind a table: a config, what differs from it, and where it is put."""
+
+  name: str  # Its folder; a run of one name is the same in every table.
+  config: str  # Of `configs/`, without the data set's name: "ga" is digits_ga.
+  rows: tuple[str, ...] = ("clean", "pacd")
+  variant: str = ""  # More than the scale's.
+  fields: Mapping[str, Any] = {}  # That differ, by flat names.
+  poisons: Mapping[str, "Run"] = {}  # Rows whose poison is the PACD of another run.
+  settings: Mapping[str, Any] = {}  # What the table varies, for its columns.
+
+
+class Protocol(NamedTuple):
+  """Where runs are, and at which scale."""
+
+  dataset: str
+  scale: str
+  runs_dir: pathlib.Path
+  data_dir: str = ""
+
+  @property
+  def name(self) -> str:
+    return f"{self.dataset}_{self.scale}"
+
+  @property
+  def description(self) -> str:
+    return f"{self.dataset}, {self.scale}: {_DESCRIPTIONS[self.scale]}"
+
+  def folder(self, run: Run) -> pathlib.Path:
+    return self.runs_dir / self.name / run.name
+
+  def config_name(self, run: Run) -> str:
+    """As `--config` would name it, the fields that differ apart."""
+    variant, _ = _SCALES[self.dataset][self.scale]
+    variants = ",".join(filter(None, (variant, run.variant)))
+    return f"configs/{self.dataset}_{run.config}.py" + (f":{variants}" if variants else "")
+
+  def config(self, run: Run):
+    """The run's ConfigDict.
+
+    Raises:
+      errors.InputError: there is no such config, or it lacks a field.
+    """
+    path, _, variant = self.config_name(run).partition(":")
+    module = path.removesuffix(".py").replace("/", ".")
+    try:
+      config = importlib.import_module(module).get_config(variant)
+    except ModuleNotFoundError as error:
+      if error.name not in ("configs", module):
+        raise
+      raise errors.InputError(
+        f"there is no {path} here: run this command in the repository's folder"
+      ) from None
+    _, fields = _SCALES[self.dataset][self.scale]
+    with config.unlocked(), config.ignore_type():
+      config.rows = (*run.rows, *run.poisons)
+      config.data.data_dir = self.data_dir
+      for name, value in {**fields, **run.fields}.items():
+        group, _, field = f".{name}".rpartition(".")
+        holder = functools.reduce(getattr, filter(None, group.split(".")), config)
+        holder[field] = value
+      for name, maker in run.poisons.items():
+        config.poisons[name] = str(self.folder(maker))
+    return config
+
+  def is_finished(self, run: Run) -> bool:
+    """Whether its results are there, of this protocol's config.
+
+    Raises:
+      errors.InputError: the folder holds a run of another config; it names the fields.
+    """
+    path = self.folder(run)
+    if not (path / "config.json").exists():
+      return False
+    there = run_folder.read_json(path / "config.json")
+    here = json.loads(json.dumps(self.config(run).to_dict()))
+    if difference := run_folder.differences(there, here):
+      raise errors.InputError(
+        f"{path} holds a run of another protocol ({difference}): move it away, or choose "
+        "another --runs_dir"
+      )
+    return (path / "results.json").exists()

@@ -1,0 +1,235 @@
+"""What the paper's appendix D asks, and what reviewers ask next, as tables like its own."""
+
+from pacd_jax.paper import catalog
+from pacd_jax.paper.catalog import Item
+from pacd_jax.paper.protocol import Protocol, Run
+
+NUM_CLASSES = 10
+_ARCHITECTURES = {
+  "digits": ("linear", "mlp"),
+  "mnist": ("mlp", "wide_cnn"),
+  "cifar10": ("vgg", "resnet32"),
+}
+_FRACTIONS = (0.25, 0.5)
+# Test points: the first five of the target class in the split (digits': that of seed 0).
+_POINTS = {
+  "digits": (7, 15, 21, 26, 29),
+  "mnist": (3, 10, 14, 32, 39),
+  "cifar10": (6, 8, 13, 20, 22),
+}
+_OF_TRAINING = (0.1, 0.25, 0.5)  # Shares of the victims' epochs.
+_OF_RECOVERY = (0.01, 0.05, 0.2)
+
+
+def _class_of(protocol: Protocol) -> int:
+  return protocol.config(catalog.gaussian(protocol)).data.target_class
+
+
+def _classes(protocol: Protocol) -> list[Run]:
+  runs, chosen = [], _class_of(protocol)
+  for target in range(NUM_CLASSES):
+    if target == chosen:
+      run = catalog.gaussian(protocol)
+    else:
+      run = Run(f"ga_class={target}", "ga", fields={"data.target_class": target})
+    runs.append(run._replace(settings={"class": target}))
+  return runs
+
+
+def _retrained(protocol: Protocol, prefix: str, setting: str, variants: dict) -> list[Run]:
+  """Victims of other settings on the main run's poison; clean ones beside them."""
+  maker = catalog.gaussian(protocol)
+  return [
+    Run(
+      f"{prefix}={value}",
+      "ga",
+      ("clean",),
+      fields=fields,
+      poisons={"poison": maker},
+      settings={setting: value},
+    )
+    for value, fields in variants.items()
+  ]
+
+
+def _architectures(protocol: Protocol) -> list[Run]:
+  names = _ARCHITECTURES[protocol.dataset]
+  variants = {
+    name: {"model.name": name, "model.norm": "affine" if "resnet" in name else ""}
+    for name in names
+  }
+  return _retrained(protocol, "architecture", "victim", variants)
+
+
+def _regularised(protocol: Protocol) -> list[Run]:
+  variants = {
+    f"weight decay {decay:g}": {"train.weight_decay": decay} for decay in (0.01, 0.1, 1.0)
+  }
+  variants["crop and flip"] = {"train.augment": "crop_and_flip"}
+  runs = _retrained(protocol, "victim", "victim", variants)
+  return [run._replace(name=run.name.replace(" ", "_")) for run in runs]
+
+
+def _samples(protocol: Protocol) -> list[Run]:
+  sigma = 0.25
+  maker = Run(
+    f"macer_sigma={sigma:g}",
+    "macer",
+    catalog.gaussian(protocol).rows,
+    f"sigma={sigma:g}",
+  )
+  return [
+    Run(
+      f"macer_k={k}",
+      "macer",
+      ("clean",),
+      fields={"train.macer.num_noise_samples": k},
+      poisons={"poison": maker},
+      settings={"k": k},
+    )
+    for k in (2, 8, 16)
+  ]
+
+
+def _points(protocol: Protocol) -> list[Run]:
+  points = _POINTS[protocol.dataset]
+  fields = {
+    "data.target_points": points,
+    "attack.val_batch": len(points),
+    "attack.selection.num_points": 0,
+    "certify.num_points": 0,
+  }
+  return [Run("points", "ga", fields=fields, settings={"points": len(points)})]
+
+
+def _fractions(protocol: Protocol) -> list[Run]:
+  main = catalog.gaussian(protocol)
+  epsilon = float(protocol.config(main).attack.epsilon)
+  runs = [main._replace(settings={"alpha": 1.0, "epsilon": epsilon})]
+  for alpha in _FRACTIONS:
+    for budget in (epsilon, epsilon / alpha):
+      runs.append(
+        Run(
+          f"ga_alpha={alpha:g}_epsilon={budget:g}",
+          "ga",
+          fields={"attack.poisoned_fraction": alpha, "attack.epsilon": budget},
+          settings={"alpha": alpha, "epsilon": budget},
+        )
+      )
+  return runs
+
+
+def _lengths(protocol: Protocol) -> list[Run]:
+  main = catalog.gaussian(protocol)
+  whole = int(protocol.config(main).train.num_epochs)
+  lengths = sorted({max(1, round(share * whole)) for share in _OF_TRAINING} - {whole})
+  variants = {length: {"train.num_epochs": length} for length in lengths}
+  runs = _retrained(protocol, "ga_epochs", "epochs", variants)
+  return [*runs, main._replace(settings={"epochs": whole})]
+
+
+def _recovered(protocol: Protocol) -> list[Run]:
+  main = catalog.gaussian(protocol)
+  whole = int(protocol.config(main).train.num_epochs)
+  lengths = sorted({max(1, round(share * whole)) for share in _OF_RECOVERY})
+  variants = {length: {"train.recovery_epochs": length} for length in lengths}
+  runs = _retrained(protocol, "ga_recovery", "clean epochs after", variants)
+  return [main._replace(settings={"clean epochs after": 0}), *runs]
+
+
+def _main(protocol: Protocol) -> list[Run]:
+  main = catalog.gaussian(protocol)
+  return [main._replace(settings={"sigma": 0.25})]
+
+
+def _images(protocol: Protocol) -> list[Run]:
+  epsilons = next(item for item in catalog.ITEMS if item.name == "figure3")
+  return list(epsilons.runs(protocol))
+
+
+ITEMS = (
+  Item(
+    "classes",
+    "Every target class (appendix D)",
+    "The attack on each class in turn: ACR of that class, and of the other nine together.",
+    _classes,
+    ("class",),
+    ("acr", "acr_others"),
+    analysis="other_classes",
+    shows=("clean", "pacd"),
+    axis="class",
+  ),
+  Item(
+    "architectures",
+    "Victims of other architectures (appendix D.4)",
+    "The main run's poison on victims of another network than the attack's surrogates.",
+    _architectures,
+    ("victim",),
+  ),
+  Item(
+    "regularisation",
+    "Weight decay and augmentation in the victim (appendix D.5)",
+    "The main run's poison; the attack knows of neither.",
+    _regularised,
+    ("victim",),
+  ),
+  Item(
+    "macer_k",
+    "MACER victims with more samples",
+    "MACER's poison, made with k = 2, on victims of other k.",
+    _samples,
+    ("k",),
+    axis="k",
+  ),
+  Item(
+    "points",
+    "A few chosen test points instead of a class (appendix D.6)",
+    "The attack's upper level is of these test points alone, and so are the certificates.",
+    _points,
+    ("points",),
+  ),
+  Item(
+    "fraction",
+    "The poisoned share alpha of the class (Corollary 2's question)",
+    "With epsilon fixed, and with alpha times epsilon fixed, as if Corollary 2 held for "
+    "deep networks.",
+    _fractions,
+    ("alpha", "epsilon"),
+  ),
+  Item(
+    "training",
+    "ACR along the victim's training",
+    "Victims of fewer epochs on the main run's poison, as early stopping would leave them. "
+    "A schedule of the learning rate is that of the shorter training.",
+    _lengths,
+    ("epochs",),
+    axis="epochs",
+  ),
+  Item(
+    "recovery",
+    "Recovery by a short clean fine-tune",
+    "After their epochs on the main run's poison, victims train some more on clean data.",
+    _recovered,
+    ("clean epochs after",),
+    axis="clean epochs after",
+  ),
+  Item(
+    "detectability",
+    "Can it be seen?",
+    "Distances of every poison from its base images, means over them; PSNR in dB.",
+    _images,
+    ("epsilon",),
+    ("linf", "l2", "psnr", "ssim"),
+    analysis="detectability",
+  ),
+  Item(
+    "paired",
+    "Paired differences on the same test points",
+    "Certified radius after each training set less that after clean data, point by point, "
+    "with a bootstrap interval of 95 %.",
+    _main,
+    ("sigma",),
+    ("radius_difference",),
+    analysis="paired",
+  ),
+)

@@ -1,0 +1,215 @@
+"""The page of all tables, `reproduction.md`, from finished runs alone.
+
+Beside it, in `reproduction/`, every table as CSV and LaTeX, and the pictures.
+"""
+
+import csv
+import io
+import os
+import pathlib
+from collections.abc import Sequence
+
+from pacd_jax.paper import lines as table_lines
+from pacd_jax.paper import pictures, work
+from pacd_jax.paper.analyses import Measured
+from pacd_jax.paper.catalog import Item
+from pacd_jax.paper.lines import Line
+from pacd_jax.paper.protocol import Protocol
+
+# quantity -> (heading, scale, digits).
+QUANTITIES = {
+  "acr": ("ACR", 1.0, 3),
+  "aca": ("ACA %", 100.0, 1),
+  "class_accuracy": ("accuracy of the class %", 100.0, 1),
+  "distortion": ("mean l2 distortion", 1.0, 3),
+  "acr_others": ("ACR of the other classes", 1.0, 3),
+  "linf": ("l_inf", 1.0, 3),
+  "l2": ("l2", 1.0, 3),
+  "psnr": ("PSNR (dB)", 1.0, 1),
+  "ssim": ("SSIM", 1.0, 3),
+  "radius_difference": ("difference of the radius", 1.0, 3),
+}
+_MISSING = "not run"
+_HEAD = """# Reproduction of the paper's evaluation
+
+Mehra, Kailkhura, Chen and Hamm, CVPR 2021,
+[arXiv:2012.01274](https://arxiv.org/abs/2012.01274), and the questions that follow.
+`python -m pacd_jax.paper render` writes this page from the runs that are finished; every
+number is computed from their files. Beside a mean stands the standard deviation over
+victims that differ by their seed, or over images; *s.e.* is the standard error of the
+mean, and *paper* what the paper prints. A dash is a number that is not there.
+"""
+
+
+def write(
+  out: pathlib.Path, protocols: Sequence[Protocol], items: Sequence[Item]
+) -> pathlib.Path:
+  """Writes the page, the tables and the pictures; returns the page's path.
+
+  Args:
+    out: folder of the page.
+    protocols: in the order of the page, each with its runs.
+    items: the tables.
+
+  Raises:
+    errors.InputError: a folder holds another protocol's run, or a damaged file.
+  """
+  sections = [_HEAD]
+  for protocol in protocols:
+    sections.append(f"## {protocol.description}\n")
+    for item in items:
+      sections.append(_section(out / "reproduction", protocol, item))
+  page = out / "reproduction.md"
+  _replace(page, "\n".join(sections))
+  return page
+
+
+def _section(folder: pathlib.Path, protocol: Protocol, item: Item) -> str:
+  runs = item.runs(protocol)
+  found = table_lines.lines(protocol, item, runs)
+  name = f"{protocol.name}_{item.name}"
+  parts = [f"### {item.title}\n", f"{item.words}\n"]
+  if all(line.here is None for line in found):
+    parts.append(f"Not run: `python -m pacd_jax.paper run {_command(protocol, item)}`.\n")
+    return "\n".join(parts)
+  _replace(folder / f"{name}.csv", _csv(protocol, item, found))
+  cells = _cells(item, found)
+  _replace(folder / f"{name}.tex", _latex(item, cells))
+  parts.append(_markdown(cells) + "\n")
+  for picture in pictures.draw(folder / name, protocol, item, runs, found):
+    parts.append(f"![{item.title}](reproduction/{picture.name})\n")
+  parts.append(_provenance(protocol, runs, found))
+  return "\n".join(parts)
+
+
+def _command(protocol: Protocol, item: Item) -> str:
+  scale = {"full": "", "fast": " --fast", "smoke": " --smoke"}[protocol.scale]
+  return f"{item.name} --dataset={protocol.dataset}{scale}"
+
+
+def _cells(item: Item, found: Sequence[Line]) -> list[tuple[str, ...]]:
+  """The table as text, headings first: settings, training set, and each quantity's."""
+  has_paper = any(line.paper for line in found)
+  has_spread = any(line.here and line.here.std is not None for line in found)
+  headings = [*item.columns, "training set"]
+  for quantity in item.quantities:
+    headings.append(QUANTITIES[quantity][0])
+    headings += ["s.e."] if has_spread else []
+    headings += ["paper"] if has_paper else []
+  rows = {}
+  for line in found:
+    key = (*(work.text(line.settings[c]) for c in item.columns), line.row)
+    rows.setdefault(key, {})[line.quantity] = line
+  table = [tuple(headings)]
+  for key, by_quantity in rows.items():
+    cells = list(key)
+    for quantity in item.quantities:
+      line, (_, scale, digits) = by_quantity.get(quantity), QUANTITIES[quantity]
+      cells.append(_here(line.here, scale, digits) if line else "-")
+      if has_spread:
+        error = table_lines.standard_error(line.here) if line and line.here else None
+        cells.append("-" if error is None else f"{scale * error:.{digits}f}")
+      if has_paper:
+        paper = line.paper if line else None
+        cells.append(_spread(paper.mean, paper.std, scale, digits) if paper else "-")
+    table.append(tuple(cells))
+  return table
+
+
+def _here(here: Measured | None, scale: float, digits: int) -> str:
+  if here is None:
+    return _MISSING
+  if here.low is not None:
+    low, high = (f"{scale * value:.{digits}f}" for value in (here.low, here.high))
+    return f"{scale * here.mean:.{digits}f} [{low}, {high}]"
+  if here.std is None or here.number < 2:
+    return f"{scale * here.mean:.{digits}f}"
+  return _spread(here.mean, here.std, scale, digits)
+
+
+def _spread(mean: float, std: float, scale: float, digits: int) -> str:
+  return f"{scale * mean:.{digits}f} ± {scale * std:.{digits}f}"
+
+
+def _markdown(cells: Sequence[tuple[str, ...]]) -> str:
+  """A table of markdown."""
+  rule = tuple("---" for _ in cells[0])
+  return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
+
+
+def _latex(item: Item, cells: Sequence[tuple[str, ...]]) -> str:
+  """A tabular with booktabs's rules."""
+
+  def row(of_cells):
+    return " & ".join(map(_escaped, of_cells)) + r" \\"
+
+  columns = "l" * (len(item.columns) + 1) + "r" * (len(cells[0]) - len(item.columns) - 1)
+  body = [
+    rf"\begin{{tabular}}{{{columns}}}",
+    r"\toprule",
+    row(cells[0]),
+    r"\midrule",
+    *map(row, cells[1:]),
+    r"\bottomrule",
+    r"\end{tabular}",
+  ]
+  return "\n".join(body) + "\n"
+
+
+def _escaped(text: str) -> str:
+  for character in "%_&#":
+    text = text.replace(character, "\\" + character)
+  return text.replace("±", r"$\pm$")
+
+
+def _csv(protocol: Protocol, item: Item, found: Sequence[Line]) -> str:
+  """Every number in full precision, one a line."""
+  text = io.StringIO()
+  writer = csv.writer(text, lineterminator="\n")
+  writer.writerow(
+    (
+      *item.columns,
+      *("training_set", "quantity", "mean", "std", "standard_error", "number"),
+      *("low", "high", "paper_mean", "paper_std", "run", "config", "hardware"),
+    )
+  )
+  for line in found:
+    here = line.here or Measured(None, None, None)
+    error = table_lines.standard_error(line.here) if line.here else None
+    paper = line.paper or (None, None)
+    made = work.provenance(protocol.runs_dir / protocol.name / line.run)
+    writer.writerow(
+      (
+        *(work.text(line.settings[column]) for column in item.columns),
+        *(line.row, line.quantity, here.mean, here.std, error, here.number),
+        *(here.low, here.high, *paper, line.run),
+        *(made.get("config"), made.get("hardware")),
+      )
+    )
+  return text.getvalue()
+
+
+def _provenance(protocol: Protocol, runs, found: Sequence[Line]) -> str:
+  """Which configs the table's runs have, on what they ran, and for how long."""
+  words, missing = {}, []
+  for run in runs:
+    if all(line.here is None for line in found if line.run == run.name):
+      missing.append(run.name)
+      continue
+    made = work.provenance(protocol.folder(run))
+    fields = "".join(f" {name}={value}" for name, value in run.fields.items())
+    config = f"`{protocol.config_name(run)}`{fields}"
+    place = made.get("hardware", "unknown hardware")
+    words.setdefault(place, []).append(f"{config} ({made.get('seconds', 0.0):.0f} s)")
+  text = [f"On {place}: " + "; ".join(each) + "." for place, each in words.items()]
+  if missing:
+    text.append(f"Not run yet: {', '.join(missing)}.")
+  return "\n".join(text) + "\n"
+
+
+def _replace(path: pathlib.Path, contents: str) -> None:
+  """Writes beside `path`, then renames."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  beside = path.with_name(path.name + ".tmp")
+  beside.write_text(contents, encoding="utf-8")
+  os.replace(beside, path)

@@ -1,0 +1,116 @@
+"""Does the runs behind tables: what is finished is left alone, what was killed goes on."""
+
+import functools
+import os
+import pathlib
+import time
+from collections.abc import Sequence
+
+import jax
+
+from pacd_jax import data, errors, experiment, progress, run_folder, sharding
+from pacd_jax.paper import analyses
+from pacd_jax.paper.catalog import Item
+from pacd_jax.paper.protocol import Protocol, Run
+
+
+def chosen(runs: Sequence[Run], only: dict[str, str]) -> list[Run]:
+  """The runs whose settings are those of `--only`, as text: `{"sigma": "0.25"}`."""
+
+  def fits(run):
+    texts = {name: text(value) for name, value in run.settings.items()}
+    return all(texts.get(name) == value for name, value in only.items())
+
+  return [run for run in runs if fits(run)]
+
+
+def text(value) -> str:
+  """A setting as columns and the command line have it."""
+  return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def in_order(runs: Sequence[Run]) -> list[Run]:
+  """Each run once, after those whose poisons it is given."""
+  found = {}
+  for run in runs:
+    for before in in_order(list(run.poisons.values())):
+      found.setdefault(before.name, before)
+    found.setdefault(run.name, run)
+  return list(found.values())
+
+
+def do(protocol: Protocol, items: Sequence[Item], only: dict[str, str]) -> None:
+  """Runs and analyses all that the tables lack; every config is checked before the first.
+
+  Raises:
+    errors.InputError: something given cannot be used, or a folder holds a run of another
+      protocol; nothing was started.
+    errors.NonFiniteError: of some runs, after all others.
+  """
+  by_item = {item.name: chosen(item.runs(protocol), only) for item in items}
+  runs = in_order([run for of_item in by_item.values() for run in of_item])
+  if not runs:
+    words = ", ".join(f"{name}={value}" for name, value in only.items())
+    raise errors.InputError(f"no run of these tables has {words}: see `list`")
+  load = functools.cache(data.load)  # Every run has the same data.
+  for run in runs:
+    with errors.about(run.name):
+      if not protocol.is_finished(run):
+        experiment.build(protocol.config(run), protocol.folder(run), load)
+  failed = []
+  for number, run in enumerate(runs, start=1):
+    if protocol.is_finished(run):
+      continue
+    progress.note(f"{run.name} ({number} of {len(runs)} runs)")
+    try:
+      with errors.about(run.name):
+        _one(protocol, run)
+    except errors.NonFiniteError as error:  # The others do not hang on it.
+      progress.note(str(error))
+      failed.append(str(error))
+  for item in items:
+    if not item.analysis:
+      continue
+    for run in by_item[item.name]:
+      if protocol.is_finished(run):
+        with errors.about(run.name):
+          analyses.do(item.analysis, protocol.folder(run), item.rows(run))
+  if failed:
+    raise errors.NonFiniteError("; ".join(failed) + " (all other runs are done)")
+
+
+def _one(protocol: Protocol, run: Run) -> None:
+  began, folder = time.monotonic(), protocol.folder(run)
+  before = provenance(folder).get("seconds", 0.0)
+  try:
+    experiment.run(protocol.config(run), folder)
+  finally:
+    if folder.is_dir():
+      run_folder.write_json(
+        folder / "paper.json",
+        {
+          "hardware": hardware(),
+          "config": protocol.config_name(run),
+          "seconds": round(before + time.monotonic() - began, 1),
+        },
+      )
+
+
+def provenance(folder: pathlib.Path) -> dict:
+  """What `paper.json` of a run says: hardware, config, seconds; empty where it is not."""
+  path = folder / "paper.json"
+  return run_folder.read_json(path) if path.exists() else {}
+
+
+def hardware() -> str:
+  """Accelerators by kind, or the processor and how many of its cores are used."""
+  devices = jax.devices()
+  if devices[0].platform != "cpu":
+    return f"{len(devices)} x {devices[0].device_kind}"
+  try:
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+  except OSError:  # Not on Linux.
+    lines = []
+  names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+  name = names[0] if names else os.uname().machine
+  return f"{sharding.num_cores()} cores of {name}"
