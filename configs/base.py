@@ -105,6 +105,8 @@ def get_config() -> ml_collections.ConfigDict:
   train.batch_size = 200
   train.learning_rate = 1e-3
   train.schedule = "constant"
+  train.weight_decay = 0.0
+  train.augment = ""
   train.victims_at_once = 0
   train.save_every = 10
 

@@ -150,6 +150,7 @@ def selection(
     warmup = train_options["adversary"]["warmup"]  # In epochs; the attack's, in steps.
     train_options |= {name: config["attack"][name] for name in _OF_LOSS}
     train_options["adversary"] = train_options["adversary"] | {"warmup": warmup}
+  train_options |= {"weight_decay": 0.0, "augment": ""}  # The victims' own affair.
   train_options["num_victims"] = options["num_surrogates"]
   certify_options = config["certify"] | {
     name: options[name] for name in ("n", "num_points")
@@ -173,15 +174,14 @@ def training(
   """How the victims are trained."""
   options, num_images = config["train"], len(splits.train.labels)
   num_steps = options["num_epochs"] * (num_images // options["batch_size"])
-  schedule = choices.RATE_SCHEDULES[options["schedule"]]
   trainer = train.make(
     model,
     choices.LOSSES[options["loss"]](model.apply, config["sigma"], options),
-    optax.adam(schedule(options["learning_rate"], num_steps)),
+    _optimizer(options, num_steps),
     image_shape=splits.train.images.shape[1:],
     batch_size=options["batch_size"],
     victims_at_once=options["victims_at_once"],
-    augment=choices.AUGMENTS[config["data"]["augment"]],
+    augment=choices.AUGMENTS[options["augment"] or config["data"]["augment"]],
     noise_choice=options["noise"],
     adversary_warmup=options["adversary"]["warmup"],
   )
@@ -191,6 +191,15 @@ def training(
     num_epochs=options["num_epochs"],
     save_every=options["save_every"],
   )
+
+
+def _optimizer(options: dict[str, Any], num_steps: int) -> optax.GradientTransformation:
+  """Of the victims: Adam, with decoupled weight decay (AdamW) where they have some."""
+  schedule = choices.RATE_SCHEDULES[options["schedule"]]
+  rate = schedule(options["learning_rate"], num_steps)
+  if not options["weight_decay"]:
+    return optax.adam(rate)
+  return optax.adamw(rate, weight_decay=options["weight_decay"])
 
 
 def certification(

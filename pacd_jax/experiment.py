@@ -216,4 +216,5 @@ def load(workdir: str | os.PathLike) -> plan.Plan:
     raise errors.InputError(
       f"{workdir} is a comparison: load one of its runs, such as {workdir}/clean"
     )
+  settings_there = run_folder.completed(settings_there)
   return build(ml_collections.ConfigDict(settings_there), workdir)

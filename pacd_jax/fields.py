@@ -186,6 +186,8 @@ FIELDS = {
   "train.batch_size": _count(),
   "train.learning_rate": _above_zero(),  # Adam; at its peak,
   "train.schedule": _one_of(*choices.RATE_SCHEDULES),  # or falling to 0 as a cosine.
+  "train.weight_decay": _at_least_zero(),  # Decoupled (AdamW), of every parameter; 0: Adam.
+  "train.augment": _one_of("", *choices.AUGMENTS),  # Of victims alone; "": data.augment.
   "train.victims_at_once": _count(0),  # In one vmap; 0: all seeds of all rows.
   "train.save_every": _count(),  # Epochs between checkpoints.
   "certify.split": _one_of("test", "validation"),  # Tune on validation, report on test.
