@@ -40,6 +40,7 @@ def get_config() -> ml_collections.ConfigDict:
   attack.objective = "acr"
   attack.epsilon = 0.1
   attack.norm = "linf"
+  attack.poisoned_fraction = 1.0
   attack.starts = ("clean",)
   attack.selection = ml_collections.ConfigDict(
     {"every": 0, "corners": False, "num_surrogates": 2, "num_points": 0, "n": 1000}

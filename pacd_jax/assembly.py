@@ -40,10 +40,10 @@ def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
   """Raises `errors.InputError` if a batch is larger than what it is drawn from."""
   target = config["data"]["target_class"]
   num_train = len(splits.train.labels)
-  num_target = len(data.class_indices(splits.train, target))
+  num_poisoned = len(poisoned(config, splits))
   for name, available in {
-    "attack.clean_batch": num_train - num_target,
-    "attack.poison_batch": num_target,
+    "attack.clean_batch": num_train - num_poisoned,
+    "attack.poison_batch": num_poisoned,
     "attack.val_batch": len(data.class_indices(splits.validation, target)),
     "attack.selection.num_points": len(data.class_indices(splits.validation, target)),
     "train.batch_size": num_train,
@@ -67,6 +67,22 @@ def model(config: dict[str, Any], splits: types.Splits) -> tuple[types.Model, st
     norm=norm,
   )
   return made, f"{name} ({norm})" if norm else name
+
+
+def poisoned(config: dict[str, Any], splits: types.Splits) -> np.ndarray:
+  """The training images that every attack of the run changes: int64 `[n]`, in order."""
+  return data.poisoned_indices(
+    splits.train,
+    config["data"]["target_class"],
+    fraction=config["attack"]["poisoned_fraction"],
+    seed=config["seed"],
+  )
+
+
+def attack_data(config: dict[str, Any], splits: types.Splits) -> problem.AttackData:
+  """What the attacker sees, put on the device."""
+  target = config["data"]["target_class"]
+  return problem.attack_data(splits, target, poisoned=poisoned(config, splits))
 
 
 def budget(config: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +117,7 @@ def attack(
   options, starts = config["attack"], first_perturbations(config, splits, key)
   return plan.AttackPlan(
     pacd.make(attack_settings(config, model)),
-    functools.cache(lambda: problem.attack_data(splits, config["data"]["target_class"])),
+    functools.cache(lambda: attack_data(config, splits)),
     key,
     {name: starts[name] for name in options["starts"]},
     num_steps=options["num_steps"],

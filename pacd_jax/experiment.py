@@ -120,6 +120,7 @@ def build(
     rows=tuple(values["rows"]),
     budget=assembly.budget(values),
     target_class=of_data["target_class"],
+    poisoned=assembly.poisoned(values, splits),
     sigma=float(values["sigma"]),
     baselines=baseline_rows.attacks(values, splits, model, keys),
     poisons={

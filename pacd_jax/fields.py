@@ -122,6 +122,8 @@ FIELDS = {
     float, lambda value: 1 / 255 <= value <= 1e3, "from 1/255 (one level of 8 bits) to 1000"
   ),
   "attack.norm": _one_of(*perturbation.NORMS),
+  # alpha: share of the class that is poisoned, drawn by the seed; the rest stays clean.
+  "attack.poisoned_fraction": Field(float, lambda value: 0 < value <= 1, "in (0, 1]"),
   # First perturbations; of several, the poison is kept that does most to fresh surrogates.
   "attack.starts": Field(
     list, _are_starts, "different names out of " + ", ".join(choices.STARTS)

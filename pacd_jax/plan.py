@@ -95,6 +95,7 @@ class Plan:
   rows: tuple[str, ...]
   budget: dict[str, Any]  # epsilon and norm.
   target_class: int
+  poisoned: np.ndarray  # int64 `[n]`: its training images that every attack changes.
   sigma: float
   baselines: dict[str, Callable[[], np.ndarray]]  # Row -> images before rounding.
   poisons: dict[str, pathlib.Path]  # Row -> a poison's file from elsewhere.
@@ -112,9 +113,8 @@ class Plan:
     return training_sets.TrainingSets(self.folder, self.splits, identity, self.poisons)
 
   def poison(self, images: np.ndarray) -> types.Poison:
-    """Float images of the target class, `[n, H, W, C]`, in 8 bits and in the budget."""
-    train_split = self.splits.train
-    indices = data.class_indices(train_split, self.target_class)
+    """Float images, `[n, H, W, C]` for `poisoned`, in 8 bits and in the budget."""
+    train_split, indices = self.splits.train, self.poisoned
     base_images = train_split.images[indices]
     return types.Poison(
       images=perturbation.quantize(images, base_images, **self.budget),

@@ -184,6 +184,8 @@ class SettingsTest(parameterized.TestCase):
     ("weight", {"train__trades__weight": -1.0}, {"train__trades__weight": 0.0}),
     ("step_size", {"attack__step_size": 0.0}, {"attack__step_size": 1e-6}),
     ("rate", {"train__learning_rate": 0.0}, {"train__learning_rate": 1e-6}),
+    ("share", {"attack__poisoned_fraction": 0.0}, {"attack__poisoned_fraction": 1e-9}),
+    ("over", {"attack__poisoned_fraction": 1.01}, {"attack__poisoned_fraction": 1.0}),
     ("decay", {"train__weight_decay": -1e-9}, {"train__weight_decay": 5e-4}),
     ("opacity_zero", {"watermark__opacity": 0.0}, {"watermark__opacity": 1e-3}),
     ("opacity_over", {"watermark__opacity": 1.001}, {"watermark__opacity": 1.0}),

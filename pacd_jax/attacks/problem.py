@@ -21,9 +21,11 @@ from pacd_jax import data, noise, types
 class AttackData(NamedTuple):
   """What the attacker sees, on the device; uint8 images may be float32 in [0, 1], too."""
 
-  clean_images: types.Array  # uint8 `[N - n, H, W, C]`: the other classes, never changed.
+  # uint8 `[N - n, H, W, C]`, never changed: the other classes, and what of the target class
+  # is not poisoned.
+  clean_images: types.Array
   clean_labels: types.Array  # int32 `[N - n]`
-  base_images: types.Array  # float32 `[n, H, W, C]` in [0, 1]: the target class.
+  base_images: types.Array  # float32 `[n, H, W, C]` in [0, 1]: what is to be poisoned.
   base_labels: types.Array  # `[n]`
   val_images: types.Array  # uint8 `[m, H, W, C]`: that class of the validation split.
   val_labels: types.Array  # `[m]`
@@ -97,10 +99,24 @@ class Batch(NamedTuple):
 ) = range(12)
 
 
-def attack_data(splits: types.Splits, target_class: int) -> AttackData:
-  """The attacker's view: training split, and the target class of the validation split."""
-  target = data.class_indices(splits.train, target_class)
-  clean = np.flatnonzero(splits.train.labels != target_class)
+def attack_data(
+  splits: types.Splits, target_class: int, *, poisoned: np.ndarray | None = None
+) -> AttackData:
+  """The attacker's view: training split, and the target class of the validation split.
+
+  Args:
+    splits: of the data.
+    target_class: what the attack is after.
+    poisoned: int `[n]`, training images of the class, in order; None: all of it. What is
+      not among them is clean.
+
+  Raises:
+    errors.InputError: a split has no image of the class.
+  """
+  target = poisoned
+  if target is None:
+    target = data.class_indices(splits.train, target_class)
+  clean = np.setdiff1d(np.arange(len(splits.train.labels)), target)
   val = data.class_indices(splits.validation, target_class)
   return AttackData(
     jnp.asarray(splits.train.images[clean]),
