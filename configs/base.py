@@ -24,6 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.data = ml_collections.ConfigDict()
   config.data.name = "digits"
   config.data.target_class = 8
+  config.data.target_points = ()
   config.data.data_dir = ""
   config.data.path = ""
   config.data.num_train = 0

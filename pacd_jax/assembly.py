@@ -37,17 +37,27 @@ _OF_LOSS = ("loss", "noise", "macer", "adversary", "smoothadv", "trades")
 
 
 def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
-  """Raises `errors.InputError` if a batch is larger than what it is drawn from."""
+  """Whether the config's numbers are those of its data.
+
+  Raises:
+    errors.InputError: a target point is not there, or of another class; a batch is larger
+      than what it is drawn from.
+  """
   target = config["data"]["target_class"]
   num_train = len(splits.train.labels)
   num_poisoned = len(poisoned(config, splits))
+  points = _checked_points(config, splits)
+  num_seen = num_certified = len(points)
+  if not points:
+    num_seen = len(data.class_indices(splits.validation, target))
+    num_certified = len(data.class_indices(splits.test, target))
   for name, available in {
     "attack.clean_batch": num_train - num_poisoned,
     "attack.poison_batch": num_poisoned,
-    "attack.val_batch": len(data.class_indices(splits.validation, target)),
-    "attack.selection.num_points": len(data.class_indices(splits.validation, target)),
+    "attack.val_batch": num_seen,
+    "attack.selection.num_points": num_seen,
     "train.batch_size": num_train,
-    "certify.num_points": len(data.class_indices(splits.test, target)),
+    "certify.num_points": num_certified,
   }.items():
     size = functools.reduce(lambda group, field: group[field], name.split("."), config)
     if size > available:
@@ -55,6 +65,24 @@ def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
         f"config field {name} is {size}, but {splits.name} has {available} images for it: "
         f"use at most {available}"
       )
+
+
+def _checked_points(config: dict[str, Any], splits: types.Splits) -> list[int]:
+  points, target = config["data"]["target_points"], config["data"]["target_class"]
+  labels = splits.test.labels
+  for point in points:
+    if point >= len(labels):
+      raise errors.InputError(
+        f"config field data.target_points has {point}, but the test split of {splits.name} "
+        f"has {len(labels)} images: use at most {len(labels) - 1}"
+      )
+    if labels[point] != target:
+      first = ", ".join(map(str, np.flatnonzero(labels == target)[:5]))
+      raise errors.InputError(
+        f"config field data.target_points has {point}, which is of class {labels[point]}, "
+        f"not of data.target_class={target}: use points such as {first}"
+      )
+  return points
 
 
 def model(config: dict[str, Any], splits: types.Splits) -> tuple[types.Model, str]:
@@ -79,10 +107,20 @@ def poisoned(config: dict[str, Any], splits: types.Splits) -> np.ndarray:
   )
 
 
+def target_points(config: dict[str, Any]) -> np.ndarray | None:
+  """The test points that the attack is after, int64 `[m]` in order; None: the class."""
+  points = config["data"]["target_points"]
+  return np.sort(np.asarray(points, np.int64)) if points else None
+
+
 def attack_data(config: dict[str, Any], splits: types.Splits) -> problem.AttackData:
   """What the attacker sees, put on the device."""
-  target = config["data"]["target_class"]
-  return problem.attack_data(splits, target, poisoned=poisoned(config, splits))
+  return problem.attack_data(
+    splits,
+    config["data"]["target_class"],
+    poisoned=poisoned(config, splits),
+    points=target_points(config),
+  )
 
 
 def budget(config: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +209,8 @@ def selection(
   certify_options = config["certify"] | {
     name: options[name] for name in ("n", "num_points")
   }
-  certify_options |= {"split": "validation", "mode": "fixed"}
+  seen = "validation" if target_points(config) is None else "test"
+  certify_options |= {"split": seen, "mode": "fixed"}
   keys = [
     jax.random.fold_in(key, stream)
     for stream in (problem.SELECTION_TRAIN, problem.SELECTION_CERTIFY)
@@ -221,11 +260,16 @@ def _optimizer(options: dict[str, Any], num_steps: int) -> optax.GradientTransfo
 def certification(
   config: dict[str, Any], splits: types.Splits, key: types.Key
 ) -> plan.CertifyPlan:
-  """How the victims are certified, and on which points: a sample drawn by the seed."""
+  """How the victims are certified, and on which points: a sample drawn by the seed.
+
+  They are of the class, or the target points alone.
+  """
   options = config["certify"] | {"sigma": float(config["sigma"])}
   split, num_points = options.pop("split"), options.pop("num_points")
   dataset = {"test": splits.test, "validation": splits.validation}[split]
-  indices = data.class_indices(dataset, config["data"]["target_class"])
+  indices = target_points(config)
+  if indices is None:
+    indices = data.class_indices(dataset, config["data"]["target_class"])
   if num_points:
     generator = np.random.default_rng(config["seed"])
     indices = np.sort(generator.choice(indices, num_points, replace=False))

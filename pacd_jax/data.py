@@ -1,7 +1,8 @@
 """Data sets as uint8 images in three splits, and the batches drawn from them.
 
 Everything here is a function of stored images and a seed. The attack sees `train` and
-`validation`; `test` is for certificates and reported accuracies alone.
+`validation`; `test` is for certificates and reported accuracies alone, but for single
+points of it that an attack may be after (`data.target_points` of a config).
 
 As a program, `python -m pacd_jax.data prepare mnist --data_dir=DIR` stores a data set.
 """

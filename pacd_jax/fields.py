@@ -75,6 +75,11 @@ def _are_starts(names) -> bool:
   return known and len(names) > 0 and len(set(names)) == len(names)
 
 
+def _are_points(indices) -> bool:
+  numbers = all(type(index) is int and 0 <= index < 2**31 for index in indices)
+  return numbers and len(set(indices)) == len(indices)
+
+
 def _of_loss(group: str) -> dict[str, Field]:
   """The training loss of the attack's lower level, or of the victims."""
   fields = {
@@ -108,6 +113,11 @@ FIELDS = {
   "rows": Field(list, _are_rows, "names of training sets, each once"),
   "data.name": _name(),
   "data.target_class": _count(0),
+  # Of the test split, and of that class: the attack sees them, and is after them alone; (),
+  # after the class, of which it sees validation images.
+  "data.target_points": Field(
+    list, _are_points, "different places in the test split, or empty for the class"
+  ),
   "data.data_dir": _text("a folder, or empty for TFDS's default"),
   "data.path": _text("an .npz file, or empty"),
   "data.num_train": _count(0),  # Seeded subset of the training split; 0: all.
@@ -131,7 +141,8 @@ FIELDS = {
   "attack.selection.every": _count(0),  # Steps between candidates; 0: the last of a start.
   "attack.selection.corners": _flag(),  # The last of a start at the budget's corners, too.
   "attack.selection.num_surrogates": _count(most=1000),  # Fresh, for each candidate.
-  "attack.selection.num_points": _count(0),  # Of the validation split; 0: all.
+  # Of the validation split's, or of data.target_points; 0: all.
+  "attack.selection.num_points": _count(0),
   "attack.selection.n": _count(most=2**30),  # As certify.n.
   "attack.num_steps": _count(),  # Outer steps in all; of these, the first
   "attack.num_shared_steps": _count(0),  # move one perturbation shared by the class.

@@ -44,7 +44,10 @@ class CertifyPlan(NamedTuple):
 
 
 class SelectionPlan(NamedTuple):
-  """How the attack chooses among its poisons: by fresh surrogates, on validation points."""
+  """How the attack chooses among its poisons: by fresh surrogates, on what it sees.
+
+  That is validation points of the class, or the target points where there are some.
+  """
 
   every: int  # Outer steps between candidates; 0: the last of each start.
   corners: bool  # Whether that at the corners of the budget is one, too.

@@ -62,6 +62,7 @@ FREE = (
 # Fields that came when there were runs already, with what these did: a folder whose config
 # lacks them is one with these values, and keeps its fingerprint.
 LATER = {
+  "data.target_points": [],
   "attack.poisoned_fraction": 1.0,
   "train.weight_decay": 0.0,
   "train.augment": "",

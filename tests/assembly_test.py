@@ -6,7 +6,7 @@ import finished_run
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import assembly, augment, experiment, models
+from pacd_jax import assembly, augment, errors, experiment, models
 
 _SELECTED = {"attack.selection.corners": True}  # Candidates, so that surrogates choose.
 
@@ -50,6 +50,39 @@ class VictimsTest(parameterized.TestCase):
     model = models.make("linear", num_classes=10, image_shape=(8, 8, 1))
     settings = assembly.attack_settings(finished_run.smoke(**config).to_dict(), model)
     self.assertIs(settings.augment, of_surrogates)
+
+
+class TargetPointsTest(parameterized.TestCase):
+  """Of the digits' test split, 7, 15 and 21 are the first of class 8."""
+
+  def test_attack_selection_and_certificates_are_of_these_points_alone(self):
+    sizes = {"attack.val_batch": 2, "certify.num_points": 0}
+    plan = _build(**_SELECTED, **sizes, **{"data.target_points": (21, 7, 15)})
+    test, seen = plan.splits.test, plan.attack.attack_data()
+    np.testing.assert_array_equal(seen.val_images, test.images[[7, 15, 21]])
+    np.testing.assert_array_equal(seen.val_labels, [8, 8, 8])
+    for certified in (plan.certify, plan.attack.selection.certify):
+      self.assertEqual(certified.split, "test")
+      self.assertIs(certified.dataset, test)
+      np.testing.assert_array_equal(certified.indices, [7, 15, 21])
+
+  @parameterized.parameters(
+    ((7, 0), {}, "data.target_points has 0, which is of class 7, not .*=8: .* as 7, 15"),
+    ((7, 360), {}, "data.target_points has 360, but .* has 360 images: use at most 359"),
+    ((7, 15), {"attack.val_batch": 3}, "attack.val_batch is 3, .* use at most 2"),
+    ((7, 15), {"certify.num_points": 3}, "certify.num_points is 3, .* use at most 2"),
+    ((7,), {"attack.selection.num_points": 2}, "selection.num_points is 2, .* at most 1"),
+    ((7,), {"certify.split": "validation"}, "of the test split, but .* set it to test"),
+    ((7, 7), {}, "data.target_points is .*different places"),
+    ((-1,), {}, "data.target_points is .*different places"),
+    ((7.0,), {}, "data.target_points is .*different places"),
+    ((True,), {}, "data.target_points is .*different places"),
+  )
+  def test_refuses(self, points, changes, message):
+    sizes = {"attack.val_batch": 1, "certify.num_points": 0}
+    with self.assertRaisesRegex(errors.InputError, message) as caught:
+      _build(**sizes | changes, **{"data.target_points": points})
+    self.assertNotIn("\n", str(caught.exception))
 
 
 if __name__ == "__main__":
