@@ -104,6 +104,7 @@ def get_config() -> ml_collections.ConfigDict:
   train.update(_loss())
   train.num_victims = 5
   train.num_epochs = 101
+  train.recovery_epochs = 0
   train.batch_size = 200
   train.learning_rate = 1e-3
   train.schedule = "constant"

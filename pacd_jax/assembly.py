@@ -204,7 +204,8 @@ def selection(
     warmup = train_options["adversary"]["warmup"]  # In epochs; the attack's, in steps.
     train_options |= {name: config["attack"][name] for name in _OF_LOSS}
     train_options["adversary"] = train_options["adversary"] | {"warmup": warmup}
-  train_options |= {"weight_decay": 0.0, "augment": ""}  # The victims' own affair.
+  # What victims do without the attacker's knowledge.
+  train_options |= {"recovery_epochs": 0, "weight_decay": 0.0, "augment": ""}
   train_options["num_victims"] = options["num_surrogates"]
   certify_options = config["certify"] | {
     name: options[name] for name in ("n", "num_points")
@@ -228,7 +229,8 @@ def training(
 ) -> plan.TrainPlan:
   """How the victims are trained."""
   options, num_images = config["train"], len(splits.train.labels)
-  num_steps = options["num_epochs"] * (num_images // options["batch_size"])
+  num_epochs = options["num_epochs"] + options["recovery_epochs"]
+  num_steps = num_epochs * (num_images // options["batch_size"])
   trainer = train.make(
     model,
     choices.LOSSES[options["loss"]](model.apply, config["sigma"], options),
@@ -244,6 +246,7 @@ def training(
     trainer,
     train.victim_keys(key, options["num_victims"]),
     num_epochs=options["num_epochs"],
+    recovery_epochs=options["recovery_epochs"],
     save_every=options["save_every"],
   )
 

@@ -196,9 +196,12 @@ FIELDS = {
   **_of_loss("train"),
   "train.num_victims": _count(),
   "train.num_epochs": _count(),
+  "train.recovery_epochs": _count(0),  # After these, on the clean split.
   "train.batch_size": _count(),
   "train.learning_rate": _above_zero(),  # Adam; at its peak,
-  "train.schedule": _one_of(*choices.RATE_SCHEDULES),  # or falling to 0 as a cosine.
+  "train.schedule": _one_of(
+    *choices.RATE_SCHEDULES
+  ),  # or falling to 0 as a cosine, over all epochs.
   "train.weight_decay": _at_least_zero(),  # Decoupled (AdamW), of every parameter; 0: Adam.
   "train.augment": _one_of("", *choices.AUGMENTS),  # Of victims alone; "": data.augment.
   "train.victims_at_once": _count(0),  # In one vmap; 0: all seeds of all rows.

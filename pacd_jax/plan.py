@@ -29,8 +29,13 @@ class TrainPlan(NamedTuple):
 
   trainer: train.Trainer
   keys: types.Key  # `[S]`, one for each victim of a row.
-  num_epochs: int
+  num_epochs: int  # On each row's training split,
+  recovery_epochs: int  # and then on the clean one: a fine-tune as a defence.
   save_every: int
+
+  @property
+  def total_epochs(self) -> int:
+    return self.num_epochs + self.recovery_epochs
 
 
 class CertifyPlan(NamedTuple):
