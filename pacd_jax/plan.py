@@ -99,7 +99,7 @@ class Plan:
   splits: types.Splits
   model: types.Model
   model_name: str
-  training: str  # The victims' loss, by name.
+  training: str  # The victims' loss, by name, and what else is not usual; for readers.
   rows: tuple[str, ...]
   budget: dict[str, Any]  # epsilon and norm.
   target_class: int

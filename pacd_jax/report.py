@@ -253,6 +253,8 @@ def _sampling_note(results: evaluate.Results) -> str:
   note = note.substitute(n=page.text(row["n"]), samples=samples)
   if row["dtype"] != "float32":
     note += f" The base classifier computed in {page.text(row['dtype'])}."
+  if results.get("remarks"):
+    note += f" Of this run: {page.text('; '.join(results['remarks']))}."
   return note
 
 
