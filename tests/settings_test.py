@@ -142,6 +142,7 @@ class SettingsTest(parameterized.TestCase):
       "data.target_class",
       "data.num_train",
       "train.victims_at_once",
+      "train.recovery_epochs",
       "attack.num_shared_steps",
       "attack.num_frequencies",
       "attack.surrogates_at_once",
@@ -263,6 +264,12 @@ class SettingsTest(parameterized.TestCase):
       settings.check(_with(name, choice))
       self._assert_refused(_with(name, choice.upper()), f"{name} ", *choices)
     self._assert_refused(_with(name, ""), f"{name} ", *choices)
+
+  def test_target_points_are_of_the_test_split(self):
+    settings.check(_with("data.target_points", (7, 15)))
+    seen = _settings(data__target_points=(7,), certify__split="validation")
+    self._assert_refused(seen, "data.target_points", "certify.split is 'validation'")
+    settings.check(_settings(certify__split="validation"))
 
   def test_victims_have_the_datas_augmentation_or_their_own(self):
     for choice in ("", "none", "crop_and_flip"):
