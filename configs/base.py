@@ -24,6 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
   config.data = ml_collections.ConfigDict()
   config.data.name = "digits"
   config.data.target_class = 8
+  config.data.target_points = ()
   config.data.data_dir = ""
   config.data.path = ""
   config.data.num_train = 0
@@ -40,6 +41,7 @@ def get_config() -> ml_collections.ConfigDict:
   attack.objective = "acr"
   attack.epsilon = 0.1
   attack.norm = "linf"
+  attack.poisoned_fraction = 1.0
   attack.starts = ("clean",)
   attack.selection = ml_collections.ConfigDict(
     {"every": 0, "corners": False, "num_surrogates": 2, "num_points": 0, "n": 1000}
@@ -102,9 +104,12 @@ def get_config() -> ml_collections.ConfigDict:
   train.update(_loss())
   train.num_victims = 5
   train.num_epochs = 101
+  train.recovery_epochs = 0
   train.batch_size = 200
   train.learning_rate = 1e-3
   train.schedule = "constant"
+  train.weight_decay = 0.0
+  train.augment = ""
   train.victims_at_once = 0
   train.save_every = 10
 

@@ -37,17 +37,27 @@ _OF_LOSS = ("loss", "noise", "macer", "adversary", "smoothadv", "trades")
 
 
 def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
-  """Raises `errors.InputError` if a batch is larger than what it is drawn from."""
+  """Whether the config's numbers are those of its data.
+
+  Raises:
+    errors.InputError: a target point is not there, or of another class; a batch is larger
+      than what it is drawn from.
+  """
   target = config["data"]["target_class"]
   num_train = len(splits.train.labels)
-  num_target = len(data.class_indices(splits.train, target))
+  num_poisoned = len(poisoned(config, splits))
+  points = _checked_points(config, splits)
+  num_seen = num_certified = len(points)
+  if not points:
+    num_seen = len(data.class_indices(splits.validation, target))
+    num_certified = len(data.class_indices(splits.test, target))
   for name, available in {
-    "attack.clean_batch": num_train - num_target,
-    "attack.poison_batch": num_target,
-    "attack.val_batch": len(data.class_indices(splits.validation, target)),
-    "attack.selection.num_points": len(data.class_indices(splits.validation, target)),
+    "attack.clean_batch": num_train - num_poisoned,
+    "attack.poison_batch": num_poisoned,
+    "attack.val_batch": num_seen,
+    "attack.selection.num_points": num_seen,
     "train.batch_size": num_train,
-    "certify.num_points": len(data.class_indices(splits.test, target)),
+    "certify.num_points": num_certified,
   }.items():
     size = functools.reduce(lambda group, field: group[field], name.split("."), config)
     if size > available:
@@ -55,6 +65,24 @@ def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
         f"config field {name} is {size}, but {splits.name} has {available} images for it: "
         f"use at most {available}"
       )
+
+
+def _checked_points(config: dict[str, Any], splits: types.Splits) -> list[int]:
+  points, target = config["data"]["target_points"], config["data"]["target_class"]
+  labels = splits.test.labels
+  for point in points:
+    if point >= len(labels):
+      raise errors.InputError(
+        f"config field data.target_points has {point}, but the test split of {splits.name} "
+        f"has {len(labels)} images: use at most {len(labels) - 1}"
+      )
+    if labels[point] != target:
+      first = ", ".join(map(str, np.flatnonzero(labels == target)[:5]))
+      raise errors.InputError(
+        f"config field data.target_points has {point}, which is of class {labels[point]}, "
+        f"not of data.target_class={target}: use points such as {first}"
+      )
+  return points
 
 
 def model(config: dict[str, Any], splits: types.Splits) -> tuple[types.Model, str]:
@@ -67,6 +95,32 @@ def model(config: dict[str, Any], splits: types.Splits) -> tuple[types.Model, st
     norm=norm,
   )
   return made, f"{name} ({norm})" if norm else name
+
+
+def poisoned(config: dict[str, Any], splits: types.Splits) -> np.ndarray:
+  """The training images that every attack of the run changes: int64 `[n]`, in order."""
+  return data.poisoned_indices(
+    splits.train,
+    config["data"]["target_class"],
+    fraction=config["attack"]["poisoned_fraction"],
+    seed=config["seed"],
+  )
+
+
+def target_points(config: dict[str, Any]) -> np.ndarray | None:
+  """The test points that the attack is after, int64 `[m]` in order; None: the class."""
+  points = config["data"]["target_points"]
+  return np.sort(np.asarray(points, np.int64)) if points else None
+
+
+def attack_data(config: dict[str, Any], splits: types.Splits) -> problem.AttackData:
+  """What the attacker sees, put on the device."""
+  return problem.attack_data(
+    splits,
+    config["data"]["target_class"],
+    poisoned=poisoned(config, splits),
+    points=target_points(config),
+  )
 
 
 def budget(config: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +155,7 @@ def attack(
   options, starts = config["attack"], first_perturbations(config, splits, key)
   return plan.AttackPlan(
     pacd.make(attack_settings(config, model)),
-    functools.cache(lambda: problem.attack_data(splits, config["data"]["target_class"])),
+    functools.cache(lambda: attack_data(config, splits)),
     key,
     {name: starts[name] for name in options["starts"]},
     num_steps=options["num_steps"],
@@ -150,11 +204,14 @@ def selection(
     warmup = train_options["adversary"]["warmup"]  # In epochs; the attack's, in steps.
     train_options |= {name: config["attack"][name] for name in _OF_LOSS}
     train_options["adversary"] = train_options["adversary"] | {"warmup": warmup}
+  # What victims do without the attacker's knowledge.
+  train_options |= {"recovery_epochs": 0, "weight_decay": 0.0, "augment": ""}
   train_options["num_victims"] = options["num_surrogates"]
   certify_options = config["certify"] | {
     name: options[name] for name in ("n", "num_points")
   }
-  certify_options |= {"split": "validation", "mode": "fixed"}
+  seen = "validation" if target_points(config) is None else "test"
+  certify_options |= {"split": seen, "mode": "fixed"}
   keys = [
     jax.random.fold_in(key, stream)
     for stream in (problem.SELECTION_TRAIN, problem.SELECTION_CERTIFY)
@@ -172,16 +229,16 @@ def training(
 ) -> plan.TrainPlan:
   """How the victims are trained."""
   options, num_images = config["train"], len(splits.train.labels)
-  num_steps = options["num_epochs"] * (num_images // options["batch_size"])
-  schedule = choices.RATE_SCHEDULES[options["schedule"]]
+  num_epochs = options["num_epochs"] + options["recovery_epochs"]
+  num_steps = num_epochs * (num_images // options["batch_size"])
   trainer = train.make(
     model,
     choices.LOSSES[options["loss"]](model.apply, config["sigma"], options),
-    optax.adam(schedule(options["learning_rate"], num_steps)),
+    _optimizer(options, num_steps),
     image_shape=splits.train.images.shape[1:],
     batch_size=options["batch_size"],
     victims_at_once=options["victims_at_once"],
-    augment=choices.AUGMENTS[config["data"]["augment"]],
+    augment=choices.AUGMENTS[options["augment"] or config["data"]["augment"]],
     noise_choice=options["noise"],
     adversary_warmup=options["adversary"]["warmup"],
   )
@@ -189,18 +246,33 @@ def training(
     trainer,
     train.victim_keys(key, options["num_victims"]),
     num_epochs=options["num_epochs"],
+    recovery_epochs=options["recovery_epochs"],
     save_every=options["save_every"],
   )
+
+
+def _optimizer(options: dict[str, Any], num_steps: int) -> optax.GradientTransformation:
+  """Of the victims: Adam, with decoupled weight decay (AdamW) where they have some."""
+  schedule = choices.RATE_SCHEDULES[options["schedule"]]
+  rate = schedule(options["learning_rate"], num_steps)
+  if not options["weight_decay"]:
+    return optax.adam(rate)
+  return optax.adamw(rate, weight_decay=options["weight_decay"])
 
 
 def certification(
   config: dict[str, Any], splits: types.Splits, key: types.Key
 ) -> plan.CertifyPlan:
-  """How the victims are certified, and on which points: a sample drawn by the seed."""
+  """How the victims are certified, and on which points: a sample drawn by the seed.
+
+  They are of the class, or the target points alone.
+  """
   options = config["certify"] | {"sigma": float(config["sigma"])}
   split, num_points = options.pop("split"), options.pop("num_points")
   dataset = {"test": splits.test, "validation": splits.validation}[split]
-  indices = data.class_indices(dataset, config["data"]["target_class"])
+  indices = target_points(config)
+  if indices is None:
+    indices = data.class_indices(dataset, config["data"]["target_class"])
   if num_points:
     generator = np.random.default_rng(config["seed"])
     indices = np.sort(generator.choice(indices, num_points, replace=False))

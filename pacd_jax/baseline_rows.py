@@ -1,13 +1,12 @@
 """The rows whose poison needs no bilevel solve, each a function of the config's values."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from pacd_jax import assembly, errors, metrics, progress, types
-from pacd_jax.attacks import baselines, problem
+from pacd_jax import assembly, data, errors, metrics, progress, types
+from pacd_jax.attacks import baselines
 from pacd_jax.attacks.error_minimizing import error_minimizing
 from pacd_jax.attacks.targeted_adversarial import targeted_adversarial
 
@@ -28,20 +27,23 @@ def attacks(
   model: types.Model,
   keys: dict[str, types.Key],
 ) -> dict[str, Callable[[], np.ndarray]]:
-  """Row -> the class's images before rounding; `keys` has one for each row that draws."""
+  """Row -> the poisoned images before rounding; `keys` has one for each row that draws."""
   target = config["data"]["target_class"]
 
   def plain(row, make, **options):
-    drawn = (keys[row],) if row in keys else ()
-    return functools.partial(
-      make, splits.train, target, *drawn, **options, **assembly.budget(config)
-    )
+    def run():
+      drawn = (keys[row],) if row in keys else ()
+      images = make(splits.train, target, *drawn, **options, **assembly.budget(config))
+      of_class = data.class_indices(splits.train, target)
+      return images[np.isin(of_class, assembly.poisoned(config, splits))]
+
+    return run
 
   def trained(row, make, total, unit, **options):
     def run():
       return make(
         assembly.attack_settings(config, model),
-        problem.attack_data(splits, target),
+        assembly.attack_data(config, splits),
         keys[row],
         _watch(row, total, unit),
         **options,

@@ -92,9 +92,9 @@ def _check_victims(plan: Plan, stages: Collection[str]) -> None:
       epochs = checkpoints.latest_step()
       _, keys = plan.victims()
       checkpoints.restore(plan.train.trainer.init(keys))
-  if epochs < plan.train.num_epochs and "train" not in stages:
+  if epochs < plan.train.total_epochs and "train" not in stages:
     raise errors.InputError(
-      f"the victims have {epochs} of {plan.train.num_epochs} epochs: run --stage=train "
+      f"the victims have {epochs} of {plan.train.total_epochs} epochs: run --stage=train "
       "first"
     )
 

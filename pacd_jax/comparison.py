@@ -33,7 +33,8 @@ from pacd_jax.plan import Plan
 from pacd_jax.training_sets import CLEAN, PACD
 
 _FIELDS = ("base", "epsilons", "attacks", "data")
-_SHARED = ("attack.epsilon", "attack.norm")  # The budget is the same for all attacks.
+# The budget is the same for all attacks.
+_SHARED = ("attack.epsilon", "attack.norm", "attack.poisoned_fraction")
 
 
 class ComparisonPlan(NamedTuple):

@@ -1,7 +1,8 @@
 """Data sets as uint8 images in three splits, and the batches drawn from them.
 
 Everything here is a function of stored images and a seed. The attack sees `train` and
-`validation`; `test` is for certificates and reported accuracies alone.
+`validation`; `test` is for certificates and reported accuracies alone, but for single
+points of it that an attack may be after (`data.target_points` of a config).
 
 As a program, `python -m pacd_jax.data prepare mnist --data_dir=DIR` stores a data set.
 """
@@ -167,6 +168,31 @@ def class_indices(dataset: types.Dataset, target_class: int) -> np.ndarray:
       f"data.target_class={target_class} has no image in this data: use one of {present}"
     )
   return indices
+
+
+def poisoned_indices(
+  train: types.Dataset, target_class: int, *, fraction: float = 1.0, seed: int = 0
+) -> np.ndarray:
+  """Positions of the training images that are poisoned, in order: int64 `[n]`.
+
+    n = max(1, round(alpha N)),  N the size of the target class
+
+  The alpha of Corollary 2 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274. They
+  are drawn by the seed; those of a smaller share are among those of a larger one.
+
+  Args:
+    train: training split.
+    target_class: they are images of it.
+    fraction: alpha in (0, 1].
+    seed: of the draw.
+
+  Raises:
+    errors.InputError: the class has no image.
+  """
+  indices = class_indices(train, target_class)
+  count = max(1, round(fraction * len(indices)))
+  order = np.random.default_rng((seed, 2)).permutation(len(indices))
+  return indices[np.sort(order[:count])]
 
 
 def apply_poison(train: types.Dataset, poison: types.Poison) -> types.Dataset:

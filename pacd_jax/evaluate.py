@@ -149,6 +149,7 @@ def results(
   attack_seconds: Mapping[str, float | None] | None = None,
   model: str,
   training: str,
+  remarks: Sequence[str] = (),
 ) -> Results:
   """What `results.json` holds: the run in a few words and one row for each data set.
 
@@ -166,6 +167,7 @@ def results(
     attack_seconds: wall time of making each row's poison, None where it is not known.
     model: the victims' network, for instance "resnet20 (affine)".
     training: how victims were trained, for instance "gaussian".
+    remarks: what else a reader of the numbers has to know; without any, nothing is said.
 
   Returns:
     A dict that JSON can hold; `sigma`, in image units, is the certificates' own.
@@ -198,6 +200,7 @@ def results(
     "norm": norm,
     "model": model,
     "training": training,
+    **({"remarks": list(remarks)} if remarks else {}),
     "rows": rows,
   }
 

@@ -26,6 +26,7 @@ from pacd_jax import (
   fields,
   plan,
   poison_file,
+  row_words,
   run_folder,
   settings,
   stages,
@@ -116,10 +117,11 @@ def build(
     splits=splits,
     model=model,
     model_name=model_name,
-    training=values["train"]["loss"],
+    training=row_words.training(values),
     rows=tuple(values["rows"]),
     budget=assembly.budget(values),
     target_class=of_data["target_class"],
+    poisoned=assembly.poisoned(values, splits),
     sigma=float(values["sigma"]),
     baselines=baseline_rows.attacks(values, splits, model, keys),
     poisons={
@@ -216,4 +218,5 @@ def load(workdir: str | os.PathLike) -> plan.Plan:
     raise errors.InputError(
       f"{workdir} is a comparison: load one of its runs, such as {workdir}/clean"
     )
+  settings_there = run_folder.completed(settings_there)
   return build(ml_collections.ConfigDict(settings_there), workdir)

@@ -75,6 +75,11 @@ def _are_starts(names) -> bool:
   return known and len(names) > 0 and len(set(names)) == len(names)
 
 
+def _are_points(indices) -> bool:
+  numbers = all(type(index) is int and 0 <= index < 2**31 for index in indices)
+  return numbers and len(set(indices)) == len(indices)
+
+
 def _of_loss(group: str) -> dict[str, Field]:
   """The training loss of the attack's lower level, or of the victims."""
   fields = {
@@ -108,6 +113,11 @@ FIELDS = {
   "rows": Field(list, _are_rows, "names of training sets, each once"),
   "data.name": _name(),
   "data.target_class": _count(0),
+  # Of the test split, and of that class: the attack sees them, and is after them alone; (),
+  # after the class, of which it sees validation images.
+  "data.target_points": Field(
+    list, _are_points, "different places in the test split, or empty for the class"
+  ),
   "data.data_dir": _text("a folder, or empty for TFDS's default"),
   "data.path": _text("an .npz file, or empty"),
   "data.num_train": _count(0),  # Seeded subset of the training split; 0: all.
@@ -122,6 +132,8 @@ FIELDS = {
     float, lambda value: 1 / 255 <= value <= 1e3, "from 1/255 (one level of 8 bits) to 1000"
   ),
   "attack.norm": _one_of(*perturbation.NORMS),
+  # alpha: share of the class that is poisoned, drawn by the seed; the rest stays clean.
+  "attack.poisoned_fraction": Field(float, lambda value: 0 < value <= 1, "in (0, 1]"),
   # First perturbations; of several, the poison is kept that does most to fresh surrogates.
   "attack.starts": Field(
     list, _are_starts, "different names out of " + ", ".join(choices.STARTS)
@@ -129,7 +141,8 @@ FIELDS = {
   "attack.selection.every": _count(0),  # Steps between candidates; 0: the last of a start.
   "attack.selection.corners": _flag(),  # The last of a start at the budget's corners, too.
   "attack.selection.num_surrogates": _count(most=1000),  # Fresh, for each candidate.
-  "attack.selection.num_points": _count(0),  # Of the validation split; 0: all.
+  # Of the validation split's, or of data.target_points; 0: all.
+  "attack.selection.num_points": _count(0),
   "attack.selection.n": _count(most=2**30),  # As certify.n.
   "attack.num_steps": _count(),  # Outer steps in all; of these, the first
   "attack.num_shared_steps": _count(0),  # move one perturbation shared by the class.
@@ -183,9 +196,14 @@ FIELDS = {
   **_of_loss("train"),
   "train.num_victims": _count(),
   "train.num_epochs": _count(),
+  "train.recovery_epochs": _count(0),  # After these, on the clean split.
   "train.batch_size": _count(),
   "train.learning_rate": _above_zero(),  # Adam; at its peak,
-  "train.schedule": _one_of(*choices.RATE_SCHEDULES),  # or falling to 0 as a cosine.
+  "train.schedule": _one_of(
+    *choices.RATE_SCHEDULES
+  ),  # or falling to 0 as a cosine, over all epochs.
+  "train.weight_decay": _at_least_zero(),  # Decoupled (AdamW), of every parameter; 0: Adam.
+  "train.augment": _one_of("", *choices.AUGMENTS),  # Of victims alone; "": data.augment.
   "train.victims_at_once": _count(0),  # In one vmap; 0: all seeds of all rows.
   "train.save_every": _count(),  # Epochs between checkpoints.
   "certify.split": _one_of("test", "validation"),  # Tune on validation, report on test.

@@ -24,6 +24,7 @@ def run(
   headline: str,
   began: float | None = None,
   on_metrics: Callable[[str, int, types.Aux], None] | None = None,
+  phase: Callable[[int], str] = lambda step: "",
 ) -> _State:
   """Runs a stage to its last step, from its newest checkpoint if it has one.
 
@@ -44,6 +45,7 @@ def run(
     headline: the metric that the progress line shows.
     began: when this process began with the stage, by `time.monotonic`; now by default.
     on_metrics: called with stage, step and metrics, once these are known to be finite.
+    phase: what the progress line says before that of a step, if anything.
 
   Returns:
     The state after the last step.
@@ -67,7 +69,8 @@ def run(
     metrics_file.write(stage, step, values | {"seconds": seconds})
     if on_metrics is not None:
       on_metrics(stage, step, values)
-    shown.update(step + 1, f"{headline} {np.mean(values[headline]):.4g}")
+    words = f"{headline} {np.mean(values[headline]):.4g}"
+    shown.update(step + 1, "  ".join(filter(None, (phase(step), words))))
 
   pending = None
   for step in range(start, num_steps):

@@ -29,8 +29,13 @@ class TrainPlan(NamedTuple):
 
   trainer: train.Trainer
   keys: types.Key  # `[S]`, one for each victim of a row.
-  num_epochs: int
+  num_epochs: int  # On each row's training split,
+  recovery_epochs: int  # and then on the clean one: a fine-tune as a defence.
   save_every: int
+
+  @property
+  def total_epochs(self) -> int:
+    return self.num_epochs + self.recovery_epochs
 
 
 class CertifyPlan(NamedTuple):
@@ -44,7 +49,10 @@ class CertifyPlan(NamedTuple):
 
 
 class SelectionPlan(NamedTuple):
-  """How the attack chooses among its poisons: by fresh surrogates, on validation points."""
+  """How the attack chooses among its poisons: by fresh surrogates, on what it sees.
+
+  That is validation points of the class, or the target points where there are some.
+  """
 
   every: int  # Outer steps between candidates; 0: the last of each start.
   corners: bool  # Whether that at the corners of the budget is one, too.
@@ -91,10 +99,11 @@ class Plan:
   splits: types.Splits
   model: types.Model
   model_name: str
-  training: str  # The victims' loss, by name.
+  training: str  # The victims' loss, by name, and what else is not usual; for readers.
   rows: tuple[str, ...]
   budget: dict[str, Any]  # epsilon and norm.
   target_class: int
+  poisoned: np.ndarray  # int64 `[n]`: its training images that every attack changes.
   sigma: float
   baselines: dict[str, Callable[[], np.ndarray]]  # Row -> images before rounding.
   poisons: dict[str, pathlib.Path]  # Row -> a poison's file from elsewhere.
@@ -112,9 +121,8 @@ class Plan:
     return training_sets.TrainingSets(self.folder, self.splits, identity, self.poisons)
 
   def poison(self, images: np.ndarray) -> types.Poison:
-    """Float images of the target class, `[n, H, W, C]`, in 8 bits and in the budget."""
-    train_split = self.splits.train
-    indices = data.class_indices(train_split, self.target_class)
+    """Float images, `[n, H, W, C]` for `poisoned`, in 8 bits and in the budget."""
+    train_split, indices = self.splits.train, self.poisoned
     base_images = train_split.images[indices]
     return types.Poison(
       images=perturbation.quantize(images, base_images, **self.budget),

@@ -109,7 +109,9 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
   pictures = _draw(folder, results, records, poisons, metrics)
   path = folder / "index.html"
   words = _words(config, results, pictures)
-  words["selection"] = _selection(workdir / "selection.json")
+  has_points = bool(config.get("data", {}).get("target_points"))
+  seen = "target points" if has_points else "validation split"
+  words["selection"] = _selection(workdir / "selection.json", seen)
   page.write(path, "report_template.html", words)
   return path
 
@@ -218,8 +220,11 @@ def _words(
   }
 
 
-def _selection(path: pathlib.Path) -> str:
-  """The poisons that the attack chose among, and what each of them cost; "" for one."""
+def _selection(path: pathlib.Path, seen: str = "validation split") -> str:
+  """The poisons that the attack chose among, and what each of them cost; "" for one.
+
+  `seen` is what it judged them by.
+  """
   if not path.exists():
     return ""
   selection = run_folder.read_json(path)
@@ -235,7 +240,7 @@ def _selection(path: pathlib.Path) -> str:
   return (
     "<h2>How PACD's poison was chosen</h2>\n<p>Candidates by start and outer step, or the "
     "corners of the budget that it points to; surrogates trained from "
-    "scratch on each were certified on the validation split.</p>\n"
+    f"scratch on each were certified on the {seen}.</p>\n"
     f'<div class="wide">\n{page.table(lines)}</div>\n'
   )
 
@@ -248,6 +253,8 @@ def _sampling_note(results: evaluate.Results) -> str:
   note = note.substitute(n=page.text(row["n"]), samples=samples)
   if row["dtype"] != "float32":
     note += f" The base classifier computed in {page.text(row['dtype'])}."
+  if results.get("remarks"):
+    note += f" Of this run: {page.text('; '.join(results['remarks']))}."
   return note
 
 

@@ -23,6 +23,29 @@ _ACCURACY_ATTACK = (
 )
 
 
+def training(config: Any) -> str:
+  """How a run's victims are trained, in a few words: the loss, and what is not usual."""
+  options = config["train"]
+  words = [options["loss"]]
+  if options.get("weight_decay"):
+    words.append(f"weight decay {options['weight_decay']:g}")
+  if options.get("augment"):
+    words.append(f"augmentation {options['augment']}")
+  if options.get("recovery_epochs"):
+    words.append(f"{options['recovery_epochs']} more epochs on clean data")
+  return ", ".join(words)
+
+
+def remarks(config: Any) -> list[str]:
+  """What a run's numbers are of, where that is not the whole class; in words."""
+  words, fraction = [], config["attack"].get("poisoned_fraction", 1.0)
+  if fraction != 1.0:
+    words.append(f"{100.0 * fraction:g} % of the class poisoned, the rest clean")
+  if config["data"].get("target_points"):
+    words.append("the test points were chosen, and the attack saw them")
+  return words
+
+
 def origin(row: str, config: Any) -> str:
   """Where the row's images come from, in words; `config` is the run's."""
   if row == "pacd" and config.get("attack", {}).get("objective") == "accuracy":

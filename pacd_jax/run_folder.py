@@ -13,6 +13,7 @@ from typing import Any
 from pacd_jax import __version__, errors
 
 Settings = dict[str, Any]  # The resolved config, as plain nested dictionaries.
+_ABSENT = object()
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -58,6 +59,16 @@ FREE = (
   "certify.batch_size",
 )
 
+# Fields that came when there were runs already, with what these did: a folder whose config
+# lacks them is one with these values, and keeps its fingerprint.
+LATER = {
+  "data.target_points": [],
+  "attack.poisoned_fraction": 1.0,
+  "train.recovery_epochs": 0,
+  "train.weight_decay": 0.0,
+  "train.augment": "",
+}
+
 
 def field_name(name: str) -> str:
   """A field as one run has it: of a transfer's victim, or of a comparison, without that.
@@ -70,7 +81,7 @@ def field_name(name: str) -> str:
 
 
 def _bound(settings: Settings) -> dict[str, Any]:
-  """What a folder is bound to: all but the free fields.
+  """What a folder is bound to: all but the free fields, and later ones at their old value.
 
   A comparison's is bound to its base: the attacks and epsilons are those of the folders
   in it, each bound by itself, and more may come.
@@ -78,17 +89,39 @@ def _bound(settings: Settings) -> dict[str, Any]:
   flat = flatten(settings)
   if "base" in settings:
     flat = {name: flat[name] for name in flat if name.startswith(("base.", "data."))}
-  return {name: value for name, value in flat.items() if field_name(name) not in FREE}
+  return {
+    name: value
+    for name, value in flat.items()
+    if field_name(name) not in FREE and LATER.get(field_name(name), _ABSENT) != value
+  }
+
+
+def completed(settings: Settings) -> Settings:
+  """One run's settings with the fields that came later, where it lacks them; a copy."""
+  settings = json.loads(json.dumps(settings))
+  for name, value in LATER.items():
+    *groups, field = name.split(".")
+    group = settings
+    for key in groups:
+      group = group.get(key)
+      if not isinstance(group, dict):
+        break  # `settings.check` tells what is wrong with it.
+    else:
+      group.setdefault(field, value)
+  return settings
 
 
 def differences(there: Settings, here: Settings) -> str:
   """The fields in which two configs are not the same run, with both values; "" for none."""
   there, here = _bound(there), _bound(here)
-  absent = object()
+
+  def words(bound, name):
+    return repr(bound.get(name, LATER.get(field_name(name), "absent")))
+
   return "; ".join(
-    f"{name} is {there.get(name, 'absent')!r} there and {here.get(name, 'absent')!r} here"
+    f"{name} is {words(there, name)} there and {words(here, name)} here"
     for name in sorted(there.keys() | here.keys())
-    if there.get(name, absent) != here.get(name, absent)
+    if there.get(name, _ABSENT) != here.get(name, _ABSENT)
   )
 
 

@@ -5,7 +5,7 @@ in the linear case), and the surrogates that a poison was made with are not the 
 may wear off as they converge. So the attack runs from each of its starts, keeps poisons on
 the way as candidates, trains fresh surrogates from scratch on each, as a victim is trained,
 and keeps the candidate with the lowest ACR on the validation split. The test split is
-never looked at.
+never looked at, but for target points, where the attack is after these alone.
 """
 
 import hashlib
@@ -244,7 +244,7 @@ def read_scores(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
-  """ACR on the validation points of one surrogate, trained from scratch as a victim is."""
+  """ACR of one surrogate on what the attack sees; trained from scratch as a victim is."""
   selection = plan.attack.selection
   poison = _load(plan, candidate)
   split = data.apply_poison(plan.splits.train, poison)

@@ -126,6 +126,11 @@ def _check_together(flat: dict[str, Any]) -> None:
       + " starts from nothing: set it to False, or use attack.solver="
       + ", ".join(choices.ITERATIVE)
     )
+  if flat["data.target_points"] and flat["certify.split"] != "test":
+    raise errors.InputError(
+      "data.target_points are of the test split, but certify.split is "
+      f"{flat['certify.split']!r}: set it to test, or leave them out"
+    )
   _check_selection(flat)
   for group in ("attack", "train"):
     radius = flat[f"{group}.adversary.epsilon"]

@@ -8,6 +8,7 @@ import json
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pacd_jax import (
@@ -21,6 +22,7 @@ from pacd_jax import (
   poison_file,
   progress,
   report,
+  row_words,
   run_folder,
   search,
   tables,
@@ -59,29 +61,44 @@ def attack(plan: Plan) -> None:
 
 
 def train_victims(plan: Plan) -> None:
-  """Trains the victims of every row on its poison as saved, all in one program."""
+  """Trains the victims of every row on its poison as saved, all in one program.
+
+  Where they have epochs of recovery, these follow on the clean training split, for every
+  row alike, from the parameters and the optimiser's state as they are.
+  """
   if checks.is_certified(plan):
     return
   run, (rows, keys) = plan.train, plan.victims()
-  splits = [plan.training_sets.split(row) for row in plan.rows]
+  names = list(plan.rows)
+  if run.recovery_epochs and training_sets.CLEAN not in names:
+    names.append(training_sets.CLEAN)
+  splits = [plan.training_sets.split(name) for name in names]
   images = jax.device_put(np.stack([split.images for split in splits]))
   labels = jax.device_put(plan.splits.train.labels)  # A poison changes none.
 
+  def recovers(number):
+    return number >= run.num_epochs
+
   def epoch(state, number):
-    state, values = run.trainer.epoch(state, images, labels, rows, keys)
-    return state, _by_row(plan, values)
+    sets = rows
+    if recovers(number):
+      sets = jnp.full_like(rows, names.index(training_sets.CLEAN))
+    state, values = run.trainer.epoch(state, images, labels, sets, keys)
+    which = {"recovery": recovers(number)} if run.recovery_epochs else {}
+    return state, _by_row(plan, values) | which
 
   with plan.victim_checkpoints() as checkpoints:
     loop.run(
       "train",
       epoch,
       run.trainer.init(keys),
-      run.num_epochs,
+      run.total_epochs,
       checkpoints=checkpoints,
       metrics_file=metrics.MetricsFile(plan.folder.metrics),
       save_every=run.save_every,
       unit="epochs",
       headline="loss",
+      phase=lambda number: "recovery on clean data" if recovers(number) else "",
     )
 
 
@@ -182,6 +199,7 @@ def _results(plan: Plan) -> evaluate.Results:
     target_class=plan.target_class,
     model=plan.model_name,
     training=plan.training,
+    remarks=row_words.remarks(plan.folder.settings),
     budgets=plan.training_sets.budgets(plan.rows),
     attack_seconds={row: plan.training_sets.attack_seconds(row) for row in plan.rows},
     **plan.budget,

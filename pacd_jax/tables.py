@@ -49,6 +49,7 @@ def caption(results: evaluate.Results) -> list[str]:
     f"training {results['training']};",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
     f"{row['num_points']};",
+    *(f"{remark};" for remark in results.get("remarks", ())),
     *sampling_words(results),
   ]
   return wrapped(lines)

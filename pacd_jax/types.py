@@ -145,7 +145,7 @@ class Splits(NamedTuple):
   num_classes: int
   train: Dataset  # The victim's training data; the attack changes its target class.
   validation: Dataset  # The attack's upper level, and all tuning.
-  test: Dataset  # Only certificates and accuracies that are reported.
+  test: Dataset  # Certificates and accuracies that are reported; target points.
   description: str = ""  # What a result says about the data, as "CIFAR-10 (JPEG-75)".
 
 

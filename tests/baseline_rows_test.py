@@ -36,6 +36,21 @@ class BaselineRowsTest(parameterized.TestCase):
     for other in _ROWS[: _ROWS.index(row)]:
       self.assertGreater(np.abs(_images(row) - _images(other)).max(), 0.01)
 
+  @parameterized.parameters("watermark", "classwise", "random", "brightness", "convolution")
+  def test_a_share_of_the_class_is_changed_as_all_of_it(self, row):
+    """And every other image of the training split stays as it is, to the bit."""
+    plan = _plan(**{"attack.poisoned_fraction": 0.3})
+    clean = plan.splits.train
+    poison = plan.poison(plan.baselines[row]())
+    self.assertLen(poison.images, 31)
+    np.testing.assert_array_equal(poison.indices, plan.poisoned)
+    changed = data.apply_poison(clean, poison).images
+    others = np.delete(np.arange(len(changed)), plan.poisoned)
+    np.testing.assert_array_equal(changed[others], clean.images[others])
+    whole = data.apply_poison(clean, _plan().poison(_images(row))).images
+    np.testing.assert_array_equal(changed[plan.poisoned], whole[plan.poisoned])
+    self.assertTrue((changed != clean.images)[plan.poisoned].any(axis=(1, 2, 3)).all())
+
   def test_the_targeted_class_is_counted_from_the_target_and_goes_round(self):
     splits = _plan().splits
     most = splits.num_classes - 1

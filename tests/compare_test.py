@@ -180,6 +180,10 @@ class CompareTest(parameterized.TestCase):
       "overrides.attack.epsilon: a variant may .*not attack.epsilon or attack.norm",
     ),
     (
+      {"attacks__cheap__overrides": {"attack": {"poisoned_fraction": 0.5}}},
+      "overrides.attack.poisoned_fraction: a variant may",
+    ),
+    (
       {"attacks__same": {"row": "pacd", "overrides": {"attack": {"solver": "identity"}}}},
       "attacks cheap and same have the same settings: leave one out by "
       "--config.attacks.same.row=",

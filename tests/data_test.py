@@ -162,6 +162,30 @@ class ClassIndicesTest(parameterized.TestCase):
       data.class_indices(_small(), target_class)
 
 
+class PoisonedIndicesTest(parameterized.TestCase):
+  @parameterized.parameters((1e-9, 1), (0.1, 10), (0.5, 52), (0.99, 103), (1.0, 104))
+  def test_a_share_of_the_class_at_least_one_image(self, fraction, count):
+    train = data.load("digits", seed=0).train  # 104 images of class 8.
+    indices = data.poisoned_indices(train, 8, fraction=fraction, seed=3)
+    self.assertLen(indices, count)
+    np.testing.assert_array_equal(train.labels[indices], 8)
+    np.testing.assert_array_less(0, np.diff(indices))
+
+  def test_all_of_it_is_the_class(self):
+    train = data.load("digits", seed=0).train
+    of_class = data.class_indices(train, 8)
+    np.testing.assert_array_equal(data.poisoned_indices(train, 8), of_class)
+
+  def test_a_smaller_share_is_part_of_a_larger_one_of_its_seed(self):
+    train = data.load("digits", seed=0).train
+    few, more, others = (
+      set(data.poisoned_indices(train, 8, fraction=fraction, seed=seed))
+      for fraction, seed in ((0.25, 0), (0.5, 0), (0.5, 1))
+    )
+    self.assertLess(few, more)
+    self.assertNotEqual(more, others)
+
+
 class ApplyPoisonTest(parameterized.TestCase):
   @parameterized.parameters([[0, 2, 4]], [[4, 0]], [[]])
   def test_only_the_given_images_change(self, indices):

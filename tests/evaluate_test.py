@@ -222,6 +222,11 @@ class ResultsTest(parameterized.TestCase):
     for words in ("sampling", "float32"):
       self.assertNotIn(words, caption)
 
+  def test_table_has_the_remarks(self):
+    plain, told = _results(self.records), _results(self.records, remarks=["half", "seen"])
+    self.assertNotIn("remarks", plain)
+    self.assertIn("\nhalf;\nseen;\n", tables.table(told))
+
   @parameterized.parameters("adaptive", "aca")
   def test_table_says_how_it_was_sampled(self, mode):
     settings = {"mode": mode, "n": 100_000, "dtype": "bfloat16", "pilot": 1000}

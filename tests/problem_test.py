@@ -22,6 +22,17 @@ class AttackDataTest(absltest.TestCase):
     expected = splits.validation.images[splits.validation.labels == 8]
     np.testing.assert_array_equal(attack_data.val_images, expected)
 
+  def test_what_is_not_poisoned_of_the_class_is_clean(self):
+    whole, splits, _, _ = small.setting()
+    poisoned = np.flatnonzero(splits.train.labels == 8)[::2]
+    part = problem.attack_data(splits, 8, poisoned=poisoned)
+    np.testing.assert_array_equal(part.base_images, whole.base_images[::2])
+    np.testing.assert_array_equal(part.base_labels, 8)
+    others = np.delete(np.arange(len(splits.train.labels)), poisoned)
+    np.testing.assert_array_equal(part.clean_images, splits.train.images[others])
+    np.testing.assert_array_equal(part.clean_labels, splits.train.labels[others])
+    np.testing.assert_array_equal(part.val_images, whole.val_images)
+
 
 class LevelsTest(parameterized.TestCase):
   @parameterized.parameters(0, 4)

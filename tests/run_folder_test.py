@@ -1,6 +1,7 @@
 """A run's folder: claimed by one config and one process, written without halves."""
 
 import copy
+import functools
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ from unittest import mock
 
 from absl.testing import absltest, parameterized
 
+from configs import base
 from pacd_jax import errors, run_folder
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -239,6 +241,39 @@ class FieldNameTest(parameterized.TestCase):
         held.claim()
     with self.assertRaisesRegex(errors.InputError, "base.sigma is 0.5 there and 0.2 here"):
       run_folder.RunFolder(folder, {"base": base | {"sigma": 0.2}}).__enter__()
+
+
+class LaterFieldsTest(absltest.TestCase):
+  """A folder of before a field came is that of the field's default."""
+
+  def setUp(self):
+    super().setUp()
+    self._folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    self._now = run_folder.completed(base.get_config().to_dict())
+    self._before = copy.deepcopy(self._now)
+    for name in run_folder.LATER:
+      *groups, field = name.split(".")
+      del functools.reduce(lambda group, key: group[key], groups, self._before)[field]
+
+  def test_defaults_are_those_of_the_base_config(self):
+    self.assertEqual(run_folder.completed(self._before), self._now)
+    flat = run_folder.flatten(json.loads(json.dumps(base.get_config().to_dict())))
+    self.assertEqual(run_folder.LATER, {name: flat[name] for name in run_folder.LATER})
+
+  def test_a_folder_of_before_is_opened_and_keeps_its_fingerprint(self):
+    first = _claim(self._folder, self._before)
+    self.assertEqual(_claim(self._folder, self._now), first)
+
+  def test_another_value_is_another_config(self):
+    first = _claim(self._folder, self._before)
+    other = copy.deepcopy(self._now)
+    other["train"]["weight_decay"] = 0.5
+    with self.assertRaisesRegex(errors.InputError, "weight_decay is 0.0 there and 0.5"):
+      _claim(self._folder, other)
+    self.assertNotEqual(_claim(self._folder / "other", other), first)
+
+  def test_a_damaged_config_is_left_to_its_check(self):
+    self.assertEqual(run_folder.completed({"train": 3}), {"train": 3})
 
 
 class DefaultNameTest(parameterized.TestCase):

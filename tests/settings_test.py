@@ -142,6 +142,7 @@ class SettingsTest(parameterized.TestCase):
       "data.target_class",
       "data.num_train",
       "train.victims_at_once",
+      "train.recovery_epochs",
       "attack.num_shared_steps",
       "attack.num_frequencies",
       "attack.surrogates_at_once",
@@ -184,6 +185,9 @@ class SettingsTest(parameterized.TestCase):
     ("weight", {"train__trades__weight": -1.0}, {"train__trades__weight": 0.0}),
     ("step_size", {"attack__step_size": 0.0}, {"attack__step_size": 1e-6}),
     ("rate", {"train__learning_rate": 0.0}, {"train__learning_rate": 1e-6}),
+    ("share", {"attack__poisoned_fraction": 0.0}, {"attack__poisoned_fraction": 1e-9}),
+    ("over", {"attack__poisoned_fraction": 1.01}, {"attack__poisoned_fraction": 1.0}),
+    ("decay", {"train__weight_decay": -1e-9}, {"train__weight_decay": 5e-4}),
     ("opacity_zero", {"watermark__opacity": 0.0}, {"watermark__opacity": 1e-3}),
     ("opacity_over", {"watermark__opacity": 1.001}, {"watermark__opacity": 1.0}),
     ("blur", {"convolution__blur": 0.0}, {"convolution__blur": 1e-3}),
@@ -253,12 +257,24 @@ class SettingsTest(parameterized.TestCase):
     ("attack.solver", "identity", "cg", "normal_equations", "adam_residual"),
     ("attack.solver", "neumann", "nystrom", "ekfac"),
     ("attack.step_rule", "sign", "normalized", "adam"),
+    ("data.augment", "none", "crop_and_flip"),
   )
   def test_a_choice_is_one_of_those_named(self, name, *choices):
     for choice in choices:
       settings.check(_with(name, choice))
       self._assert_refused(_with(name, choice.upper()), f"{name} ", *choices)
     self._assert_refused(_with(name, ""), f"{name} ", *choices)
+
+  def test_target_points_are_of_the_test_split(self):
+    settings.check(_with("data.target_points", (7, 15)))
+    seen = _settings(data__target_points=(7,), certify__split="validation")
+    self._assert_refused(seen, "data.target_points", "certify.split is 'validation'")
+    settings.check(_settings(certify__split="validation"))
+
+  def test_victims_have_the_datas_augmentation_or_their_own(self):
+    for choice in ("", "none", "crop_and_flip"):
+      settings.check(_with("train.augment", choice))
+    self._assert_refused(_with("train.augment", "crop"), "train.augment ", "crop_and_flip")
 
   @parameterized.named_parameters(
     ("one", ("pacd",)),

@@ -21,11 +21,14 @@ from pacd_jax import data, noise, types
 class AttackData(NamedTuple):
   """What the attacker sees, on the device; uint8 images may be float32 in [0, 1], too."""
 
-  clean_images: types.Array  # uint8 `[N - n, H, W, C]`: the other classes, never changed.
+  # uint8 `[N - n, H, W, C]`, never changed: the other classes, and what of the target class
+  # is not poisoned.
+  clean_images: types.Array
   clean_labels: types.Array  # int32 `[N - n]`
-  base_images: types.Array  # float32 `[n, H, W, C]` in [0, 1]: the target class.
+  base_images: types.Array  # float32 `[n, H, W, C]` in [0, 1]: what is to be poisoned.
   base_labels: types.Array  # `[n]`
-  val_images: types.Array  # uint8 `[m, H, W, C]`: that class of the validation split.
+  # uint8 `[m, H, W, C]`: the target class of the validation split, or the target points.
+  val_images: types.Array
   val_labels: types.Array  # `[m]`
 
 
@@ -97,18 +100,43 @@ class Batch(NamedTuple):
 ) = range(12)
 
 
-def attack_data(splits: types.Splits, target_class: int) -> AttackData:
-  """The attacker's view: training split, and the target class of the validation split."""
-  target = data.class_indices(splits.train, target_class)
-  clean = np.flatnonzero(splits.train.labels != target_class)
-  val = data.class_indices(splits.validation, target_class)
+def attack_data(
+  splits: types.Splits,
+  target_class: int,
+  *,
+  poisoned: np.ndarray | None = None,
+  points: np.ndarray | None = None,
+) -> AttackData:
+  """The attacker's view: training split, and the target class of the validation split.
+
+  With `points` it is another threat model, that of Appendix D.6 of Mehra et al. (2021):
+  the attacker is after these test points alone, and knows them.
+
+  Args:
+    splits: of the data.
+    target_class: what the attack is after.
+    poisoned: int `[n]`, training images of the class, in order; None: all of it. What is
+      not among them is clean.
+    points: int `[m]`, points of the test split that stand in the place of the class's
+      validation images; None: none.
+
+  Raises:
+    errors.InputError: a split has no image of the class.
+  """
+  target = poisoned
+  if target is None:
+    target = data.class_indices(splits.train, target_class)
+  clean = np.setdiff1d(np.arange(len(splits.train.labels)), target)
+  seen, val = splits.test, points
+  if val is None:
+    seen, val = splits.validation, data.class_indices(splits.validation, target_class)
   return AttackData(
     jnp.asarray(splits.train.images[clean]),
     jnp.asarray(splits.train.labels[clean]),
     jnp.asarray(data.to_float(splits.train.images[target])),
     jnp.asarray(splits.train.labels[target]),
-    jnp.asarray(splits.validation.images[val]),
-    jnp.asarray(splits.validation.labels[val]),
+    jnp.asarray(seen.images[val]),
+    jnp.asarray(seen.labels[val]),
   )
 
 
@@ -221,7 +249,7 @@ def attacked(
 def upper_level(
   settings: Settings, attack_data: AttackData, key: types.Key, step_number: types.Array
 ) -> types.UpperFn:
-  """xi of Algorithm 1: the objective on validation images of the target class."""
+  """xi of Algorithm 1: the objective on the attacker's validation images."""
   rows = data.batch_indices(
     jax.random.fold_in(key, VAL),
     step_number,
