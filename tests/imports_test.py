@@ -68,6 +68,7 @@ _WITHOUT_JAX = (
   "row_words",
   "sampling",
   "tables",
+  "theory",
 )
 _EXEMPT = {"types"}  # Its aliases name JAX's arrays.
 
