@@ -36,8 +36,9 @@ _LAYERS = (
     "models",
     "convolution",
     "augment",
+    "linear_classifiers",
   },
-  {"hypergradient", "penalty", "unrolling"},
+  {"hypergradient", "penalty", "unrolling", "linear_attack"},
   {
     "attacks",
     "attacks.baselines",
@@ -58,6 +59,7 @@ _WITHOUT_JAX = (
   "comparison_figures",
   "comparison_table",
   "confidence",
+  "estimators",
   "evaluate",
   "figures",
   "matrix",
