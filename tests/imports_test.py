@@ -38,7 +38,7 @@ _LAYERS = (
     "augment",
     "linear_classifiers",
   },
-  {"hypergradient", "penalty", "unrolling", "linear_attack"},
+  {"hypergradient", "penalty", "unrolling", "linear_attack", "influence"},
   {
     "attacks",
     "attacks.baselines",
