@@ -71,6 +71,7 @@ _WITHOUT_JAX = (
   "sampling",
   "tables",
   "theory",
+  "theory_figures",
 )
 _EXEMPT = {"types"}  # Its aliases name JAX's arrays.
 
@@ -204,7 +205,7 @@ class RulesTest(parameterized.TestCase):
   @parameterized.parameters(
     ("ml_collections", "experiment", "command"),
     ("flax", "models"),
-    ("matplotlib", "figures", "comparison_figures", "method_figures"),
+    ("matplotlib", "figures", "comparison_figures", "method_figures", "theory_figures"),
     ("torch", "bench.peers"),
     ("tensorflow_datasets", "prepare", "tfds_folder"),
     ("array_record", "tfds_folder"),

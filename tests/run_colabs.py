@@ -1,0 +1,67 @@
+"""Executes the colabs: `python tests/run_colabs.py [--write] [NAME ...]`.
+
+Each `colabs/NAME.py` (jupytext's percent format) runs top to bottom in a fresh kernel, and
+the first error ends it. With `--write`, the executed notebook becomes `colabs/NAME.ipynb`.
+"""
+
+import argparse
+import pathlib
+import sys
+import time
+
+import jupytext
+import nbclient
+import nbformat
+
+COLABS = pathlib.Path(__file__).resolve().parents[1] / "colabs"
+NAMES = tuple(sorted(path.stem for path in COLABS.glob("*.py")))
+MOST_SECONDS = 180
+
+
+def execute(name: str) -> nbformat.NotebookNode:
+  """The executed notebook; without what differs from run to run but its outputs.
+
+  Raises:
+    nbclient.exceptions.CellExecutionError: a cell raised.
+    nbclient.exceptions.CellTimeoutError: a cell took over three minutes.
+  """
+  notebook = jupytext.read(COLABS / f"{name}.py")
+  for number, cell in enumerate(notebook.cells):
+    cell["id"] = f"cell-{number}"
+  client = nbclient.NotebookClient(
+    notebook,
+    timeout=MOST_SECONDS,
+    kernel_name="python3",
+    record_timing=False,
+    resources={"metadata": {"path": str(COLABS)}},
+  )
+  client.execute()
+  notebook.metadata = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+  }
+  return notebook
+
+
+def main(argv: list[str]) -> int:
+  """Runs the named ones, or all; returns the exit status."""
+  parser = argparse.ArgumentParser(prog="run_colabs.py")
+  parser.add_argument("names", nargs="*", metavar="NAME")
+  parser.add_argument("--write", action="store_true", help="write colabs/NAME.ipynb")
+  options = parser.parse_args(argv)
+  late = False
+  for name in options.names or NAMES:
+    began = time.monotonic()
+    notebook = execute(name)
+    seconds = time.monotonic() - began
+    late |= seconds > MOST_SECONDS
+    sys.stdout.write(f"{name}: {seconds:.0f} s\n")
+    if options.write:
+      nbformat.write(notebook, COLABS / f"{name}.ipynb")
+  if late:
+    sys.stdout.write(f"error: a colab took more than {MOST_SECONDS} seconds\n")
+  return int(late)
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))
