@@ -64,9 +64,9 @@ from pacd_jax import (
 # %%
 config = digits_ga.get_config()
 config.rows = ("clean", "classwise", "pacd")
-config.attack.num_steps = config.attack.num_shared_steps = 150
+config.attack.num_steps = config.attack.num_shared_steps = 100
 config.train.num_victims = config.train.victims_at_once = 2
-config.train.num_epochs = 50
+config.train.num_epochs = config.train.save_every = 50
 plan = experiment.build(config, tempfile.mkdtemp())
 plan.folder.claim()
 {part: getattr(plan.splits, part).images.shape for part in ("train", "validation", "test")}
@@ -90,7 +90,7 @@ state, logged = jax.jit(attack.attack.step)(state, attack.attack_data(), attack.
 # %% [markdown]
 # ## The whole attack
 #
-# `stages.attack` takes all 150 steps, restarts the surrogate on the way, rounds the images
+# `stages.attack` takes all 100 steps, restarts the surrogate on the way, rounds the images
 # to 8 bits inside the budget, and saves them. The baseline `classwise` moves every image
 # towards the mean of the other classes.
 

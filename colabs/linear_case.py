@@ -54,6 +54,7 @@ from pacd_jax import (
   data,
   estimators,
   influence,
+  least_squares,
   linear_attack,
   linear_classifiers,
   tables,
@@ -76,7 +77,7 @@ jax.config.update("jax_enable_x64", True)  # All of it is small: exact is afford
 rng = np.random.default_rng(0)
 positive, negative = rng.normal(1.5, 0.7, 200), rng.normal(0.0, 1.2, 200)
 gap = theory.needed_epsilon(positive, negative)
-clean = theory.least_squares(positive, negative)
+clean = least_squares.fit(positive, negative)
 small, large = 0.6 * gap, 1.3 * gap
 (case_1,) = theory.local_optima(positive, negative, small)
 large_1, large_2 = theory.local_optima(positive, negative, large)
@@ -99,7 +100,7 @@ theory_figures.decision_boundaries(
 )
 
 # %%
-clean_acr = theory.negative_acr(positive, negative, negative)
+clean_acr = least_squares.negative_acr(positive, negative, negative)
 rows = [("clean", 0.0, clean.threshold, clean_acr)]
 rows += [
   (f"case {optimum.case}", epsilon, optimum.line.threshold, optimum.acr)
@@ -132,7 +133,9 @@ for epsilon in (small, large):
     starts=negative[None, :, None] + levels[:, None, None],
   )
   shifts = np.linspace(-1.2 * large, 1.2 * large, 1001)
-  acr = np.array([theory.negative_acr(positive, negative + s, negative) for s in shifts])
+  acr = np.array(
+    [least_squares.negative_acr(positive, negative + s, negative) for s in shifts]
+  )
   title = f"ε = {epsilon:.2f} {'<' if epsilon < gap else '>'} {gap:.2f}"
   panels[title] = shifts, acr, epsilon
   moved = np.asarray(attack.poison)[..., 0].mean(axis=1) - negative.mean()
@@ -147,8 +150,8 @@ theory_figures.acr_landscape(panels, ends, gap=gap)
 some = theory.move_fraction(negative, 0.25, -1.2)  # A quarter of the points by 1.2,
 every = negative - 0.3  # and all of them by 0.3.
 (
-  theory.negative_acr(positive, some, negative),
-  theory.negative_acr(positive, every, negative),
+  least_squares.negative_acr(positive, some, negative),
+  least_squares.negative_acr(positive, every, negative),
 )
 
 # %% [markdown]

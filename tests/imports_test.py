@@ -62,6 +62,7 @@ _WITHOUT_JAX = (
   "estimators",
   "evaluate",
   "figures",
+  "least_squares",
   "matrix",
   "method_figures",
   "page",

@@ -11,6 +11,7 @@ from pacd_jax import (
   certify,
   errors,
   hypergradient,
+  least_squares,
   linear_attack,
   linear_classifiers,
   linear_solve,
@@ -65,9 +66,9 @@ class TheoremTest(Float64TestCase):
       positive, negative, _ = self._problem(seed)
       columns = (jnp.asarray(x)[:, None] for x in (positive, negative, negative))
       acr, du = _acr_and_gradient(linear_classifiers.squared, *columns, 0.0)
-      expected = theory.hypergradient(positive, negative, negative)
+      expected = least_squares.hypergradient(positive, negative, negative)
       np.testing.assert_allclose(du[:, 0], expected, atol=1e-10)
-      expected = theory.negative_acr(positive, negative, negative)
+      expected = least_squares.negative_acr(positive, negative, negative)
       np.testing.assert_allclose(acr, expected, atol=1e-10)
 
   @parameterized.parameters(0.7, 1.4)

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.optimize
 from absl.testing import absltest, parameterized
 
-from pacd_jax import errors, linear_classifiers, theory
+from pacd_jax import errors, least_squares, linear_classifiers
 
 _CRITERIA = {
   "squared": linear_classifiers.squared,
@@ -67,7 +67,7 @@ class FitTest(parameterized.TestCase):
     for _ in range(10):
       positive, negative = rng.normal(1.0, 2.0, 6), rng.normal(size=4)
       weights, bias = self._fit("squared", positive[:, None], negative[:, None], 0.0)
-      expected = theory.least_squares(positive, negative)
+      expected = least_squares.fit(positive, negative)
       np.testing.assert_allclose((*weights, bias), expected, rtol=1e-10, atol=1e-12)
 
 

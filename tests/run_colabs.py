@@ -1,7 +1,8 @@
 """Executes the colabs: `python tests/run_colabs.py [--write] [NAME ...]`.
 
 Each `colabs/NAME.py` (jupytext's percent format) runs top to bottom in a fresh kernel, and
-the first error ends it. With `--write`, the executed notebook becomes `colabs/NAME.ipynb`.
+the first error ends it. With `--write`, the executed notebook becomes `colabs/NAME.ipynb`;
+without, one that took over three minutes is an error, too.
 """
 
 import argparse
@@ -15,7 +16,8 @@ import nbformat
 
 COLABS = pathlib.Path(__file__).resolve().parents[1] / "colabs"
 NAMES = tuple(sorted(path.stem for path in COLABS.glob("*.py")))
-MOST_SECONDS = 180
+MOST_SECONDS = 180  # Of a notebook, on two cores that have nothing else to do.
+_HANGS = 900  # Seconds of one cell.
 
 
 def execute(name: str) -> nbformat.NotebookNode:
@@ -23,14 +25,14 @@ def execute(name: str) -> nbformat.NotebookNode:
 
   Raises:
     nbclient.exceptions.CellExecutionError: a cell raised.
-    nbclient.exceptions.CellTimeoutError: a cell took over three minutes.
+    nbclient.exceptions.CellTimeoutError: a cell hangs.
   """
   notebook = jupytext.read(COLABS / f"{name}.py")
   for number, cell in enumerate(notebook.cells):
     cell["id"] = f"cell-{number}"
   client = nbclient.NotebookClient(
     notebook,
-    timeout=MOST_SECONDS,
+    timeout=_HANGS,
     kernel_name="python3",
     record_timing=False,
     resources={"metadata": {"path": str(COLABS)}},
@@ -54,7 +56,7 @@ def main(argv: list[str]) -> int:
     began = time.monotonic()
     notebook = execute(name)
     seconds = time.monotonic() - began
-    late |= seconds > MOST_SECONDS
+    late |= seconds > MOST_SECONDS and not options.write
     sys.stdout.write(f"{name}: {seconds:.0f} s\n")
     if options.write:
       nbformat.write(notebook, COLABS / f"{name}.ipynb")
