@@ -20,12 +20,28 @@ MOST_SECONDS = 180  # Of a notebook, on two cores that have nothing else to do.
 _HANGS = 900  # Seconds of one cell.
 
 
+def without_progress(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+  """The notebook without standard error: progress lines, which differ from run to run.
+
+  Raises:
+    RuntimeError: a warning of Python's is among them.
+  """
+  for cell in notebook.cells:
+    for output in cell.get("outputs", ()):
+      if output.get("name") == "stderr" and "Warning: " in output.text:
+        raise RuntimeError(f"a cell warns: {output.text}")
+    if cell.cell_type == "code":
+      cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+  return notebook
+
+
 def execute(name: str) -> nbformat.NotebookNode:
   """The executed notebook; without what differs from run to run but its outputs.
 
   Raises:
     nbclient.exceptions.CellExecutionError: a cell raised.
     nbclient.exceptions.CellTimeoutError: a cell hangs.
+    RuntimeError: a cell warns.
   """
   notebook = jupytext.read(COLABS / f"{name}.py")
   for number, cell in enumerate(notebook.cells):
@@ -42,7 +58,7 @@ def execute(name: str) -> nbformat.NotebookNode:
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
   }
-  return notebook
+  return without_progress(notebook)
 
 
 def main(argv: list[str]) -> int:
