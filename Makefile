@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-data bench lint format clean
+.PHONY: help demo test test-data test-colabs colabs bench lint format clean
 
 help:
 	@echo "make demo    poison, retrain, certify and report on digits (minutes, two cores)"
 	@echo "make test    lint and every test"
 	@echo "make test-data DATA_DIR=FOLDER   the loaders and a short attack on MNIST and CIFAR-10"
+	@echo "make test-colabs   execute every colab;  make colabs: and write its .ipynb"
 	@echo "make bench   speed ratios, side by side in one run, into bench.json"
 	@echo "make lint    ruff alone;  make format: rewrite;  make clean: remove .venv"
 
@@ -21,6 +22,13 @@ test: lint
 # MNIST and CIFAR-10 as TFDS prepares them: make test-data DATA_DIR=FOLDER
 test-data: .venv/installed_test
 	PACD_DATA_DIR=$(DATA_DIR) $(BIN)/python -m pytest -q tests/real_data.py
+
+# Every colab top to bottom, under three minutes each; `colabs` keeps what they show.
+test-colabs: .venv/installed_colabs
+	$(BIN)/python tests/run_colabs.py
+
+colabs: .venv/installed_colabs
+	$(BIN)/python tests/run_colabs.py --write
 
 bench: .venv/installed_bench
 	$(BIN)/python -m pacd_jax.bench
@@ -48,6 +56,11 @@ clean:
 .venv/installed_test: .venv/installed
 	@echo "Installing the test tools into .venv"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.venv/installed_colabs: .venv/installed_test
+	@echo "Installing what executes notebooks into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,colabs]'
 	@touch $@
 
 .venv/installed_bench: .venv/installed

@@ -43,7 +43,16 @@ setuptools.setup(
     "tensorflow-datasets>=4.9.9",
   ],
   extras_require={
-    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff==0.17.6"],
+    # jupytext and nbformat read the colabs, which `make test` holds against their source.
+    "test": [
+      "jupytext>=1.17",
+      "nbformat>=5.10",
+      "pytest>=8.3",
+      "pytest-xdist>=3.6",
+      "ruff==0.17.6",
+    ],
+    # `make test-colabs` and `make colabs` execute them.
+    "colabs": ["ipykernel>=6.29", "nbclient>=0.10"],
     # JAX for NVIDIA GPUs, with its CUDA libraries.
     "cuda": ["jax[cuda12]"],
     # `make bench` measures against PyTorch on the CPU: where pip takes a build for GPUs,

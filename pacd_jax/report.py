@@ -103,7 +103,7 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
       )
   files = {name: workdir / "poison" / f"{name}.npz" for name in names}
   poisons = {n: poison_file.load(path) for n, path in files.items() if path.exists()}
-  metrics = _attack_metrics(workdir / "metrics.jsonl")
+  metrics = attack_metrics(workdir / "metrics.jsonl")
   folder = workdir / "report"
   folder.mkdir(exist_ok=True)
   pictures = _draw(folder, results, records, poisons, metrics)
@@ -173,8 +173,8 @@ def _largest_radius(results: evaluate.Results) -> float | None:
   return confidence.largest_radius(results["sigma"], row["n"], row["alpha"]) or None
 
 
-def _attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """The attack's logged steps as columns, empty where there are none.
+def attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """The attack's steps of a `metrics.jsonl` as columns `[T]`, empty where there are none.
 
   A resumed run may log a step twice, and the last counts; a line cut short is none.
   """

@@ -38,6 +38,7 @@ _LONGEST = (
   "search_test.py",
   "surrogates_test.py",
   "solvers_test.py",
+  "linear_attack_test.py",
   "compare_test.py",
   "models_test.py",
 )

@@ -36,8 +36,9 @@ _LAYERS = (
     "models",
     "convolution",
     "augment",
+    "linear_classifiers",
   },
-  {"hypergradient", "penalty", "unrolling"},
+  {"hypergradient", "penalty", "unrolling", "linear_attack", "influence"},
   {
     "attacks",
     "attacks.baselines",
@@ -59,8 +60,10 @@ _WITHOUT_JAX = (
   "comparison_table",
   "confidence",
   "detectability",
+  "estimators",
   "evaluate",
   "figures",
+  "least_squares",
   "matrix",
   "method_figures",
   "page",
@@ -72,6 +75,8 @@ _WITHOUT_JAX = (
   "row_words",
   "sampling",
   "tables",
+  "theory",
+  "theory_figures",
 )
 _EXEMPT = {"types"}  # Its aliases name JAX's arrays.
 
@@ -212,6 +217,7 @@ class RulesTest(parameterized.TestCase):
       "comparison_figures",
       "method_figures",
       "paper.paper_figures",
+      "theory_figures",
     ),
     ("torch", "bench.peers"),
     ("tensorflow_datasets", "prepare", "tfds_folder"),

@@ -294,7 +294,7 @@ class ReportTest(parameterized.TestCase):
     lines = [_attack_line(0), _attack_line(1, upper=9.0), '{"stage": "attack", "st']
     lines += [_attack_line(1, upper=0.2), _attack_line(2, negative_curvature=True)]
     path.write_text("\n".join(lines))
-    metrics = report._attack_metrics(path)
+    metrics = report.attack_metrics(path)
     np.testing.assert_array_equal(metrics["step"], [0, 1, 2])
     np.testing.assert_array_equal(metrics["upper"], [0.3, 0.2, 0.3])
     np.testing.assert_array_equal(metrics["restart"], [True, False, False])

@@ -1,0 +1,113 @@
+"""Poisoning an estimate of the mean: the smallest example of what outliers can do.
+
+The attacker adds k points of his choice in [-bound, bound] to n clean ones. Everything is
+float64 NumPy in one dimension; the estimators are functions `[N] -> float`.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pacd_jax import errors
+
+EstimatorFn = Callable[[np.ndarray], float]
+
+
+def mean(points: ArrayLike) -> float:
+  """(1/N) sum_i x_i: one point moves it anywhere."""
+  return float(np.mean(_checked(points)))
+
+
+def median(points: ArrayLike) -> float:
+  """The middle order statistic, or the mean of the two: half of the points move it."""
+  return float(np.median(_checked(points)))
+
+
+def trimmed_mean(points: ArrayLike, share: float) -> float:
+  """The mean without the floor(share N) lowest points and as many of the highest.
+
+  It stays between clean points as long as no more than those are poisoned (Huber, 1981,
+  "Robust Statistics", section 3.3).
+
+  Args:
+    points: `[N]`.
+    share: in [0, 1/2).
+  """
+  points = np.sort(_checked(points))
+  if not 0.0 <= share < 0.5:
+    raise errors.InputError(f"share is {share}: use a number in [0, 1/2)")
+  count = int(share * len(points) + 1e-9)
+  return float(points[count : len(points) - count].mean())
+
+
+def filtered_mean(points: ArrayLike, radius: float) -> float:
+  """The mean of the points within `radius` of their median: outliers are dropped.
+
+  Not monotone: a point far away is dropped, so that the attacker does best just inside.
+
+  Args:
+    points: `[N]`.
+    radius: above 0, in the unit of x.
+  """
+  points = _checked(points)
+  if not radius > 0.0:
+    raise errors.InputError(f"radius is {radius}: use a number above 0")
+  near = np.abs(points - np.median(points)) <= radius
+  # Of an even number of points, the median may lie alone between two distant halves.
+  return float(points[near].mean()) if near.any() else float(np.median(points))
+
+
+def worst_shift(
+  estimator: EstimatorFn,
+  clean: ArrayLike,
+  num_poison: int,
+  *,
+  bound: float,
+  num_places: int = 1,
+) -> tuple[float, float]:
+  """How far k equal points above the others move an estimate: (shift, their place).
+
+    max_{z in places} T(x_1, ..., x_n, z, ..., z) - T(x_1, ..., x_n)
+
+  For an estimator that rises with each of its points (mean, median, trimmed mean), k
+  points at the bound are the most that any k points do, and one place is enough; for
+  others, such as `filtered_mean`, the places are a grid down to the clean estimate.
+
+  Args:
+    estimator: T.
+    clean: x, `[n]`.
+    num_poison: k, at least 0.
+    bound: the largest place, at least the clean estimate.
+    num_places: of the grid, from the bound down.
+
+  Returns:
+    The shift, at least that at the bound, and the place, both in the unit of x.
+
+  Raises:
+    errors.InputError: there are no points, or an argument is out of range.
+  """
+  clean = _checked(clean)
+  before = estimator(clean)
+  if num_poison < 0 or num_places < 1 or not before <= bound < np.inf:
+    raise errors.InputError(
+      f"num_poison={num_poison}, num_places={num_places}, bound={bound}: use at least 0, "
+      f"at least 1, and at least the clean estimate, {before:g}"
+    )
+  places = np.linspace(bound, before, num_places + 1)[:num_places]
+  shifts = [
+    estimator(np.append(clean, np.full(num_poison, place))) - before for place in places
+  ]
+  best = int(np.argmax(shifts))
+  return float(shifts[best]), float(places[best])
+
+
+def _checked(points: ArrayLike) -> np.ndarray:
+  points = np.asarray(points, np.float64)
+  if points.ndim != 1 or not points.size:
+    raise errors.InputError(
+      f"points have the shape {points.shape}: give at least one, as [N]"
+    )
+  if not np.isfinite(points).all():
+    raise errors.InputError("points hold numbers that are not finite")
+  return points
