@@ -17,6 +17,7 @@ from pacd_jax import (
   data,
   perturbation,
   run_folder,
+  sharding,
   train,
   training_sets,
   types,
@@ -31,6 +32,7 @@ class TrainPlan(NamedTuple):
   keys: types.Key  # `[S]`, one for each victim of a row.
   num_epochs: int
   save_every: int
+  mesh: jax.sharding.Mesh  # Each device has its share of the victims.
 
 
 class CertifyPlan(NamedTuple):
@@ -55,10 +57,11 @@ class AttackPlan(NamedTuple):
   """The attack with its data and its place in a loop."""
 
   attack: pacd.Attack
-  attack_data: Callable[[], problem.AttackData]  # Put on the device at the first call.
+  attack_data: Callable[[], problem.AttackData]  # Put on a device at the first call.
   key: types.Key
   # First perturbations by name, `[1 or n, H, W, C]`; None: zero.
   starts: dict[str, Callable[[], types.Array | None]]
+  mesh: jax.sharding.Mesh  # Each device has its share of every batch, and all else whole.
   num_steps: int  # From each start.
   restart_every: int
   num_surrogates: int
@@ -76,9 +79,10 @@ class AttackPlan(NamedTuple):
     )
 
   def first_state(self, start: str = "") -> pacd.AttackState:
-    """Where a start begins, by default the first."""
+    """Where a start begins, by default the first; on the mesh."""
     make = self.starts[start or next(iter(self.starts))]
-    return self.attack.init(self.attack_data(), self.key, make())
+    state = self.attack.init(self.attack_data(), self.key, make())
+    return sharding.replicate(state, self.mesh)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ the folder holds before any of them starts.
 
 import json
 import time
+from collections.abc import Collection
 
 import jax
 import numpy as np
@@ -19,10 +20,12 @@ from pacd_jax import (
   loop,
   metrics,
   poison_file,
+  processes,
   progress,
   report,
   run_folder,
   search,
+  sharding,
   tables,
   train,
   training_sets,
@@ -51,6 +54,7 @@ def attack(plan: Plan) -> None:
     else:
       images = plan.baselines[row]()
       seconds = round(time.monotonic() - began, 6)
+    images = processes.from_first(images)  # Victims of all processes train on the same.
     plan.training_sets.save_attack_seconds(row, seconds)
     poison_file.save(plan.folder.poison(row), plan.poison(images))
 
@@ -63,19 +67,21 @@ def train_victims(plan: Plan) -> None:
   if checks.is_certified(plan):
     return
   run, (rows, keys) = plan.train, plan.victims()
-  splits = [plan.training_sets.split(row) for row in plan.rows]
-  images = jax.device_put(np.stack([split.images for split in splits]))
-  labels = jax.device_put(plan.splits.train.labels)  # A poison changes none.
+  images = np.stack([plan.training_sets.split(row).images for row in plan.rows])
+  labels = plan.splits.train.labels  # A poison changes none.
+  first, *given = sharding.replicate(
+    (run.trainer.init(keys), images, labels, rows, keys), run.mesh
+  )
 
   def epoch(state, number):
-    state, values = run.trainer.epoch(state, images, labels, rows, keys)
+    state, values = run.trainer.epoch(state, *given)
     return state, _by_row(plan, values)
 
   with plan.victim_checkpoints() as checkpoints:
     loop.run(
       "train",
       epoch,
-      run.trainer.init(keys),
+      first,
       run.num_epochs,
       checkpoints=checkpoints,
       metrics_file=metrics.MetricsFile(plan.folder.metrics),
@@ -111,11 +117,12 @@ def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
   """The parameters of every victim, by row and seed, as the last checkpoint has them.
 
   Raises:
-    errors.InputError: it is damaged, or another run's.
+    errors.InputError: it is damaged, or another run's, or they are not trained yet.
   """
   _, keys = plan.victims()
   with plan.victim_checkpoints() as checkpoints:
-    state, _ = checkpoints.restore(plan.train.trainer.init(keys))
+    state, epochs = checkpoints.restore(plan.train.trainer.init(keys))
+  checks.check_epochs(plan, epochs)
   victims = [(row, seed) for row in plan.rows for seed in plan.seeds]
   return {
     victim: jax.tree.map(lambda leaf, v=number: leaf[v], state.params)
@@ -160,8 +167,15 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
 # --- report ---------------------------------------------------------------------------
 
 
+def reports(stage_names: Collection[str]) -> bool:
+  """Whether this process is to report: process 0, where that is among the stages."""
+  return "report" in stage_names and processes.is_first()
+
+
 def write_report(plan: Plan) -> None:
-  """Writes `results.json`, then the pictures and the page."""
+  """Writes `results.json`, then the pictures and the page; process 0 alone."""
+  if not processes.is_first():
+    return
   run_folder.write_json(plan.folder.results, _results(plan))
   report.write(plan.folder.path)
 
