@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-data bench lint format clean
+.PHONY: help demo test test-data test-processes test-slurm bench lint format clean
 
 help:
 	@echo "make demo    poison, retrain, certify and report on digits (minutes, two cores)"
 	@echo "make test    lint and every test"
 	@echo "make test-data DATA_DIR=FOLDER   the loaders and a short attack on MNIST and CIFAR-10"
+	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
+	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
 	@echo "make bench   speed ratios, side by side in one run, into bench.json"
 	@echo "make lint    ruff alone;  make format: rewrite;  make clean: remove .venv"
 
@@ -21,6 +23,14 @@ test: lint
 # MNIST and CIFAR-10 as TFDS prepares them: make test-data DATA_DIR=FOLDER
 test-data: .venv/installed_test
 	PACD_DATA_DIR=$(DATA_DIR) $(BIN)/python -m pytest -q tests/real_data.py
+
+# Real processes on this machine, compared with one, and killed at random moments.
+test-processes: .venv/installed_test
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/processes_runs.py
+
+# Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
+test-slurm: .venv/installed
+	BIN=$(BIN) tests/slurm_run.sh
 
 bench: .venv/installed_bench
 	$(BIN)/python -m pacd_jax.bench

