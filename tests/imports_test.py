@@ -55,6 +55,7 @@ _LAYERS = (
 # Read what stages have written; they run where no accelerator is.
 _WITHOUT_JAX = (
   "certificates",
+  "collect",
   "comparison_figures",
   "comparison_table",
   "confidence",
