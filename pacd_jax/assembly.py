@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import optax
 
-from pacd_jax import choices, data, errors, models, plan, train, types
+from pacd_jax import choices, data, errors, models, plan, sharding, train, types
 from pacd_jax.attacks import baselines, pacd, problem
 
 # Fields of the group `attack` that `problem.Settings` has by the same name.
@@ -41,7 +41,7 @@ def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
 
   Raises:
     errors.InputError: a target point is not there, or of another class; a batch is larger
-      than what it is drawn from.
+      than what it is drawn from, or the devices do not divide it.
   """
   target = config["data"]["target_class"]
   num_train = len(splits.train.labels)
@@ -65,6 +65,27 @@ def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
         f"config field {name} is {size}, but {splits.name} has {available} images for it: "
         f"use at most {available}"
       )
+  _check_shares(config, num_train - num_poisoned)
+
+
+def _check_shares(config: dict[str, Any], most: int) -> None:
+  """Of the lower level's batch, which is most of the attack's work.
+
+  Smaller ones, as the upper level's, are filled up (`sharding.over_batch`).
+  """
+  clean, poison = (config["attack"][f"{kind}_batch"] for kind in ("clean", "poison"))
+  devices = sharding.batch_mesh().size
+  if not (clean + poison) % devices:
+    return
+  down = clean - (clean + poison) % devices
+  near = [size for size in (down, down + devices) if 1 <= size <= most]
+  nearest = min(near, key=lambda size: abs(size - clean), default=None)
+  raise errors.InputError(
+    f"{devices} devices do not divide a batch of attack.clean_batch + attack.poison_batch "
+    f"= {clean} + {poison} images: "
+    + (f"use attack.clean_batch={nearest}, or " if nearest else "use ")
+    + "fewer devices"
+  )
 
 
 def _checked_points(config: dict[str, Any], splits: types.Splits) -> list[int]:
@@ -128,11 +149,18 @@ def budget(config: dict[str, Any]) -> dict[str, Any]:
   return {"epsilon": float(config["attack"]["epsilon"]), "norm": config["attack"]["norm"]}
 
 
-def attack_settings(config: dict[str, Any], model: types.Model) -> problem.Settings:
-  """What the group `attack` says of the bilevel problem, and of any attack's surrogate."""
+def attack_settings(
+  config: dict[str, Any], model: types.Model, mesh: jax.sharding.Mesh | None = None
+) -> problem.Settings:
+  """What the group `attack` says of the bilevel problem, and of any attack's surrogate.
+
+  With a mesh, its devices share every batch that the network sees.
+  """
   options = config["attack"]
   loss = choices.LOSSES[options["loss"]]
   objective = choices.OBJECTIVES[options["objective"]]
+  if mesh is not None:
+    model = model._replace(apply=sharding.over_batch(model.apply, mesh))
   schedule = choices.STEP_SCHEDULES[options["step_schedule"]]
   return problem.Settings(
     model=model,
@@ -153,11 +181,13 @@ def attack(
 ) -> plan.AttackPlan:
   """PACD as the config has it; nothing is put on a device yet."""
   options, starts = config["attack"], first_perturbations(config, splits, key)
+  mesh = sharding.batch_mesh()
   return plan.AttackPlan(
-    pacd.make(attack_settings(config, model)),
+    pacd.make(attack_settings(config, model, mesh)),
     functools.cache(lambda: attack_data(config, splits)),
     key,
     {name: starts[name] for name in options["starts"]},
+    mesh=mesh,
     num_steps=options["num_steps"],
     is_shared=options["num_shared_steps"] >= options["num_steps"],
     restart_every=options["restart_every"],
@@ -241,6 +271,7 @@ def training(
     augment=choices.AUGMENTS[options["augment"] or config["data"]["augment"]],
     noise_choice=options["noise"],
     adversary_warmup=options["adversary"]["warmup"],
+    mesh=sharding.batch_mesh(),
   )
   return plan.TrainPlan(
     trainer,
@@ -248,6 +279,7 @@ def training(
     num_epochs=options["num_epochs"],
     recovery_epochs=options["recovery_epochs"],
     save_every=options["save_every"],
+    mesh=sharding.batch_mesh(),
   )
 
 

@@ -103,7 +103,7 @@ def _by_rule(
   ):
     if labels is not None:
       _check_labels(labels, len(images), votes.num_classes(apply, params, images.shape[1:]))
-    params = jax.device_put(params, sharding.replicated(mesh))
+    params = sharding.replicate(params, mesh)
     key_data, impl = np.asarray(jax.random.key_data(keys)), jax.random.key_impl(keys)
     labels = itertools.repeat(None) if labels is None else map(int, labels)
     names = range(len(images)) if names is None else names
@@ -114,7 +114,8 @@ def _by_rule(
 
     def start(window, key_data, first, count):
       arrays = (window, key_data, first, count, np.float32(sigma))
-      return votes.draw(params, *arrays, impl=str(impl), **static)
+      drawn = votes.draw(params, *arrays, impl=str(impl), **static)
+      return sharding.to_all(drawn, mesh)
 
     return point_stream.run(start, points, batch_size * mesh.size)
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import jax
 
-from pacd_jax import certificates, errors, search, votes
+from pacd_jax import certificates, errors, processes, search, votes
 from pacd_jax.plan import Plan
 from pacd_jax.training_sets import PACD
 
@@ -17,7 +17,8 @@ def check(plan: Plan, stages: Collection[str]) -> None:
   """
   for row in plan.rows:
     if plan.training_sets.is_given(row):
-      plan.training_sets.check_given(row)
+      with processes.agreeing():  # A host may lack the file.
+        plan.training_sets.check_given(row)
     if plan.training_sets.is_there(row):
       plan.training_sets.split(row)
       plan.training_sets.attack_seconds(row)
@@ -89,10 +90,15 @@ def _check_victims(plan: Plan, stages: Collection[str]) -> None:
     plan.training_sets.is_there(row) for row in plan.rows
   ):
     with plan.victim_checkpoints() as checkpoints:
-      epochs = checkpoints.latest_step()
       _, keys = plan.victims()
-      checkpoints.restore(plan.train.trainer.init(keys))
-  if epochs < plan.train.total_epochs and "train" not in stages:
+      _, epochs = checkpoints.restore(plan.train.trainer.init(keys))
+  if "train" not in stages:
+    check_epochs(plan, epochs)
+
+
+def check_epochs(plan: Plan, epochs: int) -> None:
+  """Raises `errors.InputError` unless the victims have been trained to the end."""
+  if epochs < plan.train.total_epochs:
     raise errors.InputError(
       f"the victims have {epochs} of {plan.train.total_epochs} epochs: run --stage=train "
       "first"
@@ -102,10 +108,11 @@ def _check_victims(plan: Plan, stages: Collection[str]) -> None:
 def _check_memory(plan: Plan) -> None:
   """Whether a batch of noisy images fits."""
   shape = plan.splits.train.images.shape[1:]
-  votes.check_memory(
-    plan.model.apply,
-    jax.eval_shape(lambda key: plan.model.init(key, shape), jax.random.key(0)),
-    shape,
-    batch_size=plan.certify.options["batch_size"],
-    dtype=plan.certify.options["dtype"],
-  )
+  with processes.agreeing():  # Or the memory.
+    votes.check_memory(
+      plan.model.apply,
+      jax.eval_shape(lambda key: plan.model.init(key, shape), jax.random.key(0)),
+      shape,
+      batch_size=plan.certify.options["batch_size"],
+      dtype=plan.certify.options["dtype"],
+    )

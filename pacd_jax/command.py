@@ -4,17 +4,20 @@
 further flags are their own.
 """
 
+import contextlib
 import os
 import pathlib
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 
+import jax
 import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from pacd_jax import errors, run_folder, settings, sharding
+from pacd_jax import errors, preemption, processes, run_folder, settings, sharding
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -23,6 +26,22 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; runs/<config> by default."
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator_address",
+  None,
+  "HOST:PORT of process 0, where a run has several processes that no cluster tells JAX "
+  "of; with --num_processes and --process_id.",
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "Processes of the run; 1: this one alone, in a cluster too."
+)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Of this process, from 0.")
+_TIMEOUT = flags.DEFINE_integer(
+  "coordinator_timeout",
+  300,
+  "Seconds that the processes may take to find each other.",
+  lower_bound=1,
 )
 flags.mark_flag_as_required("config")
 
@@ -35,7 +54,8 @@ def start(run: RunFn, *, example: str) -> None:
   """Parses the flags, runs, prints the table, and exits.
 
   The status is 2 for input that cannot be used and 3 for a number that is not finite,
-  each with one line on standard error; 130 for an interrupt.
+  each with one line on standard error; 4 where another process of the run is gone; 130
+  for an interrupt, and 143 for SIGTERM, once the step under way is saved.
 
   Args:
     run: of a config and the run's folder; returns the table of results.
@@ -56,18 +76,86 @@ def start(run: RunFn, *, example: str) -> None:
 def _main(run: RunFn) -> int:
   logging.set_verbosity(logging.WARNING)  # The libraries' chatter; ours is the progress.
   signal.signal(signal.SIGINT, interrupted)
-  sharding.cores_as_devices()
+  preemption.install()
   workdir = _WORKDIR.value or _default_workdir()
   try:
-    table = run(_CONFIG.value, workdir)
+    _find_the_others()
+    with processes.own_folder(workdir) as own, _quiet_unless_first():
+      table = run(_CONFIG.value, str(own))
   except errors.InputError as error:
-    return fail(error, 2)
+    return _end(_fail_if_first(error, 2))
   except errors.NonFiniteError as error:
-    return fail(error, 3)
-  if table:
+    return _end(_fail_if_first(error, 3))
+  except preemption.Preempted as saved:
+    with contextlib.suppress(Exception):  # A launcher may end all with the first.
+      processes.any_of(False)  # So they wait for process 0, which writes.
+    with _quiet_unless_first():
+      preemption.leave(f"terminated ({saved}): the same command goes on from here")
+  except Exception as error:
+    if jax.process_count() == 1:
+      raise
+    if not _is_of_others(error):
+      traceback.print_exc()
+      return _end(1)
+    return _end(fail(_others_are_gone(error), 4))
+  if table and processes.is_first():
     page = pathlib.Path(workdir, "report", "index.html")
     sys.stdout.write(f"\n{table}\nreport: {page}\n")
   return 0
+
+
+def _find_the_others() -> None:
+  """Joins the run's other processes, which have to have the same config."""
+
+  def give_up(error):
+    fail(error, 2)
+    sys.stderr.flush()
+    os._exit(2)
+
+  given = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+  processes.start(*given, timeout=_TIMEOUT.value, give_up=give_up)
+  preemption.install()  # JAX has put its own in the place.
+  sharding.cores_as_devices()
+  processes.check_same(run_folder.flatten(_CONFIG.value.to_dict()))
+
+
+@contextlib.contextmanager
+def _quiet_unless_first():
+  """Progress is process 0's to show; what ends a process is said outside of this."""
+  if processes.is_first():
+    yield
+    return
+  with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+    yield
+
+
+def _fail_if_first(error: Exception, status: int) -> int:
+  """The others know of it too: all end, and one says why."""
+  return fail(error, status) if processes.is_first() else status
+
+
+def _end(status: int) -> int:
+  """Where there are other processes, it ends at once: JAX would wait for them to."""
+  if jax.process_count() > 1:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+  return status
+
+
+def _is_of_others(error: Exception) -> bool:
+  """Whether it is a connection of the network, or of the service of JAX's processes."""
+  signs = ("gloo", "nccl", "connection", "coordination", "unavailable", "heartbeat")
+  is_of_jax = isinstance(error, jax.errors.JaxRuntimeError)
+  return is_of_jax and any(sign in str(error).lower() for sign in signs)
+
+
+def _others_are_gone(error: Exception) -> Exception:
+  line = next(iter(str(error).splitlines()), type(error).__name__)
+  return RuntimeError(
+    f"another process of this run is gone, or cannot be reached ({line}): start all of "
+    "them again by the same command, which goes on from here"
+  )
 
 
 def _default_workdir() -> str:

@@ -23,6 +23,7 @@ from pacd_jax import (
   fields,
   figures,
   page,
+  processes,
   progress,
   row_words,
   run_folder,
@@ -150,7 +151,7 @@ def run(plan: ComparisonPlan, stage_names: Sequence[str]) -> str | None:
     errors.NonFiniteError: a loss or a gradient is not finite.
   """
   folders = [plan.folder, *(part.folder for part in plan.parts.values())]
-  with run_folder.held(folders):
+  with processes.held(folders):
     for name, part in plan.parts.items():
       with errors.about(name):
         stages.check(part, stage_names)
@@ -176,7 +177,7 @@ def run(plan: ComparisonPlan, stage_names: Sequence[str]) -> str | None:
         f"{'; '.join(failed.values())} (all other parts are done; {leave_out} leaves out "
         "an attack and reports the others)"
       )
-    return _report(plan) if "report" in stage_names else None
+    return _report(plan) if stages.reports(stage_names) else None
 
 
 def _is_done(part: Plan) -> bool:

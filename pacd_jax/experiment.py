@@ -26,6 +26,7 @@ from pacd_jax import (
   fields,
   plan,
   poison_file,
+  processes,
   row_words,
   run_folder,
   settings,
@@ -69,17 +70,22 @@ def run(
     errors.InputError: something given cannot be used; nothing was started.
     errors.NonFiniteError: a loss or a gradient is not finite.
   """
-  if "victims" in config:
-    return transfer.run(build_transfer(config, workdir), stage_names)
-  if "attacks" in config:
-    return comparison.run(build_comparison(config, workdir), stage_names)
-  run_plan = build(config, workdir)
-  with run_plan.folder:
+  for field, build_several, run_several in (
+    ("victims", build_transfer, transfer.run),
+    ("attacks", build_comparison, comparison.run),
+  ):
+    if field in config:
+      with processes.agreeing():
+        several = build_several(config, workdir)
+      return run_several(several, stage_names)
+  with processes.agreeing():
+    run_plan = build(config, workdir)
+  with processes.held([run_plan.folder]):
     stages.check(run_plan, stage_names)
     run_plan.folder.claim()
     for name in stage_names:
       stages.RUN[name](run_plan)
-    return stages.table(run_plan) if "report" in stage_names else None
+    return stages.table(run_plan) if stages.reports(stage_names) else None
 
 
 def build(

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from pacd_jax import checkpoint, metrics, progress, types
+from pacd_jax import checkpoint, metrics, preemption, progress, types
 
 _State = TypeVar("_State")
 
@@ -52,7 +52,8 @@ def run(
 
   Raises:
     errors.NonFiniteError: a metric is NaN or infinite.
-    errors.InputError: the newest checkpoint cannot be used.
+    errors.InputError: no checkpoint that is there can be used.
+    preemption.Preempted: SIGTERM came; the state after the step under way is saved.
   """
   began = time.monotonic() if began is None else began
   state, start = checkpoints.restore(state)
@@ -73,13 +74,17 @@ def run(
     shown.update(step + 1, "  ".join(filter(None, (phase(step), words))))
 
   pending = None
-  for step in range(start, num_steps):
-    state, values = step_fn(state, step)
-    if pending is not None:
-      record(*pending)
-    pending = step, values
-    if (step + 1) % save_every == 0 or step + 1 == num_steps:
-      record(*pending)
-      pending = None
-      checkpoints.save(step + 1, state)
+  with preemption.deferred() as is_to_end:
+    for step in range(start, num_steps):
+      state, values = step_fn(state, step)
+      if pending is not None:
+        record(*pending)
+      pending = step, values
+      ends = is_to_end()
+      if ends or (step + 1) % save_every == 0 or step + 1 == num_steps:
+        record(*pending)
+        pending = None
+        checkpoints.save(step + 1, state)
+      if ends:
+        raise preemption.Preempted(f"{stage}: {step + 1}/{num_steps} {unit} are saved")
   return state

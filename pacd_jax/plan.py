@@ -17,6 +17,7 @@ from pacd_jax import (
   data,
   perturbation,
   run_folder,
+  sharding,
   train,
   training_sets,
   types,
@@ -32,6 +33,7 @@ class TrainPlan(NamedTuple):
   num_epochs: int  # On each row's training split,
   recovery_epochs: int  # and then on the clean one: a fine-tune as a defence.
   save_every: int
+  mesh: jax.sharding.Mesh  # Each device has its share of the victims.
 
   @property
   def total_epochs(self) -> int:
@@ -64,10 +66,11 @@ class AttackPlan(NamedTuple):
   """The attack with its data and its place in a loop."""
 
   attack: pacd.Attack
-  attack_data: Callable[[], problem.AttackData]  # Put on the device at the first call.
+  attack_data: Callable[[], problem.AttackData]  # Put on a device at the first call.
   key: types.Key
   # First perturbations by name, `[1 or n, H, W, C]`; None: zero.
   starts: dict[str, Callable[[], types.Array | None]]
+  mesh: jax.sharding.Mesh  # Each device has its share of every batch, and all else whole.
   num_steps: int  # From each start.
   is_shared: bool  # Whether the class shares one perturbation to the last of them.
   restart_every: int
@@ -86,9 +89,10 @@ class AttackPlan(NamedTuple):
     )
 
   def first_state(self, start: str = "") -> pacd.AttackState:
-    """Where a start begins, by default the first."""
+    """Where a start begins, by default the first; on the mesh."""
     make = self.starts[start or next(iter(self.starts))]
-    return self.attack.init(self.attack_data(), self.key, make())
+    state = self.attack.init(self.attack_data(), self.key, make())
+    return sharding.replicate(state, self.mesh)
 
 
 @dataclasses.dataclass(frozen=True)

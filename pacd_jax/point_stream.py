@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pacd_jax import errors, sampling, votes
+from pacd_jax import errors, processes, sampling, votes
 from pacd_jax.types import Certificate
 
 _CALL_SECONDS = 1.0  # Points are written as they are done, and an end is not far.
@@ -94,6 +94,7 @@ def run(
     counts, non_finite = (shares.sum(axis=0) for shares in jax.device_get(result))
     now = time.perf_counter()
     seconds, before, num_samples = now - before, now, sum(size for _, size in call)
+    seconds = float(processes.from_first(np.float32(seconds)))  # All start equal calls.
     in_time = int(_CALL_SECONDS / max(seconds, 1e-9) * -(-num_samples // batch_size))
     num_batches = max(1, min(2 * num_batches, in_time, most))
     share = seconds / num_samples

@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pacd_jax import __version__, errors
@@ -247,12 +246,3 @@ class RunFolder:
   def certificate(self, row: str, victim: int) -> pathlib.Path:
     """`certificates/<row>/seed_<k>`, the stem of its files."""
     return self.path / "certificates" / row / f"seed_{victim}"
-
-
-@contextlib.contextmanager
-def held(folders: Iterable[RunFolder]) -> Iterator[None]:
-  """All of the folders are this process's; errors as from entering one."""
-  with contextlib.ExitStack() as stack:
-    for folder in folders:
-      stack.enter_context(folder)
-    yield

@@ -27,6 +27,7 @@ from pacd_jax import (
   poison_file,
   progress,
   run_folder,
+  sharding,
   types,
 )
 from pacd_jax.attacks import movement, pacd
@@ -92,8 +93,10 @@ def candidates(plan: Plan) -> list[Candidate]:
 
 def _run(plan: Plan, began: float) -> pacd.AttackState:
   """One loop over the steps of all starts, one after the other."""
-  run, attack_data = plan.attack, plan.attack.attack_data()
-  step_fn, restart_fn = jax.jit(run.attack.step), jax.jit(run.attack.restart)
+  run, whole = plan.attack, sharding.replicated(plan.attack.mesh)
+  attack_data, key = sharding.replicate((run.attack_data(), run.key), run.mesh)
+  step_fn = jax.jit(run.attack.step, out_shardings=whole)
+  restart_fn = jax.jit(run.attack.restart, out_shardings=whole)
   names = list(run.starts)
   wanted = candidates(plan) if run.selection else []
 
@@ -110,8 +113,8 @@ def _run(plan: Plan, began: float) -> pacd.AttackState:
       keep(start, state, 0)
     fresh = run.due(step)
     for member, age in fresh:
-      state = restart_fn(state, attack_data, run.key, member, age)
-    state, values = step_fn(state, attack_data, run.key)
+      state = restart_fn(state, attack_data, key, member, age)
+    state, values = step_fn(state, attack_data, key)
     keep(start, state, step + 1)
     return state, values | {"restart": bool(fresh), "start": index}
 
@@ -145,7 +148,7 @@ def _warn_once(remedy: Callable[[float], str] | None):
 
 
 def _images(plan: Plan, state: pacd.AttackState, finish: str = "") -> np.ndarray:
-  base, delta = plan.attack.attack_data().base_images, state.delta
+  base, delta = plan.attack.attack_data().base_images, np.asarray(state.delta)
   if finish == "corners":
     delta = movement.to_corners(
       base, delta, epsilon=plan.budget["epsilon"], shared=plan.attack.is_shared
@@ -249,12 +252,20 @@ def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   poison = _load(plan, candidate)
   split = data.apply_poison(plan.splits.train, poison)
   run, keys = selection.train, selection.train.keys[np.array([seed])]
-  images, labels = jax.device_put(split.images[None]), jax.device_put(split.labels)
-  state, rows = run.trainer.init(keys), jnp.zeros(1, jnp.int32)
+  state, *given = sharding.replicate(
+    (
+      run.trainer.init(keys),
+      split.images[None],
+      split.labels,
+      jnp.zeros(1, jnp.int32),
+      keys,
+    ),
+    run.mesh,
+  )
   for epoch in range(run.num_epochs):
-    state, values = run.trainer.epoch(state, images, labels, rows, keys)
+    state, values = run.trainer.epoch(state, *given)
     metrics.check_finite("select", epoch, jax.tree.map(np.asarray, values))
-  params = jax.tree.map(lambda leaf: leaf[0], state.params)
+  params = jax.tree.map(lambda leaf: np.asarray(leaf)[0], state.params)
   points, options = selection.certify, selection.certify.options
   labels = points.dataset.labels[points.indices]
   predicted, radii, _ = certify.certify(

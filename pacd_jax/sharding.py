@@ -1,24 +1,175 @@
-"""Devices: the mesh of programs that share their work among them, and CPU cores as such."""
+"""Devices: one mesh over those of all processes, and how work is cut into their shares.
+
+SPMD: every process runs the same program on arrays that are global; each device has its
+share of a batch, of independent victims or of noisy copies, and the whole of all else.
+Collectives come from here alone, by `jax.shard_map` and its derivatives, so that losses,
+solvers and attacks are written once, for one device.
+"""
 
 import os
 import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 AXIS = "devices"
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
+_Tree = TypeVar("_Tree")
+_cores_are_devices = False  # Made so by `cores_as_devices`.
+
+
+# --- the mesh -------------------------------------------------------------------------
 
 
 def mesh(size: int | None = None) -> jax.sharding.Mesh:
-  """This process's devices in a row, `[AXIS]`: all, or the first `size`."""
-  devices = np.array(jax.local_devices()[:size])
-  return jax.sharding.Mesh(devices, (AXIS,), axis_types=(jax.sharding.AxisType.Auto,))
+  """The devices of all processes in a row, `[AXIS]`: all, or the first `size`."""
+  return _in_a_row(jax.devices()[:size])
+
+
+def batch_mesh() -> jax.sharding.Mesh:
+  """Those that a batch, or victims, are cut over: all devices, in general.
+
+  Where cores were made devices (`cores_as_devices`), the first of each process: one
+  operation uses all of its cores.
+  """
+  if not _cores_are_devices or jax.default_backend() != "cpu":
+    return mesh()
+  first = {device.process_index: device for device in reversed(jax.devices())}
+  return _in_a_row([first[process] for process in sorted(first)])
+
+
+def _in_a_row(devices: Sequence[jax.Device]) -> jax.sharding.Mesh:
+  auto = (jax.sharding.AxisType.Auto,)
+  return jax.sharding.Mesh(np.array(devices), (AXIS,), axis_types=auto)
 
 
 def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
   """Of arrays that each device has whole."""
-  return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+  return jax.sharding.NamedSharding(mesh, PartitionSpec())
+
+
+# --- arrays in and out ----------------------------------------------------------------
+
+
+def replicate(tree: _Tree, mesh: jax.sharding.Mesh) -> _Tree:
+  """Arrays, of the same values in every process, whole on each device of the mesh.
+
+  Leaves are NumPy's or JAX's arrays, random keys too; those that lie so already are
+  passed through.
+  """
+  sharding = replicated(mesh)
+
+  def one(leaf):
+    if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+      return leaf
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+      words = one(jax.random.key_data(leaf))
+      return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
+    if jax.process_count() == 1:
+      return jax.device_put(leaf, sharding)
+    host = np.asarray(leaf)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+  return jax.tree.map(one, tree)
+
+
+def to_all(tree: _Tree, mesh: jax.sharding.Mesh) -> _Tree:
+  """Results that every process is to read: those that lie in several processes, whole.
+
+  With one process they are left as they are, each device's share on that device.
+  """
+  if jax.process_count() == 1:
+    return tree
+  return jax.jit(lambda leaves: leaves, out_shardings=replicated(mesh))(tree)
+
+
+# --- shares ---------------------------------------------------------------------------
+
+
+def over_batch(function: Callable[..., Any], mesh: jax.sharding.Mesh) -> Callable[..., Any]:
+  """`function(params, images)`, each device on its share of the images.
+
+  Differentiable as the function is; gradients in `params` are added up over the devices.
+  Where the devices do not divide a batch, black images fill it up, whose outputs are cut
+  off again.
+
+  Args:
+    function: of replicated parameters and images `[B, ...]`; an output `[B, ...]`, each
+      row of which depends on its own image alone.
+    mesh: one device: the function itself.
+  """
+  if mesh.size == 1:
+    return function
+
+  def of_batch(params, images):
+    num_images = len(images)
+    missing = -num_images % mesh.size
+    images = jnp.pad(images, [(0, missing)] + [(0, 0)] * (images.ndim - 1))
+    outputs = jax.shard_map(
+      function,
+      mesh=mesh,
+      in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
+      out_specs=PartitionSpec(AXIS),
+    )(params, images)
+    return outputs[:num_images]
+
+  return of_batch
+
+
+def over_rows(
+  function: Callable[..., Any],
+  mesh: jax.sharding.Mesh,
+  in_axes: Sequence[int | None],
+) -> Callable[..., Any]:
+  """A function of independent rows, each device on as many of them, one after the other.
+
+  Devices exchange nothing. Those that there is no row for do nothing; a device with fewer
+  rows than the others computes its last one again.
+
+  Args:
+    function: its outputs are `[rows, ...]`, and no row depends on another.
+    mesh: one device: the function itself.
+    in_axes: of each argument: 0 where its leaves are `[rows, ...]`, None where each device
+      is given the whole.
+  """
+  if mesh.size == 1:
+    return function
+  specs = [PartitionSpec(AXIS if axis == 0 else None) for axis in in_axes]
+
+  def of_rows(*args):
+    num_rows = len(jax.tree.leaves(args[list(in_axes).index(0)])[0])
+    share = -(-num_rows // mesh.size)
+    rows = np.minimum(np.arange(share * mesh.size), num_rows - 1)
+    filled = [
+      jax.tree.map(lambda leaf: leaf[rows], arg) if axis == 0 else arg
+      for arg, axis in zip(args, in_axes, strict=True)
+    ]
+
+    def of_device(*args):
+      def nothing(*args):
+        shapes = jax.eval_shape(function, *args)
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+      has_rows = jax.lax.axis_index(AXIS) * share < num_rows
+      return jax.lax.cond(has_rows, function, nothing, *args)
+
+    outputs = jax.shard_map(
+      of_device,
+      mesh=mesh,
+      in_specs=tuple(specs),
+      out_specs=PartitionSpec(AXIS),
+      check_vma=False,
+    )(*filled)
+    return jax.tree.map(lambda leaf: leaf[:num_rows], outputs)
+
+  return of_rows
+
+
+# --- the host -------------------------------------------------------------------------
 
 
 def num_cores() -> int:
@@ -50,16 +201,21 @@ def _read(path: pathlib.Path) -> str:
     return ""
 
 
-def cores_as_devices() -> None:
+def cores_as_devices(cores: int | None = None) -> None:
   """Makes each CPU core a device of its own; to be called before JAX is first used.
 
   Work that falls apart, as certification's does, is faster on a device per core than on
-  one that cuts each operation into pieces (`make bench`, `certify_devices`). Programs that
-  know nothing of it run on the first device, with all cores as before.
+  one that cuts each operation into pieces (`make bench`, `certify_devices`). Batches and
+  victims stay on the first device, whose operations use all cores (`batch_mesh`).
 
   Nothing changes where the user has chosen a number of devices: by `XLA_FLAGS` or by
-  `JAX_NUM_CPU_DEVICES`.
+  `JAX_NUM_CPU_DEVICES`; then all work is cut over them.
+
+  Args:
+    cores: how many, by default all that this process may use.
   """
+  global _cores_are_devices
   by_xla = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
   if not by_xla and "JAX_NUM_CPU_DEVICES" not in os.environ:
-    jax.config.update("jax_num_cpu_devices", num_cores())
+    jax.config.update("jax_num_cpu_devices", cores or num_cores())
+    _cores_are_devices = True

@@ -6,9 +6,9 @@ the folder holds before any of them starts.
 
 import json
 import time
+from collections.abc import Collection
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pacd_jax import (
@@ -20,11 +20,13 @@ from pacd_jax import (
   loop,
   metrics,
   poison_file,
+  processes,
   progress,
   report,
   row_words,
   run_folder,
   search,
+  sharding,
   tables,
   train,
   training_sets,
@@ -53,6 +55,7 @@ def attack(plan: Plan) -> None:
     else:
       images = plan.baselines[row]()
       seconds = round(time.monotonic() - began, 6)
+    images = processes.from_first(images)  # Victims of all processes train on the same.
     plan.training_sets.save_attack_seconds(row, seconds)
     poison_file.save(plan.folder.poison(row), plan.poison(images))
 
@@ -72,17 +75,19 @@ def train_victims(plan: Plan) -> None:
   names = list(plan.rows)
   if run.recovery_epochs and training_sets.CLEAN not in names:
     names.append(training_sets.CLEAN)
-  splits = [plan.training_sets.split(name) for name in names]
-  images = jax.device_put(np.stack([split.images for split in splits]))
-  labels = jax.device_put(plan.splits.train.labels)  # A poison changes none.
+  images = np.stack([plan.training_sets.split(name).images for name in names])
+  labels = plan.splits.train.labels  # A poison changes none.
+  clean = names.index(training_sets.CLEAN) if run.recovery_epochs else 0
+  first, images, labels, rows, clean_rows, keys = sharding.replicate(
+    (run.trainer.init(keys), images, labels, rows, np.full_like(rows, clean), keys),
+    run.mesh,
+  )
 
   def recovers(number):
     return number >= run.num_epochs
 
   def epoch(state, number):
-    sets = rows
-    if recovers(number):
-      sets = jnp.full_like(rows, names.index(training_sets.CLEAN))
+    sets = clean_rows if recovers(number) else rows
     state, values = run.trainer.epoch(state, images, labels, sets, keys)
     which = {"recovery": recovers(number)} if run.recovery_epochs else {}
     return state, _by_row(plan, values) | which
@@ -91,7 +96,7 @@ def train_victims(plan: Plan) -> None:
     loop.run(
       "train",
       epoch,
-      run.trainer.init(keys),
+      first,
       run.total_epochs,
       checkpoints=checkpoints,
       metrics_file=metrics.MetricsFile(plan.folder.metrics),
@@ -128,11 +133,12 @@ def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
   """The parameters of every victim, by row and seed, as the last checkpoint has them.
 
   Raises:
-    errors.InputError: it is damaged, or another run's.
+    errors.InputError: it is damaged, or another run's, or they are not trained yet.
   """
   _, keys = plan.victims()
   with plan.victim_checkpoints() as checkpoints:
-    state, _ = checkpoints.restore(plan.train.trainer.init(keys))
+    state, epochs = checkpoints.restore(plan.train.trainer.init(keys))
+  checks.check_epochs(plan, epochs)
   victims = [(row, seed) for row in plan.rows for seed in plan.seeds]
   return {
     victim: jax.tree.map(lambda leaf, v=number: leaf[v], state.params)
@@ -177,8 +183,15 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
 # --- report ---------------------------------------------------------------------------
 
 
+def reports(stage_names: Collection[str]) -> bool:
+  """Whether this process is to report: process 0, where that is among the stages."""
+  return "report" in stage_names and processes.is_first()
+
+
 def write_report(plan: Plan) -> None:
-  """Writes `results.json`, then the pictures and the page."""
+  """Writes `results.json`, then the pictures and the page; process 0 alone."""
+  if not processes.is_first():
+    return
   run_folder.write_json(plan.folder.results, _results(plan))
   report.write(plan.folder.path)
 

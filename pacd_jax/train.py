@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pacd_jax import data, noise, precision, types
+from pacd_jax import data, noise, precision, sharding, types
 
 _LEVELS = data.to_float(np.arange(256, dtype=np.uint8))
 
@@ -62,6 +62,7 @@ def make(
   augment: types.AugmentFn | None = None,
   noise_choice: str = "fresh",
   adversary_warmup: int = 0,
+  mesh: jax.sharding.Mesh | None = None,
 ) -> Trainer:
   """Builds a trainer: mini-batches without replacement.
 
@@ -73,12 +74,15 @@ def make(
     optimizer: of the parameters.
     image_shape: `(H, W, C)`.
     batch_size: at most the number of training images.
-    victims_at_once: how many are trained side by side, the others after them; 0: all. It
-      bounds the memory, and changes no victim but by rounding.
+    victims_at_once: how many a device trains side by side, the others after them; 0: all.
+      It bounds the memory, and changes no victim but by rounding.
     augment: random change of the images at every step, before anything else.
     noise_choice: "fresh" at every step, or "fixed": one draw for each image.
     adversary_warmup: epochs over which the radius of the loss's adversary rises linearly
       to the whole, one part an epoch (Salman et al., 2019); 0: whole at once.
+    mesh: devices that each train their share of the victims; between two epochs each has
+      the states of all. `epoch` is then given arrays that `sharding.replicate` placed.
+      None: one.
 
   Returns:
     A `Trainer`. Step t of a victim is a function of its key, its row's data and t alone.
@@ -134,7 +138,12 @@ def make(
       return jax.lax.map(one, victims)
     return jax.lax.map(one, victims, batch_size=at_once)
 
-  return Trainer(jax.jit(jax.vmap(init_one)), jax.jit(epoch, donate_argnums=0))
+  init = jax.jit(jax.vmap(init_one))
+  if mesh is None:
+    return Trainer(init, jax.jit(epoch, donate_argnums=0))
+  shared = sharding.over_rows(epoch, mesh, in_axes=(0, None, None, 0, 0))
+  whole = sharding.replicated(mesh)
+  return Trainer(init, jax.jit(shared, donate_argnums=0, out_shardings=whole))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 3))

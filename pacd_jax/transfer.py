@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pacd_jax import errors, figures, matrix, page, run_folder, stages
+from pacd_jax import errors, figures, matrix, page, processes, run_folder, stages
 from pacd_jax.plan import Plan
 
 _PANELS = ("acr", "aca")  # Of the picture.
@@ -36,7 +36,7 @@ def run(plan: TransferPlan, stage_names: Sequence[str]) -> str | None:
     errors.NonFiniteError: a loss or a gradient is not finite.
   """
   folders = [plan.folder, *(victim.folder for victim in plan.victims.values())]
-  with run_folder.held(folders):
+  with processes.held(folders):
     _check_poisons(plan)
     _check_alike(plan)
     for name, victim in plan.victims.items():
@@ -48,7 +48,7 @@ def run(plan: TransferPlan, stage_names: Sequence[str]) -> str | None:
       for name, victim in plan.victims.items():
         with errors.about(f"victim {name}"):
           stages.RUN[stage](victim)
-    return _report(plan) if "report" in stage_names else None
+    return _report(plan) if stages.reports(stage_names) else None
 
 
 def _check_poisons(plan: TransferPlan) -> None:

@@ -182,7 +182,7 @@ def check_memory(
 def calls_at_once() -> int:
   """How many devices' shares of a call are in one memory at a time."""
   on_cpu = jax.default_backend() == "cpu"  # Its devices have one memory together.
-  return IN_FLIGHT * (sharding.mesh().size if on_cpu else 1)
+  return IN_FLIGHT * (jax.local_device_count() if on_cpu else 1)
 
 
 def _temporary_bytes(

@@ -1,6 +1,8 @@
 """Checkpoints: what comes back is what was saved, or a line that says what to do."""
 
+import contextlib
 import gc
+import io
 import pathlib
 import shutil
 import tempfile
@@ -13,7 +15,7 @@ import optax
 import pytest
 from absl.testing import absltest, parameterized
 
-from pacd_jax import checkpoint, errors
+from pacd_jax import checkpoint, errors, sharding
 
 
 class _State(NamedTuple):
@@ -112,12 +114,6 @@ class CheckpointsTest(parameterized.TestCase):
     kept = [path.name for path in self._folder.iterdir() if path.is_dir()]
     self.assertCountEqual(kept, ["2", "3"])
 
-  def test_latest_step(self):
-    with checkpoint.Checkpoints(self._folder, "this run") as checkpoints:
-      self.assertEqual(checkpoints.latest_step(), 3)
-    with checkpoint.Checkpoints(self._folder / "new" / "one", "") as checkpoints:
-      self.assertEqual(checkpoints.latest_step(), 0)
-
   def test_an_empty_folder_gives_back_what_was_asked(self):
     shutil.rmtree(self._folder)
     state, step = self._restore()
@@ -168,23 +164,46 @@ class CheckpointsTest(parameterized.TestCase):
   def test_another_structure_is_refused(self, change):
     self._assert_refused(like=change(self.states[0]))
 
+  # --- damaged checkpoints ------------------------------------------------------------
+
+  def _assert_passed_over(self, *words):
+    """The one before it is restored, and one line says why."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+      state, step = self._restore()
+    self.assertEqual(step, 2)
+    self._assert_same(state, self.states[2])
+    self.assertLen(said.getvalue().splitlines(), 1)
+    for word in (f"checkpoint {self._folder}/3 ", "going on from step 2", *words):
+      self.assertIn(word, said.getvalue())
+
   @parameterized.parameters("state", "record", "")
-  def test_a_lacking_part_is_refused(self, name):
+  def test_one_that_lacks_a_part_is_passed_over(self, name):
     shutil.rmtree(self._folder / "3" / name)
     (self._folder / "3").mkdir(exist_ok=True)
-    self._assert_refused()
+    self._assert_passed_over("cannot be read")
 
-  def _assert_refused_or_same(self, path):
-    """Damage is told, or it lay where nothing is read from; values never differ."""
-    try:
-      state, step = self._restore()
-    except errors.InputError as error:
-      self.assertIn(f"{self._folder}/3 ", str(error))
-      self.assertLen(str(error).splitlines(), 1)
-      return 1
-    self.assertEqual(step, 3, path)
+  def test_one_that_was_passed_over_is_written_again(self):
+    shutil.rmtree(self._folder / "3" / "state")
+    with checkpoint.Checkpoints(self._folder, "this run") as checkpoints:
+      _, step = checkpoints.restore(self.states[0])
+      self.assertEqual(step, 2)
+      self.assertTrue((self._folder / "3").exists())  # Looking changes nothing.
+      checkpoints.save(3, self.states[3])
+    state, step = self._restore()
+    self.assertEqual(step, 3)
     self._assert_same(state, self.states[3])
-    return 0
+
+  def test_where_all_are_damaged_the_newest_is_refused(self):
+    for step in ("2", "3"):
+      shutil.rmtree(self._folder / step / "state")
+    self._assert_refused("cannot be read")
+
+  def _is_passed_over_or_same(self):
+    """Damage is told, or it lay where nothing is read from; values never differ."""
+    state, step = self._restore()
+    self._assert_same(state, self.states[step])
+    return step == 2
 
   def _files(self):
     """The newest checkpoint's files, relative to the folder."""
@@ -193,27 +212,27 @@ class CheckpointsTest(parameterized.TestCase):
 
   @parameterized.named_parameters(("half", 0.5), ("empty", 0.0))
   def test_a_truncated_file_never_changes_a_value(self, share):
-    num_refused = 0
+    num_told = 0
     for name in self._files():
       content = (self.saved / name).read_bytes()
       (self._folder / name).write_bytes(content[: int(share * len(content))])
-      num_refused += self._assert_refused_or_same(name)
+      num_told += self._is_passed_over_or_same()
       self._copy()
-    self.assertGreaterEqual(num_refused, 4)
+    self.assertGreaterEqual(num_told, 4)
 
   def test_a_flipped_byte_never_changes_a_value(self):
-    num_refused = 0
+    num_told = 0
     for name in self._files():
       content = (self.saved / name).read_bytes()
       for share in (0.3, 0.7):
         damaged = bytearray(content)
         damaged[int(share * len(content))] ^= 0x10
         (self._folder / name).write_bytes(damaged)
-        num_refused += self._assert_refused_or_same(name)
+        num_told += self._is_passed_over_or_same()
       self._copy()
-    self.assertGreaterEqual(num_refused, 4)
+    self.assertGreaterEqual(num_told, 4)
 
-  def test_values_that_differ_from_their_checksum_are_refused(self):
+  def test_values_that_differ_from_their_checksum_are_passed_over(self):
     """Whole and readable, but not what was saved: another checkpoint's values."""
     other = self._folder / "other"
     with checkpoint.Checkpoints(other, "this run") as checkpoints:
@@ -221,7 +240,21 @@ class CheckpointsTest(parameterized.TestCase):
     shutil.rmtree(self._folder / "3" / "state")
     shutil.copytree(other / "3" / "state", self._folder / "3" / "state")
     shutil.rmtree(other)
-    self._assert_refused("damaged")
+    self._assert_passed_over("its checksum differs")
+
+  # --- devices ------------------------------------------------------------------------
+
+  @parameterized.parameters((1, 3), (3, 1), (3, 2))
+  def test_a_state_is_restored_onto_another_number_of_devices(self, before, after):
+    before, after = (sharding.mesh(size) for size in (before, after))
+    shutil.rmtree(self._folder)
+    with checkpoint.Checkpoints(self._folder, "this run") as checkpoints:
+      checkpoints.save(3, sharding.replicate(self.states[3], before))
+    like = sharding.replicate(self.states[0], after)
+    state, _ = self._restore(like)
+    self._assert_same(state, self.states[3])
+    for leaf, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(like), strict=True):
+      self.assertEqual(leaf.sharding, wanted.sharding)
 
 
 if __name__ == "__main__":

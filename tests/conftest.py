@@ -1,4 +1,6 @@
-"""Tests have three devices; implicit broadcasting and a key's second use are errors.
+"""Tests have three devices, as if each were a core of the CPU.
+
+Implicit broadcasting and a key's second use are errors.
 
 Most of their time is XLA's compilation, which is faster with few of LLVM's
 optimisations; `make demo` and every run have them. Programs that several tests build are
@@ -16,6 +18,8 @@ os.environ["XLA_FLAGS"] = " ".join(
 
 import jax
 
+from pacd_jax import sharding
+
 _CACHE = "PACD_TESTS_COMPILATION_CACHE"  # All workers of a session have the same.
 if _CACHE not in os.environ:
   os.environ[_CACHE] = tempfile.mkdtemp()
@@ -23,7 +27,8 @@ if _CACHE not in os.environ:
 
 jax.config.update("jax_compilation_cache_dir", os.environ[_CACHE])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-jax.config.update("jax_num_cpu_devices", 3)
+os.environ.pop("JAX_NUM_CPU_DEVICES", None)
+sharding.cores_as_devices(3)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 

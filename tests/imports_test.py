@@ -56,6 +56,7 @@ _LAYERS = (
 # Read what stages have written; they run where no accelerator is.
 _WITHOUT_JAX = (
   "certificates",
+  "collect",
   "comparison_figures",
   "comparison_table",
   "confidence",
@@ -135,6 +136,25 @@ def _reachable(module, sources):
   return found
 
 
+_COLLECTIVES = (
+  "all_gather",
+  "all_to_all",
+  "axis_index",
+  "multihost_utils",
+  "pmean",
+  "ppermute",
+  "psum",
+  "shard_map",
+)
+
+
+def _collectives(tree):
+  """What a file uses of that which knows of devices other than its own."""
+  attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+  names = {name.rpartition(".")[2] for name in _imported(tree)}
+  return (attributes | names) & set(_COLLECTIVES)
+
+
 def _forbidden_uses(tree):
   """What no module may do: "pmap", "pickle", "allow_pickle", "print"."""
   found = _imports_any(tree, "pickle")
@@ -202,6 +222,14 @@ class RulesTest(parameterized.TestCase):
   @parameterized.parameters("train", "certify", "certificates", "evaluate", "report")
   def test_victims_know_nothing_of_attacks(self, module):
     self.assertEmpty(_reachable(module, _sources()) & _LAYERS[3])
+
+  def test_algorithms_are_written_for_one_device(self):
+    """Collectives are in few files, and the layers above the experiment know of none."""
+    using = {module for module, tree in _sources().items() if _collectives(tree)}
+    self.assertEqual(using, {"sharding", "processes", "votes"})
+    for module in set().union(*_LAYERS[:4]):
+      known = _reachable(module, _sources()) & {"sharding", "processes"}
+      self.assertEmpty(known, module)
 
   def test_commands_alone_import_the_experiment(self):
     importing = [m for m in _sources() if "experiment" in _neighbours(m, _sources())]
@@ -282,6 +310,14 @@ class ReadingTest(parameterized.TestCase):
     sources = {m: ast.parse(f"from pacd_jax import {n}") for m, n in lines.items()}
     self.assertEqual(_reachable("d", sources), {"a", "b", "c"})
     self.assertIn("a", _reachable("a", sources))
+
+  @parameterized.parameters(
+    ("jax.lax.psum(x, 'devices')", "psum"),
+    ("from jax import shard_map", "shard_map"),
+    ("from jax.experimental import multihost_utils", "multihost_utils"),
+  )
+  def test_collectives(self, source, expected):
+    self.assertEqual(_collectives(ast.parse(source)), {expected})
 
   @parameterized.parameters(
     ("jax.pmap(f)", "pmap"),

@@ -3,7 +3,9 @@
 import contextlib
 import io
 import json
+import os
 import pathlib
+import signal
 import tempfile
 import types
 from typing import NamedTuple
@@ -14,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import checkpoint, errors, loop, metrics
+from pacd_jax import checkpoint, errors, loop, metrics, preemption
 
 _NUM_STEPS = 10
 
@@ -137,6 +139,25 @@ class LoopTest(parameterized.TestCase):
     state = self._run(walk)
     self.assertEqual(walk.calls, list(range(resumed_at, _NUM_STEPS)))
     self._assert_same(state, self.states[-1])
+    self.assertEqual(self._logged(), self.lines)
+
+  @parameterized.parameters(0, 4, 9)
+  def test_sigterm_saves_the_step_under_way(self, during):
+    self.addCleanup(signal.signal, signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+    preemption.install()
+    walk, told = _Walk(), []
+
+    def step_fn(state, step):
+      if step == during and not told:
+        told.append(step)
+        os.kill(os.getpid(), signal.SIGTERM)
+      return walk(state, step)
+
+    with self.assertRaisesRegex(preemption.Preempted, f"walk: {during + 1}/10 steps"):
+      self._run(step_fn)
+    self.assertEqual(self._saved()[1], during + 1)
+    self._assert_same(self._run(step_fn), self.states[-1])
+    self.assertEqual(walk.calls, list(range(_NUM_STEPS)))
     self.assertEqual(self._logged(), self.lines)
 
   def test_many_crashes_change_nothing(self):

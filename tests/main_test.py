@@ -2,6 +2,7 @@
 
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,11 @@ class MainTest(parameterized.TestCase):
       r"nothing at poisons.gaussian \(runs/digits_ga_eps02_sigma=0.125.*poisons.mine "
       r".mine.npz.*poisons.smoothadv .*leave it out by --config.poisons.gaussian=$",
     ),
+    (
+      "processes_without_an_address",
+      ["--config=configs/digits_ga.py", "--num_processes=2", "--process_id=0"],
+      "--coordinator_address is missing: give all of",
+    ),
     ("unknown_stage", ["--config=configs/digits_ga.py", "--stage=eat"], "stage=eat"),
     (
       "stray_argument",
@@ -118,6 +124,39 @@ class MainTest(parameterized.TestCase):
       _, said = process.communicate(timeout=60)
     self.assertEqual(process.returncode, 130, said)
     self.assertEndsWith(said, "\ninterrupted: the same command goes on from here\n")
+
+  def test_sigterm_in_mid_run_saves_and_is_one_line(self):
+    workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    command = [sys.executable, "main.py", "--config=configs/digits_ga.py:smoke"]
+    command += ["--config.model.name=linear", "--config.attack.num_steps=100000"]
+    command += ["--config.attack.save_every=100000", f"--workdir={workdir}"]
+    with subprocess.Popen(command, cwd=_ROOT, stderr=subprocess.PIPE, text=True) as process:
+      deadline = time.monotonic() + 120
+      while not (workdir / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+      process.terminate()
+      _, said = process.communicate(timeout=60)
+    self.assertEqual(process.returncode, 143, said)
+    self.assertRegex(
+      said, r"\nterminated \(attack: \d+/100000 steps are saved\): the same command .*\n\Z"
+    )
+    (saved,) = (workdir / "checkpoints" / "attack").glob("[0-9]*")
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    self.assertLen(lines, int(saved.name))
+
+  def test_a_coordinator_that_does_not_answer(self):
+    with socket.socket() as one:
+      one.bind(("127.0.0.1", 0))  # Bound and not listening: nobody answers there.
+      address = f"127.0.0.1:{one.getsockname()[1]}"
+      done = _main(
+        "--config=configs/digits_ga.py",
+        f"--coordinator_address={address}",
+        "--num_processes=2",
+        "--process_id=1",
+        "--coordinator_timeout=1",
+      )
+    self.assertEqual(done.returncode, 2, done.stderr)
+    self.assertRegex(done.stderr, rf"\Aerror: no answer within 1 s from .*{address}.*\n\Z")
 
   def test_non_finite_exits_3(self):
     workdir = self.enterContext(tempfile.TemporaryDirectory())

@@ -23,7 +23,13 @@ _TABLES = ("table2", "table5", "detectability", "paired")
 def _command(*arguments):
   """The command's status, and what it says."""
   out, said = io.StringIO(), io.StringIO()
-  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
+  with (
+    mock.patch.object(paper.sharding, "cores_as_devices"),  # JAX has its devices.
+    mock.patch.object(paper.preemption, "install"),
+    mock.patch.object(paper.signal, "signal"),
+    contextlib.redirect_stdout(out),
+    contextlib.redirect_stderr(said),
+  ):
     status = paper.main([str(argument) for argument in arguments])
   return status, out.getvalue(), said.getvalue()
 

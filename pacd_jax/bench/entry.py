@@ -10,6 +10,9 @@ import jax
 _ROUNDS, _ROUNDS_IF_SLOW, _SLOW_SECONDS = 7, 3, 3.0
 
 
+Row = dict[str, float | str]  # "ours", "peer", their "ratio", and the "unit".
+
+
 class Entry(NamedTuple):
   """One comparison: two functions that do `amount` units of the same work."""
 
@@ -20,24 +23,29 @@ class Entry(NamedTuple):
   peer_amount: float | None = None  # Where the peer does another amount of that work.
 
 
-def _seconds(function: Callable[[], object]) -> float:
-  start = time.perf_counter()
+def _seconds(function: Callable[[], object], clock: Callable[[], float]) -> float:
+  start = clock()
   jax.block_until_ready(function())
-  return time.perf_counter() - start
+  return clock() - start
 
 
-def measure(entry: Entry, *, rounds: int | None = None) -> dict[str, float | str]:
+def measure(
+  entry: Entry,
+  *,
+  rounds: int | None = None,
+  clock: Callable[[], float] = lambda: time.perf_counter(),
+) -> Row:
   """Medians over `rounds` turns, after two of each that are not counted.
 
   Without `rounds`: seven turns, or three where one takes longer than three seconds.
   """
   both = entry.ours, entry.peer
   for function in both:
-    _seconds(function)  # Compiles.
-  slow = sum(_seconds(function) for function in both) > _SLOW_SECONDS
+    _seconds(function, clock)  # Compiles.
+  slow = sum(_seconds(function, clock) for function in both) > _SLOW_SECONDS
   if rounds is None:
     rounds = _ROUNDS_IF_SLOW if slow else _ROUNDS
-  turns = [[_seconds(function) for function in both] for _ in range(rounds)]
+  turns = [[_seconds(function, clock) for function in both] for _ in range(rounds)]
   amounts = entry.amount, entry.peer_amount or entry.amount
   ours, peer = (
     amount / statistics.median(times)

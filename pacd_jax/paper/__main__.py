@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from pacd_jax import command, errors, sharding
+from pacd_jax import command, errors, preemption, sharding
 from pacd_jax.paper import catalog, protocol, questions, render, work
 
 ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS)}
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     return command.fail(error, 2)
   except errors.NonFiniteError as error:
     return command.fail(error, 3)
+  except preemption.Preempted as saved:
+    preemption.leave(f"terminated ({saved}): the same command goes on from here")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,6 +73,7 @@ def _run(chosen: argparse.Namespace) -> int:
   if chosen.command == "run":
     logging.set_verbosity(logging.WARNING)
     signal.signal(signal.SIGINT, command.interrupted)
+    preemption.install()
     sharding.cores_as_devices()
     place = protocol.Protocol(
       chosen.dataset, chosen.scale or "full", chosen.runs_dir, chosen.data_dir

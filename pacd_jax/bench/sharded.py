@@ -1,0 +1,78 @@
+"""What shares of work cost: an attack step on eight devices against one, by CPU time.
+
+Simulated devices have the machine's cores together, so that what eight of them take more
+is overhead: copies of what is not shared, and the exchange of gradients. Measured in a
+process of its own, as one process has one number of devices:
+
+  python -m pacd_jax.bench.sharded
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from pacd_jax import losses, sharding
+from pacd_jax.attacks import objectives, pacd, surrogates
+from pacd_jax.bench import entry, work
+
+_DEVICES = 8
+
+
+def step(num_devices: int) -> Callable[[], tuple[pacd.AttackState, dict]]:
+  """`work.attack_step` at the authors' sizes, its batches shared by so many devices."""
+  mesh = sharding.mesh(num_devices)
+  params, attack_data = work.attack_problem()
+  setting = work.Setting(curvature="gauss_newton", damping=0.1)
+  apply = sharding.over_batch(work.network().apply, mesh)
+  settings = work.pacd_settings(attack_data, setting)._replace(
+    loss=losses.gaussian_augmentation(apply, sigma=setting.sigma),
+    objective=objectives.soft_acr(
+      apply,
+      sigma=setting.sigma,
+      num_noise_samples=setting.num_noise_samples,
+      inverse_temperature=setting.inverse_temperature,
+    ),
+  )
+  attack, key = pacd.make(settings), jax.random.key(1)
+  state = attack.init(attack_data, key)
+  first = surrogates.Surrogate(params, settings.optimizer.init(params), jnp.int32(0), None)
+  state = state._replace(surrogates=jax.tree.map(lambda leaf: leaf[None], first))
+  given = sharding.replicate((state, attack_data, key), mesh)
+  jitted = jax.jit(attack.step, out_shardings=sharding.replicated(mesh))
+  return lambda: jitted(*given)
+
+
+def measure() -> entry.Row:
+  """The row of `bench.json`, measured in a process that has eight devices."""
+  environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+  environment["JAX_NUM_CPU_DEVICES"] = str(_DEVICES)
+  environment["XLA_FLAGS"] = ""
+  command = [sys.executable, "-m", "pacd_jax.bench.sharded"]
+  done = subprocess.run(command, env=environment, capture_output=True, text=True)
+  if done.returncode:
+    raise RuntimeError(f"bench: {' '.join(command)} failed:\n{done.stderr}")
+  return json.loads(done.stdout)
+
+
+def main() -> int:
+  """Measures in this process and prints the row; returns the exit status."""
+  if jax.device_count() < _DEVICES:
+    sys.stdout.write(json.dumps(measure()) + "\n")
+    return 0
+  both = entry.Entry(step(_DEVICES), step(1), 1, "steps/CPU s")
+  row = entry.measure(both, clock=time.process_time)  # Of all threads.
+  sys.stdout.write(json.dumps(row) + "\n")
+  return 0
+
+
+ENTRIES = {"sharded_step": measure}
+
+
+if __name__ == "__main__":
+  sys.exit(main())

@@ -1,0 +1,296 @@
+"""The launchers: checked by shellcheck, dry runs and what they start; no cluster."""
+
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import yaml
+from absl.testing import absltest, parameterized
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_LAUNCH = _ROOT / "launch"
+_SCRIPTS = [*_LAUNCH.glob("*.sh"), _LAUNCH / "slurm.sbatch", _ROOT / "tests/slurm_run.sh"]
+
+
+_ENDS = ("first", 0), ("second", 143), ("third", 3)  # Words and statuses of lines.
+
+
+def _run(*command, **environment):
+  return subprocess.run(
+    [str(word) for word in command],
+    cwd=_ROOT,
+    env={**os.environ, **environment},
+    capture_output=True,
+    text=True,
+  )
+
+
+class ScriptsTest(parameterized.TestCase):
+  def test_shellcheck(self):
+    self.assertGreaterEqual(len(_SCRIPTS), 4)
+    done = _run(pathlib.Path(sys.executable).with_name("shellcheck"), *_SCRIPTS)
+    self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
+
+  def test_slurms_options(self):
+    text = (_LAUNCH / "slurm.sbatch").read_text()
+    options = dict(re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", text, re.MULTILINE))
+    self.assertEqual(options["ntasks-per-node"], options["gpus-per-node"])
+    self.assertRegex(options["signal"], r"^TERM@\d+$")  # To the steps, not to the shell.
+    self.assertContainsSubset({"requeue", "time", "nodes"}, options)
+
+  def test_slurm_runs_a_line_of_a_sweep_and_is_requeued_after_sigterm(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    (folder / "srun").write_text('#!/bin/bash\nshift\n"$@"\n')
+    (folder / "scontrol").write_text('#!/bin/bash\necho "scontrol $*"\n')
+    for name in ("srun", "scontrol"):
+      (folder / name).chmod(0o755)
+    lines = folder / "sweep.txt"
+    ends = (f"bash -c 'echo {word}; exit {n}'" for word, n in _ENDS)
+    lines.write_text("\n".join(ends) + "\n")
+    environment = {
+      "PATH": f"{folder}:{os.environ['PATH']}",
+      "SLURM_SUBMIT_DIR": str(folder),
+      "SLURM_JOB_ID": "12",
+    }
+    for task, status, words in (
+      ("1", 0, ["first"]),
+      ("2", 143, ["second", "scontrol requeue 12"]),
+      ("3", 3, ["third"]),
+      ("4", 2, []),
+    ):
+      done = _run(
+        "bash",
+        _LAUNCH / "slurm.sbatch",
+        "--commands",
+        lines,
+        **environment,
+        SLURM_ARRAY_TASK_ID=task,
+      )
+      said = [line for line in done.stdout.splitlines() if " job 12, start" not in line]
+      self.assertEqual((done.returncode, said), (status, words), done.stderr)
+    self.assertIn("has no line 4", done.stderr)
+
+
+class TpuPodTest(parameterized.TestCase):
+  def _dry(self, *arguments, **environment):
+    return _run(_LAUNCH / "tpu_pod.sh", *arguments, **environment, PATH="/usr/bin:/bin")
+
+  def test_a_dry_run_prints_each_command_and_runs_none(self):
+    done = self._dry(
+      "-n", "mine", "main.py", "--config=a b", TYPE="v5litepod-32", ZONE="here", SPOT="1"
+    )
+    self.assertEqual((done.returncode, done.stderr), (0, ""))  # There is no gcloud.
+    commands = [line.removeprefix("+ ") for line in done.stdout.splitlines()]
+    verbs = [shlex.split(line)[:5][-1] for line in commands if line.startswith("gcloud")]
+    self.assertEqual(verbs, ["create", "scp", "ssh", "ssh", "ssh", "scp", "delete"])
+    self.assertIn("--spot", commands[0])
+    (run,) = [line for line in commands if "main.py" in line]
+    self.assertIn("--worker=all", run)
+    inner = shlex.split(run)[-1].removeprefix("--command=")
+    self.assertEndsWith(inner, "main.py --config=a\\ b  --workdir=$HOME/runs/mine")
+
+  def test_a_shared_folder_is_mounted_on_all_workers(self):
+    done = self._dry(
+      "-n", "mine", "main.py", TYPE="t", ZONE="z", SHARE="10.0.0.2:/share", KEEP="1"
+    )
+    self.assertIn("mount\\ -t\\ nfs\\ 10.0.0.2:/share", done.stdout)
+    self.assertIn("--workdir=/mnt/share/runs/mine", done.stdout)
+    self.assertNotIn("delete", done.stdout)
+
+  @parameterized.parameters(
+    ([], {}, "tpu_pod.sh \\[-n\\] NAME COMMAND"),
+    (["mine"], {}, "tpu_pod.sh \\[-n\\] NAME COMMAND"),
+    (["-n", "mine", "main.py"], {"TYPE": "t"}, "error: ZONE is not set"),
+  )
+  def test_bad_input(self, arguments, environment, words):
+    done = self._dry(*arguments, **environment)
+    self.assertEqual((done.returncode, done.stdout), (2, ""))
+    self.assertRegex(done.stderr, words)
+
+
+# What JobSet's and Kubernetes' published schemas allow where the file has something.
+_POD = {
+  "restartPolicy": str,
+  "terminationGracePeriodSeconds": int,
+  "nodeSelector": dict,
+  "containers": [
+    {
+      "name": str,
+      "image": str,
+      "workingDir": str,
+      "command": [str],
+      "args": [str],
+      "env": [
+        {
+          "name": str,
+          "value": str,
+          "valueFrom": {"fieldRef": {"fieldPath": str}},
+        }
+      ],
+      "ports": [{"containerPort": int}],
+      "resources": {"limits": dict},
+      "volumeMounts": [{"name": str, "mountPath": str}],
+    }
+  ],
+  "volumes": [{"name": str, "persistentVolumeClaim": {"claimName": str}}],
+}
+_JOB = {
+  "parallelism": int,
+  "completions": int,
+  "completionMode": str,
+  "backoffLimit": int,
+  "podFailurePolicy": {
+    "rules": [
+      {
+        "action": str,
+        "onExitCodes": {"containerName": str, "operator": str, "values": [int]},
+      }
+    ]
+  },
+  "template": {"spec": _POD},
+}
+_JOBSET = {
+  "apiVersion": str,
+  "kind": str,
+  "metadata": {"name": str, "labels": dict},
+  "spec": {
+    "failurePolicy": {
+      "maxRestarts": int,
+      "rules": [{"name": str, "action": str, "onJobFailureReasons": [str]}],
+    },
+    "replicatedJobs": [{"name": str, "replicas": int, "template": {"spec": _JOB}}],
+  },
+}
+
+
+def _faults(value, schema, where=""):
+  """Where a value has a field, or a type, that the schema does not."""
+  if isinstance(schema, type):
+    return [] if isinstance(value, schema) else [f"{where}: {value!r}"]
+  if isinstance(schema, list):
+    if not isinstance(value, list):
+      return [f"{where}: no list"]
+    return [f for item in value for f in _faults(item, schema[0], f"{where}[]")]
+  if not isinstance(value, dict):
+    return [f"{where}: no mapping"]
+  unknown = [f"{where}.{name}" for name in value.keys() - schema.keys()]
+  known = value.keys() & schema.keys()
+  return unknown + [
+    f for name in known for f in _faults(value[name], schema[name], f"{where}.{name}")
+  ]
+
+
+class JobSetTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.text = (_LAUNCH / "gke_jobset.yaml").read_text()
+    self.sets = {s["metadata"]["name"]: s for s in yaml.safe_load_all(self.text)}
+
+  def test_fields_are_those_of_the_schemas(self):
+    self.assertEqual(list(self.sets), ["pacd-tpu", "pacd-gpu"])
+    for jobset in self.sets.values():
+      self.assertEmpty(_faults(jobset, _JOBSET))
+      self.assertEqual(jobset["apiVersion"], "jobset.x-k8s.io/v1alpha2")
+    wrong = yaml.safe_load(self.text.split("\n---\n")[0].replace("backoffLimit", "backoff"))
+    self.assertEqual(
+      _faults(wrong, _JOBSET), [".spec.replicatedJobs[].template.spec.backoff"]
+    )
+
+  def test_every_host_is_one_process_of_the_run(self):
+    for jobset in self.sets.values():
+      (of_run,) = jobset["spec"]["replicatedJobs"]
+      job = of_run["template"]["spec"]
+      self.assertEqual(of_run["name"], "run")  # As in the coordinator's name.
+      self.assertEqual(job["parallelism"], job["completions"])
+      self.assertEqual(job["completionMode"], "Indexed")
+      (container,) = job["template"]["spec"]["containers"]
+      (rule,) = job["podFailurePolicy"]["rules"]
+      self.assertEqual(rule["onExitCodes"]["values"], [2, 3])
+      self.assertEqual(rule["onExitCodes"]["containerName"], container["name"])
+      hosts = {e["name"]: e.get("value") for e in container["env"]}.get("HOSTS")
+      self.assertIn(hosts, (None, str(job["parallelism"])))
+
+  @parameterized.parameters(
+    ("pacd-tpu", {"LINE": "2"}, ""),
+    (
+      "pacd-gpu",
+      {"RUN": "1", "JOBSET": "pacd-gpu", "HOSTS": "2", "JOB_COMPLETION_INDEX": "1"},
+      " --coordinator_address=pacd-gpu-run-1-0.pacd-gpu:8476 --num_processes=2 "
+      "--process_id=1",
+    ),
+  )
+  def test_a_host_runs_the_line_of_its_run(self, name, environment, flags):
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    lines = pathlib.Path(folder, "sweep.txt")
+    lines.write_text("exit 1\necho --config.rows=\"('clean', 'pacd')\"\n")
+    spec = self.sets[name]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
+    (container,) = spec["spec"]["containers"]
+    (script,) = container["args"]
+    script = script.replace("/share/sweep.txt", str(lines))
+    done = _run(*container["command"], script, **environment)
+    self.assertEqual(done.stdout, f"--config.rows=('clean', 'pacd'){flags}\n", done.stderr)
+
+
+_PROCESS = """#!/bin/bash
+id=${@: -1}; id=${id#--process_id=}
+trap 'sleep 0.2; echo saved; exit 143' TERM
+case $1 in
+  ok) echo "$2 $3" | sed "s/=127.0.0.1:[0-9]*/=PORT/" ;;
+  fails) if [[ $id == 1 ]]; then exit 7; fi; sleep 60 >/dev/null 2>&1 & wait $! ;;
+  bad) exit 2 ;;
+  waits) echo waiting; sleep 60 >/dev/null 2>&1 & wait $! ;;
+esac
+"""
+
+
+class LocalTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    self.process = pathlib.Path(folder, "process.sh")
+    self.process.write_text(_PROCESS)
+    self.process.chmod(0o755)
+
+  def test_processes_are_told_of_each_other(self):
+    done = _run(_LAUNCH / "local.sh", "-n", 3, self.process, "ok")
+    self.assertEqual(done.returncode, 0, done.stderr)
+    line = "--coordinator_address=PORT --num_processes=3\n"
+    self.assertEqual(done.stdout, 3 * line)
+
+  @parameterized.parameters(("fails", 0, 7, 0), ("fails", 2, 7, 2), ("bad", 2, 2, 0))
+  def test_one_that_fails_ends_all_and_may_be_tried_again(self, how, r, status, again):
+    began = time.monotonic()
+    done = _run(_LAUNCH / "local.sh", "-n", 2, "-r", r, self.process, how)
+    self.assertEqual(done.returncode, status)
+    self.assertEqual(done.stderr.count("starting again"), again)
+    self.assertLess(time.monotonic() - began, 30.0)  # The other would sleep for 60.
+
+  def test_sigterm_reaches_all_and_waits_for_them(self):
+    command = [str(_LAUNCH / "local.sh"), "-n", "2", "-r", "5", str(self.process), "waits"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as launcher:
+      for _ in range(2):
+        self.assertEqual(launcher.stdout.readline(), "waiting\n")
+      launcher.send_signal(signal.SIGTERM)
+      said, _ = launcher.communicate(timeout=30)
+    self.assertEqual((launcher.returncode, said), (143, "saved\nsaved\n"))
+
+  @parameterized.parameters(
+    (["-n", "two", "ls"], "two is not a whole number"),
+    (["-n", "0", "ls"], "local.sh .-n PROCESSES"),
+    (["-n", "2"], "local.sh .-n PROCESSES"),
+    (["no_such_command"], "no_such_command is no command"),
+  )
+  def test_bad_input(self, arguments, words):
+    done = _run(_LAUNCH / "local.sh", *arguments)
+    self.assertEqual((done.returncode, done.stdout), (2, ""))
+    self.assertRegex(done.stderr, words)
+
+
+if __name__ == "__main__":
+  absltest.main()
