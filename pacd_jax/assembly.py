@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import optax
 
-from pacd_jax import choices, data, errors, models, plan, sharding, train, types
+from pacd_jax import choices, data, errors, models, plan, sharding, targets, train, types
 from pacd_jax.attacks import baselines, pacd, problem
 
 # Fields of the group `attack` that `problem.Settings` has by the same name.
@@ -45,8 +45,8 @@ def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
   """
   target = config["data"]["target_class"]
   num_train = len(splits.train.labels)
-  num_poisoned = len(poisoned(config, splits))
-  points = _checked_points(config, splits)
+  num_poisoned = len(targets.poisoned(config, splits))
+  points = targets.checked_points(config, splits)
   num_seen = num_certified = len(points)
   if not points:
     num_seen = len(data.class_indices(splits.validation, target))
@@ -88,24 +88,6 @@ def _check_shares(config: dict[str, Any], most: int) -> None:
   )
 
 
-def _checked_points(config: dict[str, Any], splits: types.Splits) -> list[int]:
-  points, target = config["data"]["target_points"], config["data"]["target_class"]
-  labels = splits.test.labels
-  for point in points:
-    if point >= len(labels):
-      raise errors.InputError(
-        f"config field data.target_points has {point}, but the test split of {splits.name} "
-        f"has {len(labels)} images: use at most {len(labels) - 1}"
-      )
-    if labels[point] != target:
-      first = ", ".join(map(str, np.flatnonzero(labels == target)[:5]))
-      raise errors.InputError(
-        f"config field data.target_points has {point}, which is of class {labels[point]}, "
-        f"not of data.target_class={target}: use points such as {first}"
-      )
-  return points
-
-
 def model(config: dict[str, Any], splits: types.Splits) -> tuple[types.Model, str]:
   """The architecture of the surrogate and of the victims, and its name in tables."""
   name, norm = config["model"]["name"], config["model"]["norm"]
@@ -116,32 +98,6 @@ def model(config: dict[str, Any], splits: types.Splits) -> tuple[types.Model, st
     norm=norm,
   )
   return made, f"{name} ({norm})" if norm else name
-
-
-def poisoned(config: dict[str, Any], splits: types.Splits) -> np.ndarray:
-  """The training images that every attack of the run changes: int64 `[n]`, in order."""
-  return data.poisoned_indices(
-    splits.train,
-    config["data"]["target_class"],
-    fraction=config["attack"]["poisoned_fraction"],
-    seed=config["seed"],
-  )
-
-
-def target_points(config: dict[str, Any]) -> np.ndarray | None:
-  """The test points that the attack is after, int64 `[m]` in order; None: the class."""
-  points = config["data"]["target_points"]
-  return np.sort(np.asarray(points, np.int64)) if points else None
-
-
-def attack_data(config: dict[str, Any], splits: types.Splits) -> problem.AttackData:
-  """What the attacker sees, put on the device."""
-  return problem.attack_data(
-    splits,
-    config["data"]["target_class"],
-    poisoned=poisoned(config, splits),
-    points=target_points(config),
-  )
 
 
 def budget(config: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +140,7 @@ def attack(
   mesh = sharding.batch_mesh()
   return plan.AttackPlan(
     pacd.make(attack_settings(config, model, mesh)),
-    functools.cache(lambda: attack_data(config, splits)),
+    functools.cache(lambda: targets.attack_data(config, splits)),
     key,
     {name: starts[name] for name in options["starts"]},
     mesh=mesh,
@@ -240,7 +196,7 @@ def selection(
   certify_options = config["certify"] | {
     name: options[name] for name in ("n", "num_points")
   }
-  seen = "validation" if target_points(config) is None else "test"
+  seen = "validation" if targets.points(config) is None else "test"
   certify_options |= {"split": seen, "mode": "fixed"}
   keys = [
     jax.random.fold_in(key, stream)
@@ -302,7 +258,7 @@ def certification(
   options = config["certify"] | {"sigma": float(config["sigma"])}
   split, num_points = options.pop("split"), options.pop("num_points")
   dataset = {"test": splits.test, "validation": splits.validation}[split]
-  indices = target_points(config)
+  indices = targets.points(config)
   if indices is None:
     indices = data.class_indices(dataset, config["data"]["target_class"])
   if num_points:

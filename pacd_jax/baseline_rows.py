@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pacd_jax import assembly, data, errors, metrics, progress, types
+from pacd_jax import assembly, data, errors, metrics, progress, targets, types
 from pacd_jax.attacks import baselines
 from pacd_jax.attacks.error_minimizing import error_minimizing
 from pacd_jax.attacks.targeted_adversarial import targeted_adversarial
@@ -35,7 +35,7 @@ def attacks(
       drawn = (keys[row],) if row in keys else ()
       images = make(splits.train, target, *drawn, **options, **assembly.budget(config))
       of_class = data.class_indices(splits.train, target)
-      return images[np.isin(of_class, assembly.poisoned(config, splits))]
+      return images[np.isin(of_class, targets.poisoned(config, splits))]
 
     return run
 
@@ -43,7 +43,7 @@ def attacks(
     def run():
       return make(
         assembly.attack_settings(config, model),
-        assembly.attack_data(config, splits),
+        targets.attack_data(config, splits),
         keys[row],
         _watch(row, total, unit),
         **options,

@@ -31,6 +31,7 @@ from pacd_jax import (
   run_folder,
   settings,
   stages,
+  targets,
   transfer,
   types,
 )
@@ -127,7 +128,7 @@ def build(
     rows=tuple(values["rows"]),
     budget=assembly.budget(values),
     target_class=of_data["target_class"],
-    poisoned=assembly.poisoned(values, splits),
+    poisoned=targets.poisoned(values, splits),
     sigma=float(values["sigma"]),
     baselines=baseline_rows.attacks(values, splits, model, keys),
     poisons={
