@@ -93,10 +93,10 @@ class ChecksTest(finished_run.FinishedRunTestCase):
 
   # Orbax drops the other reads of a checkpoint whose one read failed; they complain.
   @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-  def test_damaged_checkpoint(self):
+  def test_damaged_checkpoints(self):
+    """All that are there: one before the newest would do."""
     self.addCleanup(gc.collect)  # So that they complain here, not in a later test.
-    newest = self.copy_finished() / "checkpoints" / "train" / "3"
-    for path in newest.rglob("*"):
+    for path in (self.copy_finished() / "checkpoints" / "train").rglob("*"):
       if path.is_file() and path.parent.name == "d":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     (self.workdir / "certificates" / "clean" / "seed_0.tsv").unlink()
