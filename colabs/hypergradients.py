@@ -78,8 +78,8 @@ ahead, behind = (
   ridge.upper(bilevel_problems.minimise(ridge.lower, ridge.params, u), u)
   for u in (ridge.poison + step, ridge.poison - step)
 )
-print(f"ApproxGrad        {du[0, 0]:+.3e}")
-print(f"training again    {(ahead - behind) / 2e-3:+.3e}")
+print(f"ApproxGrad        {du[0, 0]:+.10f}")
+print(f"training again    {(ahead - behind) / 2e-3:+.10f}")
 {name: np.asarray(value).item() for name, value in info.solve._asdict().items()}
 
 # %% [markdown]
@@ -95,6 +95,7 @@ chosen = (
   "cg, Hessian",
   "normal_equations",
   "neumann",
+  "unrolling",
   "identity",
 )
 problems = (ridge, bilevel_problems.logistic(), bilevel_problems.net())
@@ -122,7 +123,7 @@ method_figures.error_against_products(
 # - **Conjugate gradients** gain most for each product. For the two convex problems the
 #   Gauss-Newton matrix *is* the Hessian; for the net it is another matrix, and however well
 #   its system is solved, an error stays.
-# - **Neumann series** are gradient descent on the same system, as unrolling is.
+# - **Neumann series** and **unrolling** are gradient descent on the same system.
 # - **Normal equations** square the condition number, and need no definite matrix.
 # - **identity**, the first-order answer, costs one product, and is far off.
 #
