@@ -35,7 +35,7 @@ colabs: .venv/installed_colabs
 
 # Real processes on this machine, compared with one, and killed at random moments.
 test-processes: .venv/installed_test
-	$(BIN)/python -m pytest -q -p no:cacheprovider tests/processes_runs.py
+	$(BIN)/python -m pytest -q -s tests/processes_runs.py
 
 # Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
 test-slurm: .venv/installed

@@ -17,7 +17,15 @@ import ml_collections
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from pacd_jax import errors, preemption, processes, run_folder, settings, sharding
+from pacd_jax import (
+  errors,
+  preemption,
+  processes,
+  run_folder,
+  settings,
+  sharding,
+  shared_folder,
+)
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -80,7 +88,7 @@ def _main(run: RunFn) -> int:
   workdir = _WORKDIR.value or _default_workdir()
   try:
     _find_the_others()
-    with processes.own_folder(workdir) as own, _quiet_unless_first():
+    with shared_folder.own(workdir) as own, _quiet_unless_first():
       table = run(_CONFIG.value, str(own))
   except errors.InputError as error:
     return _end(_fail_if_first(error, 2))

@@ -1,19 +1,8 @@
-"""Several processes as one run: how they find each other, agree, and share a folder.
-
-Process 0 alone writes the run's folder. Each of the others works on a copy of its own,
-made at the start and deleted at the end: all take the same steps on the same values, so
-the same files come to be, and none waits for a file system.
-"""
+"""Several processes as one run: how they find each other, and agree."""
 
 import contextlib
 import json
-import os
-import pathlib
-import secrets
-import shutil
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -24,8 +13,6 @@ from jax.experimental import multihost_utils
 from pacd_jax import errors
 
 _Value = TypeVar("_Value")
-_TOKEN = ".shared"  # In the run's folder, while the processes look for it.
-_SEEN_WITHIN = 30.0  # Seconds that a file may take to be seen on the other hosts.
 _LEFT_BEHIND = 60.0  # Seconds after the time-out before JAX ends the process itself.
 
 
@@ -214,74 +201,3 @@ def check_same(settings: dict[str, Any]) -> None:
           f"processes differ in {name}: it is {values[0]!r} in process 0 and {values[1]!r} "
           f"in process {number}: start all by the same command"
         )
-
-
-# --- the run's folder -----------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def own_folder(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
-  """The run's folder for process 0, and a copy of it, deleted at the end, for any other.
-
-  Checkpoints are not copied, their folders are: process 0 reads them.
-
-  Raises:
-    errors.InputError: process 0 cannot write it, or another process does not see what it
-      writes there.
-  """
-  workdir = pathlib.Path(workdir)
-  if jax.process_count() == 1:
-    yield workdir
-    return
-  with contextlib.ExitStack() as stack:
-    with agreeing():
-      _check_shared(workdir)
-    own = workdir
-    if not is_first():
-      temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="pacd_jax."))
-      own = pathlib.Path(temporary, "run")
-      shutil.copytree(workdir, own, ignore=_not_to_copy)
-    any_of(False)  # All have their copies before the first file changes.
-    yield own
-
-
-def _not_to_copy(folder: str, names: list[str]) -> list[str]:
-  if pathlib.Path(folder).parent.name == "checkpoints":
-    return names
-  return [name for name in names if name in (".lock", _TOKEN) or name.endswith(".tmp")]
-
-
-def _check_shared(workdir: pathlib.Path) -> None:
-  """Process 0 writes a token that the others have to find."""
-  token = np.frombuffer(secrets.token_bytes(16), np.uint8)
-  token, path = from_first(token).tobytes().hex(), workdir / _TOKEN
-  failed = ""
-  if is_first():
-    try:
-      workdir.mkdir(parents=True, exist_ok=True)
-      path.write_text(token)
-    except OSError as error:
-      failed = f"--workdir={workdir} cannot be written ({error.strerror}): choose another"
-  if any_of(bool(failed)):
-    raise errors.InputError(failed)  # Of process 0; the others' is empty.
-  seen = is_first() or _sees(path, token)
-  all_have_looked = any_of(not seen)
-  if is_first():
-    path.unlink(missing_ok=True)
-  if all_have_looked and not seen:
-    raise errors.InputError(
-      f"--workdir={workdir} is not shared: this host does not see what process 0 writes "
-      "there; choose a folder of a file system that all hosts share"
-    )
-
-
-def _sees(path: pathlib.Path, token: str) -> bool:
-  """Whether the token comes to be seen: listing the folder renews what NFS remembers."""
-  deadline = time.monotonic() + _SEEN_WITHIN
-  while time.monotonic() < deadline:
-    with contextlib.suppress(OSError):
-      os.listdir(path.parent)
-      if path.read_text() == token:
-        return True
-    time.sleep(0.2)
-  return False

@@ -228,7 +228,7 @@ class RulesTest(parameterized.TestCase):
     using = {module for module, tree in _sources().items() if _collectives(tree)}
     self.assertEqual(using, {"sharding", "processes", "votes"})
     for module in set().union(*_LAYERS[:4]):
-      known = _reachable(module, _sources()) & {"sharding", "processes"}
+      known = _reachable(module, _sources()) & {"sharding", "processes", "shared_folder"}
       self.assertEmpty(known, module)
 
   def test_commands_alone_import_the_experiment(self):

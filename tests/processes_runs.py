@@ -171,6 +171,7 @@ class KillsTest(_Runs):
         self.finish(_several(2, _command(workdir)))
         self.assert_same_run(workdir)
         self.assert_every_file_once(workdir)
+        sys.stderr.write(f"{whom}, after {moment:.1f} s: as the unbroken run\n")
     self.assertGreaterEqual(killed, _NUM_KILLS - 3)  # The last may have been too late.
 
   def _kill(self, launcher: subprocess.Popen, which: int | None):

@@ -1,4 +1,4 @@
-"""Several processes: how they agree, and what each is told that cannot go on.
+"""Several processes: how they agree and share a folder, and what each is told.
 
 `test_two_real_processes` starts two on this machine; whole runs of several are in
 `processes_runs.py` (`make test-processes`).
@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax import errors, processes
+from pacd_jax import errors, processes, shared_folder
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -25,10 +25,10 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _WORK = """
 import pathlib, sys
 import jax, jax.numpy as jnp, numpy as np
-from pacd_jax import checkpoint, errors, processes, sharding, votes
+from pacd_jax import checkpoint, errors, processes, shared_folder, sharding, votes
 
 address, number, shared, other = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
-processes._SEEN_WITHIN = 0.5
+shared_folder._SEEN_WITHIN = 0.5
 processes.start(address, 2, number, timeout=60, give_up=print)
 jax.config.update("jax_num_cpu_devices", 2)
 mesh = sharding.mesh()
@@ -53,11 +53,11 @@ assert said.startswith("processes differ in sigma: it is 0.25 in process 0 and 0
 processes.check_same({"seed": 0})
 
 # The folder: process 0's own, and a copy.
-said = refusal(processes.own_folder, shared if number == 0 else other)
+said = refusal(shared_folder.own, shared if number == 0 else other)
 assert said.startswith(f"process 1: --workdir={other} is not shared"), said
-said = refusal(processes.own_folder, "/dev/null/run")
+said = refusal(shared_folder.own, "/dev/null/run")
 assert said.startswith("--workdir=/dev/null/run cannot be written"), said
-with processes.own_folder(shared) as own:
+with shared_folder.own(shared) as own:
   assert (own == pathlib.Path(shared)) == (number == 0)
   assert (own / "kept").read_text() == "it"
   assert (own / "checkpoints/train").is_dir()
@@ -167,7 +167,7 @@ class OneProcessTest(absltest.TestCase):
     self.assertEqual(processes.all_texts("text"), ["text"])
     self.assertTrue(processes.any_of(True))
     self.assertFalse(processes.any_of(False))
-    with processes.own_folder("runs/none") as own:
+    with shared_folder.own("runs/none") as own:
       self.assertEqual(own, pathlib.Path("runs/none"))
     self.assertFalse(own.exists())
 
