@@ -4,7 +4,8 @@ Implicit broadcasting and a key's second use are errors.
 
 Most of their time is XLA's compilation, which is faster with few of LLVM's
 optimisations; `make demo` and every run have them. Programs that several tests build are
-compiled once in a session, in a folder that ends with it.
+compiled once in a session, and the run that many begin with is done once, in a folder
+that ends with it.
 """
 
 import atexit
@@ -20,12 +21,12 @@ import jax
 
 from pacd_jax import sharding
 
-_CACHE = "PACD_TESTS_COMPILATION_CACHE"  # All workers of a session have the same.
-if _CACHE not in os.environ:
-  os.environ[_CACHE] = tempfile.mkdtemp()
-  atexit.register(shutil.rmtree, os.environ[_CACHE], ignore_errors=True)
+_FOLDER = "PACD_TESTS_FOLDER"  # All workers of a session have the same.
+if _FOLDER not in os.environ:
+  os.environ[_FOLDER] = tempfile.mkdtemp()
+  atexit.register(shutil.rmtree, os.environ[_FOLDER], ignore_errors=True)
 
-jax.config.update("jax_compilation_cache_dir", os.environ[_CACHE])
+jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ[_FOLDER], "xla"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 os.environ.pop("JAX_NUM_CPU_DEVICES", None)
 sharding.cores_as_devices(3)

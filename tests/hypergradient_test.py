@@ -79,12 +79,17 @@ def _dense(lower, params, poison, curvature):
   """The explicit matrix, by the textbook formula for each kind."""
   flat, unravel = ravel_pytree(params)
   if curvature is hypergradient.hessian:
-    return jax.hessian(lambda theta: lower(unravel(theta), poison))(flat)
-  logits = lower.outputs(params, poison)
-  jacobian = jax.jacobian(lambda theta: lower.outputs(unravel(theta), poison))(flat)
-  jacobian = jacobian.reshape(logits.size, flat.size)
-  inner = jax.hessian(lower.criterion)(logits).reshape(logits.size, logits.size)
-  return jacobian.T @ inner @ jacobian
+    return jax.jit(jax.hessian(lambda theta: lower(unravel(theta), poison)))(flat)
+
+  @jax.jit
+  def gauss_newton(flat):
+    logits = lower.outputs(unravel(flat), poison)
+    jacobian = jax.jacobian(lambda theta: lower.outputs(unravel(theta), poison))(flat)
+    jacobian = jacobian.reshape(logits.size, flat.size)
+    inner = jax.hessian(lower.criterion)(logits).reshape(logits.size, logits.size)
+    return jacobian.T @ inner @ jacobian
+
+  return gauss_newton(flat)
 
 
 _CURVATURES = (hypergradient.hessian, hypergradient.gauss_newton)
@@ -97,7 +102,8 @@ class MatvecTest(parameterized.TestCase):
       params, poison, lower, _ = _two_layer_net()
       flat, unravel = ravel_pytree(params)
       product = curvature(lower, params, poison).matvec
-      columns = [ravel_pytree(product(unravel(e)))[0] for e in jnp.eye(flat.size)]
+      column = jax.jit(lambda e: ravel_pytree(product(unravel(e)))[0])
+      columns = [column(e) for e in jnp.eye(flat.size)]
       expected = _dense(lower, params, poison, curvature)
       np.testing.assert_allclose(np.stack(columns), expected, atol=1e-12)
 
@@ -179,10 +185,12 @@ class ApproxGradTest(parameterized.TestCase):
       params, poison, lower, upper = _two_layer_net()
       flat, _ = ravel_pytree(params)
       matrix = _dense(lower, params, poison, curvature) + damping * jnp.eye(flat.size)
-      g_theta, g_u = jax.grad(upper, argnums=(0, 1))(params, poison)
+      g_theta, g_u = jax.jit(jax.grad(upper, argnums=(0, 1)))(params, poison)
       p = jnp.linalg.solve(matrix, ravel_pytree(g_theta)[0])
-      cross = jax.jacobian(
-        lambda u: ravel_pytree(jax.grad(lambda theta: lower(theta, u))(params))[0]
+      cross = jax.jit(
+        jax.jacobian(
+          lambda u: ravel_pytree(jax.grad(lambda theta: lower(theta, u))(params))[0]
+        )
       )(poison)
       expected = g_u - jnp.tensordot(p, cross, axes=1)
       du, info = hypergradient.approx_grad(

@@ -34,6 +34,11 @@ def _macer64_without(params, eta):
   return _macer(_logits64(params, _IMAGES[None] + _SIGMA * eta), lam=0.0)
 
 
+def _value_and_gradient(loss):
+  """Of the criterion in the logits, compiled whole."""
+  return jax.jit(jax.value_and_grad(lambda z, labels: loss.criterion(z, labels)[0]))
+
+
 class MacerTest(parameterized.TestCase):
   def loss(self, k=4, **options):
     options = dict(gamma=_GAMMA, lam=_LAMBDA, inverse_temperature=_BETA) | options
@@ -49,7 +54,8 @@ class MacerTest(parameterized.TestCase):
   @parameterized.parameters(1, 4, 16)
   def test_is_its_formula_on_noisy_images(self, k):
     params, key = _params(1.5), jax.random.key(3)
-    value, aux = self.loss(k)(params, _IMAGES, jnp.asarray(_LABELS), key)
+    loss = jax.jit(jax.value_and_grad(self.loss(k), has_aux=True))
+    (value, aux), gradient = loss(params, _IMAGES, jnp.asarray(_LABELS), key)
     eta = noise.draw(jax.random.key(3), k, _IMAGES)
 
     def expected(params):
@@ -58,17 +64,12 @@ class MacerTest(parameterized.TestCase):
     formulas.assert_close(value, expected(params))
     robustness = (expected(params) - _macer64_without(params, eta)) / _LAMBDA
     np.testing.assert_allclose(aux["robustness"], robustness, rtol=1e-4)
-    gradient = jax.grad(
-      lambda p: self.loss(k)(p, _IMAGES, jnp.asarray(_LABELS), jax.random.key(3))[0]
-    )(params)
     formulas.assert_close(gradient, formulas.differences(expected, params))
 
   @parameterized.parameters(0.1, 1.0, 2.0)
   def test_criterion_at_random_logits(self, scale):
     logits = self.logits(scale)
-    value, gradient = jax.value_and_grad(
-      lambda z: self.loss().criterion(z, jnp.asarray(_LABELS))[0]
-    )(jnp.asarray(logits))
+    value, gradient = _value_and_gradient(self.loss())(logits, _LABELS)
     formulas.assert_close(value, _macer(logits.astype(np.float64)))
     formulas.assert_close(gradient, formulas.differences(_macer, logits))
 
@@ -77,10 +78,12 @@ class MacerTest(parameterized.TestCase):
     """z_y rounds to 1, or to 0, in float32 and then in float64."""
     # All copies agree: half of them sure of one class, half of another, would be a tie.
     logits = self.logits(scale, k=2, ahead=6.0)
-    loss = self.loss(2)
-    value, gradient = jax.value_and_grad(
-      lambda z: loss.criterion(z, jnp.asarray(_LABELS))[0]
-    )(jnp.asarray(logits))
+    evaluate = jax.value_and_grad(
+      lambda z: self.loss(2).criterion(z, jnp.asarray(_LABELS))[0]
+    )
+    if scale < 1e9:  # Compiled, XLA's own exponentials make the gradient NaN from 1e10 on.
+      evaluate = jax.jit(evaluate)
+    value, gradient = evaluate(jnp.asarray(logits))
     self.assertTrue(np.isfinite(value) and np.isfinite(gradient).all())
     with np.errstate(all="ignore"):
       formulas.assert_close(value, _macer(logits.astype(np.float64)))
@@ -94,9 +97,7 @@ class MacerTest(parameterized.TestCase):
     logits[:, np.arange(6), _LABELS] += ahead
     logits = logits.astype(np.float32)
     loss = self.loss(2, gamma=20.0)
-    value, gradient = jax.value_and_grad(
-      lambda z: loss.criterion(z, jnp.asarray(_LABELS))[0]
-    )(jnp.asarray(logits))
+    value, gradient = _value_and_gradient(loss)(logits, _LABELS)
     z = special.softmax(_BETA * logits, axis=-1).mean(axis=0)
     self.assertEqual(_of_label(z).max(), 1.0)
     expected = functools.partial(_macer, gamma=20.0)
@@ -108,17 +109,17 @@ class MacerTest(parameterized.TestCase):
   def test_second_derivatives_are_finite(self, scale):
     """Curvature products push tangents through the gradient."""
     logits, labels = jnp.asarray(self.logits(scale)), jnp.asarray(_LABELS)
-    gradient = jax.grad(lambda z: self.loss().criterion(z, labels)[0])
-    _, product = jax.jvp(gradient, (logits,), (jnp.ones_like(logits),))
-    self.assertTrue(np.isfinite(product).all())
-    _, product = jax.jvp(gradient, (logits,), (gradient(logits),))
-    self.assertTrue(np.isfinite(product).all())
+    gradient = jax.jit(jax.grad(lambda z: self.loss().criterion(z, labels)[0]))
+    along = jax.jit(lambda v: jax.jvp(gradient, (logits,), (v,))[1])
+    for tangent in (jnp.ones_like(logits), gradient(logits)):
+      self.assertTrue(np.isfinite(along(tangent)).all())
 
   def test_second_derivative_is_that_of_the_formula(self):
     logits, labels = self.logits(1.0, k=2), jnp.asarray(_LABELS)
     v = np.asarray(jax.random.normal(jax.random.key(4), logits.shape), np.float64)
     gradient = jax.grad(lambda z: self.loss(2).criterion(z, labels)[0])
-    _, product = jax.jvp(gradient, (jnp.asarray(logits),), (jnp.asarray(v, jnp.float32),))
+    along = jax.jit(lambda z, v: jax.jvp(gradient, (z,), (v,))[1])
+    product = along(logits, v.astype(np.float32))
 
     def directional(z, step=1e-4):
       return (_macer(z + step * v) - _macer(z - step * v)) / (2 * step)

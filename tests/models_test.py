@@ -37,7 +37,7 @@ class ModelsTest(parameterized.TestCase):
     self.assertEqual(logits.shape, (5, 10))
     self.assertEqual(logits.dtype, jnp.float32)
     # An image's logits do not depend on the rest of its batch.
-    alone = model.apply(params, images[2:3])[0]
+    alone = jax.jit(model.apply)(params, images[2:3])[0]
     np.testing.assert_allclose(alone, logits[2], rtol=1e-5, atol=1e-5)
 
   def test_mnist_cnn_is_the_authors(self):
@@ -76,10 +76,9 @@ class ModelsTest(parameterized.TestCase):
     def summed(apply):
       return lambda params: jnp.sum(jnp.sin(apply(params, images)))
 
-    np.testing.assert_allclose(
-      model.apply(params, images), reference(params, images), atol=1e-5
-    )
-    ours, theirs = (jax.grad(summed(f))(params) for f in (model.apply, reference))
+    outputs = (jax.jit(f)(params, images) for f in (model.apply, reference))
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+    ours, theirs = (jax.jit(jax.grad(summed(f)))(params) for f in (model.apply, reference))
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
       np.testing.assert_allclose(a, b, atol=2e-5 * max(1.0, float(jnp.abs(b).max())))
 
@@ -92,7 +91,8 @@ class ModelsTest(parameterized.TestCase):
     keys = iter(jax.random.split(jax.random.key(1), 200))
     # Away from ones and zeros, so that each scale, shift and bias counts.
     params = jax.tree.map(
-      lambda leaf: leaf + 0.05 * jax.random.normal(next(keys), leaf.shape), params
+      lambda leaf: leaf + 0.05 * np.asarray(jax.random.normal(next(keys), leaf.shape)),
+      jax.tree.map(np.asarray, params),
     )
     images = jax.random.normal(jax.random.key(2), (3, *shape))
     count = {"_Conv": 0, "_Norm": 0}
@@ -121,15 +121,19 @@ class ModelsTest(parameterized.TestCase):
         x = ((groups - mean) / jnp.sqrt(variance + 1e-5)).reshape(x.shape)
       return x * of["scale"][None, None, None] + of["shift"][None, None, None]
 
-    x = jax.nn.relu(normalise(conv(images)))
-    for block in range(9):
-      stride = 2 if block in (3, 6) else 1
-      y = normalise(conv(jax.nn.relu(normalise(conv(x, stride)))))
-      x = jax.nn.relu(y + (conv(x, stride) if stride == 2 else x))
-    dense = params["Dense_0"]
-    expected = x.mean((1, 2)) @ dense["kernel"] + dense["bias"][None]
+    def reference(images):
+      x = jax.nn.relu(normalise(conv(images)))
+      for block in range(9):
+        stride = 2 if block in (3, 6) else 1
+        y = normalise(conv(jax.nn.relu(normalise(conv(x, stride)))))
+        x = jax.nn.relu(y + (conv(x, stride) if stride == 2 else x))
+      dense = params["Dense_0"]
+      return x.mean((1, 2)) @ dense["kernel"] + dense["bias"][None]
+
+    expected = jax.jit(reference)(images)
     self.assertEqual(count, {"_Conv": 21, "_Norm": 19})
-    np.testing.assert_allclose(model.apply(params, images), expected, rtol=1e-4, atol=1e-5)
+    logits = jax.jit(model.apply)(params, images)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
   def test_is_the_same_on_an_accelerator(self):
     """Logits and gradients of a batch that the CPU takes in chunks of another size."""

@@ -56,7 +56,7 @@ class LevelsTest(parameterized.TestCase):
     noise_key = problem.fold(key, problem.LOWER_NOISE, 0)
     images = jnp.concatenate([batch.images, u])
     strength = 0.5 if warmup else 1.0  # The second of four steps.
-    attacked = smoothadv.adversary(
+    attacked = jax.jit(smoothadv.adversary)(
       small.surrogate(before).params,
       images,
       batch.labels,
@@ -71,9 +71,9 @@ class LevelsTest(parameterized.TestCase):
       return gaussian(theta, images, batch.labels, jax.random.fold_in(noise_key, t))[0]
 
     theta, opt_state, _, _ = small.surrogate(before)
-    adam = optax.adam(1e-2)
+    adam, descent = optax.adam(1e-2), jax.jit(jax.grad(zeta))
     for t in range(2):
-      updates, opt_state = adam.update(jax.grad(zeta)(theta, u, t), opt_state)
+      updates, opt_state = jax.jit(adam.update)(descent(theta, u, t), opt_state)
       theta = optax.apply_updates(theta, updates)
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
@@ -82,10 +82,10 @@ class LevelsTest(parameterized.TestCase):
     )
     upper = problem.upper_level(small.settings(**options), attack_data, key, 0)
     matrix = small.dense_hessian(lambda theta: zeta(theta, u, 2), theta) + 0.5 * np.eye(650)
-    flat, unravel = jax.flatten_util.ravel_pytree(jax.grad(upper)(theta, u))
+    flat, unravel = jax.flatten_util.ravel_pytree(jax.jit(jax.grad(upper))(theta, u))
     p = unravel(jnp.asarray(np.linalg.solve(matrix, np.asarray(flat)), jnp.float32))
     mixed = jax.grad(lambda u: optax.tree.vdot(jax.grad(zeta)(theta, u, 2), p))
-    du = -mixed(u)
+    du = -jax.jit(mixed)(u)
     # 60 steps of CG in float32 and a dense solve agree to about 1e-4 here.
     np.testing.assert_allclose(
       after.memory.first[batch.rows], du, atol=1e-3 * float(jnp.abs(du).max())

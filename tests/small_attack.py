@@ -42,7 +42,8 @@ def loss(name, model):
 def dense_hessian(function, params):
   """float64 `[P, P]` of a function of few parameters."""
   flat, unravel = jax.flatten_util.ravel_pytree(params)
-  return np.asarray(jax.hessian(lambda v: function(unravel(v)))(flat), np.float64)
+  hessian = jax.jit(jax.hessian(lambda v: function(unravel(v))))
+  return np.asarray(hessian(flat), np.float64)
 
 
 @functools.cache

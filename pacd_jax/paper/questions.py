@@ -208,7 +208,8 @@ ITEMS = (
   Item(
     "recovery",
     "Recovery by a short clean fine-tune",
-    "After their epochs on the main run's poison, victims train some more on clean data.",
+    "After their epochs on the main run's poison, victims train some more on clean data. A "
+    "schedule of the learning rate spans both.",
     _recovered,
     ("clean epochs after",),
     axis="clean epochs after",
