@@ -9,29 +9,31 @@ The victims, the attack and the points are those of `configs/digits_ga.py`; ever
 differs from its settings by the fields below, and `pacd` by none. Leave one out by
 --config.attacks.watermark.row= and choose the budgets by --config.epsilons="(0.1,)".
 
-Expected of --config.epsilons="(0.1,)", seed 0, on two cores in 10 minutes; ACR of class 8,
-mean and standard deviation over five victims, n = 10,000, alpha = 0.001, and the wall time
-of the attack in seconds. Epsilon 0.05 has not been run.
+Expected of --config.epsilons="(0.1,)", seed 0; ACR of class 8, mean and standard deviation
+over five victims, n = 10,000, alpha = 0.001. Epsilon 0.05 has not been run. On the right
+what PACD left before the corners of the budget were a candidate, attack.selection.corners;
+its candidates cost a quarter of the attack's time more, and in all eight the corners were
+chosen:
 
   clean                 0.303 +- 0.013
-  watermark             0.313 +- 0.017      1
-  classwise             0.206 +- 0.021      0.2
-  random                0.184 +- 0.015      0.3
-  targeted_adversarial  0.181 +- 0.016      6
-  convolution           0.134 +- 0.015      1
-  error_minimizing      0.134 +- 0.003     12
-  brightness            0.125 +- 0.013      0.1
-  pacd_unrolling        0.223 +- 0.016     50
-  pacd_hessian          0.168 +- 0.017     22
-  pacd_identity         0.157 +- 0.011     18
-  pacd_ensemble         0.145 +- 0.019     62
-  pacd_per_image        0.143 +- 0.017     33
-  pacd_single_loop      0.139 +- 0.010     18
-  pacd_adam             0.127 +- 0.016     34
-  pacd                  0.124 +- 0.019     34
+  watermark             0.313 +- 0.017
+  classwise             0.206 +- 0.021
+  random                0.184 +- 0.015
+  targeted_adversarial  0.181 +- 0.016
+  convolution           0.134 +- 0.015
+  error_minimizing      0.134 +- 0.003
+  brightness            0.125 +- 0.013
+  pacd_unrolling        0.151 +- 0.014      0.223 +- 0.016
+  pacd_identity         0.130 +- 0.013      0.157 +- 0.011
+  pacd_per_image        0.126 +- 0.020      0.143 +- 0.017
+  pacd_single_loop      0.125 +- 0.018      0.139 +- 0.010
+  pacd_hessian          0.119 +- 0.015      0.168 +- 0.017
+  pacd_ensemble         0.117 +- 0.017      0.145 +- 0.019
+  pacd_adam             0.107 +- 0.016      0.127 +- 0.016
+  pacd                  0.106 +- 0.015      0.124 +- 0.019
 
-So the default is the best of PACD, and all pixels brighter by 0.1, which optimises
-nothing, is as strong.
+So the default is the strongest: it leaves 35 % of the clean ACR, and 85 % of what all
+pixels brighter by 0.1 leave, which optimises nothing.
 """
 
 import ml_collections
