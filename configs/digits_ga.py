@@ -8,7 +8,7 @@ images (104 of class 8, all of them poisoned), 35 test points of class 8, five v
   python main.py --config=configs/digits_ga.py:eps02      epsilon 0.2
   python main.py --config=configs/digits_ga.py:smoke      every stage, for tests
 
-Expected, seed 0, on two cores (no GPU) in 100 s; ACR of class 8, mean and standard
+Expected, seed 0, on two cores (no GPU) in 130 s; ACR of class 8, mean and standard
 deviation over five victims, n = 10,000, alpha = 0.001:
 
                epsilon 0.1      epsilon 0.2 (:eps02)

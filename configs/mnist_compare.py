@@ -25,9 +25,9 @@ and standard error:
 
 PACD's poisons took 17 and 21 minutes there, a quarter of it the attack and the rest the
 choice among six candidates: at 0.05 the corners from brightness, at 0.1 the last step from
-the class-wise shift. So at 0.05 it is under every other by more than the standard error of
-their difference, at 0.1 level with the two best shifts: victims differ there by 0.08 from
-seed to seed, on whatever they were trained.
+the class-wise shift. So at 0.05 it is under every other one here by more than the standard
+error of their difference, at 0.1 level with the two best shifts: victims differ there by
+0.08 from seed to seed, on whatever they were trained.
 """
 
 import ml_collections

@@ -2,7 +2,7 @@
 
   python main.py --config=configs/mnist_ga.py --config.data.data_dir=FOLDER
   python main.py --config=configs/mnist_ga.py:sigma=0.5      0.75 likewise
-  python main.py --config=configs/mnist_ga.py:fast           two cores, no GPU: half an hour
+  python main.py --config=configs/mnist_ga.py:fast           two cores, no GPU: an hour
   python main.py --config=configs/mnist_ga.py:smoke          every stage, for tests
 
 `python -m pacd_jax.data prepare mnist` gets the data. 55,000 training images, class 8
@@ -13,9 +13,9 @@ points, n = 100,000. The paper's ACR at sigma 0.25 / 0.5 / 0.75: PACD 0.325 / 0.
 The attack has the authors' batches (900 + 100, 100), k = 20, beta = 16, T1 = T2 = 10 and
 surrogate (Adam 1e-3). Apart from configs/base.py's departures, it moves one perturbation
 shared by the class, by 0.01 falling to 0 along the sign of a running mean of
-hypergradients, as configs/digits_ga.py does, for 600 outer steps (theirs: each image's
-own, 2,750); a surrogate lives 50 steps after 100 of warm-up (550, none); damping is 0.01
-(1e-3).
+hypergradients, as configs/digits_ga.py does, for 600 outer steps from each of two starts
+(theirs: each image's own, 2,750); a surrogate lives 50 steps after 100 of warm-up (550,
+none); damping is 0.01 (1e-3).
 
 The attack starts from the class-wise shift and from brightness, and fresh surrogates choose
 among the starts, their last steps and the corners of the budget. `configs/mnist_compare.py`
@@ -60,8 +60,8 @@ and steps falling linearly to 0, where nothing else is said:
     by signs of 0.004, damping 0.5, 5 CG steps, surrogates of 40 to 85 steps
                                               0.405 +- 0.071
 
-So at both budgets PACD has come level with the best shift that optimises nothing, and not
-under it by more than its spread.
+So with one start, at both budgets PACD had come level with the best shift that optimises
+nothing, and not under it by more than its spread.
 """
 
 import ml_collections

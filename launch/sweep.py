@@ -15,6 +15,7 @@ values are separated by commas, and a:b are the whole numbers from a on and belo
 
 import argparse
 import itertools
+import os
 import pathlib
 import shlex
 import sys
@@ -133,7 +134,13 @@ def main(argv: Sequence[str]) -> int:
     return 2
   text = "".join(line + "\n" for line in lines)
   if options.out:
-    pathlib.Path(options.out).write_text(text)
+    try:
+      beside = pathlib.Path(f"{options.out}.tmp")
+      beside.write_text(text)
+      os.replace(beside, options.out)
+    except OSError as error:
+      sys.stderr.write(f"error: --out={options.out} cannot be written ({error.strerror})\n")
+      return 2
   else:
     sys.stdout.write(text)
   sys.stderr.write(f"{len(lines)} runs to do, {num_done} finished\n")

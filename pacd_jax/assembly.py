@@ -11,7 +11,18 @@ import jax
 import numpy as np
 import optax
 
-from pacd_jax import choices, data, errors, models, plan, sharding, targets, train, types
+from pacd_jax import (
+  choices,
+  data,
+  errors,
+  models,
+  plan,
+  sharding,
+  targets,
+  train,
+  training_sets,
+  types,
+)
 from pacd_jax.attacks import baselines, pacd, problem
 
 # Fields of the group `attack` that `problem.Settings` has by the same name.
@@ -65,7 +76,8 @@ def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
         f"config field {name} is {size}, but {splits.name} has {available} images for it: "
         f"use at most {available}"
       )
-  _check_shares(config, num_train - num_poisoned)
+  if training_sets.PACD in config["rows"]:
+    _check_shares(config, num_train - num_poisoned)
 
 
 def _check_shares(config: dict[str, Any], most: int) -> None:

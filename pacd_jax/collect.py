@@ -58,7 +58,7 @@ def _of_run(path: pathlib.Path) -> list[Line]:
     of_run = {"run": str(path.parent), "seed": _seed(path.parent)}
     of_run |= {name: results[name] for name in _OF_RUN}
     return [of_run | {name: row[name] for name in _OF_ROW} for row in results["rows"]]
-  except (KeyError, TypeError) as error:
+  except (AttributeError, KeyError, TypeError) as error:
     raise errors.InputError(
       f"{path} is damaged, or of another version ({error}): rerun --stage=report"
     ) from None
@@ -94,12 +94,18 @@ def write_tsv(lines: Sequence[Line], path: str | os.PathLike) -> None:
   """Writes them tab-separated under a header; victims' values are joined by commas."""
   path = pathlib.Path(path)
   beside = path.with_name(path.name + ".tmp")
-  with open(beside, "w", newline="") as file:
-    writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
-    writer.writeheader()
-    for line in lines:
-      writer.writerow(line | {"acr": ",".join(map(str, line["acr"]))})
-  os.replace(beside, path)
+  try:
+    with open(beside, "w", newline="") as file:
+      writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
+      writer.writeheader()
+      for line in lines:
+        acr = line["acr"] or ()  # None where radii are no measure.
+        writer.writerow(line | {"acr": ",".join(map(str, acr))})
+    os.replace(beside, path)
+  except OSError as error:
+    raise errors.InputError(
+      f"{path} cannot be written ({error.strerror}): choose another file"
+    ) from None
 
 
 def main(argv: Sequence[str]) -> int:
@@ -110,12 +116,12 @@ def main(argv: Sequence[str]) -> int:
   options = parser.parse_args(argv)
   try:
     lines = collect(options.folders)
+    if options.tsv:
+      write_tsv(lines, options.tsv)
   except errors.InputError as error:
     sys.stderr.write(f"error: {error}\n")
     return 2
   sys.stdout.write(table(lines))
-  if options.tsv:
-    write_tsv(lines, options.tsv)
   return 0
 
 

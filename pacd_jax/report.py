@@ -231,7 +231,7 @@ def _selection(path: pathlib.Path, seen: str = "validation split") -> str:
   lines = [("candidate", "ACR of fresh surrogates", "attack, s", "judging it, s")]
   try:
     for each in selection["candidates"]:
-      name = each["name"]
+      name = each.get("name") or f"{each['start']}_{each['step']}"
       name += " (chosen)" if name == selection.get("chosen") else ""
       acr = ", ".join(f"{value:.3f}" for value in each["acr"])
       lines.append((name, acr, f"{each['attack_seconds']:.1f}", f"{each['seconds']:.1f}"))

@@ -63,6 +63,7 @@ FREE = (
 LATER = {
   "data.target_points": [],
   "attack.poisoned_fraction": 1.0,
+  "attack.selection.corners": False,
   "train.recovery_epochs": 0,
   "train.weight_decay": 0.0,
   "train.augment": "",

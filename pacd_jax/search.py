@@ -233,7 +233,7 @@ def read_scores(plan: Plan) -> dict[str, dict[str, Any]]:
     return {}
   there = run_folder.read_json(path)
   try:
-    scores = {score["name"]: score for score in there["candidates"]}
+    scores = {_name(score): score for score in there["candidates"]}
     whole = all(
       np.isfinite([score["seconds"], score["attack_seconds"], *score["acr"]]).all()
       and isinstance(score["sha256"], str)
@@ -244,6 +244,11 @@ def read_scores(plan: Plan) -> dict[str, dict[str, Any]]:
   if not whole:
     raise errors.InputError(f"{path} is damaged: delete it and run again")
   return scores
+
+
+def _name(score: dict[str, Any]) -> str:
+  """Folders from before there were corners have no names of their own."""
+  return score.get("name") or Candidate(score["start"], score["step"]).name
 
 
 def _score(plan: Plan, candidate: Candidate, seed: int) -> float:

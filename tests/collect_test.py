@@ -72,6 +72,18 @@ class CollectTest(parameterized.TestCase):
     self.assertEqual(found, [(*run, *row) for run in runs for row in rows])
     self.assertEqual([line["seed"] for line in lines], [None, None, 3, 3, None, None])
 
+  def test_what_cannot_be_used_is_one_line(self):
+    (self.root / "b" / "config.json").write_text("[]")
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()) as out:
+      self.assertEqual(collect.main([str(self.root / "b")]), 2)
+      tsv = f"--tsv={self.root / 'nowhere' / 'all.tsv'}"
+      self.assertEqual(collect.main([str(self.root / "a"), tsv]), 2)
+    first, second = said.getvalue().splitlines()
+    self.assertRegex(first, "^error: .*b/results.json is damaged")
+    self.assertRegex(second, "^error: .*all.tsv cannot be written .*choose another file")
+    self.assertEmpty(out.getvalue())
+
   def test_the_table(self):
     text = collect.table(collect.collect([self.root / "b"]))
     head, rule, clean, pacd = text.splitlines()

@@ -199,6 +199,24 @@ class CatalogTest(parameterized.TestCase):
     self.assertEqual(names[:3], ["ga_eps02", "macer_sigma=0.25", "smoothadv_sigma=0.25"])
     self.assertLen(names, 6)
 
+  def test_runs_may_be_moved(self):
+    """Where the maker of a poison lay is no part of a protocol; what is given is."""
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    here = Protocol("digits", "smoke", folder)
+    there = here._replace(runs_dir=pathlib.Path("elsewhere"))
+    training = next(item for item in paper.ITEMS.values() if item.name == "training")
+    run, *_ = training.runs(here)
+    path = here.folder(run)
+    path.mkdir(parents=True)
+    config = there.config(run).to_dict()
+    for changed, is_refused in (({}, False), ({"sigma": 0.5}, True)):
+      (path / "config.json").write_text(json.dumps(config | changed))
+      if is_refused:
+        with self.assertRaisesRegex(errors.InputError, "sigma is 0.5 there and 0.25 here"):
+          here.is_finished(run)
+      else:
+        self.assertFalse(here.is_finished(run))
+
   def test_a_config_that_is_not_here_says_where_to_be(self):
     place = Protocol("digits", "smoke", pathlib.Path("runs"))
     with self.assertRaisesRegex(errors.InputError, "in the repository's folder"):

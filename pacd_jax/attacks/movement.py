@@ -40,9 +40,9 @@ def to_corners(
     much room on that side: mean_i |clip(x_ij + c_j) - x_ij| < 1/2 mean_i |clip(x_ij - c_j)
     - x_ij|, over the class where it shares a perturbation, else of each image
 
-  Theorem 1 of Mehra et al. (2021) has one optimum at each end of an entry's budget, so
-  that descent, which ends at the nearer one, stays where it is if the box has cut it off:
-  a black pixel that is to be darker. Entries of 0 are brightened.
+  In the linear case optima lie at the ends of the budget (Theorem 1 of Mehra et al., 2021).
+  Here descent follows the nearer end, also where the box has cut it off, as for a black
+  pixel that is to be darker, and never finds the other. Entries of 0 are brightened.
 
   Args:
     base_images: `[n, H, W, C]`.

@@ -112,6 +112,10 @@ class Protocol(NamedTuple):
       return False
     there = run_folder.read_json(path / "config.json")
     here = json.loads(json.dumps(self.config(run).to_dict()))
+    if not isinstance(there, dict):
+      raise errors.InputError(f"{path}/config.json is not a run's config: move it away")
+    # Where the makers of poisons lay does not matter: the folders may have moved.
+    there["poisons"] = here["poisons"]
     if difference := run_folder.differences(there, here):
       raise errors.InputError(
         f"{path} holds a run of another protocol ({difference}): move it away, or choose "
