@@ -34,6 +34,7 @@ import sys
 
 REPOSITORY = ""  # @param {type:"string"}
 if importlib.util.find_spec("pacd_jax") is None:
+  assert REPOSITORY, "fill in REPOSITORY: the address that git clones from"
   subprocess.run(["git", "clone", "--quiet", REPOSITORY, "clone"], check=True)
   subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", "clone"], check=True)
   sys.path.insert(0, "clone")

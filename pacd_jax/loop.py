@@ -28,8 +28,8 @@ def run(
 ) -> _State:
   """Runs a stage to its last step, from its newest checkpoint if it has one.
 
-  A step's metrics are fetched after the next step is under way, so the device is kept
-  busy; they are checked before any state that follows from them is saved. A line's
+  A step's metrics are fetched after the next step is under way, so one process keeps its
+  device busy; several ask each other for SIGTERM in between, and wait for the step. They are checked before any state that follows from them is saved. A line's
   `seconds` are the stage's wall time up to it, over all processes: a resumed one goes on
   from the line of its checkpoint, so steps that a kill lost do not count.
 

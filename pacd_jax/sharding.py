@@ -2,8 +2,8 @@
 
 SPMD: every process runs the same program on arrays that are global; each device has its
 share of a batch, of independent victims or of noisy copies, and the whole of all else.
-Collectives come from here alone, by `jax.shard_map` and its derivatives, so that losses,
-solvers and attacks are written once, for one device.
+Losses, solvers and attacks hold no collectives: they come from here, by `jax.shard_map` and
+its derivatives; `votes.py` adds up its own counts, and `processes.py` agrees on the host.
 """
 
 import os
