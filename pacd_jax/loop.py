@@ -29,9 +29,10 @@ def run(
   """Runs a stage to its last step, from its newest checkpoint if it has one.
 
   A step's metrics are fetched after the next step is under way, so one process keeps its
-  device busy; several ask each other for SIGTERM in between, and wait for the step. They are checked before any state that follows from them is saved. A line's
-  `seconds` are the stage's wall time up to it, over all processes: a resumed one goes on
-  from the line of its checkpoint, so steps that a kill lost do not count.
+  device busy; several ask each other for SIGTERM in between, and wait for the step. Metrics
+  are checked before any state that follows from them is saved. A line's `seconds` are the
+  stage's wall time up to it, over all processes: a resumed one goes on from the line of its
+  checkpoint, so steps that a kill lost do not count.
 
   Args:
     stage: its name in metrics, messages and the progress line.
