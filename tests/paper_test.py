@@ -14,7 +14,7 @@ from absl.testing import absltest, parameterized
 
 from pacd_jax import errors, experiment, settings
 from pacd_jax.paper import __main__ as paper
-from pacd_jax.paper import catalog, protocol, published, render, work
+from pacd_jax.paper import catalog, empirical, protocol, published, render, work
 from pacd_jax.paper.protocol import Protocol
 
 _TABLES = ("table2", "table5", "detectability", "paired")
@@ -102,6 +102,12 @@ class PaperTest(parameterized.TestCase):
         means.append(np.mean([float(p["distance"]) for p in _tsv(path)]))
       self.assertAlmostEqual(float(line["mean"]), np.mean(means))
 
+  def test_distortions_of_another_search_are_not_mixed_in(self):
+    with mock.patch.object(empirical, "SEARCH", empirical.SEARCH._replace(num_steps=3)):
+      status, _, said = _command(*self.arguments)
+    self.assertEqual(status, 2)
+    self.assertRegex(said, "seed_0.tsv was measured by another search")
+
   def test_paired_differences_are_those_of_the_tsv_files(self):
     def radii(row):
       files = sorted((self.run_folder / "certificates" / row).glob("seed_?.tsv"))
@@ -163,6 +169,7 @@ class PaperTest(parameterized.TestCase):
     (("run", "table2", "--only=sigma=7"), "no run of these tables has sigma=7"),
     (("run", "table2", "--fats"), "--fats"),
     (("render", "--runs_dir=/nowhere"), "/nowhere has no runs"),
+    (("render", "--runs_dir=configs", "--out=README.md/docs"), "configs has no runs"),
     (("run", "table2", "--dataset=mnist", "--data_dir=/nowhere"), "/nowhere"),
   )
   def test_bad_input_is_one_line(self, arguments, words):
@@ -171,6 +178,13 @@ class PaperTest(parameterized.TestCase):
     self.assertStartsWith(said, "error: ")
     self.assertIn(words, said)
     self.assertEqual(said.count("\n"), 1)
+
+  def test_a_page_that_cannot_be_written_is_one_line(self):
+    status, _, said = _command(
+      "render", f"--runs_dir={self.folder / 'runs'}", "--out=README.md/docs"
+    )
+    self.assertEqual(status, 2)
+    self.assertRegex(said, "^error: README.md/docs.*Not a directory\n$")
 
   def test_list_names_every_table(self):
     _, out, _ = _command("list")

@@ -43,6 +43,9 @@ def main(arguments: Sequence[str]) -> int:
     return command.fail(error, 2)
   except errors.NonFiniteError as error:
     return command.fail(error, 3)
+  except OSError as error:
+    where = f"{error.filename}: " if error.filename else ""
+    return command.fail(errors.InputError(f"{where}{error.strerror}"), 2)
   except preemption.Preempted as saved:
     preemption.leave(f"terminated ({saved}): the same command goes on from here")
 

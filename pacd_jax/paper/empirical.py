@@ -65,9 +65,13 @@ def _write(plan: Plan, path: pathlib.Path, indices, distances, found) -> None:
 
 def _is_complete(folder: pathlib.Path, row: str) -> bool:
   paths = sorted((folder / FOLDER / row).glob("seed_*.tsv"))
-  if not paths:
-    return False
-  return len(paths) == run_folder.read_json(paths[0].with_suffix(".json"))["num_victims"]
+  for path in paths:
+    sidecar = run_folder.read_json(path.with_suffix(".json"))
+    if any(sidecar.get(name) != value for name, value in SEARCH._asdict().items()):
+      raise errors.InputError(
+        f"{path} was measured by another search (see its .json): delete {folder / FOLDER}"
+      )
+  return bool(paths) and len(paths) == sidecar["num_victims"]
 
 
 def mean_distances(folder: pathlib.Path, row: str) -> list[float]:

@@ -20,9 +20,10 @@ class Line(NamedTuple):
   settings: dict[str, Any]  # What the table varies.
   row: str  # Training set.
   quantity: str
-  here: Measured | None  # None where its run is not finished.
+  here: Measured | None  # None where its run is not finished, or has no such number.
   paper: published.Value | None
   run: str
+  is_finished: bool
 
 
 def certified(folder, row: str) -> dict[str, Measured]:
@@ -63,7 +64,9 @@ def lines(protocol: Protocol, item: Item, runs: Sequence[Run]) -> list[Line]:
         if item.published:
           setting = run.settings[item.columns[0]]
           paper = published.value(item.published, protocol.dataset, setting, row, quantity)
-        found.append(Line(dict(run.settings), row, quantity, here, paper, run.name))
+        found.append(
+          Line(dict(run.settings), row, quantity, here, paper, run.name, bool(measured))
+        )
   return found
 
 

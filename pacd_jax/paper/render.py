@@ -69,7 +69,7 @@ def _section(folder: pathlib.Path, protocol: Protocol, item: Item) -> str:
   found = table_lines.lines(protocol, item, runs)
   name = f"{protocol.name}_{item.name}"
   parts = [f"### {item.title}\n", f"{item.words}\n"]
-  if all(line.here is None for line in found):
+  if not any(line.is_finished for line in found):
     parts.append(f"Not run: `python -m pacd_jax.paper run {_command(protocol, item)}`.\n")
     return "\n".join(parts)
   _replace(folder / f"{name}.csv", _csv(protocol, item, found))
@@ -105,7 +105,9 @@ def _cells(item: Item, found: Sequence[Line]) -> list[tuple[str, ...]]:
     cells = list(key)
     for quantity in item.quantities:
       line, (_, scale, digits) = by_quantity.get(quantity), QUANTITIES[quantity]
-      cells.append(_here(line.here, scale, digits) if line else "-")
+      is_missing = line is not None and not line.is_finished
+      here = line.here if line else None
+      cells.append(_MISSING if is_missing else _here(here, scale, digits))
       if has_spread:
         error = table_lines.standard_error(line.here) if line and line.here else None
         cells.append("-" if error is None else f"{scale * error:.{digits}f}")
@@ -118,7 +120,7 @@ def _cells(item: Item, found: Sequence[Line]) -> list[tuple[str, ...]]:
 
 def _here(here: Measured | None, scale: float, digits: int) -> str:
   if here is None:
-    return _MISSING
+    return "-"
   if here.low is not None:
     low, high = (f"{scale * value:.{digits}f}" for value in (here.low, here.high))
     return f"{scale * here.mean:.{digits}f} [{low}, {high}]"
