@@ -71,7 +71,8 @@ def run(
     An `Attack`, with `[S]` in front of every leaf where starts are given.
 
   Raises:
-    errors.InputError: a class is empty, the shapes do not fit, or the means are equal.
+    errors.InputError: a class is empty, the shapes do not fit, the means are equal, or a
+      number is negative or not finite.
     ValueError: the norm is unknown.
   """
   linear_classifiers.check_classes(positive, negative)
@@ -79,6 +80,14 @@ def run(
   if np.shape(test) != (len(test), num_features) or not len(test):
     raise errors.InputError(
       f"test has the shape {np.shape(test)}: give points of {num_features} features"
+    )
+  for name, value in {"epsilon": epsilon, "ridge": ridge, "step_size": step_size}.items():
+    if not 0.0 <= value < np.inf:
+      raise errors.InputError(f"{name} is {value}: use a number from 0 on")
+  if starts is not None and np.shape(starts)[1:] != np.shape(negative):
+    raise errors.InputError(
+      f"starts has the shape {np.shape(starts)}: give poisons as [S, n, d], each of the "
+      f"shape {np.shape(negative)}"
     )
   many = _many(criterion, norm, num_steps)
   arrays = [jnp.asarray(x) for x in (positive, negative, test)]

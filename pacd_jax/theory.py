@@ -89,8 +89,7 @@ def local_optima(
       f"{len(positive)} positive and {len(negative)} negative points: Theorem 1 is for "
       "classes of the same size"
     )
-  if not 0.0 <= epsilon < np.inf:
-    raise errors.InputError(f"epsilon is {epsilon}: use a number from 0 on")
+  _check_epsilon(epsilon)
   test = negative if test is None else checked("test", test)
   away = -np.sign(gap) * epsilon
   found = []
@@ -102,6 +101,11 @@ def local_optima(
     optimum = Optimum(case, poison, least_squares.fit(positive, poison), acr, acr > 0.0)
     found.append(optimum)
   return found
+
+
+def _check_epsilon(epsilon: float) -> None:
+  if not 0.0 <= epsilon < np.inf:
+    raise errors.InputError(f"epsilon is {epsilon}: use a number from 0 on")
 
 
 def stationarity(
@@ -120,6 +124,11 @@ def stationarity(
   differ in size; `poison` is u, `[n]`.
   """
   negative, poison = checked("negative", negative), checked("poison", poison)
+  _check_epsilon(epsilon)
+  if len(poison) != len(negative):
+    raise errors.InputError(
+      f"poison has {len(poison)} points and negative {len(negative)}: use the same number"
+    )
   test = negative if test is None else test
   step = poison - least_squares.hypergradient(positive, poison, test)
   allowed = np.clip(step, negative - epsilon, negative + epsilon)
@@ -142,8 +151,9 @@ def move_fraction(negative: ArrayLike, fraction: float, epsilon: float) -> np.nd
     errors.InputError: a class has no point, or alpha n is not whole or out of range.
   """
   negative = checked("negative", negative)
-  count = round(fraction * len(negative))
-  if not (0.0 <= fraction <= 1.0 and abs(count - fraction * len(negative)) < 1e-9):
+  moved = fraction * len(negative) if 0.0 <= fraction <= 1.0 else np.nan
+  count = int(np.nan_to_num(np.rint(moved)))
+  if not abs(count - moved) < 1e-9:
     raise errors.InputError(
       f"fraction is {fraction} of {len(negative)} points: use a whole number of them"
     )

@@ -225,6 +225,22 @@ class BadInputTest(parameterized.TestCase):
         num_steps=1,
       )
 
+  @parameterized.parameters(
+    ({"epsilon": -0.1}, "epsilon is -0.1"),
+    ({"step_size": np.inf}, "step_size is inf"),
+    ({"starts": np.zeros((3, 2))}, "starts has the shape .3, 2."),
+  )
+  def test_refuses_settings(self, changed, message):
+    settings = {"epsilon": 0.1, "step_size": 0.01, "num_steps": 1} | changed
+    with self.assertRaisesRegex(errors.InputError, message):
+      linear_attack.run(
+        np.ones((2, 2)),
+        np.zeros((2, 2)),
+        np.ones((1, 2)),
+        criterion=linear_classifiers.squared,
+        **settings,
+      )
+
 
 if __name__ == "__main__":
   absltest.main()

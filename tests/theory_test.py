@@ -135,6 +135,9 @@ class BadInputTest(parameterized.TestCase):
     (lambda: theory.local_optima([2.0], [2.0], 1.0), "both classes have the mean 2"),
     (lambda: theory.needed_epsilon([2.0], [2.0]), "both classes have the mean 2"),
     (lambda: theory.move_fraction([0.0, 1.0], 0.3, 1.0), "fraction is 0.3 of 2 points"),
+    (lambda: theory.move_fraction([0.0], np.nan, 1.0), "fraction is nan of 1 points"),
+    (lambda: theory.stationarity([2.0], [0.0], -1.0, [0.0]), "epsilon is -1.0"),
+    (lambda: theory.stationarity([2.0], [0.0], 1.0, [0.0, 1.0]), "poison has 2 points"),
     (lambda: theory.move_fraction([0.0], 2.0, 1.0), "fraction is 2.0 of 1 points"),
   )
   def test_settings(self, call, message):
