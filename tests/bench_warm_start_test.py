@@ -1,5 +1,8 @@
 """The table of warm starts: what it measures, on a few steps."""
 
+import math
+from unittest import mock
+
 from absl.testing import absltest
 
 from pacd_jax.bench import warm_start
@@ -17,7 +20,10 @@ class WarmStartTest(absltest.TestCase):
     self.assertEqual((cold.growth, warm.growth), (0, 0))
 
   def test_unrolling_has_no_residual(self):
-    lines = warm_start.table(["unrolling, 3 steps"], num_steps=3).splitlines()
+    measured = warm_start.Measured(residual=math.nan, products=3.0, growth=0)
+    with mock.patch.object(warm_start, "measure", return_value=measured) as measure:
+      lines = warm_start.table(["unrolling, 3 steps"], num_steps=3).splitlines()
+    self.assertEqual(measure.call_count, 1)  # It has no start to go on from.
     self.assertLen(lines, 3)
     self.assertIn("| - | - | 3 | - | 0 bytes |", lines[-1])
 
