@@ -23,6 +23,7 @@ def _solver(damping, max_steps=200):
 
 
 def _relative_error(value, expected):
+  value, expected = np.asarray(value), np.asarray(expected)
   return np.linalg.norm(value - expected) / np.linalg.norm(expected)
 
 
@@ -52,6 +53,7 @@ def _ridge(num_points=12, num_features=4, ridge=0.3):
   return u, types.LowerLevel(outputs, criterion), upper, solution
 
 
+@functools.cache
 def _two_layer_net():
   """A small tanh net with cross-entropy and an explicit pull of theta towards zero."""
   keys = jax.random.split(jax.random.key(0), 5)
@@ -75,21 +77,47 @@ def _two_layer_net():
   return params, poison, types.LowerLevel(net, criterion), upper
 
 
-def _dense(lower, params, poison, curvature):
-  """The explicit matrix, by the textbook formula for each kind."""
+@functools.cache
+def _dense(curvature):
+  """The net's explicit matrix, by the textbook formula for each kind."""
+  params, poison, lower, _ = _two_layer_net()
   flat, unravel = ravel_pytree(params)
   if curvature is hypergradient.hessian:
-    return jax.jit(jax.hessian(lambda theta: lower(unravel(theta), poison)))(flat)
+    return np.asarray(jax.jit(jax.hessian(lambda v: lower(unravel(v), poison)))(flat))
+
+  def outputs(v):
+    return lower.outputs(unravel(v), poison)
+
+  logits, jacobian = jax.jit(lambda v: (outputs(v), jax.jacobian(outputs)(v)))(flat)
+  jacobian = np.asarray(jacobian).reshape(logits.size, flat.size)
+  inner = np.asarray(jax.jit(jax.hessian(lower.criterion))(logits))
+  return jacobian.T @ inner.reshape(logits.size, logits.size) @ jacobian
+
+
+@functools.cache
+def _derivatives():
+  """Of the net: grad_u f, grad_theta f `[P]`, and d/du grad_theta g `[P, *u.shape]`."""
+  params, poison, lower, upper = _two_layer_net()
+  flat, unravel = ravel_pytree(params)
 
   @jax.jit
-  def gauss_newton(flat):
-    logits = lower.outputs(unravel(flat), poison)
-    jacobian = jax.jacobian(lambda theta: lower.outputs(unravel(theta), poison))(flat)
-    jacobian = jacobian.reshape(logits.size, flat.size)
-    inner = jax.hessian(lower.criterion)(logits).reshape(logits.size, logits.size)
-    return jacobian.T @ inner @ jacobian
+  def of(v, u):
+    g_v, g_u = jax.grad(lambda v, u: upper(unravel(v), u), argnums=(0, 1))(v, u)
+    cross = jax.jacobian(jax.grad(lambda v, u: lower(unravel(v), u)), argnums=1)(v, u)
+    return g_u, g_v, cross
 
-  return gauss_newton(flat)
+  return jax.tree.map(np.asarray, of(flat, poison))
+
+
+@functools.cache
+def _approx_grad(curvature):
+  """The net's, of the damping."""
+  params, poison, lower, upper = _two_layer_net()
+  return jax.jit(
+    lambda damping: hypergradient.approx_grad(
+      upper, lower, params, poison, curvature=curvature, solve=_solver(damping)
+    )
+  )
 
 
 _CURVATURES = (hypergradient.hessian, hypergradient.gauss_newton)
@@ -101,19 +129,16 @@ class MatvecTest(parameterized.TestCase):
     with jax.enable_x64(True):
       params, poison, lower, _ = _two_layer_net()
       flat, unravel = ravel_pytree(params)
-      product = curvature(lower, params, poison).matvec
-      column = jax.jit(lambda e: ravel_pytree(product(unravel(e)))[0])
-      columns = [column(e) for e in jnp.eye(flat.size)]
-      expected = _dense(lower, params, poison, curvature)
-      np.testing.assert_allclose(np.stack(columns), expected, atol=1e-12)
+
+      def product(e):
+        return ravel_pytree(curvature(lower, params, poison).matvec(unravel(e)))[0]
+
+      columns = jax.jit(jax.vmap(product))(jnp.eye(flat.size))
+      np.testing.assert_allclose(columns, _dense(curvature), atol=1e-12)
 
   def test_gauss_newton_is_positive_semi_definite_where_the_hessian_is_not(self):
     with jax.enable_x64(True):
-      params, poison, lower, _ = _two_layer_net()
-      full, gauss_newton = (
-        np.linalg.eigvalsh(_dense(lower, params, poison, curvature))
-        for curvature in _CURVATURES
-      )
+      full, gauss_newton = (np.linalg.eigvalsh(_dense(kind)) for kind in _CURVATURES)
     self.assertLess(full.min(), -1e-3)
     self.assertGreater(gauss_newton.min(), -1e-12)
 
@@ -140,21 +165,29 @@ class ConvexModelTest(absltest.TestCase):
       theta, u, lower = _bent(lambda z: jnp.sum(z["first"] ** 4) + jnp.sum(z["second"]))
       logits = lower.outputs(theta, u)
       model = hypergradient.convex_model(lower, logits)
-      chex.assert_trees_all_close(jax.grad(model)(theta, u), jax.grad(lower)(theta, u))
       chex.assert_trees_all_close(
-        jax.hessian(model.criterion)(logits), jax.hessian(lower.convex)(logits)
+        *jax.jit(lambda w, u: [jax.grad(level)(w, u) for level in (model, lower)])(theta, u)
+      )
+      functions = model.criterion, lower.convex
+      chex.assert_trees_all_close(
+        *jax.jit(lambda z: [jax.hessian(function)(z) for function in functions])(logits)
       )
 
   def test_gauss_newton_takes_both_its_derivatives_from_it(self):
     with jax.enable_x64(True):
       theta, u, lower = _bent(lambda z: sum(jnp.sum(x**2) for x in z.values()))
-      model = hypergradient.convex_model(lower, lower.outputs(theta, u))
-      matrix, mixed = hypergradient.gauss_newton(lower, theta, u)
-      expected, _ = hypergradient.gauss_newton(model, theta, u)
-      chex.assert_trees_all_close(matrix(theta), expected(theta))
-      chex.assert_trees_all_close(
-        *(jax.jacobian(jax.grad(level), argnums=1)(theta, u) for level in (mixed, model))
-      )
+
+      @jax.jit
+      def both(theta, u):
+        model = hypergradient.convex_model(lower, lower.outputs(theta, u))
+        matrix, mixed = hypergradient.gauss_newton(lower, theta, u)
+        expected, _ = hypergradient.gauss_newton(model, theta, u)
+        return (matrix(theta), expected(theta)), [
+          jax.jacobian(jax.grad(level), argnums=1)(theta, u) for level in (mixed, model)
+        ]
+
+      for pair in both(theta, u):
+        chex.assert_trees_all_close(*pair)
 
   def test_a_convex_criterion_is_left_as_it_is(self):
     with jax.enable_x64(True):
@@ -168,7 +201,7 @@ class ApproxGradTest(parameterized.TestCase):
     """d/du of upper(theta*(u)) through the closed-form solution theta*(u)."""
     with jax.enable_x64(True):
       u, lower, upper, solution = _ridge()
-      expected = jax.grad(lambda u: upper(solution(u), u))(jnp.asarray(u))
+      expected = jax.jit(jax.grad(lambda u: upper(solution(u), u)))(jnp.asarray(u))
       approx_grad = functools.partial(
         hypergradient.approx_grad, curvature=curvature, solve=_solver(0.0)
       )
@@ -182,20 +215,10 @@ class ApproxGradTest(parameterized.TestCase):
   def test_net_matches_the_explicit_matrix(self, curvature, damping):
     """du = grad_u f - (d/du grad_theta g)' (A + damping I)^-1 grad_theta f, all dense."""
     with jax.enable_x64(True):
-      params, poison, lower, upper = _two_layer_net()
-      flat, _ = ravel_pytree(params)
-      matrix = _dense(lower, params, poison, curvature) + damping * jnp.eye(flat.size)
-      g_theta, g_u = jax.jit(jax.grad(upper, argnums=(0, 1)))(params, poison)
-      p = jnp.linalg.solve(matrix, ravel_pytree(g_theta)[0])
-      cross = jax.jit(
-        jax.jacobian(
-          lambda u: ravel_pytree(jax.grad(lambda theta: lower(theta, u))(params))[0]
-        )
-      )(poison)
-      expected = g_u - jnp.tensordot(p, cross, axes=1)
-      du, info = hypergradient.approx_grad(
-        upper, lower, params, poison, curvature=curvature, solve=_solver(damping)
-      )
+      g_u, g_theta, cross = _derivatives()
+      matrix = _dense(curvature) + damping * np.eye(len(g_theta))
+      expected = g_u - np.tensordot(np.linalg.solve(matrix, g_theta), cross, axes=1)
+      du, info = _approx_grad(curvature)(damping)
     self.assertLess(_relative_error(du, expected), 1e-6)
     self.assertFalse(bool(info.solve.negative_curvature))
 
@@ -234,11 +257,12 @@ class ApproxGradTest(parameterized.TestCase):
 
         return jax.lax.fori_loop(0, 20, newton, jnp.zeros((3, 2), jnp.float64))
 
-      du, _ = hypergradient.approx_grad(upper, lower, retrain(u), u, solve=_solver(0.0))
+      approx_grad = functools.partial(hypergradient.approx_grad, upper, lower)
+      reached = jax.jit(lambda u: upper(retrain(u), u))
+      du, _ = jax.jit(lambda u: approx_grad(retrain(u), u, solve=_solver(0.0)))(u)
       direction = jax.random.normal(keys[2], u.shape, jnp.float64)
       step = 1e-5
-      there = upper(retrain(u + step * direction), u)
-      back = upper(retrain(u - step * direction), u)
+      there, back = reached(u + step * direction), reached(u - step * direction)
       along, expected = jnp.vdot(du, direction), (there - back) / (2 * step)
     np.testing.assert_allclose(along, expected, rtol=1e-6)
 
@@ -246,13 +270,15 @@ class ApproxGradTest(parameterized.TestCase):
     """No validation point is right: CG must return zero, not NaN."""
     with jax.enable_x64(True):
       params, poison, lower, _ = _two_layer_net()
-      du, info = hypergradient.approx_grad(
-        lambda params, poison: jnp.float64(0.0),
-        lower,
-        params,
-        poison,
-        solve=_solver(0.1),
-      )
+      du, info = jax.jit(
+        lambda: hypergradient.approx_grad(
+          lambda params, poison: jnp.float64(0.0),
+          lower,
+          params,
+          poison,
+          solve=_solver(0.1),
+        )
+      )()
     np.testing.assert_array_equal(du, 0.0)
     self.assertEqual(int(info.solve.num_steps), 0)
 
