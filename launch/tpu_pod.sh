@@ -11,7 +11,7 @@
 #   VERSION  runtime of the TPU VM; v2-alpha-tpuv5-lite by default
 #   SHARE    HOST:/PATH of an NFS server, mounted at /mnt/share: the run's folder has to be
 #            shared by the hosts where there are several
-#   SPOT     1: cheaper, and may be taken away; the same command then goes on
+#   SPOT     1: cheaper, and may be taken away; with SHARE, the same command then goes on
 #   KEEP     1: the slice is not deleted
 # The run's folder is /mnt/share/runs/NAME, or ~/runs/NAME without SHARE, where it goes with
 # the slice; its files come to runs/NAME here.
