@@ -18,6 +18,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from pacd_jax import (
+  __version__,
   errors,
   preemption,
   processes,
@@ -113,7 +114,7 @@ def _main(run: RunFn) -> int:
 
 
 def _find_the_others() -> None:
-  """Joins the run's other processes, which have to have the same config."""
+  """Joins the run's other processes, which have to be started by the same command."""
 
   def give_up(error):
     fail(error, 2)
@@ -124,7 +125,9 @@ def _find_the_others() -> None:
   processes.start(*given, timeout=_TIMEOUT.value, give_up=give_up)
   preemption.install()  # JAX has put its own in the place.
   sharding.cores_as_devices()
-  processes.check_same(run_folder.flatten(_CONFIG.value.to_dict()))
+  stage = flags.FLAGS["stage"].value if "stage" in flags.FLAGS else None  # Of main.py.
+  same = {"--stage": stage, "--workdir": _WORKDIR.value, "the version": __version__}
+  processes.check_same(same | run_folder.flatten(_CONFIG.value.to_dict()))
 
 
 @contextlib.contextmanager

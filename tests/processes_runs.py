@@ -19,6 +19,7 @@ import time
 
 import numpy as np
 from absl.testing import absltest, parameterized
+from processes_test import free_address
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _NUM_KILLS = 10
@@ -132,6 +133,26 @@ class DevicesTest(_Runs):
     self.finish(_several(processes, _command(workdir)))
     self.assert_same_run(workdir)
     self.assert_every_file_once(workdir)
+
+  @parameterized.parameters(
+    ("--stage", "--stage", ("attack", "train")),
+    ("--workdir", "--workdir", ("a", "b")),
+    ("--config.seed", "seed", ("1", "0")),
+  )
+  def test_processes_of_different_commands(self, flag, name, values):
+    of_two = [f"--coordinator_address={free_address()}", "--num_processes=2"]
+    started = [
+      self.start(
+        [*_command(self.root / "refused", *of_two, f"--process_id={i}"), f"{flag}={value}"]
+      )
+      for i, value in enumerate(values)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in started]
+    self.assertEqual([process.returncode for process in started], [2, 2], outputs)
+    said = [[line for line in o.splitlines() if "error: " in line] for o in outputs]
+    self.assertRegex("".join(said[0]), f"^error: processes differ in {name}: [^\n]*$")
+    self.assertEmpty(said[1])  # Process 0 says it for all.
+    self.assertFalse((self.root / "refused").exists())
 
   def test_a_checkpoint_of_two_processes_goes_on_in_one(self):
     workdir = self.root / "moved"
