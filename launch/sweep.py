@@ -15,7 +15,6 @@ values are separated by commas, and a:b are the whole numbers from a on and belo
 
 import argparse
 import itertools
-import os
 import pathlib
 import shlex
 import sys
@@ -135,9 +134,7 @@ def main(argv: Sequence[str]) -> int:
   text = "".join(line + "\n" for line in lines)
   if options.out:
     try:
-      beside = pathlib.Path(f"{options.out}.tmp")
-      beside.write_text(text)
-      os.replace(beside, options.out)
+      run_folder.write_text(pathlib.Path(options.out), text)
     except OSError as error:
       sys.stderr.write(f"error: --out={options.out} cannot be written ({error.strerror})\n")
       return 2

@@ -8,6 +8,7 @@ run; `--tsv` writes the numbers unrounded, with each victim's ACR.
 
 import argparse
 import csv
+import io
 import os
 import pathlib
 import sys
@@ -92,16 +93,14 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 def write_tsv(lines: Sequence[Line], path: str | os.PathLike) -> None:
   """Writes them tab-separated under a header; victims' values are joined by commas."""
-  path = pathlib.Path(path)
-  beside = path.with_name(path.name + ".tmp")
+  path, text = pathlib.Path(path), io.StringIO()
+  writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
+  writer.writeheader()
+  for line in lines:
+    acr = line["acr"] or ()  # None where radii are no measure.
+    writer.writerow(line | {"acr": ",".join(map(str, acr))})
   try:
-    with open(beside, "w", newline="") as file:
-      writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
-      writer.writeheader()
-      for line in lines:
-        acr = line["acr"] or ()  # None where radii are no measure.
-        writer.writerow(line | {"acr": ",".join(map(str, acr))})
-    os.replace(beside, path)
+    run_folder.write_text(path, text.getvalue())
   except OSError as error:
     raise errors.InputError(
       f"{path} cannot be written ({error.strerror}): choose another file"

@@ -1,12 +1,13 @@
 """Parts of a page of HTML that needs nothing beside itself: text, tables, pictures."""
 
 import base64
-import os
 import pathlib
 import string
 from collections.abc import Sequence
 from html import escape
 from typing import Any, NamedTuple
+
+from pacd_jax import run_folder
 
 
 class Picture(NamedTuple):
@@ -21,9 +22,7 @@ def write(path: pathlib.Path, template: str, words: dict[str, str]) -> None:
   """Writes one page beside `path`, then renames; `template` is a file of this package."""
   words = words | {"style": _packaged("page.css")}
   contents = string.Template(_packaged(template)).substitute(words)
-  beside = path.with_name(path.name + ".tmp")
-  beside.write_text(contents, encoding="utf-8")
-  os.replace(beside, path)
+  run_folder.write_text(path, contents)
 
 
 def _packaged(name: str) -> str:

@@ -15,12 +15,17 @@ Settings = dict[str, Any]  # The resolved config, as plain nested dictionaries.
 _ABSENT = object()
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes JSON beside `path`, then renames."""
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes beside `path`, then renames; the folder is made."""
   path.parent.mkdir(parents=True, exist_ok=True)
   beside = path.with_name(path.name + ".tmp")
-  beside.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+  beside.write_text(text, encoding="utf-8")
   os.replace(beside, path)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+  """Writes JSON as `write_text` does."""
+  write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: pathlib.Path) -> Any:

@@ -77,7 +77,7 @@ class CollectTest(parameterized.TestCase):
     said = io.StringIO()
     with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()) as out:
       self.assertEqual(collect.main([str(self.root / "b")]), 2)
-      tsv = f"--tsv={self.root / 'nowhere' / 'all.tsv'}"
+      tsv = f"--tsv={self.root / 'b' / 'config.json' / 'all.tsv'}"
       self.assertEqual(collect.main([str(self.root / "a"), tsv]), 2)
     first, second = said.getvalue().splitlines()
     self.assertRegex(first, "^error: .*b/results.json is damaged")
