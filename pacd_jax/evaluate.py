@@ -36,12 +36,12 @@ def average_certified_radius(record: certificates.Record) -> float:
   R is the certified l2 radius and g the smoothed classifier; points where g is wrong or
   abstains count as 0. Section 4 of https://arxiv.org/abs/2012.01274.
   """
-  return float(_correct_radius(record).mean())
+  return float(correct_radius(record).mean())
 
 
 def approximate_certified_accuracy(record: certificates.Record) -> float:
   """ACA = (1/N) sum_i [g(x_i) = y_i and R(x_i) > 0], in [0, 1]."""
-  return float((_correct_radius(record) > 0.0).mean())
+  return float((correct_radius(record) > 0.0).mean())
 
 
 def certified_accuracy(record: certificates.Record, radii: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
   if not all("accuracy" in record.sidecar for record in records):
     raise errors.InputError(f"{name}: a seed_<k>.json lacks the victim's accuracy")
   for record in records[1:]:
-    _check_comparable((name, record), (name, records[0]))
+    check_comparable((name, record), (name, records[0]))
   sidecar = records[0].sidecar
   acr = [average_certified_radius(record) for record in records]
   aca = [approximate_certified_accuracy(record) for record in records]
@@ -114,12 +114,12 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
   return {
     "data": name,
     "acr_mean": float(np.mean(acr)) if has_acr else None,
-    "acr_std": _std(acr) if has_acr else None,
+    "acr_std": std(acr) if has_acr else None,
     "aca_mean": float(np.mean(aca)),
-    "aca_std": _std(aca),
+    "aca_std": std(aca),
     "accuracy_mean": float(np.mean(accuracy)),
     "class_accuracy_mean": float(np.mean(class_accuracy)) if has_class else None,
-    "class_accuracy_std": _std(class_accuracy) if has_class else None,
+    "class_accuracy_std": std(class_accuracy) if has_class else None,
     "num_seeds": len(records),
     "num_points": len(records[0].idx),
     "split": sidecar.get("split", "test"),
@@ -187,7 +187,7 @@ def results(
   ]
   firsts = [(name, of_row[0]) for name, of_row in records.items()]
   for other in firsts[1:]:
-    _check_comparable(other, firsts[0])
+    check_comparable(other, firsts[0])
   if len({row["num_seeds"] for row in rows}) > 1:
     numbers = ", ".join(f"{row['data']} {row['num_seeds']}" for row in rows)
     raise errors.InputError(f"rows have different numbers of victims: {numbers}")
@@ -218,18 +218,28 @@ def percent_of_clean(results: Results) -> list[float | None]:
   return [100.0 * row["acr_mean"] / clean[0] for row in results["rows"]]
 
 
-def _std(values: list[float]) -> float:
+def std(values: Sequence[float]) -> float:
+  """Over victims, with one degree of freedom removed; 0.0 for one."""
   return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
-def _correct_radius(record: certificates.Record) -> np.ndarray:
+def correct_radius(record: certificates.Record) -> np.ndarray:
+  """R(x_i) [g(x_i) = y_i], `[N]`: 0 where g is wrong or abstains."""
   return np.where(record.predict == record.label, record.radius, 0.0)
 
 
-def _check_comparable(
+def check_comparable(
   record: tuple[str, certificates.Record], reference: tuple[str, certificates.Record]
 ) -> None:
-  """Numbers are compared only on the same test points with the same settings."""
+  """Numbers are compared only on the same test points with the same settings.
+
+  Args:
+    record: with the name of its training set.
+    reference: likewise.
+
+  Raises:
+    InputError: they are not; names both and what differs.
+  """
   (name, a), (other, b) = record, reference
   who = f"certificates {name}/seed_{a.sidecar['seed']} and "
   who += f"{other}/seed_{b.sidecar['seed']}"

@@ -5,35 +5,39 @@ from absl.testing import absltest
 
 from pacd_jax import certificates, errors, paired
 
+_SETTINGS = dict(mode="fixed", sigma=0.25, n0=100, n=1000, alpha=0.001, bound="one")
 
-def _records(radii, first=0):
+
+def _records(radii, first=0, **changed):
   """Certificates of victims `[S, N]`; a negative radius is a wrong prediction."""
   found = []
-  for of_victim in np.asarray(radii, float):
+  for seed, of_victim in enumerate(np.asarray(radii, float)):
     number = len(of_victim)
     label = np.zeros(number, int)
     predict = np.where(of_victim < 0, 1, 0)
     index = first + np.arange(number)
-    arrays = (index, label, predict, np.abs(of_victim), predict == label, None, {})
+    sidecar = {**_SETTINGS, "dtype": "float32", "seed": seed} | changed
+    arrays = (index, label, predict, np.abs(of_victim), predict == label, None, sidecar)
     found.append(certificates.Record(*arrays))
   return found
 
 
 class PairedTest(absltest.TestCase):
   def test_is_the_difference_of_the_acrs(self):
-    found = paired.difference(_records([[0.4, -0.9], [0.2, 0.2]]), _records([[0.5, 0.7]]))
+    one, other = [[0.4, -0.9], [0.2, 0.2]], [[0.5, 0.7], [0.3, 0.9]]
+    found = paired.difference(_records(one), _records(other))
     self.assertAlmostEqual(found.mean, 0.2 - 0.6)
     self.assertEqual((found.num_victims, found.num_points), (2, 2))
 
-  def test_points_are_drawn_for_both_sides_at_once(self):
-    """A constant difference has no spread, however much the points differ."""
-    radii = np.random.default_rng(0).uniform(0.2, 1.0, (1, 40))
+  def test_points_and_victims_are_pairs(self):
+    """A constant difference has no spread, however much points and victims differ."""
+    radii = np.random.default_rng(0).uniform(0.2, 1.0, (5, 40))
     found = paired.difference(_records(radii - 0.1), _records(radii))
     np.testing.assert_allclose([found.low, found.high], -0.1)
 
   def test_victims_are_drawn_too(self):
     radii = np.array([[0.1] * 30, [0.5] * 30])
-    found = paired.difference(_records(radii), _records([[0.3] * 30]))
+    found = paired.difference(_records(radii), _records(np.full((2, 30), 0.3)))
     np.testing.assert_allclose([found.low, found.high], [-0.2, 0.2])
 
   def test_the_interval_holds_the_true_difference_about_as_often_as_it_says(self):
@@ -43,16 +47,20 @@ class PairedTest(absltest.TestCase):
       noise = generator.normal(0.0, 0.05, (2, 60))
       a, b = points - 0.2 + noise[:1], points + noise[1:]
       found = paired.difference(_records(np.abs(a)), _records(np.abs(b)), num_resamples=400)
-      truth = -0.2
-      held += found.low <= truth <= found.high
+      held += found.low <= -0.2 <= found.high
     # 95 %, less what few points cost; four standard errors to either side.
     self.assertBetween(held / trials, 0.88, 0.99)
 
-  def test_other_points_are_refused(self):
-    with self.assertRaisesRegex(errors.InputError, "the same test points"):
-      paired.difference(_records([[0.1, 0.2]]), _records([[0.1, 0.2]], first=5))
-    with self.assertRaisesRegex(errors.InputError, "need victims"):
-      paired.difference([], _records([[0.1, 0.2]]))
+  def test_what_cannot_be_compared_is_refused(self):
+    one = [[0.1, 0.2]]
+    with self.assertRaisesRegex(errors.InputError, "different test points"):
+      paired.difference(_records(one), _records(one, first=5))
+    with self.assertRaisesRegex(errors.InputError, "differ in sigma: 0.25 and 0.5"):
+      paired.difference(_records(one), _records(one, sigma=0.5))
+    with self.assertRaisesRegex(errors.InputError, "the same seeds: .0, 1. and .0."):
+      paired.difference(_records(one * 2), _records(one))
+    with self.assertRaisesRegex(errors.InputError, "need test points"):
+      paired.difference([], [])
 
 
 if __name__ == "__main__":
