@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from pacd_jax import evasion, noise, types
+from pacd_jax import evasion, losses, noise, types
 
 
 class Search(NamedTuple):
@@ -68,25 +68,18 @@ def distances(
     votes = jax.nn.one_hot(logits.argmax(axis=-1), logits.shape[-1]).sum(axis=0)
     return votes.argmax(axis=-1) != labels
 
-  def attacked(radius, key):
-    eta = sigma * noise.draw(key, search.num_noise_samples, images)
-
-    def objective(moved):
-      noisy = (moved[None] + eta).reshape(-1, *images.shape[1:])
-      logits = apply(params, noisy).reshape(len(eta), len(images), -1)
-      log_probs = jax.nn.logsumexp(jax.nn.log_softmax(logits), axis=0)
-      return -jnp.take_along_axis(log_probs, labels[:, None], axis=1).sum()
-
-    attack = evasion.Pgd(search.max_radius, "l2", search.num_steps)
-    strength = (radius / search.max_radius)[:, None, None, None]
-    return evasion.pgd(attack, objective, images, strength=strength)
+  attack = evasion.Pgd(search.max_radius, "l2", search.num_steps)
+  adversary = losses.smoothadv(
+    apply, sigma=sigma, attack=attack, num_noise_samples=search.num_noise_samples
+  ).adversary
 
   def halve(number, bounds):
     low, high, found = bounds
     # First at the largest radius, then in the middle of what is left.
     radius = jnp.where(number == 0, high, (low + high) / 2.0)
     attack_key, vote_key = jax.random.split(jax.random.fold_in(key, number))
-    delta = attacked(radius, attack_key)
+    strength = (radius / search.max_radius)[:, None, None, None]
+    delta = adversary(params, images, labels, attack_key, strength) - images
     fooled = is_fooled(delta, vote_key)
     size = jnp.sqrt(jnp.sum(delta**2, axis=(1, 2, 3)))
     high = jnp.where(fooled, jnp.minimum(high, size), high)

@@ -73,7 +73,8 @@ def pgd(
     objective: `images -> scalar`, a sum over the images.
     images: `[B, H, W, C]` in [0, 1].
     start: the first perturbation, like the images and in the ball; None: 0.
-    strength: in [0, 1]: the share of epsilon that is used.
+    strength: in [0, 1]: the share of epsilon that is used; each image's own, too, as
+      `[B, 1, 1, 1]`.
 
   Returns:
     delta `[B, H, W, C]`: a constant, no derivative goes through it or the steps. What the
