@@ -233,7 +233,7 @@ class RulesTest(parameterized.TestCase):
 
   def test_commands_alone_import_the_experiment(self):
     importing = [m for m in _sources() if "experiment" in _neighbours(m, _sources())]
-    paper = ["paper.empirical", "paper.other_classes", "paper.work"]
+    paper = ["paper.victims", "paper.work"]
     self.assertEqual(importing, ["bench.rules", "compare", *paper])  # As main.py is.
 
   @parameterized.parameters(

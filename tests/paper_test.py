@@ -166,7 +166,10 @@ class PaperTest(parameterized.TestCase):
   @parameterized.parameters(
     (("run", "table9"), "no table 'table9': use all, or some of table1"),
     (("run", "table2", "--only=sigma"), "write SETTING=VALUE"),
-    (("run", "table2", "--only=sigma=7"), "no run of these tables has sigma=7"),
+    (
+      ("run", "table2", "--only=sigma=7"),
+      "no run of these tables has sigma=7: they have sigma=0.25, sigma=0.5",
+    ),
     (("run", "table2", "--fats"), "--fats"),
     (("render", "--runs_dir=/nowhere"), "/nowhere has no runs"),
     (("render", "--runs_dir=configs", "--out=README.md/docs"), "configs has no runs"),

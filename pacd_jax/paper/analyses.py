@@ -38,14 +38,8 @@ def _over_victims(quantity: str, values: dict[str, list[float]]) -> _Found:
   if not all(values.values()):
     return {}
   return {
-    row: {
-      quantity: Measured(
-        float(np.mean(of_row)),
-        float(np.std(of_row, ddof=1)) if len(of_row) > 1 else 0.0,
-        len(of_row),
-      )
-    }
-    for row, of_row in values.items()
+    row: {quantity: Measured(float(np.mean(each)), evaluate.std(each), len(each))}
+    for row, each in values.items()
   }
 
 
@@ -67,15 +61,11 @@ def _read_detectability(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
     if path.exists():  # Clean data have none.
       distances = detectability.distances(poison_file.load(path))
       found[row] = {
-        name: Measured(float(values.mean()), _spread(values), len(values))
+        name: Measured(float(values.mean()), evaluate.std(values), len(values))
         for name, values in distances._asdict().items()
         if np.isfinite(values).all()
       }
   return found
-
-
-def _spread(values: np.ndarray) -> float | None:
-  return float(values.std(ddof=1)) if len(values) > 1 else None
 
 
 def _read_paired(folder: pathlib.Path, rows: Sequence[str]) -> _Found:

@@ -35,17 +35,14 @@ class Item(NamedTuple):
   shows: tuple[str, ...] = ()  # Training sets; (): all of its runs.
   axis: str = ""  # The setting that a picture has on its x-axis; "": no picture.
 
-  def rows(self, run: Run) -> tuple[str, ...]:
+  def rows(self, run: Run) -> list[str]:
     """Training sets of a run that the table shows."""
-    return self.shows or (*run.rows, *run.poisons)
+    there = (*run.rows, *run.poisons)
+    return [row for row in there if not self.shows or row in self.shows]
 
 
-def gaussian(protocol: Protocol, sigma: float = 0.25) -> Run:
-  """The main run, Gaussian augmentation at one sigma: many tables look at it."""
-  return _certified("ga", protocol, sigma)
-
-
-def _certified(config: str, protocol: Protocol, sigma: float) -> Run:
+def certified(config: str, sigma: float) -> Run:
+  """A run of the main tables: a training method at one sigma, and all of their rows."""
   return Run(
     f"{config}_sigma={sigma:g}",
     config,
@@ -55,16 +52,20 @@ def _certified(config: str, protocol: Protocol, sigma: float) -> Run:
   )
 
 
+MAIN = certified("ga", 0.25)  # Many tables look at it.
+
+
 def _every_sigma(config: str) -> Callable[[Protocol], list[Run]]:
   def runs(protocol):
-    return [_certified(config, protocol, s) for s in _SIGMAS[protocol.dataset]]
+    return [certified(config, sigma) for sigma in _SIGMAS[protocol.dataset]]
 
   return runs
 
 
-def _epsilons(protocol: Protocol) -> list[Run]:
+def epsilons(protocol: Protocol) -> list[Run]:
+  """The main run, and the attack at other budgets."""
   first, *others = _EPSILONS[protocol.dataset]
-  runs = [gaussian(protocol)._replace(settings={"epsilon": first})]
+  runs = [MAIN._replace(settings={"epsilon": first})]
   for epsilon in others:
     runs.append(
       Run(
@@ -83,7 +84,7 @@ def _makers(protocol: Protocol) -> dict[str, Run]:
   On digits all have the larger budget, as the configs of MACER and SmoothAdv do.
   """
   sigma = _TRANSFER_SIGMA[protocol.dataset]
-  makers = {n: _certified(c, protocol, sigma) for n, c in _TRAININGS.items()}
+  makers = {n: certified(c, sigma) for n, c in _TRAININGS.items()}
   if protocol.dataset == "digits":
     makers["gaussian"] = Run("ga_eps02", "ga", _ROWS, "eps02")
   return makers
@@ -174,7 +175,7 @@ ITEMS = (
     "figure3",
     "Figure 3: the budget",
     "ACR against epsilon, and the images; epsilon 0 are the clean ones.",
-    _epsilons,
+    epsilons,
     ("epsilon",),
     axis="epsilon",
   ),

@@ -4,17 +4,17 @@
 `distortion/<row>/seed_<k>.json` the search and the run's noise.
 """
 
-import os
 import pathlib
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from pacd_jax import data, distortion, errors, experiment, progress, run_folder, stages
+from pacd_jax import data, distortion, errors, run_folder, types
+from pacd_jax.paper import victims
 from pacd_jax.plan import Plan
 
-FOLDER = "distortion"
+_FOLDER = "distortion"
 _MOST_POINTS = 200  # Of the run's own, the first of them: as many as the paper has.
 _STREAM = 5  # Folded into a victim's key of certification, for other noise.
 SEARCH = distortion.Search()
@@ -24,54 +24,45 @@ def measure(folder: pathlib.Path, rows: Sequence[str]) -> None:
   """Measures what is missing; each victim's file is written beside, then renamed.
 
   Raises:
-    errors.InputError: the folder holds no run, or its victims are gone.
+    errors.InputError: the folder holds no run, its victims are gone, or some were
+      measured by another search.
   """
-  if all(_is_complete(folder, row) for row in rows):
-    return
-  plan = experiment.load(folder)
+  victims.measure(folder, _FOLDER, rows, is_done=_is_done, measure_one=_measure)
+
+
+def _measure(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) -> None:
   indices = plan.certify.indices[:_MOST_POINTS]
-  images = jax.device_put(data.to_float(plan.certify.dataset.images[indices]))
-  labels = jax.device_put(plan.certify.dataset.labels[indices])
-  victims = {v: p for v, p in stages.load_victims(plan).items() if v[0] in rows}
-  shown = progress.Progress("distortion", len(victims), unit="victims")
-  for done, ((row, seed), params) in enumerate(victims.items(), start=1):
-    path = folder / FOLDER / row / f"seed_{seed}.tsv"
-    if not path.exists():
-      found = distortion.distances(
-        plan.model.apply,
-        params,
-        images,
-        labels,
-        jax.random.fold_in(plan.certify_key(seed), _STREAM),
-        sigma=plan.sigma,
-        search=SEARCH,
-      )
-      _write(plan, path, indices, *map(np.asarray, found))
-    shown.update(done)
-
-
-def _write(plan: Plan, path: pathlib.Path, indices, distances, found) -> None:
   labels = plan.certify.dataset.labels[indices]
+  found = distortion.distances(
+    plan.model.apply,
+    params,
+    data.to_float(plan.certify.dataset.images[indices]),
+    labels,
+    jax.random.fold_in(plan.certify_key(seed), _STREAM),
+    sigma=plan.sigma,
+    search=SEARCH,
+  )
   lines = ["idx\tlabel\tdistance\tfound"]
-  for each in zip(indices, labels, distances, found, strict=True):
-    index, label, distance, is_found = each
+  for index, label, distance, is_found in zip(
+    indices, labels, *map(np.asarray, found), strict=True
+  ):
     lines.append(f"{index}\t{label}\t{float(distance)!r}\t{int(is_found)}")
-  sidecar = {**SEARCH._asdict(), "sigma": plan.sigma, "num_victims": len(plan.seeds)}
-  run_folder.write_json(path.with_suffix(".json"), sidecar)
-  beside = path.with_name(path.name + ".tmp")
-  beside.write_text("\n".join(lines) + "\n")
-  os.replace(beside, path)  # Last: it says that the victim is done.
+  sidecar = {**SEARCH._asdict(), "sigma": plan.sigma}
+  run_folder.write_json(stem.with_suffix(".json"), sidecar)
+  # Last: it says that the victim is done.
+  run_folder.write_text(stem.with_suffix(".tsv"), "\n".join(lines) + "\n")
 
 
-def _is_complete(folder: pathlib.Path, row: str) -> bool:
-  paths = sorted((folder / FOLDER / row).glob("seed_*.tsv"))
-  for path in paths:
-    sidecar = run_folder.read_json(path.with_suffix(".json"))
-    if any(sidecar.get(name) != value for name, value in SEARCH._asdict().items()):
-      raise errors.InputError(
-        f"{path} was measured by another search (see its .json): delete {folder / FOLDER}"
-      )
-  return bool(paths) and len(paths) == sidecar["num_victims"]
+def _is_done(stem: pathlib.Path) -> bool:
+  if not stem.with_suffix(".tsv").exists():
+    return False
+  sidecar = run_folder.read_json(stem.with_suffix(".json"))
+  if any(sidecar.get(name) != value for name, value in SEARCH._asdict().items()):
+    raise errors.InputError(
+      f"{stem}.tsv was measured by another search (see its .json): delete "
+      f"{stem.parent.parent}"
+    )
+  return True
 
 
 def mean_distances(folder: pathlib.Path, row: str) -> list[float]:
@@ -80,15 +71,16 @@ def mean_distances(folder: pathlib.Path, row: str) -> list[float]:
   A point at which no radius succeeded counts with the largest.
 
   Raises:
-    errors.InputError: a file is damaged.
+    errors.InputError: a file is damaged, or of another search.
   """
-  if not _is_complete(folder, row):
+  stems = victims.stems(folder, _FOLDER, row)
+  if not all(map(_is_done, stems)):
     return []
   means = []
-  for path in sorted((folder / FOLDER / row).glob("seed_*.tsv")):
+  for stem in stems:
     try:
-      table = np.loadtxt(path, skiprows=1, ndmin=2)
+      table = np.loadtxt(stem.with_suffix(".tsv"), skiprows=1, ndmin=2)
       means.append(float(table[:, 2].mean()))
     except (ValueError, IndexError):
-      raise errors.InputError(f"{path} is damaged: delete it and run again") from None
+      raise errors.InputError(f"{stem}.tsv is damaged: delete it and run again") from None
   return means

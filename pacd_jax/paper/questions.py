@@ -5,6 +5,7 @@ from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.protocol import Protocol, Run
 
 NUM_CLASSES = 10
+_PACD = ("clean", "pacd", "poison")  # "poison" is the main run's PACD, on other victims.
 _ARCHITECTURES = {
   "digits": ("linear", "mlp"),
   "mnist": ("mlp", "wide_cnn"),
@@ -22,30 +23,29 @@ _OF_RECOVERY = (0.01, 0.05, 0.2)
 
 
 def _class_of(protocol: Protocol) -> int:
-  return protocol.config(catalog.gaussian(protocol)).data.target_class
+  return protocol.config(catalog.MAIN).data.target_class
 
 
 def _classes(protocol: Protocol) -> list[Run]:
   runs, chosen = [], _class_of(protocol)
   for target in range(NUM_CLASSES):
     if target == chosen:
-      run = catalog.gaussian(protocol)
+      run = catalog.MAIN
     else:
       run = Run(f"ga_class={target}", "ga", fields={"data.target_class": target})
     runs.append(run._replace(settings={"class": target}))
   return runs
 
 
-def _retrained(protocol: Protocol, prefix: str, setting: str, variants: dict) -> list[Run]:
+def _retrained(prefix: str, setting: str, variants: dict) -> list[Run]:
   """Victims of other settings on the main run's poison; clean ones beside them."""
-  maker = catalog.gaussian(protocol)
   return [
     Run(
       f"{prefix}={value}",
       "ga",
       ("clean",),
       fields=fields,
-      poisons={"poison": maker},
+      poisons={"poison": catalog.MAIN},
       settings={setting: value},
     )
     for value, fields in variants.items()
@@ -58,7 +58,7 @@ def _architectures(protocol: Protocol) -> list[Run]:
     name: {"model.name": name, "model.norm": "affine" if "resnet" in name else ""}
     for name in names
   }
-  return _retrained(protocol, "architecture", "victim", variants)
+  return _retrained("architecture", "victim", variants)
 
 
 def _regularised(protocol: Protocol) -> list[Run]:
@@ -66,18 +66,12 @@ def _regularised(protocol: Protocol) -> list[Run]:
     f"weight decay {decay:g}": {"train.weight_decay": decay} for decay in (0.01, 0.1, 1.0)
   }
   variants["crop and flip"] = {"train.augment": "crop_and_flip"}
-  runs = _retrained(protocol, "victim", "victim", variants)
+  runs = _retrained("victim", "victim", variants)
   return [run._replace(name=run.name.replace(" ", "_")) for run in runs]
 
 
 def _samples(protocol: Protocol) -> list[Run]:
-  sigma = 0.25
-  maker = Run(
-    f"macer_sigma={sigma:g}",
-    "macer",
-    catalog.gaussian(protocol).rows,
-    f"sigma={sigma:g}",
-  )
+  maker = catalog.certified("macer", 0.25)
   return [
     Run(
       f"macer_k={k}",
@@ -103,7 +97,7 @@ def _points(protocol: Protocol) -> list[Run]:
 
 
 def _fractions(protocol: Protocol) -> list[Run]:
-  main = catalog.gaussian(protocol)
+  main = catalog.MAIN
   epsilon = float(protocol.config(main).attack.epsilon)
   runs = [main._replace(settings={"alpha": 1.0, "epsilon": epsilon})]
   for alpha in _FRACTIONS:
@@ -120,31 +114,25 @@ def _fractions(protocol: Protocol) -> list[Run]:
 
 
 def _lengths(protocol: Protocol) -> list[Run]:
-  main = catalog.gaussian(protocol)
+  main = catalog.MAIN
   whole = int(protocol.config(main).train.num_epochs)
   lengths = sorted({max(1, round(share * whole)) for share in _OF_TRAINING} - {whole})
   variants = {length: {"train.num_epochs": length} for length in lengths}
-  runs = _retrained(protocol, "ga_epochs", "epochs", variants)
+  runs = _retrained("ga_epochs", "epochs", variants)
   return [*runs, main._replace(settings={"epochs": whole})]
 
 
 def _recovered(protocol: Protocol) -> list[Run]:
-  main = catalog.gaussian(protocol)
+  main = catalog.MAIN
   whole = int(protocol.config(main).train.num_epochs)
   lengths = sorted({max(1, round(share * whole)) for share in _OF_RECOVERY})
   variants = {length: {"train.recovery_epochs": length} for length in lengths}
-  runs = _retrained(protocol, "ga_recovery", "clean epochs after", variants)
+  runs = _retrained("ga_recovery", "clean epochs after", variants)
   return [main._replace(settings={"clean epochs after": 0}), *runs]
 
 
 def _main(protocol: Protocol) -> list[Run]:
-  main = catalog.gaussian(protocol)
-  return [main._replace(settings={"sigma": 0.25})]
-
-
-def _images(protocol: Protocol) -> list[Run]:
-  epsilons = next(item for item in catalog.ITEMS if item.name == "figure3")
-  return list(epsilons.runs(protocol))
+  return [catalog.MAIN]
 
 
 ITEMS = (
@@ -156,7 +144,7 @@ ITEMS = (
     ("class",),
     ("acr", "acr_others"),
     analysis="other_classes",
-    shows=("clean", "pacd"),
+    shows=_PACD,
     axis="class",
   ),
   Item(
@@ -195,6 +183,7 @@ ITEMS = (
     "deep networks.",
     _fractions,
     ("alpha", "epsilon"),
+    shows=_PACD,
   ),
   Item(
     "training",
@@ -204,6 +193,7 @@ ITEMS = (
     _lengths,
     ("epochs",),
     axis="epochs",
+    shows=_PACD,
   ),
   Item(
     "recovery",
@@ -213,12 +203,13 @@ ITEMS = (
     _recovered,
     ("clean epochs after",),
     axis="clean epochs after",
+    shows=_PACD,
   ),
   Item(
     "detectability",
     "Can it be seen?",
     "Distances of every poison from its base images, means over them; PSNR in dB.",
-    _images,
+    catalog.epsilons,
     ("epsilon",),
     ("linf", "l2", "psnr", "ssim"),
     analysis="detectability",

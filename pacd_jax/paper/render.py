@@ -5,10 +5,10 @@ Beside it, in `reproduction/`, every table as CSV and LaTeX, and the pictures.
 
 import csv
 import io
-import os
 import pathlib
 from collections.abc import Sequence
 
+from pacd_jax import run_folder
 from pacd_jax.paper import lines as table_lines
 from pacd_jax.paper import pictures, work
 from pacd_jax.paper.analyses import Measured
@@ -60,7 +60,7 @@ def write(
     for item in items:
       sections.append(_section(out / "reproduction", protocol, item))
   page = out / "reproduction.md"
-  _replace(page, "\n".join(sections))
+  run_folder.write_text(page, "\n".join(sections))
   return page
 
 
@@ -72,9 +72,9 @@ def _section(folder: pathlib.Path, protocol: Protocol, item: Item) -> str:
   if not any(line.is_finished for line in found):
     parts.append(f"Not run: `python -m pacd_jax.paper run {_command(protocol, item)}`.\n")
     return "\n".join(parts)
-  _replace(folder / f"{name}.csv", _csv(protocol, item, found))
+  run_folder.write_text(folder / f"{name}.csv", _csv(protocol, item, found))
   cells = _cells(item, found)
-  _replace(folder / f"{name}.tex", _latex(item, cells))
+  run_folder.write_text(folder / f"{name}.tex", _latex(item, cells))
   parts.append(_markdown(cells) + "\n")
   for picture in pictures.draw(folder / name, protocol, item, runs, found):
     parts.append(f"![{item.title}](reproduction/{picture.name})\n")
@@ -207,11 +207,3 @@ def _provenance(protocol: Protocol, runs, found: Sequence[Line]) -> str:
   if missing:
     text.append(f"Not run yet: {', '.join(missing)}.")
   return "\n".join(text) + "\n"
-
-
-def _replace(path: pathlib.Path, contents: str) -> None:
-  """Writes beside `path`, then renames."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(path.name + ".tmp")
-  beside.write_text(contents, encoding="utf-8")
-  os.replace(beside, path)

@@ -51,7 +51,15 @@ def do(protocol: Protocol, items: Sequence[Item], only: dict[str, str]) -> None:
   runs = in_order([run for of_item in by_item.values() for run in of_item])
   if not runs:
     words = ", ".join(f"{name}={value}" for name, value in only.items())
-    raise errors.InputError(f"no run of these tables has {words}: see `list`")
+    there = {
+      f"{name}={text(value)}": None
+      for item in items
+      for run in item.runs(protocol)
+      for name, value in run.settings.items()
+    }
+    raise errors.InputError(
+      f"no run of these tables has {words}: they have " + ", ".join(there)
+    )
   load = functools.cache(data.load)  # Every run has the same data.
   for run in runs:
     with errors.about(run.name):
