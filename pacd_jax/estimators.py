@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from pacd_jax import errors
 
@@ -34,11 +35,10 @@ def trimmed_mean(points: ArrayLike, share: float) -> float:
     points: `[N]`.
     share: in [0, 1/2).
   """
-  points = np.sort(_checked(points))
+  points = _checked(points)
   if not 0.0 <= share < 0.5:
     raise errors.InputError(f"share is {share}: use a number in [0, 1/2)")
-  count = int(share * len(points) + 1e-9)
-  return float(points[count : len(points) - count].mean())
+  return float(stats.trim_mean(points, share))
 
 
 def filtered_mean(points: ArrayLike, radius: float) -> float:
