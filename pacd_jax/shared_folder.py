@@ -41,12 +41,22 @@ def own(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
     with processes.agreeing():
       _check_shared(workdir)
     folder = workdir
-    if not processes.is_first():
-      temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="pacd_jax."))
-      folder = pathlib.Path(temporary, "run")
-      shutil.copytree(workdir, folder, ignore=_not_to_copy)
-    processes.any_of(False)  # All have their copies before the first file changes.
+    with processes.agreeing():  # All have their copies before the first file changes.
+      if not processes.is_first():
+        temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="pacd_jax."))
+        folder = pathlib.Path(temporary, "run")
+        _copy(workdir, folder)
     yield folder
+
+
+def _copy(workdir: pathlib.Path, folder: pathlib.Path) -> None:
+  try:
+    shutil.copytree(workdir, folder, ignore=_not_to_copy)
+  except (OSError, shutil.Error) as error:
+    raise errors.InputError(
+      f"--workdir={workdir} cannot be copied to {folder} ({error}): make room there, or "
+      "set TMPDIR"
+    ) from None
 
 
 def _not_to_copy(folder: str, names: list[str]) -> list[str]:
