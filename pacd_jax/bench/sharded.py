@@ -15,10 +15,9 @@ import time
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
-from pacd_jax import losses, sharding
-from pacd_jax.attacks import objectives, pacd, surrogates
+from pacd_jax import sharding
+from pacd_jax.attacks import pacd
 from pacd_jax.bench import entry, work
 
 _DEVICES = 8
@@ -30,21 +29,11 @@ def step(num_devices: int) -> Callable[[], tuple[pacd.AttackState, dict]]:
   params, attack_data = work.attack_problem()
   setting = work.Setting(curvature="gauss_newton", damping=0.1)
   apply = sharding.over_batch(work.network().apply, mesh)
-  settings = work.pacd_settings(attack_data, setting)._replace(
-    loss=losses.gaussian_augmentation(apply, sigma=setting.sigma),
-    objective=objectives.soft_acr(
-      apply,
-      sigma=setting.sigma,
-      num_noise_samples=setting.num_noise_samples,
-      inverse_temperature=setting.inverse_temperature,
-    ),
-  )
-  attack, key = pacd.make(settings), jax.random.key(1)
-  state = attack.init(attack_data, key)
-  first = surrogates.Surrogate(params, settings.optimizer.init(params), jnp.int32(0), None)
-  state = state._replace(surrogates=jax.tree.map(lambda leaf: leaf[None], first))
+  settings, key = work.pacd_settings(attack_data, setting, apply), jax.random.key(1)
+  state = work.pacd_state(settings, params, attack_data, key)
   given = sharding.replicate((state, attack_data, key), mesh)
-  jitted = jax.jit(attack.step, out_shardings=sharding.replicated(mesh))
+  whole = sharding.replicated(mesh)
+  jitted = jax.jit(pacd.make(settings).step, out_shardings=whole)
   return lambda: jitted(*given)
 
 

@@ -76,8 +76,14 @@ def parameters() -> types.Params:
   return network().init(jax.random.key(0), IMAGE_SHAPE)
 
 
-def pacd_settings(attack_data: problem.AttackData, setting: Setting) -> problem.Settings:
-  """The setting in the package's own words; all of the data is one batch."""
+def pacd_settings(
+  attack_data: problem.AttackData, setting: Setting, apply: types.ApplyFn | None = None
+) -> problem.Settings:
+  """The setting in the package's own words; all of the data is one batch.
+
+  `apply` stands in the place of the network's own, such as one that devices share.
+  """
+  apply = apply or network().apply
 
   def solve(matvec, b, start):
     matvec = linear_solve.damped(matvec, setting.damping)
@@ -85,13 +91,13 @@ def pacd_settings(attack_data: problem.AttackData, setting: Setting) -> problem.
 
   return problem.Settings(
     model=network(),
-    loss=losses.gaussian_augmentation(network().apply, sigma=setting.sigma),
+    loss=losses.gaussian_augmentation(apply, sigma=setting.sigma),
     hypergradient=functools.partial(
       hypergradient.approx_grad, curvature=CURVATURES[setting.curvature], solve=solve
     ),
     optimizer=optax.adam(setting.learning_rate),
     objective=objectives.soft_acr(
-      network().apply,
+      apply,
       sigma=setting.sigma,
       num_noise_samples=setting.num_noise_samples,
       inverse_temperature=setting.inverse_temperature,
@@ -113,12 +119,24 @@ def pacd_step(
 ) -> Callable[[], tuple[pacd.AttackState, types.Aux]]:
   """The package's side of `attack_step`: `pacd.step`, compiled, from `params`."""
   settings = pacd_settings(attack_data, setting)
-  attack = pacd.make(settings)
-  state = attack.init(attack_data, key)
-  first = surrogates.Surrogate(params, settings.optimizer.init(params), jnp.int32(0), None)
-  state = state._replace(surrogates=jax.tree.map(lambda leaf: leaf[None], first))
-  step = jax.jit(attack.step)
+  state, step = pacd_state(settings, params, attack_data, key), pacd.make(settings).step
+  step = jax.jit(step)
   return lambda: step(state, attack_data, key)
+
+
+def pacd_state(
+  settings: problem.Settings,
+  params: types.Params,
+  attack_data: problem.AttackData,
+  key: types.Key,
+) -> pacd.AttackState:
+  """Where `attack_step` begins: no perturbation, and a surrogate with `params`."""
+  first = surrogates.Surrogate(params, settings.optimizer.init(params), jnp.int32(0), None)
+  return (
+    pacd.make(settings)
+    .init(attack_data, key)
+    ._replace(surrogates=jax.tree.map(lambda leaf: leaf[None], first))
+  )
 
 
 def certification(mesh: jax.sharding.Mesh | None = None) -> Callable[[], list]:
