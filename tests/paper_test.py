@@ -139,6 +139,13 @@ class PaperTest(parameterized.TestCase):
     self.assertIn("Not run: `python -m pacd_jax.paper run table3", self.page)
     self.assertIn("cores of", self.page)
 
+  def test_the_page_says_how_many_runs_and_samples(self):
+    self.assertRegex(self.page, "\n1 of 46 runs are finished; they took [01] minutes")
+    (path, *_) = (self.run_folder / "certificates/clean").glob("seed_?.json")
+    made = json.loads(path.read_text())
+    words = f"n0 = {made['n0']}, n = {made['n']}, alpha = {made['alpha']}, bound"
+    self.assertIn(f"points of the test split, 2 victims a training set, {words}", self.page)
+
   def test_latex_has_the_page_s_cells(self):
     path = self.folder / "docs/reproduction/digits_smoke_table2.tex"
     lines = path.read_text().splitlines()

@@ -15,9 +15,15 @@ from pacd_jax.paper import victims
 from pacd_jax.plan import Plan
 
 _FOLDER = "distortion"
-_MOST_POINTS = 200  # Of the run's own, the first of them: as many as the paper has.
+MOST_POINTS = 200  # Of the run's own, the first of them: as many as the paper has.
 _STREAM = 5  # Folded into a victim's key of certification, for other noise.
 SEARCH = distortion.Search()
+WORDS = (
+  f"Radii are bisected {SEARCH.num_halvings} times from {SEARCH.max_radius:g}; at each, "
+  f"SmoothAdv's PGD takes {SEARCH.num_steps} steps over {SEARCH.num_noise_samples} noisy "
+  f"copies, and {SEARCH.num_votes} more vote on what it found. A point misclassified as it "
+  "is counts with 0, one at which no radius succeeds with the largest."
+)
 
 
 def measure(folder: pathlib.Path, rows: Sequence[str]) -> None:
@@ -31,7 +37,7 @@ def measure(folder: pathlib.Path, rows: Sequence[str]) -> None:
 
 
 def _measure(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) -> None:
-  indices = plan.certify.indices[:_MOST_POINTS]
+  indices = plan.certify.indices[:MOST_POINTS]
   labels = plan.certify.dataset.labels[indices]
   found = distortion.distances(
     plan.model.apply,

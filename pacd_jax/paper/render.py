@@ -14,7 +14,7 @@ from pacd_jax.paper import pictures, work
 from pacd_jax.paper.analyses import Measured
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
-from pacd_jax.paper.protocol import Protocol
+from pacd_jax.paper.protocol import Protocol, Run
 
 # quantity -> (heading, scale, digits).
 QUANTITIES = {
@@ -29,6 +29,7 @@ QUANTITIES = {
   "ssim": ("SSIM", 1.0, 3),
   "radius_difference": ("difference of the radius", 1.0, 3),
 }
+_OF_CERTIFICATES = {"acr", "aca", "radius_difference"}
 _MISSING = "not run"
 _HEAD = """# Reproduction of the paper's evaluation
 
@@ -56,12 +57,23 @@ def write(
   """
   sections = [_HEAD]
   for protocol in protocols:
-    sections.append(f"## {protocol.description}\n")
+    sections += [f"## {protocol.description}\n", _progress(protocol, items)]
     for item in items:
       sections.append(_section(out / "reproduction", protocol, item))
   page = out / "reproduction.md"
   run_folder.write_text(page, "\n".join(sections))
   return page
+
+
+def _progress(protocol: Protocol, items: Sequence[Item]) -> str:
+  """How many of a protocol's runs are finished, and what they took."""
+  runs = work.in_order([run for item in items for run in item.runs(protocol)])
+  finished = [run for run in runs if protocol.is_finished(run)]
+  seconds = sum(work.provenance(protocol.folder(r)).get("seconds", 0.0) for r in finished)
+  return (
+    f"{len(finished)} of {len(runs)} runs are finished; they took {seconds / 60.0:.0f} "
+    "minutes, measurements that only a table needs not counted.\n"
+  )
 
 
 def _section(folder: pathlib.Path, protocol: Protocol, item: Item) -> str:
@@ -77,7 +89,10 @@ def _section(folder: pathlib.Path, protocol: Protocol, item: Item) -> str:
   run_folder.write_text(folder / f"{name}.tex", _latex(item, cells))
   parts.append(_markdown(cells) + "\n")
   for picture in pictures.draw(folder / name, protocol, item, runs, found):
-    parts.append(f"![{item.title}](reproduction/{picture.name})\n")
+    words = item.title + picture.stem.removeprefix(name).replace("_", ", epsilon ")
+    parts.append(f"![{words}](reproduction/{picture.name})\n")
+  if _OF_CERTIFICATES & set(item.quantities):
+    parts.append(_sampling(protocol, runs))
   parts.append(_provenance(protocol, runs, found))
   return "\n".join(parts)
 
@@ -191,7 +206,27 @@ def _csv(protocol: Protocol, item: Item, found: Sequence[Line]) -> str:
   return text.getvalue()
 
 
-def _provenance(protocol: Protocol, runs, found: Sequence[Line]) -> str:
+def _sampling(protocol: Protocol, runs: Sequence[Run]) -> str:
+  """What the runs' certificates were made of; several values where runs differ."""
+  rows = [
+    row
+    for run in runs
+    if protocol.is_finished(run)
+    for row in run_folder.read_json(protocol.folder(run) / "results.json")["rows"]
+  ]
+
+  def values(name):
+    distinct = sorted({row[name] for row in rows})
+    return " or ".join(f"{v:,}" if isinstance(v, int) else str(v) for v in distinct)
+
+  return (
+    f"Certificates: {values('num_points')} points of the {values('split')} split, "
+    f"{values('num_seeds')} victims a training set, n0 = {values('n0')}, "
+    f"n = {values('n')}, alpha = {values('alpha')}, bound {values('bound')}."
+  )
+
+
+def _provenance(protocol: Protocol, runs: Sequence[Run], found: Sequence[Line]) -> str:
   """Which configs the table's runs have, on what they ran, and for how long."""
   words, missing = {}, []
   for run in runs:
