@@ -8,6 +8,7 @@ the steps nor the search of its radius; these are ours.
 import functools
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -60,6 +61,7 @@ def distances(
     Distances `[B]` in image units: 0 where the unmoved image is misclassified already,
     `max_radius` where no radius succeeds; and whether one did, bool `[B]`.
   """
+  chex.assert_rank([images, labels], [4, 1])
 
   def is_fooled(delta, key):
     logits = noise.noisy_logits(

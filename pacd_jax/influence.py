@@ -48,14 +48,17 @@ def problem(
   """Checks what a `Problem` is made of.
 
   Raises:
-    errors.InputError: shapes do not fit, a class has no point, or the ridge is not
-      above 0.
+    errors.InputError: shapes do not fit, a class has no point, the ridge is not above 0,
+      or a point is not finite.
   """
   points, labels = np.asarray(points, np.float64), np.asarray(labels)
   if points.ndim != 2 or labels.shape != points.shape[:1]:
     raise errors.InputError(
       f"points {points.shape} and labels {labels.shape}: give [N, d] and [N]"
     )
+  if not np.isfinite(points).all():
+    row = int(np.flatnonzero(~np.isfinite(points).all(axis=1))[0])
+    raise errors.InputError(f"point {row} has a value that is not finite: leave it out")
   absent = np.setdiff1d(np.arange(num_classes), labels)
   if absent.size or len(np.unique(labels)) != num_classes:
     known = f"labels {np.unique(labels).tolist()} of {num_classes} classes"

@@ -84,6 +84,7 @@ class SoftmaxTest(parameterized.TestCase):
     (np.zeros((2, 2)), [0, 5], 2, 0.1, r"labels \[0, 5\] of 2 classes"),
     (np.zeros((2, 2)), [0, 0], 1, 0.1, "all labels are one"),
     (np.zeros((2, 2)), [0, 1], 2, 0.0, "ridge is 0.0"),
+    (np.array([[0.0], [np.nan]]), [0, 1], 2, 0.1, "point 1 has a value that is not finite"),
   )
   def test_refuses(self, points, labels, num_classes, ridge, message):
     with self.assertRaisesRegex(errors.InputError, message):

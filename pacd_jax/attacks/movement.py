@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import chex
 import jax.numpy as jnp
 
 from pacd_jax import perturbation, types
@@ -53,6 +54,7 @@ def to_corners(
   Returns:
     `[1 if shared else n, H, W, C]`, every entry -epsilon or epsilon.
   """
+  chex.assert_rank([base_images, delta], 4)
 
   def pooled(values):
     return values.mean(axis=0, keepdims=True) if shared else values
