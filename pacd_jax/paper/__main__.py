@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from pacd_jax import command, errors, preemption, sharding
+from pacd_jax import command, compilation, errors, preemption, sharding
 from pacd_jax.paper import catalog, protocol, questions, render, work
 
 ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS)}
@@ -81,7 +81,8 @@ def _run(chosen: argparse.Namespace) -> int:
     place = protocol.Protocol(
       chosen.dataset, chosen.scale or "full", chosen.runs_dir, chosen.data_dir
     )
-    work.do(place, _items(chosen.items), _only(chosen.only))
+    with compilation.shared_by_runs():
+      work.do(place, _items(chosen.items), _only(chosen.only))
   protocols = _protocols(chosen.runs_dir)
   path = render.write(chosen.out, protocols, list(ITEMS.values()))
   sys.stdout.write(f"page: {path}\n")
