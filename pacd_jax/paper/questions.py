@@ -18,6 +18,7 @@ _POINTS = {
   "mnist": (3, 10, 14, 32, 39),
   "cifar10": (6, 8, 13, 20, 22),
 }
+_SAMPLES = (2, 4, 8, 16)  # k of MACER victims.
 _OF_TRAINING = (0.1, 0.25, 0.5)  # Shares of the victims' epochs.
 _OF_RECOVERY = (0.01, 0.05, 0.2)
 
@@ -72,7 +73,8 @@ def _regularised(protocol: Protocol) -> list[Run]:
 
 def _samples(protocol: Protocol) -> list[Run]:
   maker = catalog.certified("macer", 0.25)
-  return [
+  main = protocol.config(maker).train.macer.num_noise_samples
+  runs = [
     Run(
       f"macer_k={k}",
       "macer",
@@ -81,8 +83,11 @@ def _samples(protocol: Protocol) -> list[Run]:
       poisons={"poison": maker},
       settings={"k": k},
     )
-    for k in (2, 8, 16)
+    for k in _SAMPLES
+    if k != main
   ]
+  runs.append(maker._replace(settings={"k": main}))
+  return sorted(runs, key=lambda run: run.settings["k"])
 
 
 def _points(protocol: Protocol) -> list[Run]:
@@ -168,6 +173,7 @@ ITEMS = (
     _samples,
     ("k",),
     axis="k",
+    shows=_PACD,
   ),
   Item(
     "points",
