@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from pacd_jax import certificates, errors, evaluate
 
@@ -32,9 +33,11 @@ def difference(
 
   Victims of one seed have the same first parameters, batches and noise on either side,
   and both sides the same points: differences are taken victim by victim and point by
-  point. Points and victims are then drawn again, each for itself: the percentile interval
-  of the pigeonhole bootstrap (Owen, 2007, https://arxiv.org/abs/0712.1111). With one
-  victim it is over points alone.
+  point. Victims and points are then drawn again, each for itself (the pigeonhole
+  bootstrap: Owen, 2007, https://arxiv.org/abs/0712.1111), one fewer than there are, so
+  that the variance is unbiased. The interval is d -+ t se, with the standard deviation of
+  what was drawn and Student's t of S - 1 degrees of freedom, as victims are few; with one
+  victim it is over points alone, of N - 1.
 
   Args:
     records: certificates of the victims of one training set, by rising seed.
@@ -61,11 +64,16 @@ def difference(
     ]
   )
   generator = np.random.default_rng(seed)
-  victims, points = (
-    generator.multinomial(size, np.full(size, 1.0 / size), num_resamples) / size
-    for size in differences.shape
-  )
+  victims, points = (_weights(generator, n, num_resamples) for n in differences.shape)
   drawn = np.einsum("bs,sn,bn->b", victims, differences, points, optimize=True)
-  tail = (1.0 - confidence) / 2.0
-  low, high = np.quantile(drawn, [tail, 1.0 - tail])
-  return Difference(float(differences.mean()), float(low), float(high), *differences.shape)
+  num_victims, num_points = differences.shape
+  freedom = max((num_victims if num_victims > 1 else num_points) - 1, 1)
+  half = stats.t.ppf((1.0 + confidence) / 2.0, freedom) * drawn.std()
+  mean = float(differences.mean())
+  return Difference(mean, mean - half, mean + half, num_victims, num_points)
+
+
+def _weights(generator: np.random.Generator, size: int, number: int) -> np.ndarray:
+  """Shares `[number, size]` of each of `size` things among `size - 1` that are drawn."""
+  drawn = max(size - 1, 1)
+  return generator.multinomial(drawn, np.full(size, 1.0 / size), number) / drawn
