@@ -94,6 +94,9 @@ def _bound(settings: Settings) -> dict[str, Any]:
   flat = flatten(settings)
   if "base" in settings:
     flat = {name: flat[name] for name in flat if name.startswith(("base.", "data."))}
+  for name in flat:  # Where a poison lay; its copy is held against it, see TrainingSets.
+    if field_name(name).startswith("poisons."):
+      flat[name] = "given" if flat[name] else ""
   return {
     name: value
     for name, value in flat.items()
