@@ -22,7 +22,7 @@ class Search(NamedTuple):
   num_noise_samples: int = 8  # m of its objective, drawn once for a radius.
   num_votes: int = 100  # Noisy copies that say what the smoothed classifier predicts.
   max_radius: float = 8.0  # l2, image units: where the search begins, and ends if in vain.
-  num_halvings: int = 8  # Of the interval: the last is max_radius / 2^8 wide.
+  num_halvings: int = 11  # Of the interval: the last is max_radius / 2^11 wide.
 
 
 @functools.partial(jax.jit, static_argnames=("apply", "search"))

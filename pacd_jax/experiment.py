@@ -203,8 +203,12 @@ def build_comparison(
   return comparison.ComparisonPlan(folder, parts, entries, attacks.overrides)
 
 
-def load(workdir: str | os.PathLike) -> plan.Plan:
+def load(workdir: str | os.PathLike, *, data_dir: str = "") -> plan.Plan:
   """The plan of a run's folder, from its `config.json`; writes nothing.
+
+  Args:
+    workdir: the folder.
+    data_dir: where the data are, if not where they were.
 
   Raises:
     errors.InputError: the folder holds no run, or one of another version's fields.
@@ -226,4 +230,6 @@ def load(workdir: str | os.PathLike) -> plan.Plan:
       f"{workdir} is a comparison: load one of its runs, such as {workdir}/clean"
     )
   settings_there = run_folder.completed(settings_there)
+  if data_dir:
+    settings_there["data"]["data_dir"] = data_dir
   return build(ml_collections.ConfigDict(settings_there), workdir)

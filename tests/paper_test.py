@@ -14,7 +14,7 @@ from absl.testing import absltest, parameterized
 
 from pacd_jax import errors, experiment, settings
 from pacd_jax.paper import __main__ as paper
-from pacd_jax.paper import catalog, empirical, protocol, published, render, work
+from pacd_jax.paper import catalog, empirical, lines, protocol, published, render, work
 from pacd_jax.paper.protocol import Protocol
 
 _TABLES = ("table2", "table5", "detectability", "paired")
@@ -51,6 +51,8 @@ class PaperTest(parameterized.TestCase):
       *(f"--runs_dir={cls.folder / 'runs'}", f"--out={cls.folder / 'docs'}"),
     )
     cls.status, _, cls.said = _command(*cls.arguments)
+    _command("run", "classes", "--smoke", "--only=class=8", *cls.arguments[-2:])
+    cls.place = Protocol("digits", "smoke", cls.folder / "runs")
     cls.page = (cls.folder / "docs/reproduction.md").read_text()
     cls.run_folder = cls.folder / "runs/digits_smoke/ga_sigma=0.25"
 
@@ -101,6 +103,54 @@ class PaperTest(parameterized.TestCase):
       for path in sorted(folder.glob("seed_?.tsv")):
         means.append(np.mean([float(p["distance"]) for p in _tsv(path)]))
       self.assertAlmostEqual(float(line["mean"]), np.mean(means))
+
+  def test_other_classes_are_those_of_the_tsv_files(self):
+    lines = [line for line in self.table("classes") if line["quantity"] == "acr_others"]
+    self.assertEqual([line["training_set"] for line in lines], ["clean", "pacd"])
+    for line in lines:
+      folder, acr = self.run_folder / "other_classes" / line["training_set"], []
+      for path in sorted(folder.glob("seed_?.tsv")):
+        points = _tsv(path)
+        self.assertNotIn("8", [p["label"] for p in points])
+        acr.append(
+          np.mean([float(p["radius"]) * (p["label"] == p["predict"]) for p in points])
+        )
+      self.assertLen(acr, 2)
+      self.assertAlmostEqual(float(line["mean"]), np.mean(acr))
+      self.assertAlmostEqual(float(line["std"]), np.std(acr, ddof=1))
+
+  @parameterized.parameters(*_TABLES, "classes")
+  def test_the_page_s_cells_are_the_numbers_of_the_csv(self, name):
+    title = f"### {paper.ITEMS[name].title}\n"
+    section = self.page.split(title)[1].split("\n### ")[0]
+    rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| ")]
+    cells = {cell.split()[0] for row in rows[2:] for cell in row}
+    self.assertNotEmpty(self.table(name))
+    for line in self.table(name):
+      _, scale, digits = render.QUANTITIES[line["quantity"]]
+      self.assertIn(f"{scale * float(line['mean']):.{digits}f}", cells)
+
+  def test_a_certificate_that_is_gone_is_made_again(self):
+    (path, *others) = sorted((self.run_folder / "certificates/clean").glob("seed_0*"))
+    before = {each: each.read_text() for each in (path, *others)}
+    for each in before:
+      each.unlink()
+    self.assertFalse(self.place.is_finished(catalog.MAIN))
+    status, _, said = _command(*self.arguments)
+    self.assertEqual(status, 0, said)
+    (tsv,) = [each for each in before if each.name == "seed_0.tsv"]
+    radii = [[p["radius"] for p in _tsv(tsv)]]
+    radii.append([line.split("\t")[3] for line in before[tsv].splitlines()[1:]])
+    self.assertEqual(*radii)
+
+  def test_a_folder_in_use_is_not_measured(self):
+    elsewhere = experiment.load(self.run_folder)
+    with (
+      mock.patch.object(empirical, "_FOLDER", "anew"),
+      elsewhere.folder,
+      self.assertRaisesRegex(errors.InputError, "in use by another process"),
+    ):
+      empirical.measure(self.run_folder, ["clean"])
 
   def test_distortions_of_another_search_are_not_mixed_in(self):
     with mock.patch.object(empirical, "SEARCH", empirical.SEARCH._replace(num_steps=3)):
@@ -240,6 +290,52 @@ class CatalogTest(parameterized.TestCase):
           here.is_finished(run)
       else:
         self.assertFalse(here.is_finished(run))
+
+  def test_a_poison_that_was_made_anew_is_not_mixed_in(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    place = Protocol("digits", "smoke", folder)
+    run, *_ = paper.ITEMS["recovery"].runs(place)[1:]
+    path, made = place.folder(run), place.folder(catalog.MAIN) / "poison/pacd.npz"
+    for poison in (path / "poison/poison.npz", made):
+      poison.parent.mkdir(parents=True)
+      poison.write_bytes(b"one")
+    (path / "config.json").write_text(json.dumps(place.config(run).to_dict()))
+    self.assertFalse(place.is_finished(run))
+    made.write_bytes(b"another")
+    with self.assertRaisesRegex(errors.InputError, "pacd.npz has changed since .* move"):
+      place.is_finished(run)
+
+  def test_runs_that_lack_the_poison_of_a_failed_one_do_not_stop_the_others(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    place, tried = Protocol("digits", "smoke", folder), []
+
+    def run(config, workdir):
+      tried.append(workdir.name)
+      raise errors.NonFiniteError("its loss is nan")
+
+    items = [paper.ITEMS["recovery"], paper.ITEMS["points"]]
+    with (
+      mock.patch.object(experiment, "run", run),
+      mock.patch.object(experiment, "build"),
+      mock.patch.object(work.progress, "note"),
+      self.assertRaisesRegex(errors.NonFiniteError, "ga_recovery=1: it needs the poison"),
+    ):
+      work.do(place, items, {})
+    self.assertEqual(tried, ["ga_sigma=0.25", "points"])
+
+  def test_clean_data_are_one_line_at_epsilon_0(self):
+    place = Protocol("digits", "smoke", pathlib.Path("runs"))
+    item = paper.ITEMS["figure3"]
+    found = [(line.settings["epsilon"], line.row) for line in lines.lines(place, item)]
+    self.assertEqual([e for e, row in found if row == "clean"], [0.0, 0.0])  # ACR, ACA.
+    self.assertEqual({e for e, row in found if row == "pacd"}, {0.1, 0.2, 0.3})
+
+  def test_the_main_run_s_poison_has_one_name(self):
+    place = Protocol("digits", "smoke", pathlib.Path("runs"))
+    for name in ("training", "recovery", "macer_k"):
+      self.assertEqual(
+        {line.row for line in lines.lines(place, paper.ITEMS[name])}, {"clean", "pacd"}
+      )
 
   def test_a_config_that_is_not_here_says_where_to_be(self):
     place = Protocol("digits", "smoke", pathlib.Path("runs"))

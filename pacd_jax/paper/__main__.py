@@ -81,12 +81,21 @@ def _run(chosen: argparse.Namespace) -> int:
     place = protocol.Protocol(
       chosen.dataset, chosen.scale or "full", chosen.runs_dir, chosen.data_dir
     )
+    items, only = _items(chosen.items), _only(chosen.only)
     with compilation.shared_by_runs():
-      work.do(place, _items(chosen.items), _only(chosen.only))
+      try:
+        work.do(place, items, only)
+      except errors.NonFiniteError:
+        _render(chosen)  # What is done is shown.
+        raise
+  _render(chosen)
+  return 0
+
+
+def _render(chosen: argparse.Namespace) -> None:
   protocols = _protocols(chosen.runs_dir)
   path = render.write(chosen.out, protocols, list(ITEMS.values()))
   sys.stdout.write(f"page: {path}\n")
-  return 0
 
 
 def _list() -> str:
@@ -117,7 +126,7 @@ def _only(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _protocols(runs_dir: pathlib.Path) -> list[protocol.Protocol]:
-  """Those that have runs, the larger scale first."""
+  """Those that have runs, the larger scale first; the smoke's only where it is alone."""
   found = [
     protocol.Protocol(dataset, scale, runs_dir)
     for dataset in protocol.DATASETS
@@ -126,7 +135,7 @@ def _protocols(runs_dir: pathlib.Path) -> list[protocol.Protocol]:
   found = [each for each in found if (runs_dir / each.name).is_dir()]
   if not found:
     raise errors.InputError(f"{runs_dir} has no runs: python -m pacd_jax.paper run table2")
-  return found
+  return [each for each in found if each.scale != "smoke"] or found
 
 
 if __name__ == "__main__":

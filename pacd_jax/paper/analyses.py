@@ -25,22 +25,26 @@ _Found = dict[str, dict[str, Measured]]
 
 
 class _Analysis(NamedTuple):
-  do: Callable[[pathlib.Path, Sequence[str]], None]  # Of a run's folder and its rows.
+  # Of a run's folder, its rows, and where the data are.
+  do: Callable[[pathlib.Path, Sequence[str], str], None]
   read: Callable[[pathlib.Path, Sequence[str]], _Found]  # Empty where it is not done.
 
 
-def _nothing(folder: pathlib.Path, rows: Sequence[str]) -> None:
+def _nothing(folder: pathlib.Path, rows: Sequence[str], data_dir: str) -> None:
   """Reading is all there is to do."""
+
+
+def mean(values: np.ndarray) -> Measured:
+  """Mean and standard deviation, which of one value is not known."""
+  std = evaluate.std(values) if len(values) > 1 else None
+  return Measured(float(values.mean()), std, len(values))
 
 
 def _over_victims(quantity: str, values: dict[str, list[float]]) -> _Found:
   """From every victim's own value, by training set; empty where one has none."""
   if not all(values.values()):
     return {}
-  return {
-    row: {quantity: Measured(float(np.mean(each)), evaluate.std(each), len(each))}
-    for row, each in values.items()
-  }
+  return {row: {quantity: mean(np.array(each))} for row, each in values.items()}
 
 
 def _read_others(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
@@ -61,7 +65,7 @@ def _read_detectability(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
     if path.exists():  # Clean data have none.
       distances = detectability.distances(poison_file.load(path))
       found[row] = {
-        name: Measured(float(values.mean()), evaluate.std(values), len(values))
+        name: mean(values)
         for name, values in distances._asdict().items()
         if np.isfinite(values).all()
       }
@@ -88,13 +92,13 @@ _ANALYSES = {
 }
 
 
-def do(name: str, folder: pathlib.Path, rows: Sequence[str]) -> None:
+def do(name: str, folder: pathlib.Path, rows: Sequence[str], data_dir: str = "") -> None:
   """Does an analysis of a finished run, or goes on with it.
 
   Raises:
     errors.InputError: the run's files are not what it needs.
   """
-  _ANALYSES[name].do(folder, rows)
+  _ANALYSES[name].do(folder, rows, data_dir)
 
 
 def read(name: str, folder: pathlib.Path, rows: Sequence[str]) -> _Found:

@@ -15,7 +15,8 @@ from pacd_jax.paper import victims
 from pacd_jax.plan import Plan
 
 _FOLDER = "distortion"
-MOST_POINTS = 200  # Of the run's own, the first of them: as many as the paper has.
+MOST_POINTS = {"cifar10": 100}  # As many as the paper has; of other data sets:
+MOST_POINTS_ELSE = 200
 _STREAM = 5  # Folded into a victim's key of certification, for other noise.
 SEARCH = distortion.Search()
 WORDS = (
@@ -26,18 +27,20 @@ WORDS = (
 )
 
 
-def measure(folder: pathlib.Path, rows: Sequence[str]) -> None:
+def measure(folder: pathlib.Path, rows: Sequence[str], data_dir: str = "") -> None:
   """Measures what is missing; each victim's file is written beside, then renamed.
 
   Raises:
     errors.InputError: the folder holds no run, its victims are gone, or some were
       measured by another search.
   """
-  victims.measure(folder, _FOLDER, rows, is_done=_is_done, measure_one=_measure)
+  victims.measure(
+    folder, _FOLDER, rows, is_done=_is_done, measure_one=_measure, data_dir=data_dir
+  )
 
 
 def _measure(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) -> None:
-  indices = plan.certify.indices[:MOST_POINTS]
+  indices = _indices(plan)
   labels = plan.certify.dataset.labels[indices]
   found = distortion.distances(
     plan.model.apply,
@@ -57,6 +60,14 @@ def _measure(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) ->
   run_folder.write_json(stem.with_suffix(".json"), sidecar)
   # Last: it says that the victim is done.
   run_folder.write_text(stem.with_suffix(".tsv"), "\n".join(lines) + "\n")
+
+
+def _indices(plan: Plan) -> np.ndarray:
+  """The points that the victims were certified on; where these are more, a sample."""
+  indices = plan.certify.indices
+  number = min(len(indices), MOST_POINTS.get(plan.splits.name, MOST_POINTS_ELSE))
+  generator = np.random.default_rng([plan.folder.settings["seed"], _STREAM])
+  return np.sort(generator.choice(indices, number, replace=False))
 
 
 def _is_done(stem: pathlib.Path) -> bool:

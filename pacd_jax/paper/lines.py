@@ -1,15 +1,16 @@
 """The lines of a table: what finished runs' files say, and what the paper prints."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pacd_jax import evaluate
-from pacd_jax.paper import analyses, published
+from pacd_jax.paper import analyses, catalog, published
 from pacd_jax.paper.analyses import Measured
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.protocol import Protocol, Run
+from pacd_jax.training_sets import CLEAN, PACD
 
+_OF_CERTIFICATES = ("acr", "aca", "class_accuracy")
 # Clean data have no distance from themselves.
 _AGAINST_CLEAN = ("detectability", "paired")
 
@@ -18,12 +19,12 @@ class Line(NamedTuple):
   """One number of a table, here and in the paper."""
 
   settings: dict[str, Any]  # What the table varies.
-  row: str  # Training set.
+  row: str  # Training set; "pacd" also where it is another run's.
   quantity: str
   here: Measured | None  # None where its run is not finished, or has no such number.
   paper: published.Value | None
   run: str
-  is_finished: bool
+  is_done: bool  # Whether a run or a measurement could still bring `here`.
 
 
 def certified(folder, row: str) -> dict[str, Measured]:
@@ -34,39 +35,46 @@ def certified(folder, row: str) -> dict[str, Measured]:
   """
   summary = evaluate.summarize(row, evaluate.read_records(folder / "certificates" / row))
   number = summary["num_seeds"]
+  std = {n: summary[f"{n}_std"] if number > 1 else None for n in _OF_CERTIFICATES}
   return {
-    name: Measured(summary[f"{name}_mean"], summary[f"{name}_std"], number)
-    for name in ("acr", "aca", "class_accuracy")
+    name: Measured(summary[f"{name}_mean"], std[name], number)
+    for name in _OF_CERTIFICATES
     if summary[f"{name}_mean"] is not None
   }
 
 
-def lines(protocol: Protocol, item: Item, runs: Sequence[Run]) -> list[Line]:
+def lines(protocol: Protocol, item: Item) -> list[Line]:
   """All lines of a table, unfinished runs' with no number here.
 
   Args:
     protocol: where the runs are.
     item: the table.
-    runs: some of its runs.
 
   Raises:
     errors.InputError: a folder holds another protocol's run, or a damaged file.
   """
-  found = []
+  found, runs = [], item.runs(protocol)
   for run in runs:
-    measured = _measured(protocol, item, run)
+    measured, is_finished = _measured(protocol, item, run), protocol.is_finished(run)
     for row in item.rows(run):
+      settings = dict(run.settings)
+      if row == CLEAN and item.axis == "epsilon":
+        if run.name != runs[0].name:
+          continue  # Clean images have no epsilon: one line is enough.
+        settings["epsilon"] = 0.0
       for quantity in item.quantities:
-        if row == "clean" and item.analysis in _AGAINST_CLEAN:
+        if row == CLEAN and item.analysis in _AGAINST_CLEAN:
           continue
         here = measured.get(row, {}).get(quantity)
         paper = None
         if item.published:
           setting = run.settings[item.columns[0]]
           paper = published.value(item.published, protocol.dataset, setting, row, quantity)
-        found.append(
-          Line(dict(run.settings), row, quantity, here, paper, run.name, bool(measured))
+        is_done = is_finished and (
+          quantity in _OF_CERTIFICATES or any(quantity in q for q in measured.values())
         )
+        shown = PACD if row == catalog.POISON else row
+        found.append(Line(settings, shown, quantity, here, paper, run.name, is_done))
   return found
 
 
@@ -74,14 +82,10 @@ def _measured(protocol: Protocol, item: Item, run: Run) -> dict[str, dict[str, M
   """Training set -> quantity -> number; empty where the run is not finished."""
   if not protocol.is_finished(run):
     return {}
-  folder = protocol.folder(run)
-  rows = item.rows(run)
+  folder, rows = protocol.folder(run), item.rows(run)
   found = {row: certified(folder, row) for row in rows}
   if item.analysis:
-    analysed = analyses.read(item.analysis, folder, rows)
-    if not analysed:
-      return {}
-    for row, values in analysed.items():
+    for row, values in analyses.read(item.analysis, folder, rows).items():
       found[row] |= values
   return found
 

@@ -15,14 +15,16 @@ from pacd_jax.plan import Plan
 _FOLDER = "other_classes"
 
 
-def certify_others(folder: pathlib.Path, rows: Sequence[str]) -> None:
+def certify_others(folder: pathlib.Path, rows: Sequence[str], data_dir: str = "") -> None:
   """Certifies the victims of some rows on them; resumes where it stopped.
 
   Raises:
     errors.InputError: the folder holds no run, or its victims are gone.
   """
   done = certificates.is_complete
-  victims.measure(folder, _FOLDER, rows, is_done=done, measure_one=_certify)
+  victims.measure(
+    folder, _FOLDER, rows, is_done=done, measure_one=_certify, data_dir=data_dir
+  )
 
 
 def _certify(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) -> None:

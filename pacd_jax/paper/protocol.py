@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pacd_jax import errors, run_folder
+from pacd_jax import errors, poison_file, run_folder
 
 SCALES = ("full", "fast", "smoke")
 # data set -> scale -> (variant of its configs, fields that differ from it).
@@ -89,11 +89,10 @@ class Protocol(NamedTuple):
       raise errors.InputError(
         f"there is no {path} here: run this command in the repository's folder"
       ) from None
-    _, fields = _SCALES[self.dataset][self.scale]
     with config.unlocked(), config.ignore_type():
       config.rows = (*run.rows, *run.poisons)
       config.data.data_dir = self.data_dir
-      for name, value in {**fields, **run.fields}.items():
+      for name, value in self.differing(run).items():
         group, _, field = f".{name}".rpartition(".")
         holder = functools.reduce(getattr, filter(None, group.split(".")), config)
         holder[field] = value
@@ -101,11 +100,17 @@ class Protocol(NamedTuple):
         config.poisons[name] = str(self.folder(maker))
     return config
 
+  def differing(self, run: Run) -> dict[str, Any]:
+    """Fields in which the run is not as its config has them, by flat names."""
+    _, fields = _SCALES[self.dataset][self.scale]
+    return {**fields, **run.fields}
+
   def is_finished(self, run: Run) -> bool:
-    """Whether its results are there, of this protocol's config.
+    """Whether its results and every victim's certificates are there.
 
     Raises:
-      errors.InputError: the folder holds a run of another config; it names the fields.
+      errors.InputError: the folder holds a run of another config, or one whose poison
+        another run has made anew since; it names the fields.
     """
     path = self.folder(run)
     if not (path / "config.json").exists():
@@ -114,11 +119,20 @@ class Protocol(NamedTuple):
     here = json.loads(json.dumps(self.config(run).to_dict()))
     if not isinstance(there, dict):
       raise errors.InputError(f"{path}/config.json is not a run's config: move it away")
-    # Where the makers of poisons lay does not matter: the folders may have moved.
-    there["poisons"] = here["poisons"]
     if difference := run_folder.differences(there, here):
       raise errors.InputError(
         f"{path} holds a run of another protocol ({difference}): move it away, or choose "
         "another --runs_dir"
       )
-    return (path / "results.json").exists()
+    for row, maker in run.poisons.items():
+      made = poison_file.find(self.folder(maker))
+      copy = path / "poison" / f"{row}.npz"
+      if copy.exists() and made.exists() and made.read_bytes() != copy.read_bytes():
+        raise errors.InputError(
+          f"{made} has changed since {copy} was copied from it: move {path} away"
+        )
+    return (path / "results.json").exists() and all(
+      (path / "certificates" / row / f"seed_{seed}.tsv").exists()
+      for row in here["rows"]
+      for seed in range(here["train"]["num_victims"])
+    )

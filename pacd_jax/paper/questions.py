@@ -5,12 +5,13 @@ from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.protocol import Protocol, Run
 
 NUM_CLASSES = 10
-_PACD = ("clean", "pacd", "poison")  # "poison" is the main run's PACD, on other victims.
+_PACD = ("clean", "pacd", catalog.POISON)
 _ARCHITECTURES = {
   "digits": ("linear", "mlp"),
   "mnist": ("mlp", "wide_cnn"),
   "cifar10": ("vgg", "resnet32"),
 }
+_SMALL = ("mlp", "wide_cnn")
 _FRACTIONS = (0.25, 0.5)
 # Test points: the first five of the target class in the split (digits': that of seed 0).
 _POINTS = {
@@ -19,6 +20,7 @@ _POINTS = {
   "cifar10": (6, 8, 13, 20, 22),
 }
 _SAMPLES = (2, 4, 8, 16)  # k of MACER victims.
+_AUGMENTATION = {"none": "no augmentation", "crop_and_flip": "crop and flip"}
 _OF_TRAINING = (0.1, 0.25, 0.5)  # Shares of the victims' epochs.
 _OF_RECOVERY = (0.01, 0.05, 0.2)
 
@@ -46,7 +48,7 @@ def _retrained(prefix: str, setting: str, variants: dict) -> list[Run]:
       "ga",
       ("clean",),
       fields=fields,
-      poisons={"poison": catalog.MAIN},
+      poisons={catalog.POISON: catalog.MAIN},
       settings={setting: value},
     )
     for value, fields in variants.items()
@@ -55,6 +57,8 @@ def _retrained(prefix: str, setting: str, variants: dict) -> list[Run]:
 
 def _architectures(protocol: Protocol) -> list[Run]:
   names = _ARCHITECTURES[protocol.dataset]
+  if protocol.dataset == "cifar10" and protocol.scale != "full":
+    names = _SMALL  # Deep networks are not for two cores.
   variants = {
     name: {"model.name": name, "model.norm": "affine" if "resnet" in name else ""}
     for name in names
@@ -66,7 +70,10 @@ def _regularised(protocol: Protocol) -> list[Run]:
   variants = {
     f"weight decay {decay:g}": {"train.weight_decay": decay} for decay in (0.01, 0.1, 1.0)
   }
-  variants["crop and flip"] = {"train.augment": "crop_and_flip"}
+  # What the main run's victims do not do.
+  usual = protocol.config(catalog.MAIN).data.augment == "crop_and_flip"
+  other = "none" if usual else "crop_and_flip"
+  variants[_AUGMENTATION[other]] = {"train.augment": other}
   runs = _retrained("victim", "victim", variants)
   return [run._replace(name=run.name.replace(" ", "_")) for run in runs]
 
@@ -80,7 +87,7 @@ def _samples(protocol: Protocol) -> list[Run]:
       "macer",
       ("clean",),
       fields={"train.macer.num_noise_samples": k},
-      poisons={"poison": maker},
+      poisons={catalog.POISON: maker},
       settings={"k": k},
     )
     for k in _SAMPLES
@@ -162,7 +169,7 @@ ITEMS = (
   Item(
     "regularisation",
     "Weight decay and augmentation in the victim (appendix D.5)",
-    "The main run's poison; the attack knows of neither.",
+    "The main run's poison; the attack does not know of it. Flips mirror digits, too.",
     _regularised,
     ("victim",),
   ),

@@ -6,11 +6,12 @@ Beside it, in `reproduction/`, every table as CSV and LaTeX, and the pictures.
 import csv
 import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pacd_jax import run_folder
+from pacd_jax.paper import catalog, pictures, work
 from pacd_jax.paper import lines as table_lines
-from pacd_jax.paper import pictures, work
 from pacd_jax.paper.analyses import Measured
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
@@ -55,13 +56,17 @@ def write(
   Raises:
     errors.InputError: a folder holds another protocol's run, or a damaged file.
   """
-  sections = [_HEAD]
+  sections, folder, written = [_HEAD], out / "reproduction", []
   for protocol in protocols:
     sections += [f"## {protocol.description}\n", _progress(protocol, items)]
     for item in items:
-      sections.append(_section(out / "reproduction", protocol, item))
+      text, files = _section(folder, protocol, item)
+      sections.append(text)
+      written += files
   page = out / "reproduction.md"
   run_folder.write_text(page, "\n".join(sections))
+  for path in set(folder.glob("*.*")) - set(written):
+    path.unlink()  # Of what is no longer on the page.
   return page
 
 
@@ -70,36 +75,48 @@ def _progress(protocol: Protocol, items: Sequence[Item]) -> str:
   runs = work.in_order([run for item in items for run in item.runs(protocol)])
   finished = [run for run in runs if protocol.is_finished(run)]
   seconds = sum(work.provenance(protocol.folder(r)).get("seconds", 0.0) for r in finished)
-  return (
+  text = (
     f"{len(finished)} of {len(runs)} runs are finished; they took {seconds / 60.0:.0f} "
-    "minutes, measurements that only a table needs not counted.\n"
+    "minutes, measurements that only a table needs not counted."
   )
+  scale = _fields(protocol.differing(catalog.MAIN)).strip()
+  if scale:
+    text += f" Beside the fields below, every run has `{scale}`."
+  return text + "\n"
 
 
-def _section(folder: pathlib.Path, protocol: Protocol, item: Item) -> str:
+def _section(
+  folder: pathlib.Path, protocol: Protocol, item: Item
+) -> tuple[str, list[pathlib.Path]]:
+  """A table of the page, and the files that were written for it."""
   runs = item.runs(protocol)
-  found = table_lines.lines(protocol, item, runs)
+  found = table_lines.lines(protocol, item)
   name = f"{protocol.name}_{item.name}"
   parts = [f"### {item.title}\n", f"{item.words}\n"]
-  if not any(line.is_finished for line in found):
+  if not any(line.here for line in found):
     parts.append(f"Not run: `python -m pacd_jax.paper run {_command(protocol, item)}`.\n")
-    return "\n".join(parts)
-  run_folder.write_text(folder / f"{name}.csv", _csv(protocol, item, found))
+    if not any(line.paper for line in found):
+      return "\n".join(parts), []
   cells = _cells(item, found)
-  run_folder.write_text(folder / f"{name}.tex", _latex(item, cells))
+  table, tex = folder / f"{name}.csv", folder / f"{name}.tex"
+  run_folder.write_text(table, _csv(protocol, item, found))
+  run_folder.write_text(tex, _latex(item, cells))
   parts.append(_markdown(cells) + "\n")
-  for picture in pictures.draw(folder / name, protocol, item, runs, found):
+  drawn = pictures.draw(folder / name, protocol, item, runs, found)
+  for picture in drawn:
     words = item.title + picture.stem.removeprefix(name).replace("_", ", epsilon ")
     parts.append(f"![{words}](reproduction/{picture.name})\n")
-  if _OF_CERTIFICATES & set(item.quantities):
-    parts.append(_sampling(protocol, runs))
-  parts.append(_provenance(protocol, runs, found))
-  return "\n".join(parts)
+  if any(line.here for line in found):
+    if _OF_CERTIFICATES & set(item.quantities):
+      parts.append(_sampling(protocol, runs))
+    parts.append(_provenance(protocol, runs, found))
+  return "\n".join(parts), [table, tex, *drawn]
 
 
 def _command(protocol: Protocol, item: Item) -> str:
   scale = {"full": "", "fast": " --fast", "smoke": " --smoke"}[protocol.scale]
-  return f"{item.name} --dataset={protocol.dataset}{scale}"
+  data_dir = "" if protocol.dataset == "digits" else " --data_dir=DATA"
+  return f"{item.name} --dataset={protocol.dataset}{scale}{data_dir}"
 
 
 def _cells(item: Item, found: Sequence[Line]) -> list[tuple[str, ...]]:
@@ -120,7 +137,7 @@ def _cells(item: Item, found: Sequence[Line]) -> list[tuple[str, ...]]:
     cells = list(key)
     for quantity in item.quantities:
       line, (_, scale, digits) = by_quantity.get(quantity), QUANTITIES[quantity]
-      is_missing = line is not None and not line.is_finished
+      is_missing = line is not None and not line.is_done
       here = line.here if line else None
       cells.append(_MISSING if is_missing else _here(here, scale, digits))
       if has_spread:
@@ -131,6 +148,11 @@ def _cells(item: Item, found: Sequence[Line]) -> list[tuple[str, ...]]:
         cells.append(_spread(paper.mean, paper.std, scale, digits) if paper else "-")
     table.append(tuple(cells))
   return table
+
+
+def _fields(fields: Mapping[str, Any]) -> str:
+  """As the command line sets them, each after a blank."""
+  return "".join(f" --config.{name}={value}" for name, value in fields.items())
 
 
 def _here(here: Measured | None, scale: float, digits: int) -> str:
@@ -187,9 +209,10 @@ def _csv(protocol: Protocol, item: Item, found: Sequence[Line]) -> str:
     (
       *item.columns,
       *("training_set", "quantity", "mean", "std", "standard_error", "number"),
-      *("low", "high", "paper_mean", "paper_std", "run", "config", "hardware"),
+      *("low", "high", "paper_mean", "paper_std", "run", "config", "fields", "hardware"),
     )
   )
+  fields = {run.name: _fields(protocol.differing(run)) for run in item.runs(protocol)}
   for line in found:
     here = line.here or Measured(None, None, None)
     error = table_lines.standard_error(line.here) if line.here else None
@@ -200,7 +223,7 @@ def _csv(protocol: Protocol, item: Item, found: Sequence[Line]) -> str:
         *(work.text(line.settings[column]) for column in item.columns),
         *(line.row, line.quantity, here.mean, here.std, error, here.number),
         *(here.low, here.high, *paper, line.run),
-        *(made.get("config"), made.get("hardware")),
+        *(made.get("config"), fields[line.run].strip(), made.get("hardware")),
       )
     )
   return text.getvalue()
@@ -234,8 +257,7 @@ def _provenance(protocol: Protocol, runs: Sequence[Run], found: Sequence[Line]) 
       missing.append(run.name)
       continue
     made = work.provenance(protocol.folder(run))
-    fields = "".join(f" {name}={value}" for name, value in run.fields.items())
-    config = f"`{protocol.config_name(run)}`{fields}"
+    config = f"`{protocol.config_name(run)}`" + _fields(run.fields)
     place = made.get("hardware", "unknown hardware")
     words.setdefault(place, []).append(f"{config} ({made.get('seconds', 0.0):.0f} s)")
   text = [f"On {place}: " + "; ".join(each) + "." for place, each in words.items()]

@@ -25,6 +25,7 @@ def measure(
   *,
   is_done: IsDoneFn,
   measure_one: MeasureFn,
+  data_dir: str = "",
 ) -> None:
   """Measures the victims of some rows that are not done, one after the other.
 
@@ -34,9 +35,10 @@ def measure(
     rows: training sets.
     is_done: whether a victim's files are there.
     measure_one: writes them.
+    data_dir: where the data are, if not where they were.
 
   Raises:
-    errors.InputError: the folder holds no run, or its victims are gone.
+    errors.InputError: the folder holds no run, is in use, or its victims are gone.
   """
   missing = {
     (row, seed): stem
@@ -46,9 +48,10 @@ def measure(
   }
   if not missing:
     return
-  plan = experiment.load(folder)
-  params = stages.load_victims(plan)
-  shown = progress.Progress(name.replace("_", " "), len(missing), unit="victims")
-  for done, (victim, stem) in enumerate(missing.items(), start=1):
-    measure_one(plan, params[victim], victim[1], stem)
-    shown.update(done)
+  plan = experiment.load(folder, data_dir=data_dir)
+  with plan.folder:  # Nobody else writes into it.
+    params = stages.load_victims(plan)
+    shown = progress.Progress(name.replace("_", " "), len(missing), unit="victims")
+    for done, (victim, stem) in enumerate(missing.items(), start=1):
+      measure_one(plan, params[victim], victim[1], stem)
+      shown.update(done)

@@ -3,13 +3,12 @@
 import functools
 import os
 import pathlib
-import time
 from collections.abc import Sequence
 
 import jax
 
 from pacd_jax import data, errors, experiment, progress, run_folder, sharding
-from pacd_jax.paper import analyses
+from pacd_jax.paper import analyses, stopwatch
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.protocol import Protocol, Run
 
@@ -65,9 +64,13 @@ def do(protocol: Protocol, items: Sequence[Item], only: dict[str, str]) -> None:
     with errors.about(run.name):
       if not protocol.is_finished(run):
         experiment.build(protocol.config(run), protocol.folder(run), load)
-  failed = []
+  failed = {}
   for number, run in enumerate(runs, start=1):
     if protocol.is_finished(run):
+      continue
+    gone = [maker.name for maker in run.poisons.values() if maker.name in failed]
+    if gone:
+      failed[run.name] = f"{run.name}: it needs the poison of {gone[0]}"
       continue
     progress.note(f"{run.name} ({number} of {len(runs)} runs)")
     try:
@@ -75,33 +78,28 @@ def do(protocol: Protocol, items: Sequence[Item], only: dict[str, str]) -> None:
         _one(protocol, run)
     except errors.NonFiniteError as error:  # The others do not hang on it.
       progress.note(str(error))
-      failed.append(str(error))
+      failed[run.name] = str(error)
   for item in items:
     if not item.analysis:
       continue
     for run in by_item[item.name]:
       if protocol.is_finished(run):
+        folder, rows = protocol.folder(run), item.rows(run)
         with errors.about(run.name):
-          analyses.do(item.analysis, protocol.folder(run), item.rows(run))
+          analyses.do(item.analysis, folder, rows, protocol.data_dir)
   if failed:
-    raise errors.NonFiniteError("; ".join(failed) + " (all other runs are done)")
+    raise errors.NonFiniteError("; ".join(failed.values()) + " (all other runs are done)")
 
 
 def _one(protocol: Protocol, run: Run) -> None:
-  began, folder = time.monotonic(), protocol.folder(run)
-  before = provenance(folder).get("seconds", 0.0)
-  try:
+  folder = protocol.folder(run)
+  made = provenance(folder)
+  with stopwatch.saved(folder / "paper.json", made.get("seconds", 0.0)) as record:
+    record["hardware"] = made.get("hardware") or hardware()
+    if record["hardware"] != hardware():
+      record["hardware"] += f", then {hardware()}"
+    record["config"] = protocol.config_name(run)
     experiment.run(protocol.config(run), folder)
-  finally:
-    if folder.is_dir():
-      run_folder.write_json(
-        folder / "paper.json",
-        {
-          "hardware": hardware(),
-          "config": protocol.config_name(run),
-          "seconds": round(before + time.monotonic() - began, 1),
-        },
-      )
 
 
 def provenance(folder: pathlib.Path) -> dict:

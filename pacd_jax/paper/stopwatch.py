@@ -1,0 +1,46 @@
+"""The time that something takes, over every process that works on it."""
+
+import contextlib
+import pathlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from pacd_jax import run_folder
+
+_EVERY = 10.0  # Seconds: what a kill may lose.
+
+
+@contextlib.contextmanager
+def saved(path: pathlib.Path, before: float) -> Iterator[dict[str, Any]]:
+  """Within, `path` has the seconds so far, written every ten of them and at the end.
+
+  Nothing is written where the folder of `path` is not there yet.
+
+  Args:
+    path: a JSON file.
+    before: seconds that earlier processes took.
+
+  Yields:
+    What else to write, to be filled in.
+  """
+  began, record, is_over = time.monotonic(), {}, threading.Event()
+
+  def write():
+    seconds = round(before + time.monotonic() - began, 1)
+    if path.parent.is_dir():
+      run_folder.write_json(path, {**record, "seconds": seconds})
+
+  def keep_writing():
+    while not is_over.wait(_EVERY):
+      write()
+
+  thread = threading.Thread(target=keep_writing, daemon=True)
+  thread.start()
+  try:
+    yield record
+  finally:
+    is_over.set()
+    thread.join()
+    write()
