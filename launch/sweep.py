@@ -8,19 +8,27 @@
   gke_jobset.yaml: replicas 20                                       line i + 1 in run i
 
 Every combination of the values is a run in a folder of its own, named after them, under
-`--runs`. Those that are finished are left out: the same command after a part of them
-writes what is left. A field is named in full, or by its end where no other ends alike;
-values are separated by commas, and a:b are the whole numbers from a on and below b.
+`--runs`. They stand behind the config's colon, from which configs derive other fields, or
+in flags of their own where the config does not take them there. A field is named in full,
+or by its end where no other ends alike; values are separated by commas, and a:b are the
+whole numbers from a on and below b.
+
+Written again by the same command, the file has a finished run's line as one that does
+nothing, and all others where they were: jobs may go on reading it.
 """
 
 import argparse
 import itertools
 import pathlib
+import runpy
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from pacd_jax import errors, fields, run_folder
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))  # Of `configs`.
 
 
 def field_name(name: str) -> str:
@@ -60,9 +68,66 @@ def values(name: str, text: str) -> list[str]:
       raise ValueError("it is no single value")
     if not found or not all(field.holds(field.kind(value)) for value in found):
       raise ValueError(f"it must be {field.must_be}")
+    if len({field.kind(value) for value in found}) < len(found):
+      raise ValueError("a value is there twice")
   except ValueError as error:
     raise errors.InputError(f"--over {name}={text}: {error}") from None
   return found
+
+
+def flat_config(config: str) -> Callable[[str], dict[str, Any]]:
+  """A config's fields as a function of an item that its variant gets more, "" for none.
+
+  Raises:
+    errors.InputError: the config is no file, or its variant cannot be used.
+  """
+  path, _, variant = config.partition(":")
+  if not pathlib.Path(path).is_file():
+    raise errors.InputError(f"{path} is no file: see configs/")
+
+  def with_item(item):
+    text = ",".join(filter(None, [variant, item]))
+    return run_folder.flatten(get_config(*filter(None, [text])).to_dict())
+
+  try:
+    get_config = runpy.run_path(path)["get_config"]
+    with_item("")
+  except Exception as error:  # The config file is a program: it may raise anything.
+    raise errors.InputError(f"{config}: {type(error).__name__}: {error}") from None
+  return with_item
+
+
+def is_of_variant(
+  with_item: Callable[[str], dict[str, Any]], field: str, listed: Sequence[str]
+) -> bool:
+  """Whether the values are set behind the config's colon; else by a flag of their own.
+
+  A comparison or a transfer has the field in its base, or in each of its victims.
+
+  Args:
+    with_item: of `flat_config`.
+    field: the field's whole name.
+    listed: its values.
+
+  Raises:
+    errors.InputError: they can be set by neither.
+  """
+  why, kind = "the config has no such field", fields.FIELDS[field].kind
+
+  def takes(value):
+    found = with_item(f"{field}={value}")
+    return any(
+      run_folder.field_name(name) == field and found[name] == kind(value) for name in found
+    )
+
+  try:
+    if all(map(takes, listed)):
+      return True
+  except Exception as error:  # Its variant may be of another kind, or it may have none.
+    why = str(error)
+  if field not in with_item(""):
+    raise errors.InputError(f"--over {field}={','.join(listed)}: {why}")
+  return False
 
 
 def commands(
@@ -73,7 +138,10 @@ def commands(
   runs: str = "runs",
   python: str = ".venv/bin/python",
 ) -> tuple[list[str], int]:
-  """The commands of the runs that are not finished, and how many are.
+  """The commands of all runs, and how many of these are finished.
+
+  A finished one's does nothing, so that a line's number stays that of its run: a job of an
+  array, or of a JobSet, may be started again after the file is written again.
 
   Args:
     config: a config's file, with `:variant` if wanted.
@@ -85,9 +153,8 @@ def commands(
   Raises:
     errors.InputError: the config is no file, or a field or value cannot be used.
   """
+  with_item = flat_config(config)
   path, _, variant = config.partition(":")
-  if not pathlib.Path(path).is_file():
-    raise errors.InputError(f"{path} is no file: see configs/")
   axes = {}
   for item in over:
     name, is_given, text = item.partition("=")
@@ -97,16 +164,24 @@ def commands(
     if whole in axes:
       raise errors.InputError(f"--over {item}: {whole} is there twice")
     axes[whole] = (name, values(whole, text))
-  lines, num_done = [], 0
+  behind = {f: is_of_variant(with_item, f, listed) for f, (_, listed) in axes.items()}
+  lines, num_done, workdirs = [], 0, set()
   for chosen in itertools.product(*(listed for _, listed in axes.values())):
     short = [f"{name}={v}" for (name, _), v in zip(axes.values(), chosen, strict=True)]
     name = run_folder.default_name(pathlib.Path(path).stem, ",".join([variant, *short]))
     workdir = pathlib.Path(runs, name)
+    if workdir in workdirs:
+      raise errors.InputError(f"--over: two runs would be in {workdir}: sweep them apart")
+    workdirs.add(workdir)
     if (workdir / "results.json").exists() and (workdir / "report/index.html").exists():
       num_done += 1
+      lines.append(f"true  # finished: {workdir}")
       continue
-    words = [python, "main.py", f"--config={config}"]
-    words += [f"--config.{f}={v}" for f, v in zip(axes, chosen, strict=True)]
+    set_here = [(f, f"{f}={v}") for f, v in zip(axes, chosen, strict=True)]
+    items = [variant, *(item for f, item in set_here if behind[f])]
+    given = ":".join(filter(None, [path, ",".join(filter(None, items))]))
+    words = [python, "main.py", f"--config={given}"]
+    words += [f"--config.{item}" for f, item in set_here if not behind[f]]
     lines.append(shlex.join([*words, *more, f"--workdir={workdir}"]))
   return lines, num_done
 
@@ -140,7 +215,7 @@ def main(argv: Sequence[str]) -> int:
       return 2
   else:
     sys.stdout.write(text)
-  sys.stderr.write(f"{len(lines)} runs to do, {num_done} finished\n")
+  sys.stderr.write(f"{len(lines) - num_done} runs to do, {num_done} finished\n")
   return 0
 
 
