@@ -228,13 +228,25 @@ class JobSetTest(parameterized.TestCase):
   def test_a_host_runs_the_line_of_its_run(self, name, environment, flags):
     folder = self.enterContext(tempfile.TemporaryDirectory())
     lines = pathlib.Path(folder, "sweep.txt")
-    lines.write_text("exit 1\necho --config.rows=\"('clean', 'pacd')\"\n")
     spec = self.sets[name]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]
     (container,) = spec["spec"]["containers"]
     (script,) = container["args"]
     script = script.replace("/share/sweep.txt", str(lines))
-    done = _run(*container["command"], script, **environment)
-    self.assertEqual(done.stdout, f"--config.rows=('clean', 'pacd'){flags}\n", done.stderr)
+    refusal = f"error: {lines} has no line 2\n"
+    for text, expected in (
+      (
+        "exit 1\necho --config.rows=\"('clean', 'pacd')\"\n",
+        (0, f"--config.rows=('clean', 'pacd'){flags}\n", ""),
+      ),
+      ("exit 1\ntrue  # finished: runs/one\n", (0, "", "")),
+      ("exit 1\n", (2, "", refusal)),
+      (None, (2, "", refusal)),
+    ):
+      lines.unlink(missing_ok=True)
+      if text is not None:
+        lines.write_text(text)
+      done = _run(*container["command"], script, **environment)
+      self.assertEqual((done.returncode, done.stdout, done.stderr), expected)
 
 
 _PROCESS = """#!/bin/bash
