@@ -10,6 +10,11 @@
 # checkpoints. Bad input (2) and numbers that are not finite (3) are not tried again.
 set -uo pipefail
 
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 501)); then
+  echo "error: bash $BASH_VERSION is too old: local.sh needs 5.1" >&2  # wait -p
+  exit 2
+fi
+
 usage() {
   sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"
 }
@@ -62,7 +67,7 @@ trap on_signal TERM INT
 
 # The status of the process that failed first, or 0.
 run_once() {
-  local port status=0 failed=0
+  local port status=0 failed=0 ended
   port=$(free_port) || exit 2
   pids=()
   for ((i = 0; i < processes && !asked; i++)); do
@@ -71,9 +76,10 @@ run_once() {
     pids+=($!)
   done
   while :; do
-    wait -n
+    wait -n -p ended
     status=$?
-    if ((status == 127)); then break; fi  # None is left.
+    # None is left: a process may end with 127, too, but then there is one that did.
+    if ((status == 127)) && [[ -z ${ended:-} ]]; then break; fi
     if ((status && !failed)); then
       failed=$status
       # 143: all are saving. Else the others would wait for the one that is gone.

@@ -256,6 +256,8 @@ case $1 in
   ok) echo "$2 $3" | sed "s/=127.0.0.1:[0-9]*/=PORT/" ;;
   fails) if [[ $id == 1 ]]; then exit 7; fi; sleep 60 >/dev/null 2>&1 & wait $! ;;
   bad) exit 2 ;;
+  none) exec no_such_command 2>/dev/null ;;
+  one_none) if [[ $id == 1 ]]; then exit 127; fi; sleep 60 >/dev/null 2>&1 & wait $! ;;
   waits) echo waiting; sleep 60 >/dev/null 2>&1 & wait $! ;;
 esac
 """
@@ -275,7 +277,13 @@ class LocalTest(parameterized.TestCase):
     line = "--coordinator_address=PORT --num_processes=3\n"
     self.assertEqual(done.stdout, 3 * line)
 
-  @parameterized.parameters(("fails", 0, 7, 0), ("fails", 2, 7, 2), ("bad", 2, 2, 0))
+  @parameterized.parameters(
+    ("fails", 0, 7, 0),
+    ("fails", 2, 7, 2),
+    ("bad", 2, 2, 0),
+    ("none", 0, 127, 0),
+    ("one_none", 1, 127, 1),
+  )
   def test_one_that_fails_ends_all_and_may_be_tried_again(self, how, r, status, again):
     began = time.monotonic()
     done = _run(_LAUNCH / "local.sh", "-n", 2, "-r", r, self.process, how)
