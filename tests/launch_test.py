@@ -18,7 +18,27 @@ _LAUNCH = _ROOT / "launch"
 _SCRIPTS = [*_LAUNCH.glob("*.sh"), _LAUNCH / "slurm.sbatch", _ROOT / "tests/slurm_run.sh"]
 
 
-_ENDS = ("first", 0), ("second", 143), ("third", 3)  # Words and statuses of lines.
+# Words and statuses of the lines of a sweep: what each does, and srun's own status. Where
+# these differ, another process was lost or ended by Slurm for the sake of this one.
+_ENDS = (
+  ("first", 0, 0),
+  ("second", 143, 143),
+  ("third", 3, 3),
+  ("bug", 1, 134),
+  ("input", 2, 137),
+  ("number", 3, 137),
+  ("others", 4, 137),
+)
+_SRUN = """#!/bin/bash
+shift
+"$@"
+status=$?
+if ((status)); then
+  echo "srun: error: node-1: task 1: Exited with exit code $status" >&2
+  echo "srun: error: node-1: task 0: Killed" >&2
+fi
+exit "${SRUN_STATUS:-$status}"
+"""
 
 
 def _run(*command, **environment):
@@ -46,35 +66,45 @@ class ScriptsTest(parameterized.TestCase):
 
   def test_slurm_runs_a_line_of_a_sweep_and_is_requeued_after_sigterm(self):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-    (folder / "srun").write_text('#!/bin/bash\nshift\n"$@"\n')
+    (folder / "srun").write_text(_SRUN)
     (folder / "scontrol").write_text('#!/bin/bash\necho "scontrol $*"\n')
     for name in ("srun", "scontrol"):
       (folder / name).chmod(0o755)
     lines = folder / "sweep.txt"
-    ends = (f"bash -c 'echo {word}; exit {n}'" for word, n in _ENDS)
-    lines.write_text("\n".join(ends) + "\n")
+    ends = [f"bash -c 'echo {word}; exit {n}'" for word, n, _ in _ENDS]
+    lines.write_text("\n".join([*ends, "true  # finished: runs/one"]) + "\n")
+    requeue = "scontrol requeue 12"
     environment = {
       "PATH": f"{folder}:{os.environ['PATH']}",
       "SLURM_SUBMIT_DIR": str(folder),
       "SLURM_JOB_ID": "12",
     }
-    for task, status, words in (
-      ("1", 0, ["first"]),
-      ("2", 143, ["second", "scontrol requeue 12"]),
-      ("3", 3, ["third"]),
-      ("4", 2, []),
+    for task, (status, words) in enumerate(
+      (
+        (0, ["first"]),
+        (143, ["second", requeue]),
+        (3, ["third"]),
+        (1, ["bug"]),
+        (2, ["input"]),
+        (3, ["number"]),
+        (137, ["others", requeue]),
+        (0, []),  # Finished.
+        (2, []),  # There is none.
+      )
     ):
+      srun_status = {"SRUN_STATUS": str(_ENDS[task][2])} if task < len(_ENDS) else {}
       done = _run(
         "bash",
         _LAUNCH / "slurm.sbatch",
         "--commands",
         lines,
         **environment,
-        SLURM_ARRAY_TASK_ID=task,
+        **srun_status,
+        SLURM_ARRAY_TASK_ID=str(task + 1),
       )
       said = [line for line in done.stdout.splitlines() if " job 12, start" not in line]
       self.assertEqual((done.returncode, said), (status, words), done.stderr)
-    self.assertIn("has no line 4", done.stderr)
+    self.assertIn("has no line 9", done.stderr)
 
 
 class TpuPodTest(parameterized.TestCase):
