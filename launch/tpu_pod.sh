@@ -66,7 +66,8 @@ run git archive --format=tar.gz --output="$archive" HEAD
 run gcloud compute tpus tpu-vm scp "$archive" "$name:pacd_jax.tar.gz" \
   --zone="$ZONE" --worker=all
 on all "mkdir -p pacd_jax && tar -xzf pacd_jax.tar.gz -C pacd_jax && cd pacd_jax \
-&& python3 -m venv .venv && .venv/bin/pip install --quiet --editable '.[tpu]'"
+&& python=\$(launch/find_python.sh) && \$python -m venv .venv \
+&& .venv/bin/pip install --quiet --editable '.[tpu]'"
 
 folder="\$HOME/runs/$name"  # The worker's.
 if [[ -n ${SHARE:-} ]]; then

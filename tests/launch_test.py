@@ -133,6 +133,39 @@ class TpuPodTest(parameterized.TestCase):
     self.assertIn("--workdir=/mnt/share/runs/mine", done.stdout)
     self.assertNotIn("delete", done.stdout)
 
+  def test_workers_have_a_python_found(self):
+    done = self._dry("-n", "mine", "main.py", TYPE="t", ZONE="z")
+    (setup,) = [word for word in shlex.split(done.stdout) if " -m venv " in word]
+    self.assertIn("python=$(launch/find_python.sh) && $python -m venv .venv && ", setup)
+
+  @parameterized.parameters(
+    ({"python3": "3.12"}, "python3", ""),
+    ({"python3": "3.10", "python3.12": "3.12"}, "python3.12", ""),
+    ({"python3": "3.10"}, "python3.11", "python3.11 python3.11-venv"),
+    ({}, "", "another thing"),
+  )
+  def test_a_python_that_is_new_enough_is_found_or_installed(self, there, found, of_apt):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def add(name, script):
+      (folder / name).write_text(f"#!/bin/bash\n{script}\n")
+      (folder / name).chmod(0o755)
+
+    for name, version in there.items():
+      add(name, f"[[ {version} > 3.10 ]]")  # Of the check of its version.
+    installed = f"{folder}/python3.11"
+    add("sudo", f'echo "$*"; [[ $* == *"{of_apt}" ]] && /bin/ln -s /bin/true {installed}')
+    done = subprocess.run(
+      ["/bin/bash", _LAUNCH / "find_python.sh"],
+      env={"PATH": str(folder)},
+      capture_output=True,
+      text=True,
+    )
+    status = 0 if found else 2
+    self.assertEqual((done.returncode, done.stdout.strip()), (status, found), done.stderr)
+    self.assertEqual("apt-get" in done.stderr, bool(of_apt))
+    self.assertEqual("error: there is no Python of 3.11" in done.stderr, not found)
+
   @parameterized.parameters(
     ([], {}, "tpu_pod.sh \\[-n\\] NAME COMMAND"),
     (["mine"], {}, "tpu_pod.sh \\[-n\\] NAME COMMAND"),
