@@ -151,7 +151,7 @@ class RunFolder:
 
   Raises:
     errors.InputError: on entering: the folder cannot be written, holds a run of another
-      config, or is in use by another process.
+      config, is in use by another process, or cannot be locked.
   """
 
   def __init__(self, workdir: str | os.PathLike, settings: Settings):
@@ -168,9 +168,14 @@ class RunFolder:
       stack.enter_context(lock)
       try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except OSError:
+      except BlockingIOError:
         raise errors.InputError(
           f"--workdir={self.path} is in use by another process: wait, or choose another"
+        ) from None
+      except OSError as error:
+        raise errors.InputError(
+          f"--workdir={self.path} cannot be locked ({error.strerror}): mount its file "
+          "system with locks (flock), or choose a folder of another"
         ) from None
       self._check_config()
       self._held = stack.pop_all()

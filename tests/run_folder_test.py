@@ -1,6 +1,8 @@
 """A run's folder: claimed by one config and one process, written without halves."""
 
 import copy
+import errno
+import fcntl
 import functools
 import json
 import os
@@ -173,6 +175,12 @@ class RunFolderTest(parameterized.TestCase):
     with run_folder.RunFolder(self._workdir, _SETTINGS):
       self._assert_refused(_SETTINGS, "in use")
       self._assert_refused(_SETTINGS, "in use")  # The refusal did not free it.
+    _claim(self._workdir)
+
+  def test_a_file_system_without_locks_is_told_from_a_folder_in_use(self):
+    none = OSError(errno.ENOLCK, "No locks available")
+    with mock.patch.object(fcntl, "flock", side_effect=none):
+      self._assert_refused(_SETTINGS, "cannot be locked (No locks available)")
     _claim(self._workdir)
 
   def test_leaving_by_an_error_frees_the_folder(self):
