@@ -19,6 +19,7 @@ from ml_collections import config_flags
 
 from pacd_jax import (
   __version__,
+  ending,
   errors,
   preemption,
   processes,
@@ -117,9 +118,7 @@ def _find_the_others() -> None:
   """Joins the run's other processes, which have to be started by the same command."""
 
   def give_up(error):
-    fail(error, 2)
-    sys.stderr.flush()
-    os._exit(2)
+    ending.at_once(fail(error, 2))
 
   given = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   processes.start(*given, timeout=_TIMEOUT.value, give_up=give_up)
@@ -148,9 +147,7 @@ def _fail_if_first(error: Exception, status: int) -> int:
 def _end(status: int) -> int:
   """Where there are other processes, it ends at once: JAX would wait for them to."""
   if jax.process_count() > 1:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    ending.at_once(status)
   return status
 
 
@@ -243,8 +240,7 @@ def _parse(argv: list[str], example: str) -> list[str]:
 
 
 def interrupted(number, frame) -> None:
-  """Ends at once, as a kill does: unwinding through running threads may crash."""
+  """Ends at once, with a line that says so."""
   del number, frame
   sys.stderr.write("\ninterrupted: the same command goes on from here\n")
-  sys.stderr.flush()
-  os._exit(130)
+  ending.at_once(130)

@@ -1,11 +1,12 @@
 """Programs that several runs of one process have in common are compiled once."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
+
+from pacd_jax import ending
 
 _ALL_OF_IT = {  # By default it leaves out what compiles in a second.
   "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -24,9 +25,9 @@ def shared_by_runs() -> Iterator[None]:
   if jax.config.jax_compilation_cache_dir:
     yield
     return
-  with tempfile.TemporaryDirectory(prefix="pacd_jax.") as folder:
+  with ending.temporary_folder() as folder:
     before = {name: getattr(jax.config, name) for name in _ALL_OF_IT}
-    _use({"jax_compilation_cache_dir": folder} | _ALL_OF_IT)
+    _use({"jax_compilation_cache_dir": str(folder)} | _ALL_OF_IT)
     try:
       yield
     finally:

@@ -4,12 +4,11 @@ Slurm, Kubernetes and clouds send it some seconds before they take a machine awa
 """
 
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 
-from pacd_jax import processes
+from pacd_jax import ending, processes
 
 STATUS = 143  # Of a process that SIGTERM ended, as a shell has it.
 
@@ -36,11 +35,9 @@ def _handle(number, frame) -> None:
 
 
 def leave(text: str) -> None:
-  """Ends at once, as a kill does: unwinding through running threads may crash."""
+  """Ends at once, with a line that says so."""
   sys.stderr.write(f"\n{text}\n")
-  sys.stdout.flush()
-  sys.stderr.flush()
-  os._exit(STATUS)
+  ending.at_once(STATUS)
 
 
 @contextlib.contextmanager

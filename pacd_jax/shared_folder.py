@@ -2,7 +2,8 @@
 
 Process 0 alone writes it. Each of the others works on a copy of its own, made at the start
 and deleted at the end: all take the same steps on the same values, so the same files come
-to be, and none waits for a file system.
+to be, and none waits for a file system. After SIGKILL, or where JAX ends a process, the
+copy stays in the temporary folder (TMPDIR), as `pacd_jax.*`.
 """
 
 import contextlib
@@ -10,14 +11,13 @@ import os
 import pathlib
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 
 import jax
 import numpy as np
 
-from pacd_jax import errors, processes
+from pacd_jax import ending, errors, processes
 
 _TOKEN = ".shared"  # In the run's folder, while the processes look for it.
 _SEEN_WITHIN = 30.0  # Seconds that a file may take to be seen on the other hosts.
@@ -43,8 +43,7 @@ def own(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
     folder = workdir
     with processes.agreeing():  # All have their copies before the first file changes.
       if not processes.is_first():
-        temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="pacd_jax."))
-        folder = pathlib.Path(temporary, "run")
+        folder = stack.enter_context(ending.temporary_folder()) / "run"
         _copy(workdir, folder)
     yield folder
 

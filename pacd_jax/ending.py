@@ -1,0 +1,37 @@
+"""Ending at once, as a kill does, and temporary folders that are gone even then.
+
+Unwinding through threads that are running may crash, so an interrupt, SIGTERM and an error
+of one process among several end by `os._exit`, which cleans up nothing.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+
+_folders: set[str] = set()
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[pathlib.Path]:
+  """A temporary folder, deleted at the end, by `at_once` too; SIGKILL alone leaves it."""
+  with tempfile.TemporaryDirectory(prefix="pacd_jax.") as folder:
+    _folders.add(folder)
+    try:
+      yield pathlib.Path(folder)
+    finally:
+      _folders.discard(folder)
+
+
+def at_once(status: int) -> None:
+  """Ends the process with this status."""
+  try:
+    sys.stderr.flush()
+    for folder in tuple(_folders):
+      shutil.rmtree(folder, ignore_errors=True)  # Other threads may be writing there.
+    sys.stdout.flush()
+  finally:  # A signal may have come in the middle of a write.
+    os._exit(status)
