@@ -151,7 +151,9 @@ ITEMS = (
   Item(
     "classes",
     "Every target class (appendix D)",
-    "The attack on each class in turn: ACR of that class, and of the other nine together.",
+    "The attack on each class in turn: ACR of that class, and of the other nine together, "
+    "over all of their points in the split, or a sample of the size of the class's where "
+    "that is one.",
     _classes,
     ("class",),
     ("acr", "acr_others"),
