@@ -15,7 +15,7 @@ from pacd_jax.paper import lines as table_lines
 from pacd_jax.paper.analyses import Measured
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
-from pacd_jax.paper.protocol import Protocol, Run
+from pacd_jax.paper.protocol import DATASETS, Protocol, Run
 
 # quantity -> (heading, scale, digits).
 QUANTITIES = {
@@ -56,7 +56,7 @@ def write(
   Raises:
     errors.InputError: a folder holds another protocol's run, or a damaged file.
   """
-  sections, folder, written = [_HEAD], out / "reproduction", []
+  sections, folder, written = [_HEAD, _absent(protocols)], out / "reproduction", []
   for protocol in protocols:
     sections += [f"## {protocol.description}\n", _progress(protocol, items)]
     for item in items:
@@ -68,6 +68,18 @@ def write(
   for path in set(folder.glob("*.*")) - set(written):
     path.unlink()  # Of what is no longer on the page.
   return page
+
+
+def _absent(protocols: Sequence[Protocol]) -> str:
+  """Of which data and scales the page has nothing: "full" is that of the configs."""
+  here = {(protocol.dataset, protocol.scale) for protocol in protocols}
+  absent = [
+    f"{dataset}, {scale}"
+    for scale in ("full", "fast")
+    for dataset in DATASETS
+    if (dataset, scale) not in here
+  ]
+  return f"No run yet: {'; '.join(absent)}.\n" if absent else ""
 
 
 def _progress(protocol: Protocol, items: Sequence[Item]) -> str:
