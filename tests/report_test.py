@@ -6,103 +6,18 @@ import os
 import pathlib
 import tempfile
 
+import made_up_run
 import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import (
-  certificates,
   errors,
   evaluate,
   fields,
   figures,
-  poison_file,
   report,
   row_words,
-  sampling,
-  types,
 )
-
-_ROWS = {"clean": 0.95, "watermark": 0.9, "classwise": 0.75, "pacd": 0.6}
-_NUM_POINTS, _NUM_SEEDS, _N = 12, 3, 1000
-
-
-def _certify(rule, votes_of):
-  point, votes = rule(8), None
-  try:
-    while True:
-      votes = votes_of(point.send(votes))
-  except StopIteration as end:
-    return end.value
-
-
-def _write_certificates(folder, quality, rng, mode, dtype):
-  settings = {"sigma": 0.25, "n0": 100, "n": _N, "alpha": 0.001}
-  rule, law = sampling.make(mode, **settings), np.zeros(10)
-  law[8], law[3] = quality, 1.0 - quality
-  for seed in range(_NUM_SEEDS):
-    sidecar = settings | rule.sidecar | {"seed": seed, "dtype": dtype, "num_classes": 10}
-    sidecar |= {
-      "indices": list(range(_NUM_POINTS)),
-      "accuracy": 0.97,
-      "class_accuracy": 0.93,
-    }
-    with certificates.Writer(folder / f"seed_{seed}", sidecar) as writer:
-      for idx in range(_NUM_POINTS):
-        certificate = _certify(rule, lambda size: rng.multinomial(size, law))
-        writer.append(idx, 8, certificate, seconds=0.01)
-
-
-def _poison(num_channels, rng):
-  base = rng.integers(0, 256, (6, 8, 8, num_channels), dtype=np.uint8)
-  change = rng.integers(-25, 26, base.shape)
-  return types.Poison(
-    images=np.clip(base + change, 0, 255).astype(np.uint8),
-    base_images=base,
-    labels=np.full(6, 8, np.int32),
-    indices=np.arange(6, dtype=np.int64),
-    epsilon=0.1,
-    norm="linf",
-    target_class=8,
-    dataset="digits",
-    sigma=0.25,
-    checksum="0",
-  )
-
-
-def _attack_line(step, **changes):
-  line = {"stage": "attack", "step": step, "upper": 0.3, "lower": 1.0}
-  line |= {"relative_residual": 0.05, "num_steps": 8, "negative_curvature": False}
-  return json.dumps(line | {"min_curvature": 0.1, "restart": step == 0} | changes)
-
-
-def _make_run(
-  workdir,
-  rows,
-  *,
-  num_channels=1,
-  config=None,
-  words=None,
-  mode="fixed",
-  dtype="float32",
-):
-  """A finished run without its report; returns what `results.json` holds."""
-  workdir, rng = pathlib.Path(workdir), np.random.default_rng(0)
-  for name in rows:
-    folder = workdir / "certificates" / name
-    _write_certificates(folder, _ROWS.get(name, 0.8), rng, mode, dtype)
-    if name != "clean":
-      path = workdir / "poison" / f"{name}.npz"
-      poison_file.save(path, _poison(num_channels, rng))
-  records = {n: evaluate.read_records(workdir / "certificates" / n) for n in rows}
-  default = {"dataset": "digits", "target_class": 8, "epsilon": 0.1, "norm": "linf"}
-  default |= {"model": "small_cnn", "training": "gaussian_augmentation"}
-  results = evaluate.results(records, **(default | (words or {})))
-  (workdir / "results.json").write_text(json.dumps(results))
-  (workdir / "config.json").write_text(json.dumps(config or {"seed": 0}))
-  lines = [_attack_line(step) for step in range(20)] if "pacd" in rows else []
-  lines += ['{"stage": "train/clean", "step": 0, "loss": [1.0], "accuracy": [0.5]}']
-  (workdir / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-  return results
 
 
 class _Page(html.parser.HTMLParser):
@@ -144,7 +59,7 @@ class WholeRunTest(absltest.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     workdir = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
-    cls.results = _make_run(workdir, _ROWS)
+    cls.results = made_up_run.make_run(workdir, made_up_run.ROWS)
     path = report.write(workdir)
     cls.source, cls.folder = path.read_text(encoding="utf-8"), path.parent
     cls.page = _Page(cls.source)
@@ -201,7 +116,7 @@ class WholeRunTest(absltest.TestCase):
   def test_every_picture_is_in_the_page_with_words(self):
     images = self.page.attributes("img")
     expected = ["attack", "certified_accuracy", "overview", "top_probability"]
-    expected += [f"gallery_{name}" for name in _ROWS if name != "clean"]
+    expected += [f"gallery_{name}" for name in made_up_run.ROWS if name != "clean"]
     self.assertEqual(_pictures(self.folder), set(expected))
     self.assertLen(images, 7)
     self.assertLen({image["src"] for image in images}, 7)
@@ -231,7 +146,7 @@ class ReportTest(parameterized.TestCase):
     ("pacd", "attack gallery_pacd overview"),
   )
   def test_any_subset_of_rows(self, rows, pictures):
-    _make_run(self.workdir, rows.split())
+    made_up_run.make_run(self.workdir, rows.split())
     self.assertEmpty(self.page().open)
     expected = {"certified_accuracy", "top_probability", *pictures.split()}
     self.assertEqual(_pictures(self.workdir / "report"), expected)
@@ -239,7 +154,7 @@ class ReportTest(parameterized.TestCase):
   def test_adaptive_sampling_in_another_precision(self):
     settings = {"mode": "adaptive", "dtype": "bfloat16"}
     words = {"description": "CIFAR-10 (JPEG-75)"}
-    results = _make_run(self.workdir, ["clean", "pacd"], words=words, **settings)
+    results = made_up_run.make_run(self.workdir, ["clean", "pacd"], words=words, **settings)
     page = self.page()
     self.assertLen(page.attributes("img"), 5)
     for words in (
@@ -252,7 +167,7 @@ class ReportTest(parameterized.TestCase):
       self.assertIn(words, page.text)
 
   def test_sampling_for_aca_alone(self):
-    results = _make_run(self.workdir, ["clean", "pacd"], mode="aca")
+    results = made_up_run.make_run(self.workdir, ["clean", "pacd"], mode="aca")
     page = self.page()
     self.assertEmpty(page.open)
     self.assertEqual(_pictures(self.workdir / "report"), {"attack", "gallery_pacd"})
@@ -269,13 +184,13 @@ class ReportTest(parameterized.TestCase):
     self.assertRegex(page.text, r"clean - 100\.0, 100\.0, 100\.0 93\.0, 93\.0, 93\.0")
 
   def test_colour_images(self):
-    _make_run(self.workdir, ["clean", "pacd"], num_channels=3)
+    made_up_run.make_run(self.workdir, ["clean", "pacd"], num_channels=3)
     self.assertLen(self.page().attributes("img"), 5)
 
   def test_what_the_files_say_is_escaped(self):
     evil = "<b>&\"'</b><script>"
     words = {"dataset": evil, "model": evil, "training": evil, "norm": evil}
-    _make_run(self.workdir, ["clean"], config={evil: evil}, words=words)
+    made_up_run.make_run(self.workdir, ["clean"], config={evil: evil}, words=words)
     page = self.page()
     self.assertEmpty(page.open)
     self.assertEmpty(page.attributes("script"))
@@ -283,7 +198,7 @@ class ReportTest(parameterized.TestCase):
     self.assertIn(evil, page.text)
 
   def test_same_run_gives_same_bytes(self):
-    _make_run(self.workdir, ["clean", "pacd"])
+    made_up_run.make_run(self.workdir, ["clean", "pacd"])
     first = report.write(self.workdir).read_bytes()
     self.assertEqual(report.write(self.workdir).read_bytes(), first)
     self.assertEmpty(list(self.workdir.glob("report/*.tmp")))
@@ -291,8 +206,15 @@ class ReportTest(parameterized.TestCase):
   def test_metrics_of_a_resumed_run(self):
     """The last line of a step counts, a line that was cut short does not."""
     path = self.workdir / "metrics.jsonl"
-    lines = [_attack_line(0), _attack_line(1, upper=9.0), '{"stage": "attack", "st']
-    lines += [_attack_line(1, upper=0.2), _attack_line(2, negative_curvature=True)]
+    lines = [
+      made_up_run.attack_line(0),
+      made_up_run.attack_line(1, upper=9.0),
+      '{"stage": "attack", "st',
+    ]
+    lines += [
+      made_up_run.attack_line(1, upper=0.2),
+      made_up_run.attack_line(2, negative_curvature=True),
+    ]
     path.write_text("\n".join(lines))
     metrics = report.attack_metrics(path)
     np.testing.assert_array_equal(metrics["step"], [0, 1, 2])
@@ -302,7 +224,7 @@ class ReportTest(parameterized.TestCase):
 
   @parameterized.parameters("config.json", "results.json")
   def test_refuses_a_missing_or_broken_file(self, name):
-    _make_run(self.workdir, ["clean"])
+    made_up_run.make_run(self.workdir, ["clean"])
     text = (self.workdir / name).read_text()
     (self.workdir / name).write_text(text[:-3])
     with self.assertRaisesRegex(errors.InputError, f"{name} is no JSON"):
@@ -313,7 +235,7 @@ class ReportTest(parameterized.TestCase):
 
   @parameterized.parameters("acr", "aca", "accuracy")
   def test_refuses_results_of_other_certificates(self, name):
-    results = _make_run(self.workdir, ["clean", "pacd"])
+    results = made_up_run.make_run(self.workdir, ["clean", "pacd"])
     results["rows"][1][name][0] += 0.1
     (self.workdir / "results.json").write_text(json.dumps(results))
     with self.assertRaisesRegex(errors.InputError, "row pacd is not of the certif"):
