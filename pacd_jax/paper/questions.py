@@ -152,8 +152,7 @@ ITEMS = (
     "classes",
     "Every target class (appendix D)",
     "The attack on each class in turn: ACR of that class, and of the other nine together, "
-    "over all of their points in the split, or a sample of the size of the class's where "
-    "that is one.",
+    "over all of their points, or over as many as of the class where that is sampled.",
     _classes,
     ("class",),
     ("acr", "acr_others"),
