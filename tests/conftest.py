@@ -41,6 +41,7 @@ _LONGEST = (
   "pacd_test.py",
   "problem_test.py",
   "paper_configs_test.py",
+  "paper_test.py",
   "search_test.py",
   "surrogates_test.py",
   "solvers_test.py",
