@@ -24,22 +24,22 @@ test: lint
 
 # MNIST and CIFAR-10 as TFDS prepares them: make test-data DATA_DIR=FOLDER
 test-data: .venv/installed_test
-	PACD_DATA_DIR=$(DATA_DIR) $(BIN)/python -m pytest -q tests/real_data.py
+	PACD_DATA_DIR=$(DATA_DIR) $(BIN)/python -m pytest -q tests/heavy/real_data.py
 
 # Every colab top to bottom, under three minutes each; `colabs` keeps what they show.
 test-colabs: .venv/installed_colabs
-	$(BIN)/python tests/run_colabs.py
+	$(BIN)/python tests/heavy/run_colabs.py
 
 colabs: .venv/installed_colabs
-	$(BIN)/python tests/run_colabs.py --write
+	$(BIN)/python tests/heavy/run_colabs.py --write
 
 # Real processes on this machine, compared with one, and killed at random moments.
 test-processes: .venv/installed_test
-	$(BIN)/python -m pytest -q -s tests/processes_runs.py
+	$(BIN)/python -m pytest -q -s tests/heavy/processes_runs.py
 
 # Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
 test-slurm: .venv/installed
-	BIN=$(BIN) tests/slurm_run.sh
+	BIN=$(BIN) tests/heavy/slurm_run.sh
 
 bench: .venv/installed_bench
 	$(BIN)/python -m pacd_jax.bench

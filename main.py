@@ -5,7 +5,7 @@ python main.py --config=configs/digits_ga.py [--workdir=DIR] [--stage=attack]
 
 from absl import flags
 
-from pacd_jax import command, experiment, stages
+from pacd_jax.experiment import command, door, stages
 
 _STAGE = flags.DEFINE_enum(
   "stage", None, stages.NAMES, "Run this stage alone; by default all that are not done."
@@ -15,7 +15,7 @@ flags.adopt_module_key_flags(command)  # For --help.
 
 def _run(config, workdir: str) -> str | None:
   chosen = (_STAGE.value,) if _STAGE.value else stages.NAMES
-  return experiment.run(config, workdir, chosen)
+  return door.run(config, workdir, chosen)
 
 
 if __name__ == "__main__":

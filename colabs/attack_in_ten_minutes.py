@@ -45,15 +45,9 @@ import jax
 import numpy as np
 
 from configs import digits_ga
-from pacd_jax import (
-  evaluate,
-  experiment,
-  figures,
-  poison_file,
-  report,
-  stages,
-  tables,
-)
+from pacd_jax.data import poison_file
+from pacd_jax.experiment import door, stages
+from pacd_jax.results import evaluate, figures, report, tables
 
 # %% [markdown]
 # ## The experiment
@@ -68,7 +62,7 @@ config.rows = ("clean", "classwise", "pacd")
 config.attack.num_steps = config.attack.num_shared_steps = 100
 config.train.num_victims = config.train.victims_at_once = 2
 config.train.num_epochs = 50
-plan = experiment.build(config, tempfile.mkdtemp())
+plan = door.build(config, tempfile.mkdtemp())
 plan.folder.claim()
 {part: getattr(plan.splits, part).images.shape for part in ("train", "validation", "test")}
 

@@ -51,9 +51,12 @@ import numpy as np
 import optax
 from sklearn.ensemble import RandomForestClassifier
 
-from pacd_jax import certify, data, evaluate, figures, losses, tables, train, types
+from pacd_jax import losses, train, types
+from pacd_jax.certification import certify
+from pacd_jax.data import arrays, load
+from pacd_jax.results import evaluate, figures, tables
 
-splits = data.load("digits")
+splits = load.load("digits")
 points = slice(0, 100)  # Of the test split.
 test_images, test_labels = splits.test.images[points], splits.test.labels[points]
 sigma = 0.25
@@ -105,7 +108,7 @@ for name, loss in training.items():
 # %%
 settings = dict(sigma=sigma, n0=100, n=10_000, alpha=0.001)
 certify_test = functools.partial(
-  certify.certify, images=data.to_float(test_images), key=jax.random.key(1), **settings
+  certify.certify, images=arrays.to_float(test_images), key=jax.random.key(1), **settings
 )
 results = {
   f"flax, {name}": certify_test(model.apply, params) for name, params in trained.items()
@@ -137,7 +140,7 @@ def nearest_mean(means, images):
 
 means = np.stack(
   [
-    data.to_float(splits.train.images[splits.train.labels == c]).mean(axis=0)
+    arrays.to_float(splits.train.images[splits.train.labels == c]).mean(axis=0)
     for c in range(10)
   ]
 )
@@ -149,7 +152,7 @@ results["nearest mean"] = certify_test(nearest_mean, means)
 # largest radius that so many can prove is smaller.
 
 # %%
-noisy = data.to_float(splits.train.images)
+noisy = arrays.to_float(splits.train.images)
 noisy = noisy + sigma * np.random.default_rng(0).normal(size=noisy.shape)
 forest = RandomForestClassifier(n_estimators=30, max_depth=10, random_state=0)
 forest.fit(noisy.reshape(len(noisy), -1), splits.train.labels)

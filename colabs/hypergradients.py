@@ -50,9 +50,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pacd_jax import hypergradient, linear_solve, method_figures, tables
 from pacd_jax.bench import bilevel_problems
 from pacd_jax.bench import hypergradient_methods as methods
+from pacd_jax.bilevel import hypergradient, linear_solve
+from pacd_jax.results import method_figures, tables
 
 jax.config.update("jax_enable_x64", True)
 

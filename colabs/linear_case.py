@@ -50,18 +50,17 @@ import functools
 import jax
 import numpy as np
 
-from pacd_jax import (
-  certify,
-  data,
+from pacd_jax.certification import certify
+from pacd_jax.data import arrays, load
+from pacd_jax.linear_case import (
   estimators,
   influence,
   least_squares,
   linear_attack,
   linear_classifiers,
-  tables,
   theory,
-  theory_figures,
 )
+from pacd_jax.results import tables, theory_figures
 
 jax.config.update("jax_enable_x64", True)  # All of it is small: exact is affordable.
 
@@ -262,9 +261,9 @@ theory_figures.shift_curves(
 # is held against retraining on all points but one, for 300 of 1,077 digits.
 
 # %%
-splits = data.load("digits")
+splits = load.load("digits")
 x, test_x = (
-  data.to_float(part.images).reshape(len(part.labels), -1).astype(np.float64)
+  arrays.to_float(part.images).reshape(len(part.labels), -1).astype(np.float64)
   for part in (splits.train, splits.test)
 )
 digits = influence.problem(x, splits.train.labels, num_classes=10, ridge=0.01)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import ml_collections
 
-from pacd_jax import run_folder
+from pacd_jax.runtime import run_folder
 
 GetConfig = Callable[[str], ml_collections.ConfigDict]
 

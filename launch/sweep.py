@@ -26,7 +26,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pacd_jax import errors, fields, run_folder
+from pacd_jax import errors
+from pacd_jax.experiment import fields
+from pacd_jax.runtime import run_folder
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))  # Of `configs`.
 

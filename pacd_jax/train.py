@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pacd_jax import data, noise, precision, sharding, types
+from pacd_jax import noise, types
+from pacd_jax.data import arrays
+from pacd_jax.models import precision
+from pacd_jax.runtime import sharding
 
-_LEVELS = data.to_float(np.arange(256, dtype=np.uint8))
+_LEVELS = arrays.to_float(np.arange(256, dtype=np.uint8))
 
 
 class TrainState(NamedTuple):
@@ -66,7 +69,7 @@ def make(
 ) -> Trainer:
   """Builds a trainer: mini-batches without replacement.
 
-  Images stay uint8 on the device; a mini-batch becomes the numbers of `data.to_float`.
+  Images stay uint8 on the device; a mini-batch becomes the numbers of `arrays.to_float`.
 
   Args:
     model: base classifier, initialised from each victim's key.
@@ -167,7 +170,7 @@ def accuracy(
   """
   starts = range(0, len(dataset.labels), batch_size)
   predicted = [
-    np.asarray(_predict(apply, params, data.to_float(images), dtype))
+    np.asarray(_predict(apply, params, arrays.to_float(images), dtype))
     for images in (dataset.images[i : i + batch_size] for i in starts)
   ]
   return float(np.mean(np.concatenate(predicted) == dataset.labels))

@@ -19,7 +19,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 
 import jax
 
-from pacd_jax import sharding
+from pacd_jax.runtime import sharding
 
 _FOLDER = "PACD_TESTS_FOLDER"  # All workers of a session have the same.
 if _FOLDER not in os.environ:
@@ -36,7 +36,7 @@ jax.config.update("jax_debug_key_reuse", True)
 # Files go to the workers in this order, the longest first, so that none waits at the end.
 _LONGEST = (
   "resume_test.py",
-  "experiment_test.py",
+  "door_test.py",
   "transfer_test.py",
   "pacd_test.py",
   "problem_test.py",
@@ -47,7 +47,7 @@ _LONGEST = (
   "solvers_test.py",
   "linear_attack_test.py",
   "compare_test.py",
-  "models_test.py",
+  "networks_test.py",
 )
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import optax
 from absl.testing import absltest, parameterized
 
-from pacd_jax import data, losses, models, noise, train, types
+from pacd_jax import losses, noise, train, types
+from pacd_jax.data import arrays
+from pacd_jax.models import networks
 
 
 def _separable(num=60):
@@ -19,7 +21,7 @@ def _separable(num=60):
 
 
 def _trainer(**kwargs):
-  model = models.make("linear", num_classes=2, image_shape=(2, 2, 1))
+  model = networks.make("linear", num_classes=2, image_shape=(2, 2, 1))
   loss = losses.gaussian_augmentation(model.apply, sigma=0.1)
   options = dict(image_shape=(2, 2, 1), batch_size=16) | kwargs
   return model, train.make(model, loss, optax.adam(0.05), **options)
@@ -111,9 +113,9 @@ class TrainTest(parameterized.TestCase):
       return num_different.astype(jnp.float32), {"accuracy": jnp.float32(0)}
 
     # The label is the image's number, so that its place in the batch does not matter.
-    expected, labels = jnp.asarray(data.to_float(images[0])), jnp.arange(64)
+    expected, labels = jnp.asarray(arrays.to_float(images[0])), jnp.arange(64)
     loss = types.Loss(lambda params, images, key: images, criterion)
-    model = models.make("linear", num_classes=2, image_shape=(2, 2, 1))
+    model = networks.make("linear", num_classes=2, image_shape=(2, 2, 1))
     trainer = train.make(model, loss, optax.sgd(0.1), image_shape=(2, 2, 1), batch_size=64)
     keys = train.victim_keys(jax.random.key(0), 1)
     rows = jnp.zeros(1, jnp.int32)
@@ -138,7 +140,7 @@ class TrainTest(parameterized.TestCase):
       return images, jnp.float32(strength)
 
     loss = types.Loss(outputs, criterion, adversary)
-    model = models.make("linear", num_classes=2, image_shape=(2, 2, 1))
+    model = networks.make("linear", num_classes=2, image_shape=(2, 2, 1))
     options = dict(image_shape=(2, 2, 1), batch_size=4) | options
     trainer = train.make(model, loss, optax.sgd(0.0), **options)
     keys, rows = train.victim_keys(jax.random.key(0), 1), jnp.zeros(1, jnp.int32)
@@ -183,8 +185,8 @@ class TrainTest(parameterized.TestCase):
   def test_first_step_is_the_optimisers_on_the_losss_gradient(self):
     """One batch of everything under SGD: theta - lr grad L, with the step's own noise."""
     dataset = _separable(8)
-    images, labels = data.to_float(dataset.images), jnp.asarray(dataset.labels)
-    model = models.make("linear", num_classes=2, image_shape=(2, 2, 1))
+    images, labels = arrays.to_float(dataset.images), jnp.asarray(dataset.labels)
+    model = networks.make("linear", num_classes=2, image_shape=(2, 2, 1))
     loss = losses.standard(model.apply)
     trainer = train.make(model, loss, optax.sgd(0.5), image_shape=(2, 2, 1), batch_size=8)
     keys = train.victim_keys(jax.random.key(0), 1)

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pacd_jax import data, perturbation, types
+from pacd_jax import perturbation, types
+from pacd_jax.data import arrays
 
 
 def _base_images(train, target_class):
-  return data.to_float(train.images[data.class_indices(train, target_class)])
+  return arrays.to_float(train.images[arrays.class_indices(train, target_class)])
 
 
 def _inside_budget(base, images, *, epsilon, norm):
@@ -51,7 +52,7 @@ def watermark(
   base = _base_images(train, target_class)
   others = np.flatnonzero(train.labels != target_class)
   chosen = np.asarray(jax.random.choice(key, others, (len(base),)))
-  blended = (1.0 - opacity) * base + opacity * data.to_float(train.images[chosen])
+  blended = (1.0 - opacity) * base + opacity * arrays.to_float(train.images[chosen])
   return _inside_budget(base, blended, epsilon=epsilon, norm=norm)
 
 
@@ -60,7 +61,7 @@ def classwise_shift(
 ) -> types.Array:
   """The perturbation of `classwise`: one for the class, `[1, H, W, C]`, on the budget."""
   base = _base_images(train, target_class)
-  others = data.to_float(train.images[train.labels != target_class])
+  others = arrays.to_float(train.images[train.labels != target_class])
   towards = (others.mean(axis=0) - base.mean(axis=0))[None]
   return epsilon * perturbation.steepest_direction(jnp.asarray(towards), norm=norm)
 

@@ -6,9 +6,10 @@ import math
 import jax
 import jax.numpy as jnp
 
-from pacd_jax import data, perturbation, types
+from pacd_jax import perturbation, types
 from pacd_jax.attacks import problem
 from pacd_jax.attacks.movement import poisoned_images
+from pacd_jax.data import batches
 
 
 def start(attack_data: problem.AttackData, *, shared: bool) -> types.Array:
@@ -74,7 +75,7 @@ def descend(
 
   def step(number, carry):
     delta, total = carry
-    rows = data.batch_indices(
+    rows = batches.batch_indices(
       jax.random.fold_in(key, problem.POISON),
       number,
       num_examples=len(base),

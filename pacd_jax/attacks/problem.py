@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pacd_jax import data, noise, types
+from pacd_jax import noise, types
+from pacd_jax.data import arrays, batches
 
 
 class AttackData(NamedTuple):
@@ -125,15 +126,15 @@ def attack_data(
   """
   target = poisoned
   if target is None:
-    target = data.class_indices(splits.train, target_class)
+    target = arrays.class_indices(splits.train, target_class)
   clean = np.setdiff1d(np.arange(len(splits.train.labels)), target)
   seen, val = splits.test, points
   if val is None:
-    seen, val = splits.validation, data.class_indices(splits.validation, target_class)
+    seen, val = splits.validation, arrays.class_indices(splits.validation, target_class)
   return AttackData(
     jnp.asarray(splits.train.images[clean]),
     jnp.asarray(splits.train.labels[clean]),
-    jnp.asarray(data.to_float(splits.train.images[target])),
+    jnp.asarray(arrays.to_float(splits.train.images[target])),
     jnp.asarray(splits.train.labels[target]),
     jnp.asarray(seen.images[val]),
     jnp.asarray(seen.labels[val]),
@@ -153,20 +154,20 @@ def draw_batch(
   key: types.Key,
 ) -> Batch:
   """A mini-batch in the order that one key draws; fixed noise is of the run's `key`."""
-  clean = data.batch_indices(
+  clean = batches.batch_indices(
     jax.random.fold_in(order_key, CLEAN),
     step_number,
     num_examples=len(attack_data.clean_images),
     batch_size=settings.clean_batch,
   )
-  rows = data.batch_indices(
+  rows = batches.batch_indices(
     jax.random.fold_in(order_key, POISON),
     step_number,
     num_examples=len(attack_data.base_images),
     batch_size=settings.poison_batch,
   )
   labels = [attack_data.clean_labels[clean], attack_data.base_labels[rows]]
-  images = data.to_float(attack_data.clean_images[clean])
+  images = arrays.to_float(attack_data.clean_images[clean])
   noise_keys = None
   if settings.noise == "fixed":
     indices = jnp.concatenate([clean, len(attack_data.clean_images) + rows])
@@ -250,14 +251,14 @@ def upper_level(
   settings: Settings, attack_data: AttackData, key: types.Key, step_number: types.Array
 ) -> types.UpperFn:
   """xi of Algorithm 1: the objective on the attacker's validation images."""
-  rows = data.batch_indices(
+  rows = batches.batch_indices(
     jax.random.fold_in(key, VAL),
     step_number,
     num_examples=len(attack_data.val_images),
     batch_size=settings.val_batch,
   )
   noise_key = fold(key, VAL_NOISE, step_number)
-  images = data.to_float(attack_data.val_images[rows])
+  images = arrays.to_float(attack_data.val_images[rows])
   if settings.augment is not None:
     images = settings.augment(fold(key, VAL_CHANGE, step_number), images)
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 
 import jax
 
-from pacd_jax import run_folder, sharding
 from pacd_jax.bench import check, entry, matmul, methods, peers, plain, pytorch, sharded
+from pacd_jax.runtime import run_folder, sharding
 
 _DOCS = pathlib.Path("docs", "performance.md")
 Results = Mapping[str, Mapping[str, float | str]]

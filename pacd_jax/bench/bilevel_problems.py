@@ -13,7 +13,8 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 
-from pacd_jax import hypergradient, types
+from pacd_jax import types
+from pacd_jax.bilevel import hypergradient
 
 NET_SIZES = (24, 14, 10)  # (24 + 1) 14 + (14 + 1) 10 = 500 parameters.
 

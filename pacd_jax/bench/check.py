@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pacd_jax import data
 from pacd_jax.attacks import problem
 from pacd_jax.bench import peers, work
+from pacd_jax.data import batches
 
 
 def check(tolerance: float = 1e-3) -> dict[str, float]:
@@ -82,7 +82,7 @@ def _check_step(params, attack_data, setting: work.Setting) -> dict[str, float]:
   settings = work.pacd_settings(attack_data, setting)
   batch = problem.draw_batch(settings, attack_data, key, state.step - 1, key)
   num_val = settings.val_batch
-  val_rows = data.batch_indices(
+  val_rows = batches.batch_indices(
     jax.random.fold_in(key, problem.VAL), 0, num_examples=num_val, batch_size=num_val
   )
   in_order = attack_data._replace(

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pacd_jax import hypergradient, linear_solve, penalty, types, unrolling
+from pacd_jax import types
 from pacd_jax.bench import bilevel_problems
-from pacd_jax.solvers import (
+from pacd_jax.bilevel import hypergradient, linear_solve, penalty, unrolling
+from pacd_jax.bilevel.solvers import (
   adam_residual,
   ekfac,
   neumann,

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from pacd_jax import figures, hypergradient, method_figures
 from pacd_jax.bench import bilevel_problems, warm_start
 from pacd_jax.bench import hypergradient_methods as methods
 from pacd_jax.bench.hypergradient_methods import METHODS, STEPS, Point
+from pacd_jax.bilevel import hypergradient
+from pacd_jax.results import figures, method_figures
 
 PROBLEMS = {
   "ridge": bilevel_problems.ridge,

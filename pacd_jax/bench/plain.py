@@ -7,25 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pacd_jax import (
-  certify,
-  convolution,
-  data,
-  hypergradient,
-  losses,
-  models,
-  sharding,
-  train,
-  types,
-)
+from pacd_jax import losses, train, types
 from pacd_jax.bench import work
 from pacd_jax.bench.entry import Entry
+from pacd_jax.bilevel import hypergradient
+from pacd_jax.certification import certify
+from pacd_jax.data import load
+from pacd_jax.models import convolution, networks
+from pacd_jax.runtime import sharding
 
 _SIGMA = 0.25
 
 
 def _small_cnn() -> tuple[types.Model, types.Params]:
-  model = models.make("small_cnn", num_classes=10, image_shape=(8, 8, 1))
+  model = networks.make("small_cnn", num_classes=10, image_shape=(8, 8, 1))
   return model, model.init(jax.random.key(0), (8, 8, 1))
 
 
@@ -63,7 +58,7 @@ def victims() -> Entry:
   model, _ = _small_cnn()
   loss = losses.gaussian_augmentation(model.apply, sigma=_SIGMA)
   trainer = train.make(model, loss, optax.adam(1e-3), image_shape=(8, 8, 1), batch_size=50)
-  split = data.load("digits").train
+  split = load.load("digits").train
   images, labels = jnp.asarray(split.images[None]), jnp.asarray(split.labels)
   rows, keys = train.every_row(train.victim_keys(jax.random.key(0), 5), 1)
 

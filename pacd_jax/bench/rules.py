@@ -15,16 +15,11 @@ import sys
 import jax
 import numpy as np
 
-from pacd_jax import (
-  certify,
-  data,
-  errors,
-  experiment,
-  provenance,
-  sampling,
-  sharding,
-  stages,
-)
+from pacd_jax import errors
+from pacd_jax.certification import certify, provenance, sampling
+from pacd_jax.data import arrays
+from pacd_jax.experiment import door, stages
+from pacd_jax.runtime import sharding
 
 
 def main(argv: list[str]) -> int:
@@ -43,11 +38,11 @@ def main(argv: list[str]) -> int:
 
 
 def _compare(workdir: pathlib.Path, num_points: int | None) -> None:
-  plan = experiment.load(workdir)
+  plan = door.load(workdir)
   stages.check(plan, ("certify",))
   victims = stages.load_victims(plan)
   indices = plan.certify.indices[:num_points]
-  images = data.to_float(plan.certify.dataset.images[indices])
+  images = arrays.to_float(plan.certify.dataset.images[indices])
   labels, results = plan.certify.dataset.labels[indices], {}
   for number, mode in enumerate(sampling.MODES):
     found = []

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import jax
 
-from pacd_jax import sharding
 from pacd_jax.attacks import pacd
 from pacd_jax.bench import entry, work
+from pacd_jax.runtime import sharding
 
 _DEVICES = 8
 

@@ -12,24 +12,18 @@ import jax
 import numpy as np
 import optax
 
-from pacd_jax import (
-  data,
-  hypergradient,
-  linear_solve,
-  losses,
-  models,
-  penalty,
-  types,
-  unrolling,
-)
+from pacd_jax import losses, types
 from pacd_jax.attacks import objectives, pacd, problem
-from pacd_jax.solvers import (
+from pacd_jax.bilevel import hypergradient, linear_solve, penalty, unrolling
+from pacd_jax.bilevel.solvers import (
   adam_residual,
   ekfac,
   neumann,
   normal_equations,
   single_loop,
 )
+from pacd_jax.data import load
+from pacd_jax.models import networks
 
 _SIGMA, _DAMPING, _NUM_STEPS, _RESTART, _SETTLED = 0.25, 0.1, 60, 30, 5
 
@@ -88,7 +82,7 @@ class Measured(NamedTuple):
 
 
 def _settings(method: types.HypergradientFn, warm_start: bool) -> problem.Settings:
-  model = models.make("mlp", num_classes=10, image_shape=(8, 8, 1))
+  model = networks.make("mlp", num_classes=10, image_shape=(8, 8, 1))
   return problem.Settings(
     model=model,
     loss=losses.gaussian_augmentation(model.apply, sigma=_SIGMA),
@@ -112,7 +106,7 @@ def measure(
   method: types.HypergradientFn, *, warm_start: bool, num_steps: int = _NUM_STEPS
 ) -> Measured:
   """Runs the attack; the first steps of every surrogate do not count."""
-  attack_data = problem.attack_data(data.load("digits"), 8)
+  attack_data = problem.attack_data(load.load("digits"), 8)
   attack, key = pacd.make(_settings(method, warm_start)), jax.random.key(0)
   step, restart = jax.jit(attack.step), jax.jit(attack.restart)
   state = attack.init(attack_data, key)

@@ -13,8 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pacd_jax import certify, hypergradient, linear_solve, losses, models, types
+from pacd_jax import losses, types
 from pacd_jax.attacks import objectives, pacd, problem, surrogates
+from pacd_jax.bilevel import hypergradient, linear_solve
+from pacd_jax.certification import certify
+from pacd_jax.models import networks
 
 IMAGE_SHAPE = (28, 28, 1)
 NUM_POINTS, NUM_SAMPLES = 8, 10_000  # Of `certification`.
@@ -68,7 +71,7 @@ def attack_problem(
 @functools.cache
 def network() -> types.Model:
   """The paper's MNIST network."""
-  return models.make("mnist_cnn", num_classes=_NUM_CLASSES, image_shape=IMAGE_SHAPE)
+  return networks.make("mnist_cnn", num_classes=_NUM_CLASSES, image_shape=IMAGE_SHAPE)
 
 
 def parameters() -> types.Params:

@@ -17,8 +17,10 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from pacd_jax import command, compilation, errors, preemption, sharding
+from pacd_jax import errors
+from pacd_jax.experiment import command
 from pacd_jax.paper import catalog, protocol, questions, render, work
+from pacd_jax.runtime import compilation, preemption, sharding
 
 ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS)}
 

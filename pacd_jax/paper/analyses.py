@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pacd_jax import detectability, evaluate, paired, poison_file
+from pacd_jax.data import poison_file
 from pacd_jax.paper import empirical, other_classes
+from pacd_jax.results import detectability, evaluate, paired
 
 
 class Measured(NamedTuple):

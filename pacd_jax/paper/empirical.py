@@ -10,9 +10,12 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from pacd_jax import data, distortion, errors, run_folder, types
+from pacd_jax import errors, types
+from pacd_jax.certification import distortion
+from pacd_jax.data import arrays
+from pacd_jax.experiment.plan import Plan
 from pacd_jax.paper import victims
-from pacd_jax.plan import Plan
+from pacd_jax.runtime import run_folder
 
 _FOLDER = "distortion"
 MOST_POINTS = {"cifar10": 100}  # As many as the paper has; of other data sets:
@@ -45,7 +48,7 @@ def _measure(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) ->
   found = distortion.distances(
     plan.model.apply,
     params,
-    data.to_float(plan.certify.dataset.images[indices]),
+    arrays.to_float(plan.certify.dataset.images[indices]),
     labels,
     jax.random.fold_in(plan.certify_key(seed), _STREAM),
     sigma=plan.sigma,

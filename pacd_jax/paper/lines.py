@@ -3,12 +3,12 @@
 import math
 from typing import Any, NamedTuple
 
-from pacd_jax import evaluate
+from pacd_jax.data.training_sets import CLEAN, PACD
 from pacd_jax.paper import analyses, catalog, published
 from pacd_jax.paper.analyses import Measured
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.protocol import Protocol, Run
-from pacd_jax.training_sets import CLEAN, PACD
+from pacd_jax.results import evaluate
 
 _OF_CERTIFICATES = ("acr", "aca", "class_accuracy")
 # Clean data have no distance from themselves.

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pacd_jax import certificates, certify, evaluate, types
+from pacd_jax import types
+from pacd_jax.certification import certificates, certify
+from pacd_jax.experiment.plan import Plan
 from pacd_jax.paper import victims
-from pacd_jax.plan import Plan
+from pacd_jax.results import evaluate
 
 _FOLDER = "other_classes"
 

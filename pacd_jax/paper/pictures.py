@@ -3,11 +3,12 @@
 import pathlib
 from collections.abc import Sequence
 
-from pacd_jax import figures, poison_file
-from pacd_jax.paper import paper_figures, work
+from pacd_jax.data import poison_file
+from pacd_jax.paper import work
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
 from pacd_jax.paper.protocol import Protocol, Run
+from pacd_jax.results import figures, paper_figures
 
 _LABELS = {
   "epsilon": "epsilon (l_inf, image units)",

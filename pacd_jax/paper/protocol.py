@@ -7,7 +7,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pacd_jax import errors, poison_file, run_folder
+from pacd_jax import errors
+from pacd_jax.data import poison_file
+from pacd_jax.runtime import run_folder
 
 SCALES = ("full", "fast", "smoke")
 # data set -> scale -> (variant of its configs, fields that differ from it).

@@ -9,13 +9,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pacd_jax import run_folder
 from pacd_jax.paper import catalog, pictures, work
 from pacd_jax.paper import lines as table_lines
 from pacd_jax.paper.analyses import Measured
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
 from pacd_jax.paper.protocol import DATASETS, Protocol, Run
+from pacd_jax.runtime import run_folder
 
 # quantity -> (heading, scale, digits).
 QUANTITIES = {

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from pacd_jax import run_folder
+from pacd_jax.runtime import run_folder
 
 _EVERY = 10.0  # Seconds: what a kill may lose.
 

@@ -3,8 +3,10 @@
 import pathlib
 from collections.abc import Callable, Sequence
 
-from pacd_jax import experiment, progress, run_folder, stages, types
-from pacd_jax.plan import Plan
+from pacd_jax import types
+from pacd_jax.experiment import door, stages
+from pacd_jax.experiment.plan import Plan
+from pacd_jax.runtime import progress, run_folder
 
 # Of the run, a victim's parameters and seed, and the stem of its files.
 MeasureFn = Callable[[Plan, types.Params, int, pathlib.Path], None]
@@ -48,7 +50,7 @@ def measure(
   }
   if not missing:
     return
-  plan = experiment.load(folder, data_dir=data_dir)
+  plan = door.load(folder, data_dir=data_dir)
   with plan.folder:  # Nobody else writes into it.
     params = stages.load_victims(plan)
     shown = progress.Progress(name.replace("_", " "), len(missing), unit="victims")

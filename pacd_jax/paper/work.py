@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 import jax
 
-from pacd_jax import data, errors, experiment, progress, run_folder, sharding
+from pacd_jax import errors
+from pacd_jax.data import load
+from pacd_jax.experiment import door
 from pacd_jax.paper import analyses, stopwatch
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.protocol import Protocol, Run
+from pacd_jax.runtime import progress, run_folder, sharding
 
 
 def chosen(runs: Sequence[Run], only: dict[str, str]) -> list[Run]:
@@ -59,11 +62,11 @@ def do(protocol: Protocol, items: Sequence[Item], only: dict[str, str]) -> None:
     raise errors.InputError(
       f"no run of these tables has {words}: they have " + ", ".join(there)
     )
-  load = functools.cache(data.load)  # Every run has the same data.
+  load_once = functools.cache(load.load)  # Every run has the same data.
   for run in runs:
     with errors.about(run.name):
       if not protocol.is_finished(run):
-        experiment.build(protocol.config(run), protocol.folder(run), load)
+        door.build(protocol.config(run), protocol.folder(run), load_once)
   failed = {}
   for number, run in enumerate(runs, start=1):
     if protocol.is_finished(run):
@@ -99,7 +102,7 @@ def _one(protocol: Protocol, run: Run) -> None:
     if record["hardware"] != hardware():
       record["hardware"] += f", then {hardware()}"
     record["config"] = protocol.config_name(run)
-    experiment.run(protocol.config(run), folder)
+    door.run(protocol.config(run), folder)
 
 
 def provenance(folder: pathlib.Path) -> dict:

@@ -1,0 +1,262 @@
+"""The files of one certified victim: appended point by point, resumed, read back.
+
+`seed_<k>.tsv` is the format of Cohen et al.'s code (github.com/locuslab/smoothing), so
+that the field's scripts read it; the radius is not rounded. `seed_<k>.counts.tsv` holds
+the votes behind each line, and the sidecar `seed_<k>.json` how they were drawn:
+
+  seed_0.tsv          idx  label  predict  radius  correct  time
+  seed_0.counts.tsv   idx  0  1  ...  K-1      (the votes behind its bound, by class)
+  seed_0.json         mode, sigma, n0, n, alpha, bound, seed, indices, num_classes, ...
+
+A point is done once its line in both tables ends in a newline. Whatever else a kill
+leaves behind is cut off on resuming: a resumed file is that of the unbroken run, as far
+as the last bits of logits do not depend on which points share a batch.
+"""
+
+import datetime
+import itertools
+import json
+import os
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from pacd_jax import errors
+from pacd_jax.certification import provenance
+from pacd_jax.certification.provenance import Sidecar
+
+COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
+_POINT = [("idx", "i8"), ("label", "i8"), ("predict", "i8"), ("radius", "f8")]
+_RERUN = "rerun --stage=certify"
+
+# The columns, the parsed rows, and the bytes up to each complete line's end.
+_Table = tuple[Sequence[str], list[tuple], list[int]]
+
+
+class Record(NamedTuple):
+  """The certificates of one victim: one entry a point, in the order of the file."""
+
+  idx: np.ndarray  # int64 `[N]`: positions in the test split.
+  label: np.ndarray  # int64 `[N]` in [0, K).
+  predict: np.ndarray  # int64 `[N]` in [0, K), or -1: abstained.
+  radius: np.ndarray  # float64 `[N]`: certified l2 radius in image units.
+  correct: np.ndarray  # bool `[N]`: predict == label, whatever the radius.
+  counts: np.ndarray  # int64 `[N, K]`: rows sum to one of `provenance.allowed_votes`.
+  sidecar: Sidecar
+
+
+class Writer:
+  """Appends certificates, in a `with` block; on files that are there it resumes.
+
+  `num_done` points, the first ones of `sidecar["indices"]`, are in the files.
+
+  Args:
+    path: `DIR/seed_<k>`; the folder is made. InputError if its files cannot be resumed.
+    sidecar: every field of `provenance.FIELDS`, those of the `sampling` rule, and any
+      others; written (atomically) before the first point, compared with the file's on
+      resuming. Without them, "mode" is "fixed" and "dtype" is "float32".
+  """
+
+  def __init__(self, path: str | os.PathLike, sidecar: Mapping[str, Any]):
+    tsv, counts, sidecar_file = _files(path)
+    sidecar = {**sidecar, "counts": counts.name}
+    text = json.dumps(sidecar, default=lambda x: x.tolist(), allow_nan=False)
+    self._sidecar = provenance.checked(json.loads(text))  # As the file gives it back.
+    if not (tsv.exists() or sidecar_file.exists()):
+      tsv.parent.mkdir(parents=True, exist_ok=True)
+      beside = Path(f"{sidecar_file}.tmp")
+      beside.write_text(text + "\n")
+      os.replace(beside, sidecar_file)
+    _check_same(path, _read_sidecar(path), self._sidecar)
+    points, votes, self.num_done = _read_tables(path, self._sidecar)
+    self._tsv = _open_at(tsv, points, self.num_done)
+    self._counts = _open_at(counts, votes, self.num_done)
+
+  def append(
+    self, idx: int, label: int, certificate: tuple[int, float, Any], *, seconds: float
+  ):
+    """Adds the next point; once it returns, a kill of the process cannot undo it.
+
+    Raises ValueError, and writes nothing, where `read` would refuse the point.
+
+    Args:
+      idx, label: the sidecar's next index, and that point's class in [0, K).
+      certificate: a `types.Certificate`: (class or -1, l2 radius, votes `[K]`).
+      seconds: wall time that the point took.
+    """
+    predict, radius, counts = certificate
+    time = datetime.timedelta(seconds=seconds)
+    point = [idx, label, predict, float(radius), int(predict == label), time]
+    point, votes = [str(x) for x in point], [str(int(x)) for x in (idx, *counts)]
+    _parse_point(point, self.num_done, self._sidecar)
+    _parse_votes(votes, self.num_done, self._sidecar)
+    if fault := _radius_fault([predict], [radius], [counts], self._sidecar):
+      raise ValueError(fault[1])
+    _write_line(self._counts, votes)  # First: the line in the TSV says that it is done.
+    _write_line(self._tsv, point)
+    self.num_done += 1
+
+  def __enter__(self) -> "Writer":
+    return self
+
+  def __exit__(self, *unused_exception):
+    self._counts.close()
+    self._tsv.close()
+
+
+def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
+  """Reads and checks what a `Writer` wrote.
+
+  Args:
+    path: `DIR/seed_<k>` or `DIR/seed_<k>.tsv`.
+    allow_partial: take the points that are done; without it they must all be.
+
+  Raises InputError, naming the file, the line, what is wrong there, and what to do.
+  """
+  sidecar = _read_sidecar(path)
+  points, votes, done = _read_tables(path, sidecar)
+  if done < (total := len(sidecar["indices"])) and not allow_partial:
+    fault = f"only {done} of {total} points are done"
+    raise errors.InputError(f"{_files(path)[0]}: {fault}; {_RERUN}")
+  point = np.array(points[1][:done], _POINT)
+  counts = np.array(votes[1][:done], np.int64).reshape(done, sidecar["num_classes"])
+  if fault := _radius_fault(point["predict"], point["radius"], counts, sidecar):
+    where = f"{_files(path)[0]}, line {fault[0] + 2}"
+    raise errors.InputError(f"{where}: {fault[1]}; delete it, {_RERUN}")
+  correct = point["predict"] == point["label"]
+  return Record(*(point[name] for name in point.dtype.names), correct, counts, sidecar)
+
+
+def _radius_fault(predict, radius, counts, sidecar: Sidecar) -> tuple[int, str] | None:
+  """The first row whose radius is not the one that its votes support, and what is wrong.
+
+  predict `[N]`, radius `[N]`, counts `[N, K]`.
+  """
+  expected = provenance.supported_radius(sidecar, np.array(counts), np.array(predict))
+  wrong = ~np.isclose(radius, expected, rtol=1e-6, atol=1e-9)
+  if not wrong.any():
+    return None
+  row = int(np.argmax(wrong))
+  support = f"support {expected[row]}" if expected[row] >= 0.0 else "support none"
+  return row, f"radius {radius[row]}, but its votes {support}"
+
+
+def is_complete(path: str | os.PathLike) -> bool:
+  """Whether every point that the sidecar lists is in the files.
+
+  False where there are none yet; InputError, as from `read`, where they are damaged.
+  """
+  tsv, _, sidecar = _files(path)
+  if not (tsv.exists() or sidecar.exists()):
+    return False
+  record = read(path, allow_partial=True)
+  return len(record.idx) == len(record.sidecar["indices"])
+
+
+def _files(path: str | os.PathLike) -> tuple[Path, Path, Path]:
+  stem = os.fspath(path).removesuffix(".tsv")
+  return Path(f"{stem}.tsv"), Path(f"{stem}.counts.tsv"), Path(f"{stem}.json")
+
+
+def _write_line(file: BinaryIO, fields: Sequence[str]):
+  file.write("\t".join(fields).encode() + b"\n")
+  file.flush()
+
+
+def _open_at(file: Path, table: _Table, done: int) -> BinaryIO:
+  """Opens a table to append after its first `done` rows; what follows them is lost."""
+  opened, (columns, _, ends) = file.open("ab"), table
+  opened.truncate(ends[done] if ends else 0)
+  if not ends:
+    _write_line(opened, columns)
+  return opened
+
+
+def _read_tables(path, sidecar: Sidecar) -> tuple[_Table, _Table, int]:
+  """Both tables, and how many points are complete in both."""
+  tsv, counts, _ = _files(path)
+  points = _read_table(tsv, COLUMNS, _parse_point, sidecar)
+  votes = ("idx", *map(str, range(sidecar["num_classes"]))), [], []
+  if points[1]:  # Votes without points are of no use, and may be from another run.
+    votes = _read_table(counts, votes[0], _parse_votes, sidecar)
+  return points, votes, min(len(points[1]), len(votes[1]))
+
+
+def _read_table(
+  file: Path, columns: Sequence[str], parse: Callable[..., tuple], sidecar: Sidecar
+) -> _Table:
+  """The rows of the complete lines; InputError at the first that is not as written."""
+  *lines, half_line = (file.read_bytes() if file.exists() else b"").split(b"\n")
+  header, rows = "\t".join(columns).encode(), []
+  for number, line in enumerate(lines or [half_line], start=1):
+    try:
+      if number > 1:
+        fields = line.decode(errors="replace").split("\t")
+        rows.append(parse(fields, number - 2, sidecar))
+      elif line != (header if lines else header[: len(line)]):
+        raise ValueError(f"the header is not {reprlib.repr(header.decode())}")
+    except ValueError as error:
+      fault = f"{file}, line {number}: {error}"
+      raise errors.InputError(f"{fault}; delete it, {_RERUN}") from None
+  return columns, rows, list(itertools.accumulate(len(line) + 1 for line in lines))
+
+
+def _parse_point(fields: Sequence[str], row: int, sidecar: Sidecar) -> tuple:
+  _check_row(fields, row, len(COLUMNS), sidecar)
+  label, predict, radius = int(fields[1]), int(fields[2]), float(fields[3])
+  if not (0 <= label < sidecar["num_classes"] > predict >= -1):
+    raise ValueError(f"label {label} or predict {predict} is none of the classes")
+  if not 0.0 <= radius < float("inf"):
+    raise ValueError(f"radius {radius} is not a finite number >= 0")
+  if int(fields[4]) != (predict == label):
+    raise ValueError(f"correct {fields[4]}, but label {label} and predict {predict}")
+  return int(fields[0]), label, predict, radius
+
+
+def _parse_votes(fields: Sequence[str], row: int, sidecar: Sidecar) -> tuple:
+  _check_row(fields, row, sidecar["num_classes"] + 1, sidecar)
+  votes = tuple(map(int, fields[1:]))
+  if min(votes) < 0 or sum(votes) not in (allowed := provenance.allowed_votes(sidecar)):
+    raise ValueError(f"the votes sum to {sum(votes)}, none of {reprlib.repr(allowed)}")
+  return votes
+
+
+def _check_row(fields: Sequence[str], row: int, num_columns: int, sidecar: Sidecar):
+  indices = sidecar["indices"]
+  if len(fields) != num_columns:
+    raise ValueError(f"{len(fields)} columns instead of {num_columns}")
+  if row >= len(indices):
+    raise ValueError(f"more points than the sidecar's {len(indices)}")
+  if int(fields[0]) != indices[row]:
+    raise ValueError(f"idx {fields[0]}, but the sidecar's next is {indices[row]}")
+
+
+def _read_sidecar(path) -> Sidecar:
+  tsv, _, file = _files(path)
+  if not file.exists():
+    fault = f"has no sidecar {file.name}; delete it" if tsv.exists() else "no such file"
+    raise errors.InputError(f"{tsv}: {fault}, {_RERUN}")
+  try:
+    return provenance.checked(json.loads(file.read_bytes()))
+  except (ValueError, TypeError) as error:
+    raise _bad_sidecar(path, f"not a sidecar ({error})") from None
+
+
+def _check_same(path, then: Sidecar, now: Sidecar):
+  """InputError unless both sidecars have the same fields with the same values."""
+  brief, names = provenance.brief, sorted(then.keys() | now.keys())
+  changes = [
+    f"{name} was {brief(then.get(name))}, now {brief(now.get(name))}"
+    for name in names
+    if then.get(name) != now.get(name)
+  ]
+  if changes:
+    raise _bad_sidecar(path, f"made with other settings ({', '.join(changes)})")
+
+
+def _bad_sidecar(path, fault: str) -> errors.InputError:
+  tsv, _, file = _files(path)
+  return errors.InputError(f"{file}: {fault}; delete it and {tsv.name}, {_RERUN}")

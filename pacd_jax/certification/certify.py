@@ -1,0 +1,258 @@
+"""Monte-Carlo certification: how far a smoothed classifier's prediction surely holds.
+
+The smoothed classifier is g(x) = argmax_c P[f(x + e) = c], e ~ N(0, sigma^2 I). With a
+probability of at least 1 - alpha over the sampling, a certificate that does not abstain
+is right: g(x + d) is its prediction for every perturbation d with |d|_2 < its radius.
+Algorithm CERTIFY of Cohen et al. (2019), https://arxiv.org/abs/1902.02918, and the other
+rules of `sampling`, which draw fewer samples.
+
+Votes are counted on the device (`votes`), for several points in one call
+(`point_stream`); the statistics are float64 SciPy on the host.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pacd_jax import errors
+from pacd_jax.certification import certificates, point_stream, provenance, sampling, votes
+from pacd_jax.data import arrays
+from pacd_jax.runtime import sharding
+from pacd_jax.types import ApplyFn, Array, Certificate, Key, Params
+
+# `certify_points(params, images, keys, labels=None, names=None)` yields one
+# `(certificate, seconds)` a point, in their order: see `make_certifier`.
+CertifyPointsFn = Callable[..., Iterator[tuple[Certificate, float]]]
+# `on_point(num_done, total, certificate, label)`.
+ProgressFn = Callable[[int, int, Certificate, int], None]
+
+
+def make_certifier(
+  apply: ApplyFn,
+  *,
+  sigma: float,
+  n0: int,
+  n: int,
+  alpha: float,
+  mode: str = "fixed",
+  dtype: str = "float32",
+  batch_size: int = 1000,
+  mesh: jax.sharding.Mesh | None = None,
+) -> CertifyPointsFn:
+  """Makes `certify_points(params, images, keys, labels=None, names=None)`.
+
+  It yields `(certificate, seconds)` of each point in order: seconds are its share, by
+  samples, of the time that the calls took. It is given images `[M, H, W, C]`, uint8 or
+  float in [0, 1]; keys `[M]`, consumed; labels, int `[M]`, which let some rules stop
+  early; and names `[M]`, how an error calls the points, by default their positions.
+
+  Compiled once for all certifiers of the same `apply`, batch_size, dtype, mesh and shapes.
+
+  Args:
+    apply: the base classifier f = argmax of its logits.
+    sigma: standard deviation of the noise, in the units of the images ([0, 1]); it is
+      added to an image as it is, and nothing is clipped.
+    n0: samples that choose the class.
+    n: the most samples that bound its probability; in mode fixed exactly so many.
+    alpha: probability in (0, 1) that a certificate is wrong.
+    mode: a sampling rule, one of `sampling.MODES`.
+    dtype: one of `provenance.DTYPES`. In bfloat16 the parameters and the noisy images
+      are rounded first: certificates are those of that classifier.
+    batch_size: noisy copies at a time on each device, across points; votes do not depend
+      on it.
+    mesh: the devices, `sharding.mesh()` by default; nor on them.
+
+  Raises:
+    InputError: a setting out of range, or an n that cannot certify at this alpha.
+    NonFiniteError: by `certify_points`, where a sample's logits are not finite.
+  """
+  rule = _rule(sigma, n0, n, alpha, mode=mode, dtype=dtype, batch_size=batch_size)
+  return _by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size, mesh=mesh)
+
+
+def _by_rule(
+  rule: sampling.Rule,
+  apply: ApplyFn,
+  sigma: float,
+  *,
+  dtype: str,
+  batch_size: int,
+  mesh: jax.sharding.Mesh | None = None,
+) -> CertifyPointsFn:
+  """`make_certifier`, its settings checked."""
+  mesh = mesh or sharding.mesh()
+  static = dict(apply=apply, dtype=dtype, batch_size=batch_size, mesh=mesh)
+
+  def certify_points(
+    params: Params,
+    images: Array,
+    keys: Key,
+    labels: Sequence[int] | None = None,
+    names: Sequence[Any] | None = None,
+  ):
+    if labels is not None:
+      _check_labels(labels, len(images), votes.num_classes(apply, params, images.shape[1:]))
+    params = sharding.replicate(params, mesh)
+    key_data, impl = np.asarray(jax.random.key_data(keys)), jax.random.key_impl(keys)
+    labels = itertools.repeat(None) if labels is None else map(int, labels)
+    names = range(len(images)) if names is None else names
+    points = (
+      point_stream.Point(rule(label), _to_float(image), key, name)
+      for label, image, key, name in zip(labels, images, key_data, names, strict=False)
+    )
+
+    def start(window, key_data, first, count):
+      arrays = (window, key_data, first, count, np.float32(sigma))
+      drawn = votes.draw(params, *arrays, impl=str(impl), **static)
+      return sharding.to_all(drawn, mesh)
+
+    return point_stream.run(start, points, batch_size * mesh.size)
+
+  return certify_points
+
+
+def _rule(sigma, n0, n, alpha, *, mode, dtype, batch_size) -> sampling.Rule:
+  """The sampling rule; InputError for a setting out of range."""
+  most = votes.most_batches(sharding.mesh().size)  # A batch for each device is one call.
+  if not 1 <= batch_size <= most:
+    raise errors.InputError(
+      f"certify: out of range: batch_size={batch_size}: use 1 to {most}"
+    )
+  if dtype not in provenance.DTYPES:
+    known = ", ".join(provenance.DTYPES)
+    raise errors.InputError(f"certify: dtype={dtype!r}: use one of {known}")
+  return sampling.make(mode, sigma=sigma, n0=n0, n=n, alpha=alpha)
+
+
+def _check_labels(labels: Sequence[int], num_images: int, num_classes: int) -> None:
+  if len(labels) != num_images:
+    raise errors.InputError(
+      f"certify: {num_images} images but {len(labels)} labels: give one for each image"
+    )
+  if num_images and not (np.min(labels) >= 0 and np.max(labels) < num_classes):
+    raise errors.InputError(
+      f"certify: labels are from {np.min(labels)} to {np.max(labels)}, but apply gives "
+      f"{num_classes} logits: give labels in 0..{num_classes - 1}"
+    )
+
+
+def _to_float(image: Array) -> np.ndarray:
+  image = np.asarray(image)
+  return arrays.to_float(image) if image.dtype == np.uint8 else image.astype(np.float32)
+
+
+# --- arrays and files -----------------------------------------------------------------
+
+
+def certify(
+  apply: ApplyFn,
+  params: Params,
+  images: Array,
+  key: Key,
+  *,
+  labels: Sequence[int] | None = None,
+  dtype: str = "float32",
+  batch_size: int = 1000,
+  **settings: Any,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """Certifies a batch of images; image i uses fold_in(key, i).
+
+  Args:
+    images: float `[B, H, W, C]` in [0, 1], B >= 1.
+    key: consumed.
+    labels: int `[B]`: modes adaptive and aca stop early where another class is ahead.
+    dtype, batch_size, settings: these, sigma, n0, n, alpha and mode as for
+      `make_certifier`, errors too; InputError also for images of another type, shape or
+      range, logits that are not `[B, K]`, and a batch that does not fit into memory.
+
+  Returns:
+    Predictions int64 `[B]`, -1 where it abstains; certified l2 radii float64 `[B]` in
+    image units; votes behind the bounds int64 `[B, K]`.
+  """
+  _check_images(images)
+  certify_points = make_certifier(apply, dtype=dtype, batch_size=batch_size, **settings)
+  shape = images.shape[1:]
+  votes.num_classes(apply, params, shape)  # Refuses other logits.
+  votes.check_memory(apply, params, shape, batch_size=batch_size, dtype=dtype)
+  keys = _fold_in(key, np.arange(len(images)))
+  results = [result for result, _ in certify_points(params, images, keys, labels)]
+  predictions, radii, counts = zip(*results, strict=True)
+  return np.array(predictions), np.array(radii), np.stack(counts)
+
+
+def _fold_in(key: Key, indices: np.ndarray) -> Key:
+  return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(indices, jnp.uint32))
+
+
+def _check_images(images: Array) -> None:
+  """InputError for images in other units: sigma and the radius are those of [0, 1]."""
+  images = np.asarray(images)
+  if images.ndim != 4 or not len(images) or images.dtype.kind != "f":
+    raise errors.InputError(
+      f"certify: images are {images.dtype} of shape {images.shape}: give float32 "
+      "[B, H, W, C] in [0, 1] (arrays.to_float makes them of uint8)"
+    )
+  if not np.isfinite(images).all():
+    raise errors.InputError("certify: images hold numbers that are not finite (nan or inf)")
+  if not (images.min() >= -1e-6 and images.max() <= 1.0 + 1e-6):
+    raise errors.InputError(
+      f"certify: images span [{images.min():g}, {images.max():g}]: scale them to [0, 1]"
+    )
+
+
+def certify_to_files(
+  apply: ApplyFn,
+  params: Params,
+  images: np.ndarray,
+  labels: np.ndarray,
+  indices: np.ndarray,
+  key: Key,
+  path: str | os.PathLike,
+  *,
+  seed: int,
+  sigma: float,
+  n0: int,
+  n: int,
+  alpha: float,
+  mode: str = "fixed",
+  dtype: str = "float32",
+  batch_size: int = 1000,
+  extra: Mapping[str, Any] | None = None,
+  on_point: ProgressFn | None = None,
+):
+  """Certifies test points into `path`'s files (`certificates`); goes on where they end.
+
+  The point idx uses fold_in(key, idx), so that neither an interruption nor the choice
+  of the other points changes its certificate.
+
+  Args:
+    images: uint8 `[N, H, W, C]`, the test split.
+    labels: int `[N]`; modes adaptive and aca stop early where another class is ahead.
+    indices: int `[M]` in [0, N): which points, in which order.
+    key: consumed; recorded in the sidecar.
+    path: `DIR/seed_<k>`. InputError if its files cannot be resumed.
+    seed: which victim this is.
+    sigma, n0, n, alpha, mode, dtype, batch_size: as for `make_certifier`, errors too.
+    extra: more fields for the sidecar; its own fields win.
+    on_point: called after each new point with (points done, M, certificate, label).
+  """
+  rule = _rule(sigma, n0, n, alpha, mode=mode, dtype=dtype, batch_size=batch_size)
+  certify_points = _by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size)
+  drawn = {"mode": mode, "dtype": dtype}  # The votes do not depend on batch_size.
+  sidecar = {**(extra or {}), **drawn, "sigma": sigma, "n0": n0, "n": n, "alpha": alpha}
+  sidecar |= rule.sidecar
+  sidecar |= {"seed": seed, "indices": indices, "key": jax.random.key_data(key)}
+  sidecar["num_classes"] = votes.num_classes(apply, params, images.shape[1:])
+  with certificates.Writer(path, sidecar) as writer:
+    left = np.asarray(indices)[writer.num_done :]
+    keys = _fold_in(key, left)
+    stream = certify_points(params, images[left], keys, labels[left], names=left)
+    for idx, (result, seconds) in zip(left, stream, strict=True):
+      writer.append(idx, labels[idx], result, seconds=seconds)
+      if on_point is not None:
+        on_point(writer.num_done, len(indices), result, int(labels[idx]))

@@ -1,0 +1,228 @@
+"""Votes of noisy copies: drawn and counted on the devices, for many points at once.
+
+Sample j of the point with key k has the noise sigma * normal(fold_in(k, j)). Votes so
+depend on neither the batches that samples are drawn in nor the other points among them
+(as far as the logits do not: the last bits of a float may change with a batch's size).
+
+One program serves every sampling rule: the samples that a window of points is to be given
+lie in a row, which is cut into batches across the points' borders, and the devices take
+turns at the batches.
+"""
+
+import functools
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from pacd_jax import errors
+from pacd_jax.models import precision
+from pacd_jax.runtime import sharding
+from pacd_jax.types import ApplyFn, Array, Params
+
+WINDOW = 64  # Points of one call, W.
+IN_FLIGHT = 2  # Calls at a time: the device does not wait for the host.
+_STATIC = ("apply", "batch_size", "dtype", "impl", "mesh")
+# The largest batch that is compiled to see what it needs, by backend. Other ones than CPU
+# try algorithms out as they compile, on arrays of the real size.
+_MOST_TO_COMPILE = {"cpu": 2**26, "other": 1024}
+# What the models hold for each number of a noisy image, at the very most.
+_NUMBERS_PER_NUMBER = 500
+
+
+def most_batches(batch_size: int) -> int:
+  """How many batches one call of `draw` may have: its samples are fewer than 2^31."""
+  return (2**31 - 1) // batch_size
+
+
+def num_classes(apply: ApplyFn, params: Params, image_shape: tuple[int, ...]) -> int:
+  """The number of logits K; nothing is computed. InputError if they are not `[B, K]`."""
+  images = jax.ShapeDtypeStruct((3, *image_shape), jnp.float32)
+  logits = jax.eval_shape(apply, params, images)
+  shape = getattr(logits, "shape", None)
+  if shape is None or len(shape) != 2 or shape[0] != 3 or shape[1] < 2:
+    raise errors.InputError(
+      f"certify: apply gives {f'shape {shape}' if shape else type(logits).__name__} for 3 "
+      "images: it must give logits [B, K], a row for each image, of at least 2 classes"
+    )
+  return shape[1]
+
+
+def _draw(
+  params: Params,
+  images: Array,
+  keys: Array,
+  start: Array,
+  count: Array,
+  sigma: Array,
+  *,
+  apply: ApplyFn,
+  batch_size: int,
+  dtype: str = "float32",
+  impl: str = "threefry2x32",
+  mesh: jax.sharding.Mesh | None = None,
+) -> tuple[Array, Array]:
+  """Votes of the samples start[i], ..., start[i] + count[i] - 1 of each point i.
+
+  Compiled once for all calls with the same `apply`, batch_size, dtype, impl, mesh and
+  shapes.
+
+  Args:
+    params: of the base classifier f = argmax of `apply`'s logits.
+    images: float32 `[W, H, W, C]` in [0, 1].
+    keys: uint32 `[W, ...]`, `jax.random.key_data` of the points' keys.
+    start: uint32 `[W]`: number of the first sample.
+    count: int32 `[W]`: how many samples, 0 for none; `most_batches` batches at most.
+    sigma: `[]` float32, standard deviation of the noise, in the units of the images; it
+      is added to an image in float32 and as it is, and nothing is clipped.
+    batch_size: noisy copies that a device evaluates at a time; memory grows with it.
+    dtype: of f, see `precision.evaluate`.
+    impl: of the keys, as `jax.random.key_impl` names it.
+    mesh: of D devices, `sharding.mesh()` by default.
+
+  Returns:
+    Each device's votes int32 `[D, W, K]`, whose sums over devices and classes are `count`;
+    int32 `[D, W]`, how many samples had logits that are not finite. The caller adds the
+    devices' up: here, each would wait for the slowest.
+  """
+  draw_share = functools.partial(
+    _draw_share, apply=apply, batch_size=batch_size, dtype=dtype, impl=impl
+  )
+  return jax.shard_map(
+    lambda *args: [counted[None] for counted in draw_share(*args)],
+    mesh=mesh or sharding.mesh(),
+    in_specs=PartitionSpec(),
+    out_specs=PartitionSpec(sharding.AXIS),
+    check_vma=False,
+  )(params, images, keys, start, count, sigma)
+
+
+def _draw_share(
+  params, images, keys, start, count, sigma, *, apply, batch_size, dtype, impl
+):
+  """What this device counts: of D devices, number d takes the batches d, d + D, ..."""
+  num_points, *shape = images.shape
+  keys = jax.random.wrap_key_data(keys, impl=impl)
+  ends = jnp.cumsum(count)  # In the row of all samples.
+  k = num_classes(apply, params, shape)
+
+  def noise(point, sample):
+    return jax.random.normal(jax.random.fold_in(keys[point], sample), shape, jnp.float32)
+
+  def add_batch(batch, totals):
+    batch = first + batch * num_devices
+    place = batch * batch_size + jnp.arange(batch_size, dtype=jnp.int32)
+    counted = place < ends[-1]
+    point = jnp.searchsorted(ends, place, side="right")
+    point = jnp.minimum(point, num_points - 1)
+    sample = start[point] + (place - (ends - count)[point]).astype(jnp.uint32)
+    noisy = images[point] + sigma * jax.vmap(noise)(point, sample)
+    logits = precision.evaluate(apply, params, noisy, dtype)
+    non_finite = ~jnp.isfinite(logits).all(axis=-1) & counted
+    votes = totals[0].at[point, jnp.argmax(logits, axis=-1)].add(counted.astype(jnp.int32))
+    return votes, totals[1].at[point].add(non_finite.astype(jnp.int32))
+
+  num_devices, first = jax.lax.axis_size(sharding.AXIS), jax.lax.axis_index(sharding.AXIS)
+  num_batches = ((ends[-1] - 1) // batch_size - first) // num_devices + 1
+  totals = jnp.zeros((num_points, k), jnp.int32), jnp.zeros(num_points, jnp.int32)
+  return jax.lax.fori_loop(0, num_batches, add_batch, totals)
+
+
+draw = jax.jit(_draw, static_argnames=_STATIC)
+
+
+# --- memory ---------------------------------------------------------------------------
+
+
+def check_memory(
+  apply: ApplyFn,
+  params: Params,
+  image_shape: tuple[int, int, int],
+  *,
+  batch_size: int,
+  dtype: str = "float32",
+  free: int | None = None,
+) -> None:
+  """Compares what `draw` needs with what the device has free.
+
+  It is compiled to see that, where there is any doubt.
+
+  Args:
+    apply: the base classifier.
+    params: its parameters, or `jax.ShapeDtypeStruct`s of them: no array is needed.
+    image_shape: `(H, W, C)`.
+    batch_size, dtype: as for `draw`.
+    free: bytes that it may use; by default what the device has free now.
+
+  Raises:
+    InputError: it does not fit; names a batch size that does.
+  """
+  free = free_bytes() if free is None else free
+  bound = 4 * batch_size * math.prod(image_shape) * _NUMBERS_PER_NUMBER
+  if bound * calls_at_once() <= free:
+    return
+  temporary = functools.partial(_temporary_bytes, apply, params, image_shape, dtype)
+  most = _MOST_TO_COMPILE.get(jax.default_backend(), _MOST_TO_COMPILE["other"])
+  needed = temporary(min(batch_size, most))  # On each device.
+  if batch_size > most:
+    slope = (needed - temporary(most // 2)) / (most - most // 2)
+    needed += slope * (batch_size - most)
+  needed *= calls_at_once()
+  if needed <= free:
+    return
+  most = _round_down(0.9 * batch_size * free / needed)
+  advice = f"use at most {most}" if most else "not even one noisy copy at a time fits"
+  raise errors.InputError(
+    f"certify.batch_size={batch_size} needs {_gib(needed)}, and this device has "
+    f"{_gib(free)} free: {advice}"
+  )
+
+
+def calls_at_once() -> int:
+  """How many devices' shares of a call are in one memory at a time."""
+  on_cpu = jax.default_backend() == "cpu"  # Its devices have one memory together.
+  return IN_FLIGHT * (jax.local_device_count() if on_cpu else 1)
+
+
+def _temporary_bytes(
+  apply: ApplyFn, params: Params, image_shape: tuple[int, ...], dtype: str, batch_size: int
+) -> int:
+  """What one call needs beside its arguments and results."""
+  shape = jax.ShapeDtypeStruct
+  key = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
+  lowered = draw.lower(
+    params,
+    shape((WINDOW, *image_shape), jnp.float32),
+    shape((WINDOW, *key.shape), key.dtype),
+    shape((WINDOW,), jnp.uint32),
+    shape((WINDOW,), jnp.int32),
+    shape((), jnp.float32),
+    apply=apply,
+    batch_size=batch_size,
+    dtype=dtype,
+    impl=str(jax.random.key_impl(jax.random.key(0))),
+  )
+  analysis: Any = lowered.compile().memory_analysis()
+  return analysis.temp_size_in_bytes if analysis else 0
+
+
+def free_bytes() -> int:
+  """What the first device has free: of its own memory, or of the host's on CPU."""
+  device = jax.local_devices()[0]
+  stats = device.memory_stats() or {}
+  if "bytes_limit" in stats:
+    return stats["bytes_limit"] - stats["bytes_in_use"]
+  return sharding.free_memory()
+
+
+def _round_down(number: float) -> int:
+  """To its first digit: 68,321 becomes 60,000."""
+  unit = 10 ** max(0, len(str(int(number))) - 1)
+  return int(np.floor(number / unit)) * unit
+
+
+def _gib(size: float) -> str:
+  return f"{size / 2**30:.3g} GiB"

@@ -1,0 +1,8 @@
+"""`python -m pacd_jax.data prepare mnist --data_dir=DIR` stores a data set."""
+
+import sys
+
+from pacd_jax.data import prepare
+
+if __name__ == "__main__":
+  sys.exit(prepare.main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""Plain functions of images and labels on the host: as floats, named, by class."""
+
+import hashlib
+
+import numpy as np
+
+from pacd_jax import errors, types
+
+
+def to_float(images):
+  """uint8 images, NumPy's or JAX's, as float32 in [0, 1]; float32 ones as they are."""
+  if images.dtype == np.float32:
+    return images
+  return images.astype(np.float32) / np.float32(255.0)
+
+
+def checksum(dataset: types.Dataset) -> str:
+  """SHA-256 over shapes, images and labels: names the split that indices point into."""
+  digest = hashlib.sha256(repr((dataset.images.shape, dataset.labels.shape)).encode())
+  digest.update(np.ascontiguousarray(dataset.images))
+  digest.update(np.ascontiguousarray(dataset.labels.astype("<i4")))
+  return digest.hexdigest()
+
+
+def class_indices(dataset: types.Dataset, target_class: int) -> np.ndarray:
+  """Positions of the target class, in order: int64 `[n]`.
+
+  Raises:
+    errors.InputError: the data set has no such image.
+  """
+  indices = np.flatnonzero(dataset.labels == target_class)
+  if not indices.size:
+    present = ", ".join(str(label) for label in np.unique(dataset.labels))
+    raise errors.InputError(
+      f"data.target_class={target_class} has no image in this data: use one of {present}"
+    )
+  return indices
+
+
+def poisoned_indices(
+  train: types.Dataset, target_class: int, *, fraction: float = 1.0, seed: int = 0
+) -> np.ndarray:
+  """Positions of the training images that are poisoned, in order: int64 `[n]`.
+
+    n = max(1, round(alpha N)),  N the size of the target class
+
+  The alpha of Corollary 2 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274. They
+  are drawn by the seed; those of a smaller share are among those of a larger one.
+
+  Args:
+    train: training split.
+    target_class: they are images of it.
+    fraction: alpha in (0, 1].
+    seed: of the draw.
+
+  Raises:
+    errors.InputError: the class has no image.
+  """
+  indices = class_indices(train, target_class)
+  count = max(1, round(fraction * len(indices)))
+  order = np.random.default_rng((seed, 2)).permutation(len(indices))
+  return indices[np.sort(order[:count])]

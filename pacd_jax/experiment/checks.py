@@ -1,0 +1,121 @@
+"""What a run's folder holds, looked at before any stage starts: refused, missing, done."""
+
+from collections.abc import Collection
+
+import jax
+
+from pacd_jax import errors
+from pacd_jax.certification import certificates, votes
+from pacd_jax.data.training_sets import PACD
+from pacd_jax.experiment import search
+from pacd_jax.experiment.plan import Plan
+from pacd_jax.runtime import processes
+
+
+def check(plan: Plan, stages: Collection[str]) -> None:
+  """Looks at everything that the stages will read; nothing is started or changed.
+
+  Raises:
+    errors.InputError: a file is damaged or another run's, or an earlier stage is missing.
+  """
+  for row in plan.rows:
+    if plan.training_sets.is_given(row):
+      with processes.agreeing():  # A host may lack the file.
+        plan.training_sets.check_given(row)
+    if plan.training_sets.is_there(row):
+      plan.training_sets.split(row)
+      plan.training_sets.attack_seconds(row)
+    elif "attack" not in stages:
+      poison = plan.folder.poison(row)
+      raise errors.InputError(f"{poison} is missing: run --stage=attack first")
+    elif row == PACD:
+      _check_attack(plan)
+  incomplete = _incomplete_rows(plan)
+  if not incomplete:
+    return
+  if "report" in stages and "certify" not in stages:
+    folder = plan.folder.certificate(incomplete[0], 0).parent
+    raise errors.InputError(f"{folder} is incomplete: run --stage=certify first")
+  if "train" in stages or "certify" in stages:
+    _check_victims(plan, stages)
+  if "certify" in stages:
+    _check_memory(plan)
+
+
+def _check_attack(plan: Plan) -> None:
+  """What an attack that is under way has left."""
+  if plan.attack.selection is not None:
+    search.read_scores(plan)
+  if plan.folder.checkpoints("attack").exists():
+    with plan.attack_checkpoints() as checkpoints:
+      checkpoints.restore(plan.attack.first_state())
+
+
+def is_certified(plan: Plan) -> bool:
+  """Whether every certificate is complete, so that no victim is needed.
+
+  Raises:
+    errors.InputError: one is damaged or another run's.
+  """
+  return not _incomplete_rows(plan)
+
+
+def _incomplete_rows(plan: Plan) -> list[str]:
+  """Rows that lack certificates; all that are there are looked at."""
+  incomplete = []
+  for row in plan.rows:
+    if not plan.training_sets.is_there(row) or not all(
+      [_check_certificate(plan, row, seed) for seed in plan.seeds]
+    ):
+      incomplete.append(row)
+  return incomplete
+
+
+def _check_certificate(plan: Plan, row: str, seed: int) -> bool:
+  """Whether it is complete; refused where it is damaged or another run's."""
+  stem = plan.folder.certificate(row, seed)
+  if not stem.with_suffix(".json").exists() and not stem.with_suffix(".tsv").exists():
+    return False
+  record = certificates.read(stem, allow_partial=True)
+  for name, expected in plan.certificate_identity(row, seed).items():
+    if record.sidecar.get(name) != expected:
+      raise errors.InputError(
+        f"{stem}.tsv belongs to another run ({name} differs in {stem.name}.json): delete "
+        "both and rerun --stage=certify"
+      )
+  return len(record.idx) == len(plan.certify.indices)
+
+
+def _check_victims(plan: Plan, stages: Collection[str]) -> None:
+  """Their checkpoint, where all that it is bound to is there."""
+  epochs = 0
+  if plan.folder.checkpoints("train").exists() and all(
+    plan.training_sets.is_there(row) for row in plan.rows
+  ):
+    with plan.victim_checkpoints() as checkpoints:
+      _, keys = plan.victims()
+      _, epochs = checkpoints.restore(plan.train.trainer.init(keys))
+  if "train" not in stages:
+    check_epochs(plan, epochs)
+
+
+def check_epochs(plan: Plan, epochs: int) -> None:
+  """Raises `errors.InputError` unless the victims have been trained to the end."""
+  if epochs < plan.train.total_epochs:
+    raise errors.InputError(
+      f"the victims have {epochs} of {plan.train.total_epochs} epochs: run --stage=train "
+      "first"
+    )
+
+
+def _check_memory(plan: Plan) -> None:
+  """Whether a batch of noisy images fits."""
+  shape = plan.splits.train.images.shape[1:]
+  with processes.agreeing():  # Or the memory.
+    votes.check_memory(
+      plan.model.apply,
+      jax.eval_shape(lambda key: plan.model.init(key, shape), jax.random.key(0)),
+      shape,
+      batch_size=plan.certify.options["batch_size"],
+      dtype=plan.certify.options["dtype"],
+    )

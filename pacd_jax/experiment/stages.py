@@ -1,0 +1,212 @@
+"""The four stages of a run, on functions and plain values: attack, train, certify, report.
+
+Each does what its folder lacks and goes on where a kill left it; `check` looks at what
+the folder holds before any of them starts.
+"""
+
+import json
+import time
+from collections.abc import Collection
+
+import jax
+import numpy as np
+
+from pacd_jax import train, types
+from pacd_jax.certification import certificates, certify
+from pacd_jax.data import arrays, poison_file, training_sets
+from pacd_jax.experiment import checks, row_words, search
+from pacd_jax.experiment.plan import Plan
+from pacd_jax.results import evaluate, report, tables
+from pacd_jax.runtime import loop, metrics, processes, progress, run_folder, sharding
+
+NAMES = ("attack", "train", "certify", "report")
+check = checks.check
+
+
+# --- attack ---------------------------------------------------------------------------
+
+
+def attack(plan: Plan) -> None:
+  """Makes the poisons that are missing: `poison/<row>.npz`."""
+  for row in plan.rows:
+    if plan.training_sets.is_there(row):
+      continue
+    if plan.training_sets.is_given(row):
+      plan.training_sets.copy_given(row)
+      continue
+    began = time.monotonic()
+    if row == training_sets.PACD:
+      images, seconds = search.pacd_images(plan, began)
+    else:
+      images = plan.baselines[row]()
+      seconds = round(time.monotonic() - began, 6)
+    images = processes.from_first(images)  # Victims of all processes train on the same.
+    plan.training_sets.save_attack_seconds(row, seconds)
+    poison_file.save(plan.folder.poison(row), plan.poison(images))
+
+
+# --- train ----------------------------------------------------------------------------
+
+
+def train_victims(plan: Plan) -> None:
+  """Trains the victims of every row on its poison as saved, all in one program.
+
+  Where they have epochs of recovery, these follow on the clean training split, for every
+  row alike, from the parameters and the optimiser's state as they are.
+  """
+  if checks.is_certified(plan):
+    return
+  run, (rows, keys) = plan.train, plan.victims()
+  names = list(plan.rows)
+  if run.recovery_epochs and training_sets.CLEAN not in names:
+    names.append(training_sets.CLEAN)
+  images = np.stack([plan.training_sets.split(name).images for name in names])
+  labels = plan.splits.train.labels  # A poison changes none.
+  clean = names.index(training_sets.CLEAN) if run.recovery_epochs else 0
+  first, images, labels, rows, clean_rows, keys = sharding.replicate(
+    (run.trainer.init(keys), images, labels, rows, np.full_like(rows, clean), keys),
+    run.mesh,
+  )
+
+  def recovers(number):
+    return number >= run.num_epochs
+
+  def epoch(state, number):
+    sets = clean_rows if recovers(number) else rows
+    state, values = run.trainer.epoch(state, images, labels, sets, keys)
+    which = {"recovery": recovers(number)} if run.recovery_epochs else {}
+    return state, _by_row(plan, values) | which
+
+  with plan.victim_checkpoints() as checkpoints:
+    loop.run(
+      "train",
+      epoch,
+      first,
+      run.total_epochs,
+      checkpoints=checkpoints,
+      metrics_file=metrics.MetricsFile(plan.folder.metrics),
+      save_every=run.save_every,
+      unit="epochs",
+      headline="loss",
+      phase=lambda number: "recovery on clean data" if recovers(number) else "",
+    )
+
+
+def _by_row(plan: Plan, values: types.Aux) -> dict[str, types.Array]:
+  """Each row's losses and accuracies by seed, so that a bad one is named; then means."""
+  named = {
+    f"{row}/{name}": value.reshape(len(plan.rows), -1)[number]
+    for number, row in enumerate(plan.rows)
+    for name, value in values.items()
+  }
+  return named | {name: value.mean() for name, value in values.items()}
+
+
+# --- certify --------------------------------------------------------------------------
+
+
+def certify_victims(plan: Plan) -> None:
+  """Certifies every victim of every row on the same test points."""
+  if checks.is_certified(plan):
+    return
+  for (row, seed), params in load_victims(plan).items():
+    if not certificates.is_complete(plan.folder.certificate(row, seed)):
+      _certify_one(plan, row, seed, params)
+
+
+def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
+  """The parameters of every victim, by row and seed, as the last checkpoint has them.
+
+  Raises:
+    errors.InputError: it is damaged, or another run's, or they are not trained yet.
+  """
+  _, keys = plan.victims()
+  with plan.victim_checkpoints() as checkpoints:
+    state, epochs = checkpoints.restore(plan.train.trainer.init(keys))
+  checks.check_epochs(plan, epochs)
+  victims = [(row, seed) for row in plan.rows for seed in plan.seeds]
+  return {
+    victim: jax.tree.map(lambda leaf, v=number: leaf[v], state.params)
+    for number, victim in enumerate(victims)
+  }
+
+
+def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
+  dataset = plan.certify.dataset
+  identity = plan.certificate_identity(row, seed)
+  names = ("model", "dataset", "data", "split", "trained_on", "certified_on")
+  extra = {name: identity[name] for name in names}
+  target = arrays.class_indices(dataset, plan.target_class)
+  of_class = types.Dataset(dataset.images[target], dataset.labels[target])
+  dtype = plan.certify.options["dtype"]
+  for name, points in (("accuracy", dataset), ("class_accuracy", of_class)):
+    extra[name] = train.accuracy(plan.model.apply, params, points, dtype=dtype)
+  shown = None
+
+  def on_point(done, total, result, label):
+    nonlocal shown
+    if shown is None:
+      name = f"certify/{row}/seed_{seed}"
+      shown = progress.Progress(name, total, start=done - 1, unit="points")
+    shown.update(done)
+
+  certify.certify_to_files(
+    plan.model.apply,
+    params,
+    dataset.images,
+    dataset.labels,
+    plan.certify.indices,
+    plan.certify_key(seed),
+    plan.folder.certificate(row, seed),
+    seed=seed,
+    extra=extra,
+    on_point=on_point,
+    **plan.certify.options,
+  )
+
+
+# --- report ---------------------------------------------------------------------------
+
+
+def reports(stage_names: Collection[str]) -> bool:
+  """Whether this process is to report: process 0, where that is among the stages."""
+  return "report" in stage_names and processes.is_first()
+
+
+def write_report(plan: Plan) -> None:
+  """Writes `results.json`, then the pictures and the page; process 0 alone."""
+  if not processes.is_first():
+    return
+  run_folder.write_json(plan.folder.results, _results(plan))
+  report.write(plan.folder.path)
+
+
+def table(plan: Plan) -> str:
+  """The table of `results.json`, as text."""
+  return tables.table(json.loads(plan.folder.results.read_text()))
+
+
+def _results(plan: Plan) -> evaluate.Results:
+  records = {
+    row: evaluate.read_records(plan.folder.certificate(row, 0).parent) for row in plan.rows
+  }
+  return evaluate.results(
+    records,
+    dataset=plan.splits.name,
+    description=plan.splits.description,
+    target_class=plan.target_class,
+    model=plan.model_name,
+    training=plan.training,
+    remarks=row_words.remarks(plan.folder.settings),
+    budgets=plan.training_sets.budgets(plan.rows),
+    attack_seconds={row: plan.training_sets.attack_seconds(row) for row in plan.rows},
+    **plan.budget,
+  )
+
+
+RUN = {
+  "attack": attack,
+  "train": train_victims,
+  "certify": certify_victims,
+  "report": write_report,
+}

@@ -1,0 +1,58 @@
+"""What an attack changes and what it is after, by the config: a class, or less."""
+
+from typing import Any
+
+import numpy as np
+
+from pacd_jax import errors, types
+from pacd_jax.attacks import problem
+from pacd_jax.data import arrays
+
+
+def checked_points(config: dict[str, Any], splits: types.Splits) -> list[int]:
+  """`data.target_points`, which may be none.
+
+  Raises:
+    errors.InputError: one is not in the test split, or is of another class.
+  """
+  chosen, target = config["data"]["target_points"], config["data"]["target_class"]
+  labels = splits.test.labels
+  for point in chosen:
+    if point >= len(labels):
+      raise errors.InputError(
+        f"config field data.target_points has {point}, but the test split of {splits.name} "
+        f"has {len(labels)} images: use at most {len(labels) - 1}"
+      )
+    if labels[point] != target:
+      first = ", ".join(map(str, np.flatnonzero(labels == target)[:5]))
+      raise errors.InputError(
+        f"config field data.target_points has {point}, which is of class {labels[point]}, "
+        f"not of data.target_class={target}: use points such as {first}"
+      )
+  return chosen
+
+
+def poisoned(config: dict[str, Any], splits: types.Splits) -> np.ndarray:
+  """The training images that every attack of the run changes: int64 `[n]`, in order."""
+  return arrays.poisoned_indices(
+    splits.train,
+    config["data"]["target_class"],
+    fraction=config["attack"]["poisoned_fraction"],
+    seed=config["seed"],
+  )
+
+
+def points(config: dict[str, Any]) -> np.ndarray | None:
+  """The test points that the attack is after, int64 `[m]` in order; None: the class."""
+  chosen = config["data"]["target_points"]
+  return np.sort(np.asarray(chosen, np.int64)) if chosen else None
+
+
+def attack_data(config: dict[str, Any], splits: types.Splits) -> problem.AttackData:
+  """What the attacker sees, put on the device."""
+  return problem.attack_data(
+    splits,
+    config["data"]["target_class"],
+    poisoned=poisoned(config, splits),
+    points=points(config),
+  )

@@ -1,0 +1,139 @@
+"""PACD on linear classifiers: the bilevel problem of section 3.4 by ApproxGrad.
+
+The same hypergradient and the same steps as the attack on networks takes, on a lower
+level that is solved exactly at every step: what Theorem 1 says can be watched.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pacd_jax import errors, perturbation, types
+from pacd_jax.bilevel import hypergradient, linear_solve
+from pacd_jax.linear_case import linear_classifiers
+from pacd_jax.linear_case.linear_classifiers import CriterionFn, Linear
+
+
+class Attack(NamedTuple):
+  """What became of one start."""
+
+  poison: types.Array  # `[n, d]`, u after the last step.
+  params: Linear  # The victim that is trained on it.
+  acr: types.Array  # `[T + 1]`: ACR of the negative class before each step, and at last.
+
+
+def run(
+  positive: np.ndarray,
+  negative: np.ndarray,
+  test: np.ndarray,
+  *,
+  criterion: CriterionFn,
+  epsilon: float,
+  norm: str = "linf",
+  ridge: float = 0.0,
+  step_size: float,
+  num_steps: int,
+  starts: np.ndarray | None = None,
+) -> Attack:
+  """Lowers the ACR of the negative class by moving its training points.
+
+    min_u  (1/m) sum_j max(-(w*.x_j + b*) / |w*|, 0)   s.t.  |u_i - x_i^-| <= epsilon,
+           w*, b* = argmin g(theta, u)   (`linear_classifiers.lower_level`)
+
+  Problem (3) of Mehra et al. (2021), https://arxiv.org/abs/2012.01274, in d dimensions.
+  Each step trains the victim to convergence, takes `hypergradient.approx_grad` with
+  conjugate gradients on the Hessian, moves every point by `step_size` along the steepest
+  direction of the norm, and projects. Arrays keep their type: give float64 under
+  `jax.enable_x64`.
+
+  Args:
+    positive: x^+, `[p, d]`.
+    negative: x^-, `[n, d]`.
+    test: points of the negative class, `[m, d]`, whose ACR is lowered.
+    criterion: the victim's loss, such as `linear_classifiers.squared`.
+    epsilon: budget of one point, in the unit of x.
+    norm: "linf" or "l2".
+    ridge: weight of |w|^2 / 2 in the victim's loss.
+    step_size: length of a step, in the unit of x.
+    num_steps: T.
+    starts: first poisons, `[S, n, d]`, each projected; None: the clean points.
+
+  Returns:
+    An `Attack`, with `[S]` in front of every leaf where starts are given.
+
+  Raises:
+    errors.InputError: a class is empty, the shapes do not fit, the means are equal, or a
+      number is negative or not finite.
+    ValueError: the norm is unknown.
+  """
+  linear_classifiers.check_classes(positive, negative)
+  num_features = np.shape(negative)[1]
+  if np.shape(test) != (len(test), num_features) or not len(test):
+    raise errors.InputError(
+      f"test has the shape {np.shape(test)}: give points of {num_features} features"
+    )
+  for name, value in {"epsilon": epsilon, "ridge": ridge, "step_size": step_size}.items():
+    if not 0.0 <= value < np.inf:
+      raise errors.InputError(f"{name} is {value}: use a number from 0 on")
+  if starts is not None and np.shape(starts)[1:] != np.shape(negative):
+    raise errors.InputError(
+      f"starts has the shape {np.shape(starts)}: give poisons as [S, n, d], each of the "
+      f"shape {np.shape(negative)}"
+    )
+  many = _many(criterion, norm, num_steps)
+  arrays = [jnp.asarray(x) for x in (positive, negative, test)]
+  numbers = [jnp.asarray(x, arrays[1].dtype) for x in (epsilon, ridge, step_size)]
+  if starts is None:
+    result = many(*arrays, *numbers, arrays[1][None])
+    return jax.tree.map(lambda leaf: leaf[0], result)
+  return many(*arrays, *numbers, jnp.asarray(starts))
+
+
+@functools.cache
+def _many(criterion: CriterionFn, norm: str, num_steps: int) -> Callable[..., Attack]:
+  """`run` of arrays, for all starts in one program."""
+
+  def one(positive, negative, test, epsilon, ridge, step_size, start):
+    lower = linear_classifiers.lower_level(criterion, positive, ridge=ridge)
+
+    def project(u):
+      delta = _by_point(u - negative)
+      projected = perturbation.project(delta, epsilon=epsilon, norm=norm)
+      return negative + projected.reshape(negative.shape)
+
+    def upper(params, u):
+      del u
+      return linear_classifiers.negative_acr(params, test)
+
+    def step(u, _):
+      params = linear_classifiers.fit(lower, u)
+      du, _ = hypergradient.approx_grad(
+        upper, lower, params, u, curvature=hypergradient.hessian, solve=_solve
+      )
+      direction = perturbation.steepest_direction(_by_point(du), norm=norm)
+      moved = u - step_size * direction.reshape(u.shape)
+      return project(moved), (u, params, upper(params, u))
+
+    # One more than there are moves, so that training is compiled once.
+    _, (poison, params, acr) = jax.lax.scan(step, project(start), length=num_steps + 1)
+    poison, params = jax.tree.map(lambda leaf: leaf[-1], (poison, params))
+    return Attack(poison, params, acr)
+
+  return jax.jit(jax.vmap(one, in_axes=(None,) * 6 + (0,)))
+
+
+def _by_point(points: types.Array) -> types.Array:
+  """`[n, d]` as the images that `perturbation` takes."""
+  return points[:, None, :, None]
+
+
+def _solve(matvec, b, start):
+  """As many steps as there are unknowns, and as many again against rounding."""
+  num_steps = 2 * sum(leaf.size for leaf in jax.tree.leaves(b))
+  return linear_solve.conjugate_gradient(
+    matvec, b, start, max_steps=num_steps, tolerance=1e-14
+  )

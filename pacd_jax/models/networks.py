@@ -1,0 +1,251 @@
+"""Base classifiers as `Model(init, apply)`: the only file that knows flax.linen.
+
+Every model takes images as they are ([0, 1], plus noise where noise was added) and
+returns logits. What a backend needs to be fast is `convolution.py`, used here alone.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pacd_jax import errors, types
+from pacd_jax.models import convolution
+
+NORMS = ("affine", "group")
+_GROUPS = 8  # Of channels, for norm="group".
+
+
+class _Conv(nn.Module):
+  """A convolution's parameters: `(kernel, bias)`."""
+
+  features: int
+  size: int
+  kernel_init: Callable = nn.initializers.lecun_normal()
+
+  @nn.compact
+  def __call__(self, channels):
+    shape = (self.size, self.size, channels, self.features)
+    kernel = self.param("kernel", self.kernel_init, shape)
+    return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
+
+
+class _Dense(nn.Module):
+  """A dense layer's parameters: `(kernel, bias)`, as `nn.Dense` has them."""
+
+  features: int
+
+  @nn.compact
+  def __call__(self, inputs):
+    shape = (inputs, self.features)
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
+
+
+class _Norm(nn.Module):
+  """Scale and shift of every channel; "group" normalises groups of channels first."""
+
+  kind: str
+
+  @nn.compact
+  def __call__(self, x):
+    features = x.shape[-1]
+    if self.kind == "group":  # Wu and He (2018), https://arxiv.org/abs/1803.08494.
+      groups = x.reshape(*x.shape[:-1], _GROUPS, features // _GROUPS)
+      groups -= groups.mean(axis=(1, 2, 4), keepdims=True)
+      variance = (groups**2).mean(axis=(1, 2, 4), keepdims=True)
+      x = (groups * jax.lax.rsqrt(variance + 1e-5)).reshape(x.shape)
+    scale = self.param("scale", nn.initializers.ones, (features,))
+    shift = self.param("shift", nn.initializers.zeros, (features,))
+    return x * scale[None, None, None] + shift[None, None, None]
+
+
+class _Mlp(nn.Module):
+  """Dense layers with ReLU between them; none hidden makes it linear."""
+
+  num_classes: int
+  hidden: tuple[int, ...] = ()
+
+  @nn.compact
+  def __call__(self, images):
+    x = images.reshape(len(images), -1)
+    for features in self.hidden:
+      x = nn.relu(nn.Dense(features)(x))
+    return nn.Dense(self.num_classes)(x)
+
+
+class _ConvNet(nn.Module):
+  """Blocks of convolutions, each ending in 2x2 max-pooling; a dense layer; logits."""
+
+  num_classes: int
+  layout: convolution.Layout
+  blocks: tuple[tuple[int, ...], ...]  # Features of the convolutions in each block.
+  size: int
+  hidden: int
+  padding: str = "SAME"
+  chunk: int = 0  # Images at a time through the convolutions; 0: all.
+
+  @nn.compact
+  def __call__(self, images):
+    channels, number, blocks = images.shape[-1], 0, []
+    for block in self.blocks:
+      layers = []
+      for features in block:
+        layers.append(_Conv(features, self.size, name=f"Conv_{number}")(channels))
+        channels, number = features, number + 1
+      blocks.append(layers)
+
+    def convolve(x):
+      for *layers, (last_kernel, last_bias) in blocks:
+        for kernel, bias in layers:
+          x = self.layout.conv(x, kernel, 1, self.padding) + self.layout.channels(bias)
+          x = nn.relu(x)
+        x = self.layout.conv_pool(x, last_kernel, last_bias, self.padding)
+      return x
+
+    convolve = convolution.in_chunks(convolve, self.chunk, self.layout.batch_axis)
+    x = convolve(self.layout.enter(images))
+    kernel, bias = _Dense(self.hidden, name="Dense_0")(x.size // len(images))
+    x = nn.relu(self.layout.dense(x, kernel) + bias[None])
+    return nn.Dense(self.num_classes, name="Dense_1")(x)
+
+
+class _ResNet(nn.Module):
+  """ResNet v1 of He et al. (2015), section 4.2, for 32x32 images: 6 n + 2 layers.
+
+  As the authors of PACD have it (Keras's example): he_normal, biases everywhere, a 1x1
+  convolution without norm where a stack halves the image, no weight decay; their batch
+  norm ran on its initial statistics, which is norm="affine".
+  """
+
+  num_classes: int
+  layout: convolution.Layout  # One of `[B, H, W, C]`.
+  blocks: int  # n in each of three stacks of 16, 32 and 64 features.
+  norm: str
+
+  @nn.compact
+  def __call__(self, images):
+    he_normal = nn.initializers.he_normal()
+    norm = functools.partial(_Norm, self.norm)
+
+    def conv(features, size, stride=1):
+      def convolve(x):
+        kernel, bias = _Conv(features, size, he_normal)(x.shape[-1])
+        return self.layout.conv(x, kernel, stride, "SAME") + bias[None, None, None]
+
+      return convolve
+
+    x = nn.relu(norm()(conv(16, 3)(images)))
+    for stack, features in enumerate((16, 32, 64)):
+      for block in range(self.blocks):
+        stride = 2 if stack > 0 and block == 0 else 1
+        y = nn.relu(norm()(conv(features, 3, stride=stride)(x)))
+        y = norm()(conv(features, 3)(y))
+        if stride > 1:
+          x = conv(features, 1, stride=stride)(x)
+        x = nn.relu(x + y)
+    x = x.mean(axis=(1, 2))
+    return nn.Dense(self.num_classes, kernel_init=he_normal)(x)
+
+
+class _Entry(NamedTuple):
+  make: Callable[..., nn.Module]
+  on_cpu: convolution.Layout | None = None  # None: it has no convolutions.
+  chunk: int = 0  # Images at a time on CPU; 0: all.
+  has_norm: bool = False
+
+
+def _resnet(blocks: int) -> _Entry:
+  make = functools.partial(_ResNet, blocks=blocks)
+  return _Entry(make, on_cpu=convolution.SPLIT, has_norm=True)
+
+
+_MODELS = {
+  "linear": _Entry(_Mlp),
+  "mlp": _Entry(functools.partial(_Mlp, hidden=(128, 128))),
+  # For 8x8 images: 3x3 kernels, 16 and 32 features, 64 hidden units.
+  "small_cnn": _Entry(
+    functools.partial(_ConvNet, blocks=((16,), (32,)), size=3, hidden=64),
+    on_cpu=convolution.CHWB,
+    chunk=1000,
+  ),
+  # The paper's MNIST network, a LeNet: 431,080 parameters on 28x28x1 images.
+  "mnist_cnn": _Entry(
+    functools.partial(_ConvNet, blocks=((20,), (50,)), size=5, hidden=500, padding="VALID"),
+    on_cpu=convolution.CHWB,
+    chunk=100,
+  ),
+  # Other architectures of about the same use, for transfer.
+  "wide_cnn": _Entry(
+    functools.partial(_ConvNet, blocks=((64,), (128,)), size=5, hidden=1024),
+    on_cpu=convolution.CHWB,
+    chunk=50,
+  ),
+  "vgg": _Entry(
+    functools.partial(
+      _ConvNet, blocks=((32, 32), (64, 64), (128, 128)), size=3, hidden=256
+    ),
+    on_cpu=convolution.CHWB,
+    chunk=20,
+  ),
+  "resnet20": _resnet(3),
+  "resnet32": _resnet(5),
+  "resnet56": _resnet(9),
+}
+NAMES = tuple(_MODELS)
+
+
+def make(
+  name: str, *, num_classes: int, image_shape: tuple[int, int, int], norm: str = ""
+) -> types.Model:
+  """Builds a model for images of one shape.
+
+  Args:
+    name: one of `NAMES`.
+    num_classes: number of logits K.
+    image_shape: `(H, W, C)`.
+    norm: of a ResNet, one of `NORMS`: a scale and shift of each channel, behind a
+      normalisation of 8 groups of channels or none. Others have no norm layers: "".
+
+  Returns:
+    `Model(init, apply)`.
+
+  Raises:
+    errors.InputError: the name is unknown, the norm is not this model's, or the model
+      cannot take the image shape.
+  """
+  if name not in _MODELS:
+    raise errors.InputError(
+      f"model.name={name!r} is not a known model: use one of {', '.join(NAMES)}"
+    )
+  entry = _MODELS[name]
+  norms = NORMS if entry.has_norm else ("",)
+  if norm not in norms:
+    known = " or ".join(map(repr, norms))
+    raise errors.InputError(f"model.norm={norm!r} is none of {name}'s: use {known}")
+  on_cpu = jax.default_backend() == "cpu"
+  options = {"norm": norm} if entry.has_norm else {}
+  if entry.on_cpu:
+    options["layout"] = entry.on_cpu if on_cpu else convolution.NHWC
+  if entry.chunk and on_cpu:
+    options["chunk"] = entry.chunk
+  module = entry.make(num_classes=num_classes, **options)
+
+  def init(key, image_shape):
+    return module.init(key, jnp.zeros((1, *image_shape)))["params"]
+
+  def apply(params, images):
+    return module.apply({"params": params}, images)
+
+  try:
+    jax.eval_shape(functools.partial(init, image_shape=image_shape), jax.random.key(0))
+  except (ValueError, TypeError, ZeroDivisionError) as error:
+    smaller = "'mlp'" if name == "small_cnn" else "'small_cnn' or 'mlp'"
+    raise errors.InputError(
+      f"model.name={name!r} does not take images of shape {image_shape}: use {smaller} for "
+      f"small images ({str(error).splitlines()[0]})"
+    ) from None
+  return types.Model(init, apply)

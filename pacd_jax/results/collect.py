@@ -1,0 +1,130 @@
+"""Results of many runs as one table, such as those of a sweep.
+
+  python -m pacd_jax.results.collect runs/sweep [MORE...] [--tsv=FILE]
+
+Looks for `results.json` in the folders and in those below them. A line is one row of one
+run; `--tsv` writes the numbers unrounded, with each victim's ACR.
+"""
+
+import argparse
+import csv
+import io
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pacd_jax import errors
+from pacd_jax.results import tables
+from pacd_jax.runtime import run_folder
+
+HEADINGS = ("run", "class", "sigma", "epsilon", "model", "training", "data")
+HEADINGS += ("ACR", "ACA %", "accuracy %")
+_OF_RUN = ("dataset", "target_class", "sigma", "model", "training")
+_OF_ROW = ("data", "epsilon", "norm", "split", "mode", "dtype", "n0", "n", "alpha", "bound")
+_OF_ROW += ("num_points", "num_seeds", "acr_mean", "acr_std", "aca_mean", "aca_std")
+_OF_ROW += ("accuracy_mean", "attack_seconds", "acr")
+
+Line = dict[str, Any]  # One row of one run, by `COLUMNS`.
+COLUMNS = ("run", "seed", *_OF_RUN, *_OF_ROW)
+
+
+def collect(folders: Sequence[str | os.PathLike]) -> list[Line]:
+  """The lines of all runs in the folders and below them, in the order of their names.
+
+  The tables of transfers and comparisons are left to themselves: the runs that they are
+  made of have folders of their own below them.
+
+  Raises:
+    errors.InputError: a folder is missing or has no results below it, or a file is damaged.
+  """
+  lines, seen = [], set()
+  for folder in map(pathlib.Path, folders):
+    if not folder.is_dir():
+      raise errors.InputError(f"{folder} is no folder: give those of runs")
+    found = sorted(folder.rglob("results.json"))
+    if not found:
+      raise errors.InputError(f"{folder} has no results.json below it: run it to its end")
+    for path in found:
+      if path.resolve() not in seen:
+        seen.add(path.resolve())
+        lines += _of_run(path)
+  return lines
+
+
+def _of_run(path: pathlib.Path) -> list[Line]:
+  results = run_folder.read_json(path)
+  try:
+    if "rows" not in results:  # Of several runs.
+      return []
+    of_run = {"run": str(path.parent), "seed": _seed(path.parent)}
+    of_run |= {name: results[name] for name in _OF_RUN}
+    return [of_run | {name: row[name] for name in _OF_ROW} for row in results["rows"]]
+  except (AttributeError, KeyError, TypeError) as error:
+    raise errors.InputError(
+      f"{path} is damaged, or of another version ({error}): rerun --stage=report"
+    ) from None
+
+
+def _seed(folder: pathlib.Path) -> int | None:
+  path = folder / "config.json"
+  return run_folder.read_json(path).get("seed") if path.exists() else None
+
+
+def table(lines: Sequence[Line]) -> str:
+  """The lines as plain text, numbers rounded."""
+  return tables.aligned([HEADINGS, *map(_cells, lines)]) + "\n"
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+  epsilon = "-" if line["epsilon"] is None else f"{line['epsilon']:g} ({line['norm']})"
+  return (
+    line["run"],
+    f"{line['dataset']} {line['target_class']}",
+    f"{line['sigma']:g}",
+    epsilon,
+    line["model"],
+    line["training"],
+    line["data"],
+    tables.mean_and_std(line, "acr", scale=1.0, digits=3),
+    tables.mean_and_std(line, "aca", scale=100.0, digits=1),
+    f"{100.0 * line['accuracy_mean']:.1f}",
+  )
+
+
+def write_tsv(lines: Sequence[Line], path: str | os.PathLike) -> None:
+  """Writes them tab-separated under a header; victims' values are joined by commas."""
+  path, text = pathlib.Path(path), io.StringIO()
+  writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
+  writer.writeheader()
+  for line in lines:
+    acr = line["acr"] or ()  # None where radii are no measure.
+    writer.writerow(line | {"acr": ",".join(map(str, acr))})
+  try:
+    run_folder.write_text(path, text.getvalue())
+  except OSError as error:
+    raise errors.InputError(
+      f"{path} cannot be written ({error.strerror}): choose another file"
+    ) from None
+
+
+def main(argv: Sequence[str]) -> int:
+  """Prints the table; returns the exit status."""
+  parser = argparse.ArgumentParser(prog="python -m pacd_jax.results.collect")
+  parser.add_argument("folders", nargs="+", metavar="DIR", help="of runs, or above them")
+  parser.add_argument("--tsv", metavar="FILE", help="write all numbers there, too")
+  options = parser.parse_args(argv)
+  try:
+    lines = collect(options.folders)
+    if options.tsv:
+      write_tsv(lines, options.tsv)
+  except errors.InputError as error:
+    sys.stderr.write(f"error: {error}\n")
+    return 2
+  sys.stdout.write(table(lines))
+  return 0
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,252 @@
+"""The numbers of a run, from its certificate files alone: ACR, ACA, p_A.
+
+ACR is the average certified radius and ACA the approximate certified accuracy of Mehra
+et al. (2021), https://arxiv.org/abs/2012.01274, section 4. Since ACR alone saturates
+(Sun et al., 2024, https://arxiv.org/abs/2410.06895), p_A stands beside it.
+
+In the shape descriptions `N` is the number of test points and `R` of radii.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pacd_jax import errors
+from pacd_jax.certification import certificates, provenance
+
+Row = dict[str, Any]
+Results = dict[str, Any]
+
+_SETTINGS = ("mode", "sigma", "n0", "n", "alpha", "bound", "dtype")
+_REMEDY = "delete one of them and rerun --stage=certify"
+
+
+def read_records(folder: str | os.PathLike) -> list[certificates.Record]:
+  """Every victim in `certificates/<name>`, by rising seed; errors as in `read`."""
+  sidecars = pathlib.Path(folder).glob("seed_*.json")
+  records = [certificates.read(path.with_suffix("")) for path in sidecars]
+  return sorted(records, key=lambda record: record.sidecar["seed"])
+
+
+def average_certified_radius(record: certificates.Record) -> float:
+  """ACR = (1/N) sum_i R(x_i) [g(x_i) = y_i], over all points, in image units.
+
+  R is the certified l2 radius and g the smoothed classifier; points where g is wrong or
+  abstains count as 0. Section 4 of https://arxiv.org/abs/2012.01274.
+  """
+  return float(correct_radius(record).mean())
+
+
+def approximate_certified_accuracy(record: certificates.Record) -> float:
+  """ACA = (1/N) sum_i [g(x_i) = y_i and R(x_i) > 0], in [0, 1]."""
+  return float((correct_radius(record) > 0.0).mean())
+
+
+def certified_accuracy(record: certificates.Record, radii: np.ndarray) -> np.ndarray:
+  """CA(r) = (1/N) sum_i [g(x_i) = y_i and R(x_i) >= r]; its integral over r is the ACR.
+
+  The curve of Cohen et al. (2019), https://arxiv.org/abs/1902.02918. `radii` `[R]`, l2
+  and in image units, give `[R]` in [0, 1].
+  """
+  reaches = record.radius[:, None] >= np.asarray(radii)[None, :]
+  return (reaches & (record.predict == record.label)[:, None]).mean(axis=0)
+
+
+def top_probability(record: certificates.Record) -> np.ndarray:
+  """Empirical p_A of the true class: the share of a point's votes that are for it.
+
+    p_A(x_i) = (1/n_i) sum_j [f(x_i + eta_j) = y_i],  eta_j ~ N(0, sigma^2 I)
+
+  f is the base classifier and n_i the number of votes behind point i's bound. An
+  estimate, no confidence bound: a radius needs a lower bound of p_A above 1/2. Unlike
+  the radius it tells by how much a point misses that. It leans away from 1/2 in mode
+  aca, which stops sampling when the votes are clear.
+
+  Returns:
+    `[N]` in [0, 1]; NaN for a point without votes.
+  """
+  votes = np.take_along_axis(record.counts, record.label[:, None], axis=1)[:, 0]
+  total = record.counts.sum(axis=1)
+  return np.where(total > 0, votes / np.maximum(total, 1), np.nan)
+
+
+def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
+  """One row of `results.json`: a data set's victims, one record for each seed.
+
+  Args:
+    name: what the victims were trained on: clean, watermark, classwise, pacd, ...
+    records: their certificates, on the same points with the same settings.
+
+  Returns:
+    A dict that JSON can hold. `acr`, `aca` and `accuracy` list the seeds in the order
+    given; `*_mean` and `*_std` are over them, the latter with one degree of freedom
+    removed, 0.0 for a single seed. Radii are in image units, rates in [0, 1];
+    `accuracy` is over all classes and `class_accuracy` over the target class, of the
+    base classifier without noise (the latter None where the sidecars lack it);
+    `samples_mean` is the number of noisy copies that a point took. In mode aca radii
+    are no measure, and `acr`, `acr_mean` and `acr_std` are None.
+
+  Raises:
+    InputError: there are no records or points, a seed comes twice, or points or
+      settings differ between the seeds.
+  """
+  if not records:
+    raise errors.InputError(f"{name}: no certificates: rerun --stage=certify")
+  if not len(records[0].idx):
+    raise errors.InputError(f"{name}: the certificates hold no test points")
+  seeds = [record.sidecar["seed"] for record in records]
+  if len(set(seeds)) < len(seeds):
+    raise errors.InputError(f"{name}: a seed is there twice: {seeds}")
+  if not all("accuracy" in record.sidecar for record in records):
+    raise errors.InputError(f"{name}: a seed_<k>.json lacks the victim's accuracy")
+  for record in records[1:]:
+    check_comparable((name, record), (name, records[0]))
+  sidecar = records[0].sidecar
+  acr = [average_certified_radius(record) for record in records]
+  aca = [approximate_certified_accuracy(record) for record in records]
+  accuracy = [float(record.sidecar["accuracy"]) for record in records]
+  class_accuracy = [record.sidecar.get("class_accuracy") for record in records]
+  has_class = None not in class_accuracy
+  samples = [provenance.num_samples(record.sidecar, record.counts) for record in records]
+  has_acr = sidecar["mode"] != "aca"
+  return {
+    "data": name,
+    "acr_mean": float(np.mean(acr)) if has_acr else None,
+    "acr_std": std(acr) if has_acr else None,
+    "aca_mean": float(np.mean(aca)),
+    "aca_std": std(aca),
+    "accuracy_mean": float(np.mean(accuracy)),
+    "class_accuracy_mean": float(np.mean(class_accuracy)) if has_class else None,
+    "class_accuracy_std": std(class_accuracy) if has_class else None,
+    "num_seeds": len(records),
+    "num_points": len(records[0].idx),
+    "split": sidecar.get("split", "test"),
+    "mode": sidecar["mode"],
+    "dtype": sidecar["dtype"],
+    "n0": sidecar["n0"],
+    "n": sidecar["n"],
+    "samples_mean": float(np.mean(samples)),
+    "alpha": sidecar["alpha"],
+    "bound": sidecar["bound"],
+    "acr": acr if has_acr else None,
+    "aca": aca,
+    "accuracy": accuracy,
+    "class_accuracy": class_accuracy if has_class else None,
+  }
+
+
+def results(
+  records: Mapping[str, Sequence[certificates.Record]],
+  *,
+  dataset: str,
+  description: str | None = None,
+  target_class: int,
+  epsilon: float,
+  norm: str,
+  budgets: Mapping[str, tuple[float, str]] | None = None,
+  attack_seconds: Mapping[str, float | None] | None = None,
+  model: str,
+  training: str,
+  remarks: Sequence[str] = (),
+) -> Results:
+  """What `results.json` holds: the run in a few words and one row for each data set.
+
+  Args:
+    records: the certificates of every row, in the order of the table.
+    dataset: name of the data set, as configs give it.
+    description: what to call it before readers, such as "CIFAR-10 (JPEG-75)"; its name
+      where there is none.
+    target_class: the class whose training images are poisoned and whose test points
+      are certified.
+    epsilon: budget of one image's perturbation, in image units.
+    norm: of the budget, "linf" or "l2".
+    budgets: epsilon and norm of the rows whose own poison says them; a row has them
+      beside its numbers, None where it has no poison.
+    attack_seconds: wall time of making each row's poison, None where it is not known.
+    model: the victims' network, for instance "resnet20 (affine)".
+    training: how victims were trained, for instance "gaussian".
+    remarks: what else a reader of the numbers has to know; without any, nothing is said.
+
+  Returns:
+    A dict that JSON can hold; `sigma`, in image units, is the certificates' own.
+
+  Raises:
+    InputError: as from `summarize`, and where the rows differ in points, settings or
+      the number of victims.
+  """
+  if not records:
+    raise errors.InputError("no certificates to report on: rerun --stage=certify")
+  budgets, attack_seconds = budgets or {}, attack_seconds or {}
+  rows = [
+    summarize(name, of_row)
+    | dict(zip(("epsilon", "norm"), budgets.get(name, (None, None)), strict=True))
+    | {"attack_seconds": attack_seconds.get(name)}
+    for name, of_row in records.items()
+  ]
+  firsts = [(name, of_row[0]) for name, of_row in records.items()]
+  for other in firsts[1:]:
+    check_comparable(other, firsts[0])
+  if len({row["num_seeds"] for row in rows}) > 1:
+    numbers = ", ".join(f"{row['data']} {row['num_seeds']}" for row in rows)
+    raise errors.InputError(f"rows have different numbers of victims: {numbers}")
+  return {
+    "dataset": dataset,
+    "description": description or dataset,
+    "target_class": target_class,
+    "sigma": firsts[0][1].sidecar["sigma"],
+    "epsilon": epsilon,
+    "norm": norm,
+    "model": model,
+    "training": training,
+    **({"remarks": list(remarks)} if remarks else {}),
+    "rows": rows,
+  }
+
+
+def samples_mean(results: Results) -> float:
+  """How many noisy copies a point took, on average over all rows."""
+  return float(np.mean([row["samples_mean"] for row in results["rows"]]))
+
+
+def percent_of_clean(results: Results) -> list[float | None]:
+  """100 ACR / (ACR of the row `clean`) for each row; None where that has no meaning."""
+  clean = [row["acr_mean"] for row in results["rows"] if row["data"] == "clean"]
+  if not clean or not clean[0]:  # No such row, no ACR, or 0.
+    return [None] * len(results["rows"])
+  return [100.0 * row["acr_mean"] / clean[0] for row in results["rows"]]
+
+
+def std(values: Sequence[float]) -> float:
+  """Over victims, with one degree of freedom removed; 0.0 for one."""
+  return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def correct_radius(record: certificates.Record) -> np.ndarray:
+  """R(x_i) [g(x_i) = y_i], `[N]`: 0 where g is wrong or abstains."""
+  return np.where(record.predict == record.label, record.radius, 0.0)
+
+
+def check_comparable(
+  record: tuple[str, certificates.Record], reference: tuple[str, certificates.Record]
+) -> None:
+  """Numbers are compared only on the same test points with the same settings.
+
+  Args:
+    record: with the name of its training set.
+    reference: likewise.
+
+  Raises:
+    InputError: they are not; names both and what differs.
+  """
+  (name, a), (other, b) = record, reference
+  who = f"certificates {name}/seed_{a.sidecar['seed']} and "
+  who += f"{other}/seed_{b.sidecar['seed']}"
+  for field in _SETTINGS:
+    if a.sidecar[field] != b.sidecar[field]:
+      values = f"{a.sidecar[field]} and {b.sidecar[field]}"
+      raise errors.InputError(f"{who} differ in {field}: {values}: {_REMEDY}")
+  if not (np.array_equal(a.idx, b.idx) and np.array_equal(a.label, b.label)):
+    raise errors.InputError(f"{who} are of different test points: {_REMEDY}")

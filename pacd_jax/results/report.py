@@ -1,0 +1,289 @@
+"""A run's report: its pictures, and one HTML page that needs nothing beside itself.
+
+`write` reads the run's folder alone: config.json, results.json, certificates/, poison/
+and metrics.jsonl. Most of the page's words are in `report_template.html`.
+"""
+
+import json
+import os
+import pathlib
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pacd_jax import errors, types
+from pacd_jax.certification import certificates, confidence
+from pacd_jax.data import poison_file
+from pacd_jax.experiment import row_words
+from pacd_jax.results import evaluate, figures, page, tables
+from pacd_jax.runtime import run_folder
+
+_ATTACK_CURVES = ("step", "upper", "lower")
+# How many noisy copies a point took, where that is not n0 + n; in HTML.
+_SAMPLING_NOTES = {
+  "fixed": "",
+  "adaptive": "Sampling was adaptive: how many others, a further small sample decided for "
+  "each point, so that its radius is expected to be at most about 2 % under that of $n "
+  "copies. With all of them a point took $samples copies on average.",
+  "aca": "Sampling was for ACA alone: the others were drawn in stages, and no more of them "
+  "once the class was surely above 1/2, or hopeless; the bound of each stage has its share "
+  "of &alpha;. With all of them a point took $samples copies on average. Radii found in "
+  "this way are valid but say little, so there is no ACR and no picture of radii.",
+}
+# Picture -> (caption, alternative text); `{}` is the row that it shows.
+_WORDS = {
+  "overview": (
+    "Left: images of the class, the {} images in their place, and the magnified "
+    "difference. Right: the share of test points that victims classify correctly with "
+    "at least the given radius.",
+    "Training images beside {} images, and certified accuracy against radius.",
+  ),
+  "certified_accuracy": (
+    "Certified accuracy: the share of test points that are classified correctly with "
+    "at least the given radius. Lines are means over victims, bands one standard "
+    "deviation to either side; the area under a line is its ACR.",
+    "Certified accuracy against certified l2 radius, one line for each training set.",
+  ),
+  "top_probability": (
+    "Distribution of p_A over test points and victims: the share of a point's noisy "
+    "copies that the base classifier assigns to the true class. The lower the line, "
+    "the better; a point at or below 1/2 cannot be certified.",
+    "Cumulative distribution of p_A, one line for each training set, 1/2 marked.",
+  ),
+  "gallery": (
+    "Images of the class, evenly spaced; what the {} training set holds in their "
+    "place; and the difference, magnified by the stated factor.",
+    "Three rows of images: originals, {} images, magnified differences.",
+  ),
+  "attack": (
+    "The attack by outer step: what it minimises on the surrogate (the soft average "
+    "certified radius, or minus the cross-entropy of the class for an attack on accuracy), "
+    "the surrogate's loss, and how well the hypergradient's linear system was solved. "
+    "The first falls at a restart, where a fresh surrogate meets the poison, and rises "
+    "again as that surrogate goes on training; what the poison does to victims is in the "
+    "table, not here.",
+    "Upper loss, lower loss and relative residual against the attack's outer step.",
+  ),
+}
+
+
+def write(workdir: str | os.PathLike) -> pathlib.Path:
+  """Draws `report/*.png` and writes `report/index.html`, each in one step.
+
+  Args:
+    workdir: a run's folder with config.json, results.json, and the certificates of
+      every row of the latter; poisons and metrics are reported where they are there.
+
+  Returns:
+    The path of the page.
+
+  Raises:
+    InputError: a file is missing, unreadable, or at odds with the certificates.
+  """
+  workdir = pathlib.Path(workdir)
+  config = run_folder.read_json(workdir / "config.json")
+  results = run_folder.read_json(workdir / "results.json")
+  names = [row["data"] for row in results["rows"]]
+  records = {n: evaluate.read_records(workdir / "certificates" / n) for n in names}
+  for name, row in zip(names, results["rows"], strict=True):
+    summary = evaluate.summarize(name, records[name])
+    if any(row.get(field) != value for field, value in summary.items()):
+      raise errors.InputError(
+        f"{workdir / 'results.json'}: row {name} is not of the certificates beside "
+        "it: delete it and rerun --stage=report"
+      )
+  files = {name: workdir / "poison" / f"{name}.npz" for name in names}
+  poisons = {n: poison_file.load(path) for n, path in files.items() if path.exists()}
+  metrics = attack_metrics(workdir / "metrics.jsonl")
+  folder = workdir / "report"
+  folder.mkdir(exist_ok=True)
+  pictures = _draw(folder, results, records, poisons, metrics)
+  path = folder / "index.html"
+  words = _words(config, results, pictures)
+  has_points = bool(config.get("data", {}).get("target_points"))
+  seen = "target points" if has_points else "validation split"
+  words["selection"] = _selection(workdir / "selection.json", seen)
+  page.write(path, "report_template.html", words)
+  return path
+
+
+def _draw(
+  folder: pathlib.Path,
+  results: evaluate.Results,
+  records: Mapping[str, Sequence[certificates.Record]],
+  poisons: Mapping[str, types.Poison],
+  attack_metrics: Mapping[str, np.ndarray],
+) -> list[page.Picture]:
+  """Every picture that the files allow, the headline first.
+
+  None is of radii and probabilities where the sampling was for ACA alone.
+  """
+  pictures = []
+
+  def add(figure: Any, words: str, *, row: str = "", suffix: str = "") -> None:
+    path = folder / f"{words}{suffix}.png"
+    figures.save(figure, path)
+    pictures.append(page.Picture(path, *(text.format(row) for text in _WORDS[words])))
+
+  if results["rows"][0]["mode"] != "aca":
+    _draw_curves(add, results, records, poisons)
+  for name, poison in poisons.items():
+    title = f"{name}: epsilon {poison.epsilon:g} ({poison.norm})"
+    figure = figures.gallery(poison.base_images, poison.images, title=title)
+    add(figure, "gallery", row=name, suffix=f"_{name}")
+  if attack_metrics:
+    add(figures.attack_curves(attack_metrics), "attack")
+  return pictures
+
+
+def _draw_curves(add, results, records, poisons) -> None:
+  """What the certificates say, beside the headline's images where there are poisons."""
+  acrs = {row["data"]: row["acr"] for row in results["rows"]}
+  max_radius = _largest_radius(results)
+  largest = max(r.radius.max() for of_row in records.values() for r in of_row)
+  radii = np.linspace(0.0, 1.02 * max(largest, max_radius or 0.0, 1e-3), 512)
+  curves, p_a = {}, {}
+  for name, of_row in records.items():
+    curves[name] = np.stack([evaluate.certified_accuracy(r, radii) for r in of_row])
+    p_a[name] = np.stack([evaluate.top_probability(r) for r in of_row])
+  if poisons:
+    name = "pacd" if "pacd" in poisons else list(poisons)[-1]
+    images = poisons[name].base_images, poisons[name].images
+    figure = figures.overview(*images, radii, curves, acrs, max_radius=max_radius)
+    add(figure, "overview", row=name)
+  figure = figures.certified_accuracy(radii, curves, acrs, max_radius=max_radius)
+  add(figure, "certified_accuracy")
+  add(figures.top_probability(p_a), "top_probability")
+
+
+def _largest_radius(results: evaluate.Results) -> float | None:
+  """Of n unanimous votes; None for a bound that this does not hold for."""
+  row = results["rows"][0]
+  if row["bound"] != confidence.BOUND:
+    return None
+  return confidence.largest_radius(results["sigma"], row["n"], row["alpha"]) or None
+
+
+def attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """The attack's steps of a `metrics.jsonl` as columns `[T]`, empty where there are none.
+
+  A resumed run may log a step twice, and the last counts; a line cut short is none.
+  """
+  by_step = {}
+  for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+    try:
+      metrics = json.loads(line)
+    except ValueError:
+      continue
+    is_attack = isinstance(metrics, dict) and metrics.get("stage") == "attack"
+    if is_attack and metrics.keys() >= set(_ATTACK_CURVES):
+      by_step[metrics["step"]] = metrics
+  if not by_step:
+    return {}
+  steps = [by_step[step] for step in sorted(by_step)]
+  columns = {name: np.array([step[name] for step in steps]) for name in _ATTACK_CURVES}
+  residual = [step.get("relative_residual", np.nan) for step in steps]
+  columns["relative_residual"] = np.array(residual)  # Unrolling solves nothing.
+  for name in ("negative_curvature", "restart"):
+    columns[name] = np.array([step.get(name, False) for step in steps], bool)
+  return columns
+
+
+def _words(
+  config: Any, results: evaluate.Results, pictures: Sequence[page.Picture]
+) -> dict[str, str]:
+  row = results["rows"][0]
+  return {
+    **{name: page.text(value) for name, value in (row | results).items()},
+    "budget": page.text(tables.budget(results)),
+    "title": f"Certified robustness of {page.text(results['description'])}, class "
+    f"{page.text(results['target_class'])}, after data poisoning",
+    "headline": page.text(_headline(results)),
+    "at_most": "" if row["mode"] == "fixed" else "at most ",
+    "sampling_note": _sampling_note(results),
+    "training_sets": "\n".join(
+      f"<dt>{page.text(name)}</dt><dd>{page.text(row_words.origin(name, config))}</dd>"
+      for name in (row["data"] for row in results["rows"])
+    ),
+    "table": _table(results),
+    "pictures": "\n".join(map(page.figure, pictures)),
+    "config": page.text(json.dumps(config, indent=2, sort_keys=True)),
+  }
+
+
+def _selection(path: pathlib.Path, seen: str = "validation split") -> str:
+  """The poisons that the attack chose among, and what each of them cost; "" for one.
+
+  `seen` is what it judged them by.
+  """
+  if not path.exists():
+    return ""
+  selection = run_folder.read_json(path)
+  lines = [("candidate", "ACR of fresh surrogates", "attack, s", "judging it, s")]
+  try:
+    for each in selection["candidates"]:
+      name = each.get("name") or f"{each['start']}_{each['step']}"
+      name += " (chosen)" if name == selection.get("chosen") else ""
+      acr = ", ".join(f"{value:.3f}" for value in each["acr"])
+      lines.append((name, acr, f"{each['attack_seconds']:.1f}", f"{each['seconds']:.1f}"))
+  except (KeyError, TypeError, ValueError):
+    raise errors.InputError(f"{path} is damaged: delete it and run again") from None
+  return (
+    "<h2>How PACD's poison was chosen</h2>\n<p>Candidates by start and outer step, or the "
+    "corners of the budget that it points to; surrogates trained from "
+    f"scratch on each were certified on the {seen}.</p>\n"
+    f'<div class="wide">\n{page.table(lines)}</div>\n'
+  )
+
+
+def _sampling_note(results: evaluate.Results) -> str:
+  """What the page says of the numbers of samples and of the classifier's arithmetic."""
+  row = results["rows"][0]
+  samples = f"{evaluate.samples_mean(results):,.0f}"
+  note = string.Template(_SAMPLING_NOTES[row["mode"]])
+  note = note.substitute(n=page.text(row["n"]), samples=samples)
+  if row["dtype"] != "float32":
+    note += f" The base classifier computed in {page.text(row['dtype'])}."
+  if results.get("remarks"):
+    note += f" Of this run: {page.text('; '.join(results['remarks']))}."
+  return note
+
+
+def _headline(results: evaluate.Results) -> str:
+  """The result in one sentence, of the row that is hit hardest."""
+  rows = {row["data"]: row for row in results["rows"]}
+  mean = "aca_mean" if results["rows"][0]["acr"] is None else "acr_mean"
+  name = min(rows, key=lambda name: rows[name][mean])
+  if name == "clean" or not ("clean" in rows and rows["clean"][mean]):
+    return tables.caption(results)[0].rstrip(";") + "."
+  clean, row = rows["clean"], rows[name]
+  if mean == "acr_mean":
+    what = f"average certified radius (ACR) of class {results['target_class']}"
+    change = f"{clean[mean]:.3f} to {row[mean]:.3f}"
+    change += f", {100 * row[mean] / clean[mean]:.0f} % of it"
+  else:
+    what = f"share of certified points (ACA) of class {results['target_class']}"
+    change = f"{100 * clean[mean]:.1f} % to {100 * row[mean]:.1f} %"
+  known = name in row_words.TRAINING_SETS
+  images = f"the {name} images" if known else f"the poison {name!r}"
+  return (
+    f"Training on {images} instead of the clean ones takes the {what} from {change}; "
+    "the accuracy over all classes goes from "
+    f"{100 * clean['accuracy_mean']:.1f} % to {100 * row['accuracy_mean']:.1f} %."
+  )
+
+
+def _table(results: evaluate.Results) -> str:
+  """The means, and below them every victim's own values."""
+  of_class = f"accuracy % of class {results['target_class']}, no noise"
+  victims = [("data", "ACR of each victim", "ACA % of each victim", of_class)]
+  for row in results["rows"]:
+    acr = ", ".join(f"{value:.3f}" for value in row["acr"] or ()) or "-"
+    aca = ", ".join(f"{100 * value:.1f}" for value in row["aca"])
+    accuracy = ", ".join(f"{100 * value:.1f}" for value in row["class_accuracy"] or ())
+    victims.append((row["data"], acr, aca, accuracy or "-"))
+  means = page.table([tables.COLUMNS, *tables.cells(results)])
+  caption = page.text(" ".join(tables.caption(results)))
+  return f'{means}\n<p class="note">{caption}</p>\n' + page.table(victims)

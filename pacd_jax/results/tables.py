@@ -1,0 +1,97 @@
+"""The numbers of a run as text: a table for the terminal and the words below it."""
+
+import textwrap
+from collections.abc import Sequence
+
+from pacd_jax.results import evaluate
+
+COLUMNS = ("data", "ACR", "% of clean", "ACA %", "accuracy %")
+
+
+def table(results: evaluate.Results) -> str:
+  """The results as plain text under 90 columns: one line a row, then a caption."""
+  lines = [COLUMNS, *cells(results)]
+  return "\n".join([aligned(lines), "", *caption(results)]) + "\n"
+
+
+def aligned(lines: Sequence[tuple[str, ...]]) -> str:
+  """A table as plain text, headings first and underlined, numbers to the right."""
+  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+  rule = tuple("-" * width for width in widths)
+  text = []
+  for first, *others in [lines[0], rule, *lines[1:]]:
+    padded = [cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True)]
+    text.append("  ".join([first.ljust(widths[0]), *padded]))
+  return "\n".join(text)
+
+
+def cells(results: evaluate.Results) -> list[tuple[str, ...]]:
+  """The table's rows as text, one entry for each of `COLUMNS`."""
+  percents = evaluate.percent_of_clean(results)
+  return [
+    (
+      row["data"],
+      mean_and_std(row, "acr", scale=1.0, digits=3),
+      "-" if percent is None else f"{percent:.1f}",
+      mean_and_std(row, "aca", scale=100.0, digits=1),
+      f"{100.0 * row['accuracy_mean']:.1f}",
+    )
+    for row, percent in zip(results["rows"], percents, strict=True)
+  ]
+
+
+def caption(results: evaluate.Results) -> list[str]:
+  """The settings behind a table, in lines of under 90 columns."""
+  row = results["rows"][0]
+  lines = [
+    f"{results['description']}, class {results['target_class']}: {results['model']}, "
+    f"sigma {results['sigma']:g}, epsilon {budget(results)}, "
+    f"training {results['training']};",
+    f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
+    f"{row['num_points']};",
+    *(f"{remark};" for remark in results.get("remarks", ())),
+    *sampling_words(results),
+  ]
+  return wrapped(lines)
+
+
+def budget(results: evaluate.Results) -> str:
+  """The epsilons and norms of the rows, in few words: most often they have one."""
+  own = {
+    row["data"]: f"{row['epsilon']:g} ({row['norm']})"
+    for row in results["rows"]
+    if row.get("epsilon") is not None
+  }
+  if len(set(own.values())) <= 1:
+    return next(iter(own.values()), f"{results['epsilon']:g} ({results['norm']})")
+  return ", ".join(f"{name} {words}" for name, words in own.items())
+
+
+def wrapped(lines: Sequence[str]) -> list[str]:
+  """The lines, long ones broken, under 90 columns."""
+  return [part for line in lines for part in textwrap.wrap(line, 89)]
+
+
+def sampling_words(results: evaluate.Results) -> list[str]:
+  """How the certificates were sampled, as lines of a caption."""
+  row = results["rows"][0]
+  bound = f"alpha {row['alpha']:g}, bound {row['bound']}"
+  if row["dtype"] != "float32":
+    bound += f"; base classifier in {row['dtype']}"
+  if row["mode"] == "fixed":
+    return [f"n0 {row['n0']:,}, n {row['n']:,}, {bound}"]
+  return [
+    f"{row['mode']} sampling: n0 {row['n0']:,}, n at most {row['n']:,}, "
+    f"samples a point {evaluate.samples_mean(results):,.0f} on average;",
+    bound,
+  ]
+
+
+def mean_and_std(row: evaluate.Row, quantity: str, *, scale: float, digits: int) -> str:
+  """A quantity of a row as text, its spread over victims with it; "-" for none."""
+  if row[quantity + "_mean"] is None:
+    return "-"
+  mean = f"{scale * row[quantity + '_mean']:.{digits}f}"
+  if row["num_seeds"] == 1:  # One victim has no spread.
+    return mean
+  return f"{mean} ± {scale * row[quantity + '_std']:.{digits}f}"

@@ -1,0 +1,166 @@
+"""Checkpoints of one stage on orbax: written beside and renamed, kept to the last two.
+
+Process 0 writes and reads them, and gives the others what it read: a state is restored
+onto any number of devices and processes.
+"""
+
+import functools
+import hashlib
+import os
+import pathlib
+from typing import TypeVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from pacd_jax import errors
+from pacd_jax.runtime import processes, progress
+
+_State = TypeVar("_State")
+
+
+def _digest(state) -> str:
+  """SHA-256 over the leaves: tells a damaged checkpoint from a whole one."""
+  digest = hashlib.sha256()
+  for leaf in jax.tree.leaves(state):
+    leaf = np.asarray(leaf)
+    digest.update(repr((leaf.dtype.str, leaf.shape)).encode())
+    digest.update(np.ascontiguousarray(leaf))
+  return digest.hexdigest()
+
+
+class _Damaged(Exception):
+  """A checkpoint that cannot be used, though an older one may be: its text says why."""
+
+
+class Checkpoints:
+  """States of one stage by step, inside `with`.
+
+  Args:
+    directory: of this stage alone; made.
+    fingerprint: names the run; a checkpoint of another run is refused.
+  """
+
+  def __init__(self, directory: str | os.PathLike, fingerprint: str):
+    self._directory = pathlib.Path(directory).absolute()
+    self._fingerprint = fingerprint
+    self._damaged: list[int] = []  # Deleted before the next one is saved.
+    self._manager = None
+    self._directory.mkdir(parents=True, exist_ok=True)
+    if processes.is_first():
+      alone = ocp.options.MultiprocessingOptions(
+        primary_host=0, active_processes={0}, barrier_sync_key_prefix="process_0"
+      )
+      several = jax.process_count() > 1
+      self._manager = ocp.CheckpointManager(
+        self._directory,
+        options=ocp.CheckpointManagerOptions(
+          max_to_keep=2,
+          create=not several,  # Orbax would have all processes wait for it.
+          **({"multiprocessing_options": alone} if several else {}),
+        ),
+      )
+
+  def __enter__(self) -> "Checkpoints":
+    return self
+
+  def __exit__(self, *unused) -> None:
+    if self._manager is not None:
+      self._manager.wait_until_finished()
+      self._manager.close()
+
+  def save(self, step: int, state: _State) -> None:
+    """Saves the state after `step` steps; returns before the files are written.
+
+    Args:
+      step: above those that are there.
+      state: each process has it whole, as `sharding.replicate` leaves it.
+    """
+    if self._manager is None:
+      return
+    while self._damaged:
+      self._manager.delete(self._damaged.pop())
+    host = jax.tree.map(np.asarray, state)
+    record = {"fingerprint": self._fingerprint, "digest": _digest(host)}
+    args = ocp.args.Composite(
+      state=ocp.args.StandardSave(host), record=ocp.args.JsonSave(record)
+    )
+    self._manager.save(step, args=args)
+
+  def restore(self, like: _State) -> tuple[_State, int]:
+    """The newest state that is whole, and its step; `(like, 0)` where there is none.
+
+    One that is damaged is passed over for the one before it, with a line that says so.
+
+    Args:
+      like: a state of the same structure, shapes and types; the restored one lies on the
+        devices that its arrays lie on.
+
+    Raises:
+      errors.InputError: all that are there are damaged, or one is another run's.
+    """
+    host, step = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like), 0
+    with processes.agreeing():
+      if self._manager is not None:
+        host, step = self._newest_whole(host)
+    step = int(processes.from_first(np.int32(step)))
+    if step == 0:
+      return like, 0
+    host = processes.from_first(host)
+    return jax.tree.map(_placed, host, like), step
+
+  def _newest_whole(self, host: _State) -> tuple[_State, int]:
+    reasons = {}
+    for step in sorted(self._manager.all_steps(), reverse=True):
+      try:
+        restored = self._read(step, host)
+      except _Damaged as error:
+        reasons[step] = str(error)
+        continue
+      self._damaged = sorted(reasons)
+      for bad, reason in reasons.items():
+        _tell(
+          f"checkpoint {self._directory / str(bad)} {reason}: going on from step {step}, "
+          "the one before it"
+        )
+      return restored, step
+    if reasons:
+      raise self._unusable(*next(iter(reasons.items())))
+    return host, 0
+
+  def _read(self, step: int, like: _State) -> _State:
+    """The state of one checkpoint, as NumPy's arrays."""
+    args = ocp.args.Composite(
+      state=ocp.args.StandardRestore(like), record=ocp.args.JsonRestore()
+    )
+    try:
+      restored = self._manager.restore(step, args=args)
+    except Exception as error:  # Orbax and its storage raise many kinds.
+      raise _Damaged(f"cannot be read ({type(error).__name__})") from error
+    record = restored.record
+    if not isinstance(record, dict) or "fingerprint" not in record:
+      raise _Damaged("does not say whose it is")
+    if record["fingerprint"] != self._fingerprint:
+      raise self._unusable(step, "belongs to another run")
+    if record.get("digest") != _digest(restored.state):
+      raise _Damaged("is damaged (its checksum differs)")
+    return restored.state
+
+  def _unusable(self, step: int, reason: str) -> errors.InputError:
+    return errors.InputError(
+      f"checkpoint {self._directory / str(step)} {reason}: delete that folder and run "
+      "the same command again (it goes on from an older one, or from the start)"
+    )
+
+
+@functools.cache
+def _tell(text: str) -> None:
+  """Once: a checkpoint is looked at before the first stage, and again in its own."""
+  progress.note(text)
+
+
+def _placed(host: np.ndarray, like: jax.Array) -> jax.Array:
+  """A NumPy array on the devices of another array."""
+  host = np.asarray(host)
+  return jax.make_array_from_callback(host.shape, like.sharding, lambda at: host[at])

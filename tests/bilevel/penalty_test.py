@@ -1,0 +1,91 @@
+"""The penalty method on ridge regression, whose hypergradient has a closed form."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from pacd_jax import types
+from pacd_jax.bilevel import penalty
+
+
+def _ridge():
+  """(u, lower, upper, solution): lower |U w - y|^2 / 2 + 0.5 |w|^2."""
+  rng = np.random.default_rng(0)
+  u, v = jnp.asarray(rng.normal(size=(8, 3))), jnp.asarray(rng.normal(size=(5, 3)))
+  y, z = jnp.asarray(rng.normal(size=8)), jnp.asarray(rng.normal(size=5))
+
+  def criterion(outputs):
+    predicted, w = outputs
+    return 0.5 * jnp.sum((predicted - y) ** 2) + 0.5 * w @ w
+
+  def upper(w, u):
+    return 0.5 * jnp.sum((v @ w - z) ** 2) + 0.1 * jnp.sum(u**3)
+
+  def solution(u):
+    return jnp.linalg.solve(u.T @ u + jnp.eye(3), u.T @ y)
+
+  return u, types.LowerLevel(lambda w, u: (u @ w, w), criterion), upper, solution
+
+
+def _relative(value, expected):
+  return float(np.linalg.norm(value - expected) / np.linalg.norm(expected))
+
+
+class PenaltyGradTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.enter_context(jax.enable_x64(True))
+    self.u, self.lower, self.upper, self.solution = _ridge()
+
+  def _penalty_grad(self, w, **options):
+    run = functools.partial(penalty.penalty_grad, self.upper, self.lower, **options)
+    return jax.jit(run)(w, self.u)
+
+  def test_nears_the_hypergradient_as_gamma_grows(self):
+    """At argmin F the error is of order 1 / gamma."""
+    whole = jax.grad(lambda u: self.upper(self.solution(u), u))(self.u)
+    found = {}
+    for gamma in (10.0, 100.0):
+      options = dict(gamma=gamma, num_steps=4000, learning_rate=1e-3)
+      du, info = self._penalty_grad(self.solution(self.u), **options)
+      found[gamma] = _relative(du, whole)
+      self.assertLess(float(info.solve.relative_residual), 1e-3)
+      self.assertFalse(bool(info.solve.negative_curvature))
+    self.assertLess(found[100.0], 0.2 * found[10.0])
+    self.assertLess(found[100.0], 0.02)
+
+  @parameterized.parameters(0, 7)
+  def test_is_the_penalised_functions_gradient_where_it_stopped(self, num_steps):
+    """One Adam step at a rate r moves by r along the sign: theta^ is known after none."""
+    w = jnp.array([0.3, -1.0, 0.5])
+    du, info = self._penalty_grad(w, gamma=3.0, num_steps=num_steps, learning_rate=1e-3)
+    gradient = jax.grad(self.lower)
+    hessian = jax.hessian(self.lower)(w, self.u)  # Constant in w.
+    # theta^ from p = -gamma grad g(theta^): the lower level is quadratic.
+    p = info.adjoint
+    there = w + jnp.linalg.solve(hessian, -p / 3.0 - gradient(w, self.u))
+    moved = np.abs(there - w)
+    self.assertLessEqual(moved.max(), 1.001e-3 * num_steps + 1e-12)
+    self.assertEqual(moved.min() > 0.5e-3, num_steps > 0)
+
+    def penalised(u):
+      return self.upper(there, u) + 1.5 * jnp.sum(gradient(there, u) ** 2)
+
+    np.testing.assert_allclose(du, jax.grad(penalised)(self.u), rtol=1e-8)
+    grad_f = jax.grad(self.upper)(there, self.u)
+    residual = _relative(hessian @ p, grad_f)
+    np.testing.assert_allclose(info.solve.relative_residual, residual, rtol=1e-8)
+    self.assertEqual(int(info.solve.num_products), num_steps + 1)
+
+  def test_says_that_the_hessian_is_not_definite(self):
+    bent = types.LowerLevel(lambda w, u: (w, u), lambda out: out[0] @ (out[1] - out[0]))
+    _, info = penalty.penalty_grad(lambda w, u: w @ w, bent, jnp.ones(3), jnp.ones(3))
+    self.assertTrue(bool(info.solve.negative_curvature))
+    np.testing.assert_allclose(info.solve.min_curvature, -2.0)
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,279 @@
+"""Data sets, their splits, their poisoning and their batches."""
+
+import collections
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl.testing import absltest, parameterized
+from sklearn import datasets
+
+from pacd_jax import errors, types
+from pacd_jax.data import arrays, batches, load, poisoning
+
+# rint(k * 255 / 16) for the 17 grey levels k of scikit-learn's digits.
+_LEVELS = np.array(
+  [0, 16, 32, 48, 64, 80, 96, 112, 128, 143, 159, 175, 191, 207, 223, 239, 255]
+)
+_PARTS = ("train", "validation", "test")
+
+
+def _original():
+  """The digits as scikit-learn has them, by our table of levels."""
+  images, labels = datasets.load_digits(return_X_y=True)
+  pixels = _LEVELS[images.astype(int)].astype(np.uint8)
+  return types.Dataset(pixels.reshape(-1, 8, 8, 1), labels)
+
+
+def _multiset(dataset):
+  pairs = zip(dataset.images, dataset.labels, strict=True)
+  return collections.Counter((image.tobytes(), int(label)) for image, label in pairs)
+
+
+def _small():
+  """Six 2x2 images of the classes 0, 2 and 5."""
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (6, 2, 2, 1), dtype=np.uint8)
+  return types.Dataset(images, np.array([5, 0, 5, 2, 5, 0], np.int32))
+
+
+def _poison(train, indices):
+  base_images = train.images[indices]
+  return types.Poison(
+    images=base_images ^ 1,
+    base_images=base_images,
+    labels=train.labels[indices],
+    indices=np.array(indices),
+    epsilon=0.1,
+    norm="linf",
+    target_class=5,
+    dataset="small",
+    sigma=0.25,
+    checksum=arrays.checksum(train),
+  )
+
+
+class DigitsTest(parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.splits = load.load("digits", seed=0)
+    cls.original = _original()
+
+  def test_shapes_and_types(self):
+    self.assertEqual(self.splits.name, "digits")
+    self.assertEqual(self.splits.num_classes, 10)
+    for name, size in zip(_PARTS, (1077, 360, 360), strict=True):
+      part = getattr(self.splits, name)
+      self.assertEqual(part.images.shape, (size, 8, 8, 1))
+      self.assertEqual(part.images.dtype, np.uint8)
+      self.assertEqual(part.labels.shape, (size,))
+      self.assertEqual(part.labels.dtype, np.int32)
+
+  @parameterized.parameters(0, 1)
+  def test_parts_are_disjoint_and_complete(self, seed):
+    """Together they hold each of the 1,797 images once, levels and labels exact."""
+    self.assertLen(self.original.labels, 1797)
+    splits = load.load("digits", seed=seed)
+    parts = [_multiset(getattr(splits, name)) for name in _PARTS]
+    self.assertEqual(sum(parts, collections.Counter()), _multiset(self.original))
+
+  def test_every_class_is_cut_in_the_same_proportions(self):
+    totals = np.bincount(self.original.labels)
+    for name, share in zip(_PARTS, (0.6, 0.2, 0.2), strict=True):
+      counts = np.bincount(getattr(self.splits, name).labels, minlength=10)
+      self.assertLess(np.abs(counts - share * totals).max(), 1.5, name)
+
+  def test_a_seed_fixes_the_split_in_its_order(self):
+    again = load.load("digits", seed=0)
+    for name in _PARTS:
+      one, two = getattr(self.splits, name), getattr(again, name)
+      np.testing.assert_array_equal(one.images, two.images)
+      np.testing.assert_array_equal(one.labels, two.labels)
+
+  def test_another_seed_gives_another_split(self):
+    other = load.load("digits", seed=1)
+    for name in _PARTS:
+      one, two = getattr(self.splits, name), getattr(other, name)
+      self.assertNotEqual(_multiset(one), _multiset(two), name)
+
+  def test_classes_are_mixed_within_a_part(self):
+    """A sorted part would make batches of one class."""
+    labels = self.splits.train.labels
+    self.assertGreater(np.mean(labels[1:] != labels[:-1]), 0.8)
+
+  def test_an_unknown_name_is_refused(self):
+    with self.assertRaisesRegex(errors.InputError, "data.name='digit'.*digits"):
+      load.load("digit")
+
+
+class PixelsTest(parameterized.TestCase):
+  def test_to_float(self):
+    images = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    floats = arrays.to_float(images)
+    self.assertEqual(floats.dtype, np.float32)
+    np.testing.assert_allclose(floats.ravel() * 255.0, np.arange(256), rtol=1e-6)
+    self.assertEqual(floats.min(), 0.0)
+    self.assertEqual(floats.max(), 1.0)
+    np.testing.assert_array_equal(np.rint(floats * 255.0).astype(np.uint8), images)
+
+
+class ChecksumTest(parameterized.TestCase):
+  def test_equal_data_have_one_checksum(self):
+    dataset = _small()
+    copy = types.Dataset(np.asfortranarray(dataset.images), dataset.labels.astype(int))
+    self.assertEqual(arrays.checksum(dataset), arrays.checksum(copy))
+
+  def test_one_pixel_changes_it(self):
+    dataset, checksums = _small(), set()
+    for i in range(dataset.images.size):
+      images = dataset.images.copy()
+      images.flat[i] ^= 1
+      checksums.add(arrays.checksum(dataset._replace(images=images)))
+    self.assertLen(checksums | {arrays.checksum(dataset)}, 1 + dataset.images.size)
+
+  def test_one_label_changes_it(self):
+    dataset, checksums = _small(), set()
+    for i in range(6):
+      labels = dataset.labels.copy()
+      labels[i] += 1
+      checksums.add(arrays.checksum(dataset._replace(labels=labels)))
+    self.assertLen(checksums | {arrays.checksum(dataset)}, 7)
+
+  def test_order_and_shape_change_it(self):
+    dataset = _small()
+    reordered = types.Dataset(dataset.images[::-1], dataset.labels[::-1])
+    wide = dataset._replace(images=dataset.images.reshape(6, 1, 4, 1))
+    checksums = {arrays.checksum(other) for other in (dataset, reordered, wide)}
+    self.assertLen(checksums, 3)
+
+
+class ClassIndicesTest(parameterized.TestCase):
+  @parameterized.parameters((5, [0, 2, 4]), (0, [1, 5]), (2, [3]))
+  def test_positions_in_order(self, target_class, expected):
+    indices = arrays.class_indices(_small(), target_class)
+    self.assertEqual(indices.dtype, np.int64)
+    np.testing.assert_array_equal(indices, expected)
+
+  @parameterized.parameters(1, 8, -1)
+  def test_an_absent_class_is_refused_and_the_present_ones_named(self, target_class):
+    with self.assertRaisesRegex(
+      errors.InputError, f"data.target_class={target_class} .* 0, 2, 5$"
+    ):
+      arrays.class_indices(_small(), target_class)
+
+
+class PoisonedIndicesTest(parameterized.TestCase):
+  @parameterized.parameters((1e-9, 1), (0.1, 10), (0.5, 52), (0.99, 103), (1.0, 104))
+  def test_a_share_of_the_class_at_least_one_image(self, fraction, count):
+    train = load.load("digits", seed=0).train  # 104 images of class 8.
+    indices = arrays.poisoned_indices(train, 8, fraction=fraction, seed=3)
+    self.assertLen(indices, count)
+    np.testing.assert_array_equal(train.labels[indices], 8)
+    np.testing.assert_array_less(0, np.diff(indices))
+
+  def test_all_of_it_is_the_class(self):
+    train = load.load("digits", seed=0).train
+    of_class = arrays.class_indices(train, 8)
+    np.testing.assert_array_equal(arrays.poisoned_indices(train, 8), of_class)
+
+  def test_a_smaller_share_is_part_of_a_larger_one_of_its_seed(self):
+    train = load.load("digits", seed=0).train
+    few, more, others = (
+      set(arrays.poisoned_indices(train, 8, fraction=fraction, seed=seed))
+      for fraction, seed in ((0.25, 0), (0.5, 0), (0.5, 1))
+    )
+    self.assertLess(few, more)
+    self.assertNotEqual(more, others)
+
+
+class ApplyPoisonTest(parameterized.TestCase):
+  @parameterized.parameters([[0, 2, 4]], [[4, 0]], [[]])
+  def test_only_the_given_images_change(self, indices):
+    train = _small()
+    before = train.images.copy(), train.labels.copy()
+    poison = _poison(train, np.array(indices, np.int64))
+    poisoned = poisoning.apply_poison(train, poison)
+    np.testing.assert_array_equal(poisoned.images[poison.indices], poison.images)
+    others = np.setdiff1d(np.arange(6), indices)
+    np.testing.assert_array_equal(poisoned.images[others], train.images[others])
+    np.testing.assert_array_equal(poisoned.labels, train.labels)
+    self.assertEqual(poisoned.images.dtype, np.uint8)
+    # The data that were given stay as they were.
+    np.testing.assert_array_equal(train.images, before[0])
+    np.testing.assert_array_equal(train.labels, before[1])
+
+  def test_a_poison_of_another_split_is_refused(self):
+    train = _small()
+    images = train.images.copy()
+    images[1, 0, 0, 0] ^= 1
+    poison = _poison(train, [0, 2])
+    with self.assertRaisesRegex(errors.InputError, "another training split"):
+      poisoning.apply_poison(train._replace(images=images), poison)
+
+  @parameterized.named_parameters(
+    ("past_the_end", {"indices": np.array([0, 6])}),
+    ("of_another_class", {"indices": np.array([0, 1])}),
+    ("with_another_base", {"base_images": np.zeros((2, 2, 2, 1), np.uint8)}),
+  )
+  def test_a_poison_that_contradicts_its_split_is_refused(self, changes):
+    """Its checksum fits, its indices do not: it was not made by the attack stage."""
+    train = _small()
+    poison = _poison(train, [0, 2])._replace(**changes)
+    with self.assertRaises(errors.InputError):
+      poisoning.apply_poison(train, poison)
+
+
+class BatchIndicesTest(parameterized.TestCase):
+  def _batches(self, seed, num_batches, num_examples, batch_size):
+    key = jax.random.key(seed)
+    draw = jax.jit(
+      lambda step: batches.batch_indices(
+        key, step, num_examples=num_examples, batch_size=batch_size
+      )
+    )
+    return np.stack([draw(jnp.int32(step)) for step in range(num_batches)])
+
+  @parameterized.parameters((10, 3), (12, 4), (7, 7), (5, 1), (9, 5))
+  def test_an_epoch_visits_each_example_at_most_once(self, num_examples, batch_size):
+    per_epoch = num_examples // batch_size
+    batches = self._batches(0, 8 * per_epoch, num_examples, batch_size)
+    self.assertEqual(batches.dtype, np.int32)
+    self.assertEqual(batches.shape, (8 * per_epoch, batch_size))
+    for epoch in batches.reshape(8, per_epoch * batch_size):
+      self.assertLen(set(epoch.tolist()), per_epoch * batch_size)
+      self.assertContainsSubset(epoch.tolist(), range(num_examples))
+
+  def test_epochs_differ_in_order_and_in_what_they_leave_out(self):
+    epochs = self._batches(0, 3 * 20, 10, 3).reshape(20, 9)
+    self.assertLen({tuple(epoch) for epoch in epochs.tolist()}, 20)
+    left_out = {45 - sum(epoch) for epoch in epochs.tolist()}
+    self.assertGreater(len(left_out), 4)
+
+  def test_a_step_and_a_key_fix_the_batch(self):
+    one, two, other = (self._batches(seed, 6, 50, 20) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one, two)
+    self.assertFalse(np.array_equal(one, other))
+
+  def test_jit_and_scan_draw_what_eager_steps_draw(self):
+    key, sizes = jax.random.key(5), dict(num_examples=10, batch_size=4)
+    eager = [batches.batch_indices(key, step, **sizes) for step in range(5)]
+
+    @jax.jit
+    def scanned(key):
+      return jax.lax.scan(
+        lambda _, step: (None, batches.batch_indices(key, step, **sizes)),
+        None,
+        jnp.arange(5),
+      )[1]
+
+    np.testing.assert_array_equal(scanned(key), np.stack(eager))
+
+  def test_every_example_comes_as_often(self):
+    """Over 600 epochs of 3 of 4 examples: 450 +- 5 standard deviations of 10.6."""
+    counts = np.bincount(self._batches(1, 600, 4, 3).ravel(), minlength=4)
+    np.testing.assert_allclose(counts, 450, atol=53)
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,91 @@
+"""What a config's fields become: victims' optimisers and images, the attacker's view."""
+
+from unittest import mock
+
+import finished_run
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from pacd_jax import errors
+from pacd_jax.experiment import assembly, door
+from pacd_jax.models import augment, networks
+
+_SELECTED = {"attack.selection.corners": True}  # Candidates, so that surrogates choose.
+
+
+def _build(**overrides):
+  return door.build(finished_run.smoke(**overrides), "unused")
+
+
+def _trainings(**overrides):
+  """What `train.make` was given for a selection's fresh surrogates, and for victims."""
+  with mock.patch.object(assembly.train, "make", wraps=assembly.train.make) as make:
+    _build(**_SELECTED, **overrides)
+  return make.call_args_list
+
+
+class VictimsTest(parameterized.TestCase):
+  def test_weight_decay_is_of_victims_alone(self):
+    """theta <- theta - lr (m / sqrt(v) + w theta): at the first step, m / sqrt(v) = +-1."""
+    rate = {"train.learning_rate": 0.01, "train.schedule": "constant"}
+    params, gradient = np.array([2.0, -3.0, 0.0]), np.array([0.5, 0.25, -4.0])
+    found = []
+    for call in _trainings(**rate, **{"train.weight_decay": 0.5}):
+      optimizer = call.args[2]
+      updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+      found.append(updates)
+    adam = -0.01 * np.sign(gradient)
+    np.testing.assert_allclose(found, [adam, adam - 0.01 * 0.5 * params], atol=1e-6)
+
+  @parameterized.parameters(
+    ("none", "", None, None),
+    ("none", "crop_and_flip", augment.crop_and_flip, None),
+    ("crop_and_flip", "", augment.crop_and_flip, augment.crop_and_flip),
+    ("crop_and_flip", "none", None, augment.crop_and_flip),
+  )
+  def test_the_attacker_knows_no_augmentation_of_the_victims_own(
+    self, of_data, own, of_victims, of_surrogates
+  ):
+    config = {"data.augment": of_data, "train.augment": own}
+    found = [call.kwargs["augment"] for call in _trainings(**config)]
+    self.assertEqual(found, [of_surrogates, of_victims])
+    model = networks.make("linear", num_classes=10, image_shape=(8, 8, 1))
+    settings = assembly.attack_settings(finished_run.smoke(**config).to_dict(), model)
+    self.assertIs(settings.augment, of_surrogates)
+
+
+class TargetPointsTest(parameterized.TestCase):
+  """Of the digits' test split, 7, 15 and 21 are the first of class 8."""
+
+  def test_attack_selection_and_certificates_are_of_these_points_alone(self):
+    sizes = {"attack.val_batch": 2, "certify.num_points": 0}
+    plan = _build(**_SELECTED, **sizes, **{"data.target_points": (21, 7, 15)})
+    test, seen = plan.splits.test, plan.attack.attack_data()
+    np.testing.assert_array_equal(seen.val_images, test.images[[7, 15, 21]])
+    np.testing.assert_array_equal(seen.val_labels, [8, 8, 8])
+    for certified in (plan.certify, plan.attack.selection.certify):
+      self.assertEqual(certified.split, "test")
+      self.assertIs(certified.dataset, test)
+      np.testing.assert_array_equal(certified.indices, [7, 15, 21])
+
+  @parameterized.parameters(
+    ((7, 0), {}, "data.target_points has 0, which is of class 7, not .*=8: .* as 7, 15"),
+    ((7, 360), {}, "data.target_points has 360, but .* has 360 images: use at most 359"),
+    ((7, 15), {"attack.val_batch": 3}, "attack.val_batch is 3, .* use at most 2"),
+    ((7, 15), {"certify.num_points": 3}, "certify.num_points is 3, .* use at most 2"),
+    ((7,), {"attack.selection.num_points": 2}, "selection.num_points is 2, .* at most 1"),
+    ((7,), {"certify.split": "validation"}, "of the test split, but .* set it to test"),
+    ((7, 7), {}, "data.target_points is .*different places"),
+    ((-1,), {}, "data.target_points is .*different places"),
+    ((7.0,), {}, "data.target_points is .*different places"),
+    ((True,), {}, "data.target_points is .*different places"),
+  )
+  def test_refuses(self, points, changes, message):
+    sizes = {"attack.val_batch": 1, "certify.num_points": 0}
+    with self.assertRaisesRegex(errors.InputError, message) as caught:
+      _build(**sizes | changes, **{"data.target_points": points})
+    self.assertNotIn("\n", str(caught.exception))
+
+
+if __name__ == "__main__":
+  absltest.main()

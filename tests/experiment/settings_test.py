@@ -1,0 +1,370 @@
+"""Every config field is checked, and every refusal is one line that names the field."""
+
+import itertools
+import math
+import re
+
+from absl.testing import absltest, parameterized
+from scipy import stats
+
+from configs import base
+from pacd_jax import errors
+from pacd_jax.experiment import fields, settings
+
+_MOST_EPSILON = 1000.0  # In l2: over the largest distance of two images of 1,000 x 1,000.
+_WRONG_TYPES = {
+  int: (True, 1.0, "1", None, (1,)),
+  float: (True, "0.1", None, math.nan, math.inf, -math.inf, (0.1,)),
+  str: (1, True, None, ("linf",)),
+  list: ("clean", None, 3, True),
+  bool: (0, 1, 1.0, "true", None),
+}
+_BY_KIND = {
+  kind: [name for name, field in fields.FIELDS.items() if field.kind is kind]
+  for kind in (int, float, str, list, bool)
+}
+
+
+def _settings(**changes):
+  """The base config with `a__b=value` for the field a.b."""
+  resolved = base.get_config().to_dict()
+  for name, value in changes.items():
+    group, field = _place(resolved, name.replace("__", "."))
+    group[field] = value
+  return resolved
+
+
+def _with(name, value):
+  return _settings(**{name.replace(".", "__"): value})
+
+
+def _place(resolved, name):
+  """The dictionary that holds a dotted name, and the name in it."""
+  *groups, field = name.split(".")
+  for key in groups:
+    resolved = resolved[key]
+  return resolved, field
+
+
+class SettingsTest(parameterized.TestCase):
+  def _assert_refused(self, resolved, *words):
+    with self.assertRaises(errors.InputError) as caught:
+      settings.check(resolved)
+    message = str(caught.exception)
+    self.assertLen(message.splitlines(), 1)
+    for word in words:
+      self.assertIn(word, message)
+    return message
+
+  def test_the_base_config_passes(self):
+    settings.check(_settings())
+
+  def test_every_kind_of_field_is_covered(self):
+    self.assertCountEqual(itertools.chain(*_BY_KIND.values()), fields.FIELDS)
+
+  # --- names --------------------------------------------------------------------------
+
+  @parameterized.parameters(*fields.FIELDS)
+  def test_a_missing_field_is_named(self, name):
+    resolved = _settings()
+    group, field = _place(resolved, name)
+    del group[field]
+    self._assert_refused(resolved, name, "missing")
+
+  @parameterized.parameters(
+    "sigmas", "data.nam", "attack.epsilom", "train.epsilon", "certify.N", "watermark.x"
+  )
+  def test_an_unknown_field_is_named_with_those_known_there(self, name):
+    neighbour = next(
+      field
+      for field in fields.FIELDS
+      if field.rpartition(".")[0] == name.rpartition(".")[0]
+    )
+    self._assert_refused(_with(name, 0.1), f"{name} ", "unknown", neighbour)
+
+  @parameterized.parameters("sigmas", "attack.epsilom", "attack", "attack.", "")
+  def test_a_name_alone_is_checked(self, name):
+    with self.assertRaises(errors.InputError) as caught:
+      settings.check_name(name)
+    self.assertLen(str(caught.exception).splitlines(), 1)
+    self.assertIn(f"{name} is unknown", str(caught.exception))
+
+  @parameterized.parameters(*fields.FIELDS)
+  def test_a_known_name_passes(self, name):
+    settings.check_name(name)
+
+  def test_an_unknown_group_is_named(self):
+    self._assert_refused(_settings(defense={"strength": 1}), "defense.strength")
+
+  def test_a_value_in_the_place_of_a_group_is_refused(self):
+    self._assert_refused(_settings(attack=3), "attack")
+
+  def test_a_group_in_the_place_of_a_value_is_refused(self):
+    self._assert_refused(_settings(sigma={"train": 0.25}), "sigma")
+
+  # --- types --------------------------------------------------------------------------
+
+  @parameterized.parameters(
+    (name, value)
+    for kind, values in _WRONG_TYPES.items()
+    for name in _BY_KIND[kind]
+    for value in values
+  )
+  def test_a_wrong_type_is_refused(self, name, value):
+    self._assert_refused(_with(name, value), f"{name} ", repr(value))
+
+  @parameterized.parameters(*_BY_KIND[float])
+  def test_a_whole_number_may_stand_for_a_float(self, name):
+    """1 says what 1.0 says: both are taken, or neither."""
+    try:
+      settings.check(_with(name, 1.0))
+    except errors.InputError as error:
+      self._assert_refused(_with(name, 1), f"{name} ")
+      self.assertIn(name, str(error))
+    else:
+      settings.check(_with(name, 1))
+
+  def test_a_whole_number_too_large_for_a_float_is_refused(self):
+    self._assert_refused(_settings(sigma=10**400), "sigma")
+
+  # --- ranges -------------------------------------------------------------------------
+
+  @parameterized.parameters(*_BY_KIND[int], *_BY_KIND[float])
+  def test_no_number_may_be_negative(self, name):
+    value = -1 if fields.FIELDS[name].kind is int else -1e-6
+    self._assert_refused(_with(name, value), f"{name} ", repr(value))
+
+  @parameterized.parameters(
+    name
+    for name in _BY_KIND[int]
+    if name
+    not in (
+      "seed",
+      "data.target_class",
+      "data.num_train",
+      "train.victims_at_once",
+      "train.recovery_epochs",
+      "attack.num_shared_steps",
+      "attack.num_frequencies",
+      "attack.surrogates_at_once",
+      "attack.selection.every",
+      "attack.selection.num_points",
+      "attack.warmup_steps",
+      "attack.adversary.warmup",
+      "train.adversary.warmup",
+      "certify.num_points",
+    )
+  )
+  def test_a_count_is_at_least_one(self, name):
+    self._assert_refused(_with(name, 0), f"{name} ", "from 1 to ")
+    self._assert_refused(_with(name, 2**31), f"{name} ", "from 1 to ")
+
+  @parameterized.named_parameters(
+    ("sigma", {"sigma": 0.0}, {"sigma": 1e-6}),
+    ("sigma_negative", {"sigma": -0.25}, {"sigma": 2.0}),
+    ("seed", {"seed": -1}, {"seed": 0}),
+    ("target_class", {"data__target_class": -1}, {"data__target_class": 0}),
+    ("num_points", {"certify__num_points": -1}, {"certify__num_points": 0}),
+    ("shared_steps", {"attack__num_shared_steps": -1}, {"attack__num_shared_steps": 0}),
+    ("warmup", {"attack__warmup_steps": -1}, {"attack__warmup_steps": 0}),
+    ("epsilon_zero", {"attack__epsilon": 0.0}, {"attack__epsilon": 1 / 255}),
+    ("epsilon_under", {"attack__epsilon": 0.999 / 255}, {"attack__epsilon": 1.0}),
+    ("tolerance", {"attack__solver_tolerance": 1.0}, {"attack__solver_tolerance": 0.0}),
+    ("damping", {"attack__damping": -1e-9}, {"attack__damping": 0.0}),
+    ("solver_rate", {"attack__solver_learning_rate": 0.0}, {"attack__solver": "neumann"}),
+    ("rank", {"attack__nystrom_rank": 0}, {"attack__nystrom_rank": 1}),
+    ("probes", {"attack__ekfac_probes": 0}, {"attack__ekfac_probes": 1}),
+    ("unrolled", {"attack__unrolling__learning_rate": 0.0}, {"attack__solver": "ekfac"}),
+    ("gamma", {"attack__penalty__gamma": 0.0}, {"attack__penalty__gamma": 1e-3}),
+    ("penalty", {"attack__penalty__learning_rate": -1.0}, {"attack__solver": "cg"}),
+    ("lam", {"train__macer__lam": -1e-9}, {"attack__macer__lam": 0.0}),
+    ("gamma_zero", {"train__macer__gamma": 0.0}, {"train__macer__gamma": 20.0}),
+    ("gamma_over", {"attack__macer__gamma": 20.1}, {"attack__macer__gamma": 1e-3}),
+    ("k", {"train__macer__num_noise_samples": 0}, {"train__macer__num_noise_samples": 1}),
+    ("beta", {"train__macer__inverse_temperature": 0.0}, {"train__loss": "macer"}),
+    ("radius", {"train__adversary__epsilon": 0.0}, {"train__adversary__epsilon": 0.1}),
+    ("weight", {"train__trades__weight": -1.0}, {"train__trades__weight": 0.0}),
+    ("step_size", {"attack__step_size": 0.0}, {"attack__step_size": 1e-6}),
+    ("rate", {"train__learning_rate": 0.0}, {"train__learning_rate": 1e-6}),
+    ("share", {"attack__poisoned_fraction": 0.0}, {"attack__poisoned_fraction": 1e-9}),
+    ("over", {"attack__poisoned_fraction": 1.01}, {"attack__poisoned_fraction": 1.0}),
+    ("decay", {"train__weight_decay": -1e-9}, {"train__weight_decay": 5e-4}),
+    ("opacity_zero", {"watermark__opacity": 0.0}, {"watermark__opacity": 1e-3}),
+    ("opacity_over", {"watermark__opacity": 1.001}, {"watermark__opacity": 1.0}),
+    ("blur", {"convolution__blur": 0.0}, {"convolution__blur": 1e-3}),
+    (
+      "kernel",
+      {"convolution__kernel_size": 100},
+      {"convolution__kernel_size": 99},
+    ),
+    (
+      "share_zero",
+      {"error_minimizing__step_size": 0.0},
+      {"error_minimizing__step_size": 1e-3},
+    ),
+    (
+      "share_over",
+      {"targeted_adversarial__step_size": 2.01},
+      {"targeted_adversarial__step_size": 2.0},
+    ),
+    ("alpha_zero", {"certify__alpha": 0.0}, {"certify__alpha": 1e-9}),
+    ("alpha_half", {"certify__alpha": 0.5}, {"certify__alpha": 0.499}),
+    ("alpha_one", {"certify__alpha": 1.0}, {"certify__alpha": 0.001}),
+  )
+  def test_the_ends_of_the_ranges(self, outside, inside):
+    settings.check(_settings(**inside))
+    ((name, value),) = outside.items()
+    name = name.replace("__", ".")
+    self._assert_refused(_settings(**outside), f"{name} ", repr(value))
+
+  def test_linf_epsilon_is_at_most_one(self):
+    """The images are in [0, 1]; an l2 distance of theirs may be larger."""
+    over = {"attack__epsilon": 1.01}
+    settings.check(_settings(attack__epsilon=1.0, attack__norm="linf"))
+    settings.check(_settings(**over, attack__norm="l2"))
+    message = self._assert_refused(_settings(**over, attack__norm="linf"), "1.01")
+    self.assertIn("attack.epsilon", message)
+
+  def test_an_l2_epsilon_that_is_too_large_is_told_the_most(self):
+    settings.check(_settings(attack__epsilon=_MOST_EPSILON, attack__norm="l2"))
+    over = _settings(attack__epsilon=1.1 * _MOST_EPSILON, attack__norm="l2")
+    message = self._assert_refused(over, "attack.epsilon", "1000")
+    self.assertRegex(message.partition("must be")[2], "1000|most")
+
+  def test_smoothadv_without_steps_is_told_what_that_is(self):
+    for group in ("attack", "train"):
+      changes = {f"{group}__loss": "smoothadv", f"{group}__adversary__num_steps": 0}
+      name = f"{group}.adversary.num_steps is 0"
+      self._assert_refused(_settings(**changes), name, "for none: loss=gaussian")
+
+  # --- choices ------------------------------------------------------------------------
+
+  @parameterized.parameters("data.name", "model.name")
+  def test_a_name_is_not_empty(self, name):
+    self._assert_refused(_with(name, ""), f"{name} ")
+
+  @parameterized.parameters(
+    ("attack.loss", "standard", "gaussian", "macer", "smoothadv"),
+    ("train.loss", "standard", "gaussian", "macer", "smoothadv", "adversarial", "trades"),
+    ("train.noise", "fresh", "fixed"),
+    ("attack.noise", "fresh", "fixed"),
+    ("attack.adversary.ascent", "normalized", "adam"),
+    ("train.adversary.norm", "l2", "linf"),
+    ("attack.objective", "acr", "accuracy"),
+    ("attack.norm", "linf", "l2"),
+    ("attack.step_schedule", "constant", "linear"),
+    ("attack.curvature", "gauss_newton", "hessian"),
+    ("attack.hypergradient", "approx_grad", "unrolling", "penalty"),
+    ("attack.solver", "identity", "cg", "normal_equations", "adam_residual"),
+    ("attack.solver", "neumann", "nystrom", "ekfac"),
+    ("attack.step_rule", "sign", "normalized", "adam"),
+    ("data.augment", "none", "crop_and_flip"),
+  )
+  def test_a_choice_is_one_of_those_named(self, name, *choices):
+    for choice in choices:
+      settings.check(_with(name, choice))
+      self._assert_refused(_with(name, choice.upper()), f"{name} ", *choices)
+    self._assert_refused(_with(name, ""), f"{name} ", *choices)
+
+  def test_target_points_are_of_the_test_split(self):
+    settings.check(_with("data.target_points", (7, 15)))
+    seen = _settings(data__target_points=(7,), certify__split="validation")
+    self._assert_refused(seen, "data.target_points", "certify.split is 'validation'")
+    settings.check(_settings(certify__split="validation"))
+
+  def test_victims_have_the_datas_augmentation_or_their_own(self):
+    for choice in ("", "none", "crop_and_flip"):
+      settings.check(_with("train.augment", choice))
+    self._assert_refused(_with("train.augment", "crop"), "train.augment ", "crop_and_flip")
+
+  @parameterized.named_parameters(
+    ("one", ("pacd",)),
+    ("all_in_another_order", ("pacd", "classwise", "clean", "watermark")),
+    ("a_list", ["clean", "pacd"]),
+  )
+  def test_rows(self, rows):
+    settings.check(_settings(rows=rows))
+
+  @parameterized.named_parameters(
+    ("none", ()),
+    ("twice", ("clean", "pacd", "clean")),
+    ("number", ("clean", 3)),
+    ("list_in_a_list", (["clean"],)),
+  )
+  def test_rows_are_different_and_known(self, rows):
+    self._assert_refused(_settings(rows=rows), "rows ")
+
+  def test_an_unknown_row_is_told_those_known(self):
+    words = ("rows has 'poison'", "clean, watermark, classwise", "poisons.poison")
+    self._assert_refused(_settings(rows=("clean", "poison")), *words)
+    self._assert_refused(_settings(rows=("clean", "yours")), "rows has 'yours'")
+    settings.check(_settings(rows=("clean", "yours"), poisons__yours="theirs.npz"))
+
+  @parameterized.parameters(3, None, True, [["a.npz"]])
+  def test_a_poison_is_a_path(self, value):
+    self._assert_refused(_settings(poisons__yours=value), "poisons.yours", repr(value))
+
+  @parameterized.parameters("clean", "pacd", "report", "a b", "../a")
+  def test_a_poison_has_a_name_for_files(self, name):
+    refused = _settings(poisons={name: "theirs.npz"})
+    self._assert_refused(refused, f"poisons.{name} has an unusable name")
+
+  # --- together -----------------------------------------------------------------------
+
+  @parameterized.parameters(0.499, 0.25, 0.05, 0.01, 0.001, 2.0**-10, 1e-6, 1e-12, 1e-300)
+  def test_an_n_that_cannot_certify_is_told_the_least_that_can(self, alpha):
+    """p_A of n equal votes is the alpha-quantile of Beta(n, 1): it must pass 1/2."""
+    message = self._assert_refused(
+      _settings(certify__n=1, certify__alpha=alpha), "certify.n=1 ", "certify.alpha="
+    )
+    least = int(re.search(r"at least (\d+)", message).group(1))
+    self.assertGreater(stats.beta.ppf(alpha, least, 1), 0.5)
+    self.assertLessEqual(stats.beta.ppf(alpha, least - 1, 1) if least > 1 else 0.0, 0.5)
+    settings.check(_settings(certify__n=least, certify__alpha=alpha))
+    self._assert_refused(
+      _settings(certify__n=least - 1, certify__alpha=alpha), f"certify.n={least - 1} "
+    )
+
+  def test_a_single_loop_needs_its_warm_start(self):
+    refused = _settings(attack__solver="single_loop")
+    self._assert_refused(refused, "attack.warm_start=True", "attack.solver=neumann")
+    settings.check(_settings(attack__solver="single_loop", attack__warm_start=True))
+    unrolled = {"attack__hypergradient": "unrolling"}
+    settings.check(_settings(**unrolled))
+    for of_nothing in (unrolled, {"attack__solver": "nystrom"}):
+      refused = _settings(attack__warm_start=True, **of_nothing)
+      self._assert_refused(refused, "attack.warm_start is True", *of_nothing.values())
+
+  @parameterized.parameters(
+    {"attack__starts": ("clean", "away")},
+    {"attack__selection__every": 10},
+    {"attack__selection__corners": True},
+  )
+  def test_a_selection_is_by_the_acr_and_can_certify(self, **several):
+    settings.check(_settings(**several))
+    refused = _settings(attack__objective="accuracy", **several)
+    self._assert_refused(refused, "attack.objective is 'accuracy'", "give one start")
+    refused = _settings(attack__selection__n=9, **several)
+    self._assert_refused(refused, "attack.selection.n=9", "at least 10")
+    settings.check(_settings(attack__selection__n=9, attack__objective="accuracy"))
+
+  @parameterized.parameters({"attack__norm": "l2"}, {"attack__num_frequencies": 4})
+  def test_corners_are_of_linf_with_all_frequencies(self, **several):
+    refused = _settings(attack__selection__corners=True, **several)
+    self._assert_refused(refused, "attack.selection.corners is for", "set it to False")
+
+  @parameterized.parameters((), ("clean", "clean"), ("clean", "elsewhere"), ("clean", 3))
+  def test_starts_are_different_and_known(self, *starts):
+    refused = _settings(attack__starts=starts)
+    self._assert_refused(refused, "attack.starts ", "clean, classwise, away")
+
+  def test_nystrom_without_damping_is_refused(self):
+    zero = {"attack__damping": 0.0}
+    refused = _settings(attack__solver="nystrom", **zero)
+    self._assert_refused(refused, "attack.damping is 0.0", "attack.solver=nystrom")
+    settings.check(_settings(attack__solver="nystrom", attack__damping=1e-6))
+    settings.check(_settings(attack__solver="cg", **zero))
+
+
+if __name__ == "__main__":
+  absltest.main()

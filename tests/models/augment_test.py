@@ -1,0 +1,45 @@
+"""Random crop and flip: every result is a window of the padded image, or its mirror."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl.testing import absltest
+
+from pacd_jax.models import augment
+
+
+class CropAndFlipTest(absltest.TestCase):
+  def test_every_image_is_a_window_of_its_padded_self(self):
+    images = np.arange(1, 1 + 300 * 5 * 6 * 2, dtype=np.float32).reshape(300, 5, 6, 2)
+    changed = np.asarray(augment.crop_and_flip(jax.random.key(0), images, pad=2))
+    padded = np.pad(images, [(0, 0), (2, 2), (2, 2), (0, 0)])
+    seen = set()
+    for image, result in zip(padded, changed, strict=True):
+      matches = [
+        (i, j, flip)
+        for i in range(5)
+        for j in range(5)
+        for flip in (False, True)
+        if np.array_equal(result[:, ::-1] if flip else result, image[i : i + 5, j : j + 6])
+      ]
+      self.assertLen(matches, 1)
+      seen.add(matches[0])
+    self.assertGreater(len(seen), 45)  # Of 50 offsets and flips.
+
+  def test_linear_and_fixed_by_its_key(self):
+    x, y = (jax.random.normal(jax.random.key(i), (4, 8, 8, 1)) for i in (1, 2))
+    key = jax.random.key(3)
+
+    def change(images):
+      return augment.crop_and_flip(jax.random.clone(key), images)
+
+    np.testing.assert_allclose(change(x + 2 * y), change(x) + 2 * change(y), rtol=1e-5)
+    # Its transpose by autodiff: <A x, A y> = <x, A' A y>.
+    pulled = jax.vjp(change, x)[1](change(y))[0]
+    np.testing.assert_allclose(
+      jnp.vdot(change(x), change(y)), jnp.vdot(x, pulled), rtol=1e-5
+    )
+
+
+if __name__ == "__main__":
+  absltest.main()

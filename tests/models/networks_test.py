@@ -1,0 +1,185 @@
+"""Models: contract, size, and the convolution that this backend takes against lax.conv."""
+
+import functools
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from pacd_jax import errors
+from pacd_jax.models import networks
+
+
+def _count(params):
+  return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+class ModelsTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ("linear", (8, 8, 1), 650),
+    ("mlp", (8, 8, 1), 26_122),
+    ("small_cnn", (8, 8, 1), 13_706),
+    ("mnist_cnn", (28, 28, 1), 431_080),
+    ("wide_cnn", (12, 12, 1), 1_397_514),
+    ("vgg", (16, 16, 3), 420_906),
+    ("resnet20", (8, 8, 3), 273_066),  # As Keras's, without the moving statistics.
+    ("resnet32", (8, 8, 3), 467_946),
+    ("resnet56", (8, 8, 3), 857_706),
+  )
+  def test_size_and_contract(self, name, image_shape, num_params):
+    norm = "affine" if name.startswith("resnet") else ""
+    model = networks.make(name, num_classes=10, image_shape=image_shape, norm=norm)
+    params = model.init(jax.random.key(0), image_shape)
+    self.assertEqual(_count(params), num_params)
+    images = jax.random.uniform(jax.random.key(1), (5, *image_shape))
+    logits = jax.jit(model.apply)(params, images)
+    self.assertEqual(logits.shape, (5, 10))
+    self.assertEqual(logits.dtype, jnp.float32)
+    # An image's logits do not depend on the rest of its batch.
+    alone = jax.jit(model.apply)(params, images[2:3])[0]
+    np.testing.assert_allclose(alone, logits[2], rtol=1e-5, atol=1e-5)
+
+  def test_mnist_cnn_is_the_authors(self):
+    """conv 20 5x5 valid, pool, conv 50 5x5 valid, pool, dense 500, dense 10."""
+    model = networks.make("mnist_cnn", num_classes=10, image_shape=(28, 28, 1))
+    params = model.init(jax.random.key(0), (28, 28, 1))
+    kernels = sorted(
+      (leaf.shape for leaf in jax.tree.leaves(params) if leaf.ndim > 1), key=len
+    )
+    self.assertCountEqual(kernels, [(5, 5, 1, 20), (5, 5, 20, 50), (800, 500), (500, 10)])
+
+  @parameterized.parameters(
+    ("small_cnn", (8, 8, 1), "SAME"), ("mnist_cnn", (28, 28, 1), "VALID")
+  )
+  def test_network_is_its_formula_by_lax_and_reduce_window(self, name, shape, padding):
+    model = networks.make(name, num_classes=10, image_shape=shape)
+    params = model.init(jax.random.key(0), shape)
+    images = jax.random.normal(jax.random.key(1), (3, *shape))
+
+    def reference(params, x):
+      for layer in ("Conv_0", "Conv_1"):
+        x = jax.lax.conv_general_dilated(
+          x,
+          params[layer]["kernel"],
+          (1, 1),
+          padding,
+          dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        x = jax.nn.relu(x + params[layer]["bias"][None, None, None])
+        window = (1, 2, 2, 1)
+        x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
+      x = x.reshape(3, -1)
+      x = jax.nn.relu(x @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"][None])
+      return x @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"][None]
+
+    def summed(apply):
+      return lambda params: jnp.sum(jnp.sin(apply(params, images)))
+
+    outputs = (jax.jit(f)(params, images) for f in (model.apply, reference))
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+    ours, theirs = (jax.jit(jax.grad(summed(f)))(params) for f in (model.apply, reference))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+      np.testing.assert_allclose(a, b, atol=2e-5 * max(1.0, float(jnp.abs(b).max())))
+
+  @parameterized.parameters("affine", "group")
+  def test_resnet_is_its_formula_by_lax(self, norm):
+    """conv, then three stacks of three blocks; the first of a stack halves the image."""
+    shape = (9, 8, 3)
+    model = networks.make("resnet20", num_classes=4, image_shape=shape, norm=norm)
+    params = model.init(jax.random.key(0), shape)
+    keys = iter(jax.random.split(jax.random.key(1), 200))
+    # Away from ones and zeros, so that each scale, shift and bias counts.
+    params = jax.tree.map(
+      lambda leaf: leaf + 0.05 * np.asarray(jax.random.normal(next(keys), leaf.shape)),
+      jax.tree.map(np.asarray, params),
+    )
+    images = jax.random.normal(jax.random.key(2), (3, *shape))
+    count = {"_Conv": 0, "_Norm": 0}
+
+    def layer(kind):
+      count[kind] += 1
+      return params[f"{kind}_{count[kind] - 1}"]
+
+    def conv(x, stride=1):
+      of = layer("_Conv")
+      x = jax.lax.conv_general_dilated(
+        x,
+        of["kernel"],
+        (stride, stride),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      )
+      return x + of["bias"][None, None, None]
+
+    def normalise(x):
+      of = layer("_Norm")
+      if norm == "group":
+        groups = x.reshape(*x.shape[:3], 8, -1)
+        mean = groups.mean((1, 2, 4), keepdims=True)
+        variance = groups.var((1, 2, 4), keepdims=True)
+        x = ((groups - mean) / jnp.sqrt(variance + 1e-5)).reshape(x.shape)
+      return x * of["scale"][None, None, None] + of["shift"][None, None, None]
+
+    def reference(images):
+      x = jax.nn.relu(normalise(conv(images)))
+      for block in range(9):
+        stride = 2 if block in (3, 6) else 1
+        y = normalise(conv(jax.nn.relu(normalise(conv(x, stride)))))
+        x = jax.nn.relu(y + (conv(x, stride) if stride == 2 else x))
+      dense = params["Dense_0"]
+      return x.mean((1, 2)) @ dense["kernel"] + dense["bias"][None]
+
+    expected = jax.jit(reference)(images)
+    self.assertEqual(count, {"_Conv": 21, "_Norm": 19})
+    logits = jax.jit(model.apply)(params, images)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+  def test_is_the_same_on_an_accelerator(self):
+    """Logits and gradients of a batch that the CPU takes in chunks of another size."""
+    image_shape, batch = (28, 28, 1), 301
+    make = functools.partial(
+      networks.make, "mnist_cnn", num_classes=10, image_shape=image_shape
+    )
+    with mock.patch.object(jax, "default_backend", lambda: "gpu"):
+      accelerator = make()
+    params = accelerator.init(jax.random.key(0), image_shape)
+    images = jax.random.normal(jax.random.key(1), (batch, *image_shape))
+
+    def of(apply):
+      def value(params):
+        logits = apply(params, images)
+        return jnp.mean(jnp.sin(logits)), logits
+
+      (_, logits), gradient = jax.jit(jax.value_and_grad(value, has_aux=True))(params)
+      return jax.tree.leaves([logits, gradient])
+
+    for ours, theirs in zip(of(make().apply), of(accelerator.apply), strict=True):
+      np.testing.assert_allclose(ours, theirs, atol=1e-5 * float(jnp.abs(theirs).max()))
+
+  def test_odd_sizes_are_pooled_as_by_valid_windows(self):
+    model = networks.make("small_cnn", num_classes=3, image_shape=(9, 11, 2))
+    params = model.init(jax.random.key(0), (9, 11, 2))
+    self.assertEqual(params["Dense_0"]["kernel"].shape, (2 * 2 * 32, 64))
+
+  @parameterized.parameters(("resnet20", "batch"), ("resnet20", ""), ("mnist_cnn", "group"))
+  def test_a_norm_that_is_not_the_models(self, name, norm):
+    with self.assertRaisesRegex(
+      errors.InputError, f"model.norm='{norm}' is none of {name}"
+    ):
+      networks.make(name, num_classes=10, image_shape=(32, 32, 1), norm=norm)
+
+  def test_unknown_name_and_unfit_shape(self):
+    with self.assertRaisesRegex(errors.InputError, "lenet.*linear, mlp"):
+      networks.make("lenet", num_classes=10, image_shape=(8, 8, 1))
+    for backend in ("cpu", "gpu"):
+      with (
+        mock.patch.object(jax, "default_backend", lambda backend=backend: backend),
+        self.assertRaisesRegex(errors.InputError, r"mnist_cnn.*\(8, 8, 1\)"),
+      ):
+        networks.make("mnist_cnn", num_classes=10, image_shape=(8, 8, 1))
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,130 @@
+"""The catalog of tables: their runs' configs, and what the paper prints."""
+
+import json
+import pathlib
+import tempfile
+from unittest import mock
+
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from pacd_jax import errors
+from pacd_jax.experiment import door, settings
+from pacd_jax.paper import __main__ as paper
+from pacd_jax.paper import catalog, lines, protocol, published, render, work
+from pacd_jax.paper.protocol import Protocol
+
+
+class CatalogTest(parameterized.TestCase):
+  @parameterized.product(dataset=protocol.DATASETS, scale=protocol.SCALES)
+  def test_every_run_is_a_config_that_can_be_used(self, dataset, scale):
+    place, by_name = Protocol(dataset, scale, pathlib.Path("runs")), {}
+    for item in paper.ITEMS.values():
+      runs = work.in_order(item.runs(place))
+      for run in runs:
+        values = place.config(run).to_dict()
+        settings.check(values)
+        self.assertEqual(by_name.setdefault(run.name, values), values)
+      for run in item.runs(place):
+        self.assertContainsSubset(item.columns, run.settings)
+      self.assertContainsSubset(item.quantities, render.QUANTITIES)
+
+  def test_makers_of_poisons_come_first(self):
+    place = Protocol("digits", "smoke", pathlib.Path("runs"))
+    transfer = next(item for item in catalog.ITEMS if item.name == "figure4")
+    names = [run.name for run in work.in_order(transfer.runs(place))]
+    self.assertEqual(names[:3], ["ga_eps02", "macer_sigma=0.25", "smoothadv_sigma=0.25"])
+    self.assertLen(names, 6)
+
+  def test_runs_may_be_moved(self):
+    """Where the maker of a poison lay is no part of a protocol; what is given is."""
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    here = Protocol("digits", "smoke", folder)
+    there = here._replace(runs_dir=pathlib.Path("elsewhere"))
+    training = next(item for item in paper.ITEMS.values() if item.name == "training")
+    run, *_ = training.runs(here)
+    path = here.folder(run)
+    path.mkdir(parents=True)
+    config = there.config(run).to_dict()
+    for changed, is_refused in (({}, False), ({"sigma": 0.5}, True)):
+      (path / "config.json").write_text(json.dumps(config | changed))
+      if is_refused:
+        with self.assertRaisesRegex(errors.InputError, "sigma is 0.5 there and 0.25 here"):
+          here.is_finished(run)
+      else:
+        self.assertFalse(here.is_finished(run))
+
+  def test_a_poison_that_was_made_anew_is_not_mixed_in(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    place = Protocol("digits", "smoke", folder)
+    run, *_ = paper.ITEMS["recovery"].runs(place)[1:]
+    path, made = place.folder(run), place.folder(catalog.MAIN) / "poison/pacd.npz"
+    for poison in (path / "poison/poison.npz", made):
+      poison.parent.mkdir(parents=True)
+      poison.write_bytes(b"one")
+    (path / "config.json").write_text(json.dumps(place.config(run).to_dict()))
+    self.assertFalse(place.is_finished(run))
+    made.write_bytes(b"another")
+    with self.assertRaisesRegex(errors.InputError, "pacd.npz has changed since .* move"):
+      place.is_finished(run)
+
+  def test_runs_that_lack_the_poison_of_a_failed_one_do_not_stop_the_others(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    place, tried = Protocol("digits", "smoke", folder), []
+
+    def run(config, workdir):
+      tried.append(workdir.name)
+      raise errors.NonFiniteError("its loss is nan")
+
+    items = [paper.ITEMS["recovery"], paper.ITEMS["points"]]
+    with (
+      mock.patch.object(door, "run", run),
+      mock.patch.object(door, "build"),
+      mock.patch.object(work.progress, "note"),
+      self.assertRaisesRegex(errors.NonFiniteError, "ga_recovery=1: it needs the poison"),
+    ):
+      work.do(place, items, {})
+    self.assertEqual(tried, ["ga_sigma=0.25", "points"])
+
+  def test_clean_data_are_one_line_at_epsilon_0(self):
+    place = Protocol("digits", "smoke", pathlib.Path("runs"))
+    item = paper.ITEMS["figure3"]
+    found = [(line.settings["epsilon"], line.row) for line in lines.lines(place, item)]
+    self.assertEqual([e for e, row in found if row == "clean"], [0.0, 0.0])  # ACR, ACA.
+    self.assertEqual({e for e, row in found if row == "pacd"}, {0.1, 0.2, 0.3})
+
+  def test_the_main_run_s_poison_has_one_name(self):
+    place = Protocol("digits", "smoke", pathlib.Path("runs"))
+    for name in ("training", "recovery", "macer_k"):
+      self.assertEqual(
+        {line.row for line in lines.lines(place, paper.ITEMS[name])}, {"clean", "pacd"}
+      )
+
+  def test_a_config_that_is_not_here_says_where_to_be(self):
+    place = Protocol("digits", "smoke", pathlib.Path("runs"))
+    with self.assertRaisesRegex(errors.InputError, "in the repository's folder"):
+      place.config(protocol.Run("any", "elsewhere"))
+
+
+class PublishedTest(parameterized.TestCase):
+  @parameterized.parameters(
+    ("table2", "mnist", 0.25, "pacd", "acr", 0.325, 0.10),
+    ("table2", "cifar10", 0.5, "watermark", "aca", 0.7401, 0.0922),
+    ("table4", "mnist", 0.75, "clean", "acr", 1.262, 0.05),
+    ("table1", "cifar10", "standard", "standard", "class_accuracy", 0.0036, 0.0037),
+    ("table5", "mnist", 0.5, "pacd", "distortion", 2.170, 0.09),
+  )
+  def test_is_what_the_paper_prints(self, table, dataset, setting, row, quantity, *value):
+    found = published.value(table, dataset, setting, row, quantity)
+    np.testing.assert_allclose(found, value)
+
+  def test_has_every_entry(self):
+    self.assertLen(published._values(), 3 * (3 + 2) * 3 * 2 + 2 * 4 * 2 + 5 * 2)
+
+  def test_is_nothing_where_the_paper_has_none(self):
+    self.assertIsNone(published.value("table2", "digits", 0.25, "pacd", "acr"))
+    self.assertIsNone(published.value("table2", "mnist", 0.25, "classwise", "acr"))
+
+
+if __name__ == "__main__":
+  absltest.main()
