@@ -1,11 +1,12 @@
-"""Runs one experiment: poison, retrain, certify, report.
+"""Runs one experiment, or several of one config: poison, retrain, certify, report.
 
 python main.py --config=configs/digits_ga.py [--workdir=DIR] [--stage=attack]
 """
 
 from absl import flags
 
-from pacd_jax.experiment import command, door, stages
+from pacd_jax.experiment import command, stages
+from pacd_jax.suites import run
 
 _STAGE = flags.DEFINE_enum(
   "stage", None, stages.NAMES, "Run this stage alone; by default all that are not done."
@@ -13,9 +14,9 @@ _STAGE = flags.DEFINE_enum(
 flags.adopt_module_key_flags(command)  # For --help.
 
 
-def _run(config, workdir: str) -> str | None:
+def _run(asked, workdir: str) -> str | None:
   chosen = (_STAGE.value,) if _STAGE.value else stages.NAMES
-  return door.run(config, workdir, chosen)
+  return run.run(asked, workdir, chosen)
 
 
 if __name__ == "__main__":

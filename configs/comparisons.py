@@ -8,14 +8,12 @@ from typing import Any
 
 import ml_collections
 
-BASELINES = (
-  "watermark",
-  "classwise",
-  "random",
-  "brightness",
-  "convolution",
-  "error_minimizing",
-  "targeted_adversarial",
+from pacd_jax.experiment import kinds
+from pacd_jax.experiment.entries import rows
+
+# Every attack that the package has, but the bilevel one.
+BASELINES = tuple(
+  row for row in kinds.ROWS.names if row not in (rows.CLEAN.name, rows.PACD.name)
 )
 # Fields of a run that a comparison sets: they are not its base's.
 _OWN = ("rows", "poisons", "data.data_dir", "attack.epsilon")

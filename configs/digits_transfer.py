@@ -56,5 +56,4 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
       "standard": digits_standard.get_config,
     },
     other_model="mlp",
-    more="eps02",
   )

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import ml_collections
 
-from pacd_jax.runtime import run_folder
+from pacd_jax.experiment import identity
+from pacd_jax.paper import transfers
 
 GetConfig = Callable[[str], ml_collections.ConfigDict]
 
@@ -28,7 +29,7 @@ def get_config(
   for victim in config.victims.values():  # These are the transfer's own.
     del victim.rows, victim.poisons, victim.data.data_dir
   config.poisons = {
-    name: f"runs/{run_folder.default_name(run, f'{variant},{more}')}"
+    name: f"runs/{identity.default_name(run, f'{variant},{more}')}"
     for name, (run, more) in poisons.items()
   }
   config.poisons.yours = ""
@@ -37,32 +38,27 @@ def get_config(
 
 
 def paper(
-  variant: str,
-  data: str,
-  victims: dict[str, GetConfig],
-  *,
-  other_model: str,
-  more: str = "",
+  variant: str, data: str, victims: dict[str, GetConfig], *, other_model: str
 ) -> ml_collections.ConfigDict:
   """Figure 4 of Mehra et al. (2021); with "table1" in the variant, their Table 1.
 
   Args:
     variant: of every victim and run, and "table1".
     data: what names of runs begin with, such as "mnist".
-    victims: gaussian, macer, smoothadv and, for Table 1, standard.
+    victims: by the names of `pacd_jax.paper.transfers.CONFIGS`.
     other_model: whose surrogate a further poison was made with, in Figure 4.
-    more: what the variant of the Gaussian run has more.
   """
   items = variant.split(",")
-  if "table1" in items:
+  is_table1 = "table1" in items
+  if is_table1:
     items.remove("table1")
-    poisons = {"standard": (f"{data}_standard", "")}
-  else:
-    victims = {name: victims[name] for name in ("gaussian", "macer", "smoothadv")}
-    poisons = {
-      "gaussian": (f"{data}_ga", more),
-      "macer": (f"{data}_macer", ""),
-      "smoothadv": (f"{data}_smoothadv", ""),
-      other_model: (f"{data}_ga", f"{more},model.name={other_model}"),
-    }
-  return get_config(victims, poisons, ",".join(items))
+  wanted = transfers.TABLE1 if is_table1 else transfers.FIGURE4
+  poisons = {
+    name: (f"{data}_{transfers.CONFIGS[name]}", transfers.variant(data, name))
+    for name in wanted.poisons
+  }
+  if not is_table1:
+    run, more = poisons["gaussian"]
+    poisons[other_model] = (run, f"{more},model.name={other_model}")
+  chosen = {name: victims[name] for name in wanted.victims}
+  return get_config(chosen, poisons, ",".join(items))

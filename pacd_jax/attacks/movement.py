@@ -1,29 +1,17 @@
 """How a perturbation follows its hypergradients: its shape, and the rule of its steps."""
 
-from typing import NamedTuple
-
 import chex
 import jax.numpy as jnp
 
 from pacd_jax import perturbation, types
 from pacd_jax.attacks import problem
-
-RULES = ("sign", "normalized", "adam")
-_ADAM_DECAY, _ADAM_TINY = 0.999, 1e-8  # Of Adam's second moment, as in the authors' code.
-
-
-class Memory(NamedTuple):
-  """Running means of each image's hypergradients."""
-
-  first: types.Array  # `[n, H, W, C]`: of du.
-  second: types.Array | None  # The same of du^2, for Adam.
-  count: types.Array  # `[n]` int32: moves so far.
+from pacd_jax.attacks.step_rules import DECAY_OF_SQUARES, Memory, of_images
 
 
 def init(settings: problem.Settings, base_images: types.Array) -> Memory:
   """Nothing met yet."""
   zero = jnp.zeros_like(base_images)
-  second = zero if settings.step_rule == "adam" else None
+  second = zero if settings.step_rule.keeps_squares else None
   return Memory(zero, second, jnp.zeros(len(base_images), jnp.int32))
 
 
@@ -100,19 +88,14 @@ def move(
   mean = jnp.broadcast_to(du.mean(axis=0, keepdims=True), delta.shape)
   now = jnp.where(shared, mean, jnp.zeros_like(delta).at[rows].set(du))
   memory = _remember(settings, memory, now, moves)
-  direction = _direction(settings, memory)
+  direction = settings.step_rule.direction(memory, settings.momentum, settings.norm)
   if settings.num_frequencies:  # Signs have all frequencies again.
     direction = perturbation.low_pass(direction, settings.num_frequencies)
   length = settings.step_size(step_number)
-  delta = delta - length * jnp.where(_of_images(moves), direction, 0.0)
+  delta = delta - length * jnp.where(of_images(moves), direction, 0.0)
   delta = perturbation.project(delta, epsilon=settings.epsilon, norm=settings.norm)
   inside = poisoned_images(base_images, delta) - base_images
   return jnp.where(shared, delta, inside), memory
-
-
-def _of_images(values):
-  """`[n]` as `[n, 1, 1, 1]`."""
-  return values[:, None, None, None]
 
 
 def _remember(settings, memory, now, moves):
@@ -120,28 +103,9 @@ def _remember(settings, memory, now, moves):
 
   def mean(past, value, decay):
     average = decay * past + (1.0 - decay) * value
-    return jnp.where(_of_images(moves), average, past)
+    return jnp.where(of_images(moves), average, past)
 
   second = memory.second
   if second is not None:
-    second = mean(second, now**2, _ADAM_DECAY)
+    second = mean(second, now**2, DECAY_OF_SQUARES)
   return Memory(mean(memory.first, now, settings.momentum), second, memory.count + moves)
-
-
-def _direction(settings, memory):
-  """Of a step of length 1, by the rule.
-
-  sign: the steepest direction of the budget's norm (Signum, Bernstein et al., 2018).
-  normalized: the gradient over its largest entry in l_inf, over its norm in l_2.
-  adam: as the authors' (Kingma & Ba, 2015), where `momentum` is its beta_1, 0.9.
-  """
-  if settings.step_rule == "sign":
-    return perturbation.steepest_direction(memory.first, norm=settings.norm)
-  if settings.step_rule == "normalized":
-    return perturbation.normalized(memory.first, norm=settings.norm)
-  if settings.step_rule == "adam":
-    count = jnp.maximum(_of_images(memory.count), 1)
-    first = memory.first / (1.0 - settings.momentum**count)
-    second = memory.second / (1.0 - _ADAM_DECAY**count)
-    return first / (jnp.sqrt(second) + _ADAM_TINY)
-  raise ValueError(f"step_rule must be one of {RULES}, not {settings.step_rule!r}")

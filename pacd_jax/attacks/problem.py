@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from pacd_jax import noise, types
+from pacd_jax.attacks import step_rules
 from pacd_jax.data import arrays, batches
 
 
@@ -65,7 +66,7 @@ class Settings(NamedTuple):
   # batch of its hypergradients; later ones move each image of the batch by its own.
   num_shared_steps: int = 0
   num_frequencies: int = 0  # Of each axis of an image, that du is cut to; 0: all.
-  step_rule: str = "sign"  # One of `movement.RULES`.
+  step_rule: step_rules.StepRule = step_rules.SIGN
   normalize: bool = False  # Every surrogate's du to norm 1, before any mean is taken.
   # Length of an outer step's move, in image units, by the step's number.
   step_size: optax.Schedule = optax.constant_schedule(0.1)

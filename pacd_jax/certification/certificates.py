@@ -26,7 +26,7 @@ import numpy as np
 
 from pacd_jax import errors
 from pacd_jax.certification import provenance
-from pacd_jax.certification.provenance import Sidecar
+from pacd_jax.certification.rules.rule import Sidecar, brief
 
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 _POINT = [("idx", "i8"), ("label", "i8"), ("predict", "i8"), ("radius", "f8")]
@@ -55,9 +55,9 @@ class Writer:
 
   Args:
     path: `DIR/seed_<k>`; the folder is made. InputError if its files cannot be resumed.
-    sidecar: every field of `provenance.FIELDS`, those of the `sampling` rule, and any
+    sidecar: every field of `provenance.FIELDS`, those of its sampling rule, and any
       others; written (atomically) before the first point, compared with the file's on
-      resuming. Without them, "mode" is "fixed" and "dtype" is "float32".
+      resuming.
   """
 
   def __init__(self, path: str | os.PathLike, sidecar: Mapping[str, Any]):
@@ -247,7 +247,7 @@ def _read_sidecar(path) -> Sidecar:
 
 def _check_same(path, then: Sidecar, now: Sidecar):
   """InputError unless both sidecars have the same fields with the same values."""
-  brief, names = provenance.brief, sorted(then.keys() | now.keys())
+  names = sorted(then.keys() | now.keys())
   changes = [
     f"{name} was {brief(then.get(name))}, now {brief(now.get(name))}"
     for name in names

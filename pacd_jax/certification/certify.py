@@ -13,7 +13,7 @@ Votes are counted on the device (`votes`), for several points in one call
 import itertools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ import numpy as np
 
 from pacd_jax import errors
 from pacd_jax.certification import certificates, point_stream, provenance, sampling, votes
+from pacd_jax.certification.rules.rule import Rule
 from pacd_jax.data import arrays
 from pacd_jax.runtime import sharding
 from pacd_jax.types import ApplyFn, Array, Certificate, Key, Params
@@ -32,6 +33,19 @@ CertifyPointsFn = Callable[..., Iterator[tuple[Certificate, float]]]
 ProgressFn = Callable[[int, int, Certificate, int], None]
 
 
+class Settings(NamedTuple):
+  """How points are certified: see `make_certifier`."""
+
+  sigma: float
+  n0: int
+  n: int
+  alpha: float
+  mode: str = "fixed"
+  options: Any = None  # Of the mode, an instance of its entry's dataclass.
+  dtype: str = "float32"
+  batch_size: int = 1000
+
+
 def make_certifier(
   apply: ApplyFn,
   *,
@@ -40,6 +54,7 @@ def make_certifier(
   n: int,
   alpha: float,
   mode: str = "fixed",
+  options: Any = None,
   dtype: str = "float32",
   batch_size: int = 1000,
   mesh: jax.sharding.Mesh | None = None,
@@ -60,7 +75,8 @@ def make_certifier(
     n0: samples that choose the class.
     n: the most samples that bound its probability; in mode fixed exactly so many.
     alpha: probability in (0, 1) that a certificate is wrong.
-    mode: a sampling rule, one of `sampling.MODES`.
+    mode: a sampling rule, one of `sampling.RULES`.
+    options: of that rule, an instance of its entry's dataclass; None: its defaults.
     dtype: one of `provenance.DTYPES`. In bfloat16 the parameters and the noisy images
       are rounded first: certificates are those of that classifier.
     batch_size: noisy copies at a time on each device, across points; votes do not depend
@@ -71,12 +87,13 @@ def make_certifier(
     InputError: a setting out of range, or an n that cannot certify at this alpha.
     NonFiniteError: by `certify_points`, where a sample's logits are not finite.
   """
-  rule = _rule(sigma, n0, n, alpha, mode=mode, dtype=dtype, batch_size=batch_size)
+  settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
+  rule = _rule(settings)
   return _by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size, mesh=mesh)
 
 
 def _by_rule(
-  rule: sampling.Rule,
+  rule: Rule,
   apply: ApplyFn,
   sigma: float,
   *,
@@ -116,8 +133,9 @@ def _by_rule(
   return certify_points
 
 
-def _rule(sigma, n0, n, alpha, *, mode, dtype, batch_size) -> sampling.Rule:
+def _rule(settings: Settings) -> Rule:
   """The sampling rule; InputError for a setting out of range."""
+  batch_size, dtype = settings.batch_size, settings.dtype
   most = votes.most_batches(sharding.mesh().size)  # A batch for each device is one call.
   if not 1 <= batch_size <= most:
     raise errors.InputError(
@@ -126,7 +144,14 @@ def _rule(sigma, n0, n, alpha, *, mode, dtype, batch_size) -> sampling.Rule:
   if dtype not in provenance.DTYPES:
     known = ", ".join(provenance.DTYPES)
     raise errors.InputError(f"certify: dtype={dtype!r}: use one of {known}")
-  return sampling.make(mode, sigma=sigma, n0=n0, n=n, alpha=alpha)
+  return sampling.make(
+    settings.mode,
+    sigma=settings.sigma,
+    n0=settings.n0,
+    n=settings.n,
+    alpha=settings.alpha,
+    options=settings.options,
+  )
 
 
 def _check_labels(labels: Sequence[int], num_images: int, num_classes: int) -> None:
@@ -155,10 +180,15 @@ def certify(
   images: Array,
   key: Key,
   *,
+  sigma: float,
+  n0: int,
+  n: int,
+  alpha: float,
+  mode: str = "fixed",
+  options: Any = None,
   labels: Sequence[int] | None = None,
   dtype: str = "float32",
   batch_size: int = 1000,
-  **settings: Any,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Certifies a batch of images; image i uses fold_in(key, i).
 
@@ -166,16 +196,20 @@ def certify(
     images: float `[B, H, W, C]` in [0, 1], B >= 1.
     key: consumed.
     labels: int `[B]`: modes adaptive and aca stop early where another class is ahead.
-    dtype, batch_size, settings: these, sigma, n0, n, alpha and mode as for
-      `make_certifier`, errors too; InputError also for images of another type, shape or
-      range, logits that are not `[B, K]`, and a batch that does not fit into memory.
+    sigma, n0, n, alpha, mode, options, dtype, batch_size: as for `make_certifier`.
 
   Returns:
     Predictions int64 `[B]`, -1 where it abstains; certified l2 radii float64 `[B]` in
     image units; votes behind the bounds int64 `[B, K]`.
+
+  Raises:
+    InputError: as from `make_certifier`; images of another type, shape or range, logits
+      that are not `[B, K]`, or a batch that does not fit into memory.
+    NonFiniteError: a sample's logits are not finite.
   """
   _check_images(images)
-  certify_points = make_certifier(apply, dtype=dtype, batch_size=batch_size, **settings)
+  settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
+  certify_points = make_certifier(apply, **settings._asdict())
   shape = images.shape[1:]
   votes.num_classes(apply, params, shape)  # Refuses other logits.
   votes.check_memory(apply, params, shape, batch_size=batch_size, dtype=dtype)
@@ -215,13 +249,7 @@ def certify_to_files(
   path: str | os.PathLike,
   *,
   seed: int,
-  sigma: float,
-  n0: int,
-  n: int,
-  alpha: float,
-  mode: str = "fixed",
-  dtype: str = "float32",
-  batch_size: int = 1000,
+  settings: Settings,
   extra: Mapping[str, Any] | None = None,
   on_point: ProgressFn | None = None,
 ):
@@ -237,15 +265,19 @@ def certify_to_files(
     key: consumed; recorded in the sidecar.
     path: `DIR/seed_<k>`. InputError if its files cannot be resumed.
     seed: which victim this is.
-    sigma, n0, n, alpha, mode, dtype, batch_size: as for `make_certifier`, errors too.
+    settings: as for `make_certifier`, errors too.
     extra: more fields for the sidecar; its own fields win.
     on_point: called after each new point with (points done, M, certificate, label).
   """
-  rule = _rule(sigma, n0, n, alpha, mode=mode, dtype=dtype, batch_size=batch_size)
-  certify_points = _by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size)
-  drawn = {"mode": mode, "dtype": dtype}  # The votes do not depend on batch_size.
-  sidecar = {**(extra or {}), **drawn, "sigma": sigma, "n0": n0, "n": n, "alpha": alpha}
-  sidecar |= rule.sidecar
+  rule = _rule(settings)
+  certify_points = _by_rule(
+    rule,
+    apply,
+    settings.sigma,
+    dtype=settings.dtype,
+    batch_size=settings.batch_size,
+  )
+  sidecar = {**(extra or {}), **described(settings), **rule.sidecar}
   sidecar |= {"seed": seed, "indices": indices, "key": jax.random.key_data(key)}
   sidecar["num_classes"] = votes.num_classes(apply, params, images.shape[1:])
   with certificates.Writer(path, sidecar) as writer:
@@ -256,3 +288,9 @@ def certify_to_files(
       writer.append(idx, labels[idx], result, seconds=seconds)
       if on_point is not None:
         on_point(writer.num_done, len(indices), result, int(labels[idx]))
+
+
+def described(settings: Settings) -> Mapping[str, Any]:
+  """The settings as a sidecar has them: the votes do not depend on the batch size."""
+  names = ("mode", "dtype", "sigma", "n0", "n", "alpha")
+  return {name: getattr(settings, name) for name in names}

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 
 from pacd_jax import errors
-from pacd_jax.certification import sampling, votes
+from pacd_jax.certification import votes
+from pacd_jax.certification.rules.rule import Sampling
 from pacd_jax.runtime import processes
 from pacd_jax.types import Certificate
 
@@ -26,7 +27,7 @@ _FIRST_BATCHES = 4  # Of the first call; later ones are as long as they take.
 class Point:
   """A point on its way to a certificate: what its rule has asked for and been given."""
 
-  def __init__(self, rule: sampling.Sampling, image: np.ndarray, key_data, name: Any):
+  def __init__(self, rule: Sampling, image: np.ndarray, key_data, name: Any):
     self.image, self.key_data, self.name = image, key_data, name
     self._rule, self._votes = rule, 0
     self._missing = self.wanted = next(rule)  # Samples: not returned, not yet started.

@@ -1,19 +1,20 @@
 """What stands beside a file of certificates: how they were drawn, and what that supports.
 
 A sidecar is a dictionary that JSON can hold. Every one has `FIELDS`, and the fields of
-its `sampling` rule; one without a mode or a dtype is older than they are.
+its sampling rule.
 """
 
-import reprlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from pacd_jax.certification import confidence, sampling
+from pacd_jax.certification.rules.rule import Sidecar, brief
 
-Sidecar = dict[str, Any]
 _KINDS = {
+  "mode": str,
+  "dtype": str,
   "sigma": float,
   "n0": int,
   "n": int,
@@ -26,11 +27,10 @@ _KINDS = {
 }
 FIELDS = tuple(_KINDS)
 DTYPES = ("float32", "bfloat16")  # What a base classifier computes in.
-_OF_OLDER_FILES = {"mode": "fixed", "dtype": "float32"}
 
 
 def checked(sidecar: Any) -> Sidecar:
-  """The sidecar, with mode and dtype; ValueError if it does not say what is needed."""
+  """The sidecar; ValueError if it does not say what is needed."""
   if missing := [name for name in FIELDS if name not in sidecar]:
     raise ValueError(f"without {', '.join(missing)}")
   for name, kind in _KINDS.items():
@@ -41,60 +41,19 @@ def checked(sidecar: Any) -> Sidecar:
   sigma, n0, n, alpha = (sidecar[name] for name in ("sigma", "n0", "n", "alpha"))
   if not (0.0 < sigma < float("inf") and min(n0, n) >= 1 and 0.0 < alpha < 1.0):
     raise ValueError(f"sigma {sigma}, n0 {n0}, n {n} or alpha {alpha} is out of range")
-  sidecar = _OF_OLDER_FILES | sidecar
-  for name, known in (("mode", sampling.MODES), ("dtype", DTYPES)):
+  for name, known in (("mode", sampling.RULES.names), ("dtype", DTYPES)):
     if sidecar[name] not in known:
       raise ValueError(f"{name} is {brief(sidecar[name])}, none of {', '.join(known)}")
   mode, bound = sidecar["mode"], sidecar["bound"]
-  if bound != sampling.BOUNDS[mode]:
+  if bound != sampling.RULES[mode].bound:
     raise ValueError(f"bound is {brief(bound)}, but in mode {mode} there is none such")
-  if mode == "adaptive":
-    _check_votes(sidecar, "sizes")
-    if not (_are_all([pilot := sidecar.get("pilot")], int) and pilot >= 1):
-      raise ValueError(f"pilot is {brief(pilot)}, no number of votes")
-  if mode == "aca":
-    _check_votes(sidecar, "stages")
-    _check_alphas(sidecar)
+  sampling.RULES[mode].check(sidecar)
   return sidecar
 
 
-def _check_votes(sidecar: Sidecar, name: str) -> None:
-  votes = sidecar.get(name)
-  rise = _are_all(votes, int) and votes == sorted(set(votes))
-  if not (rise and votes[0] >= 1 and votes[-1] == sidecar["n"]):
-    raise ValueError(f"{name} is {brief(votes)}, not numbers of votes that rise to n")
-
-
-def _check_alphas(sidecar: Sidecar) -> None:
-  alphas, alpha = sidecar.get("alphas"), sidecar["alpha"]
-  one_each = _are_all(alphas, float) and len(alphas) == len(sidecar["stages"])
-  if not (one_each and min(alphas) > 0.0):
-    raise ValueError(f"alphas is {brief(alphas)}, not one share of alpha for each stage")
-  if not sum(alphas) <= alpha * (1.0 + 1e-9):  # Rounding; NaN is refused, too.
-    raise ValueError(f"alphas sum to {sum(alphas)}, more than alpha = {alpha}")
-
-
-def _are_all(values: Any, kind: type) -> bool:
-  """Whether it is a list of such values that is not empty."""
-  return isinstance(values, list) and {*map(type, values)} == {kind}
-
-
-def brief(value: Any) -> str:
-  """A value in a few characters, and how long it is if it is a list."""
-  size = f" ({len(value)} of them)" if isinstance(value, list) else ""
-  return reprlib.repr(value) + size
-
-
 def allowed_votes(sidecar: Mapping[str, Any]) -> tuple[int, ...]:
-  """How many votes the counts of one point may sum to, rising.
-
-  In mode aca they may be 0: the point was given up after the n0 samples.
-  """
-  if sidecar["mode"] == "fixed":
-    return (sidecar["n"],)
-  if sidecar["mode"] == "adaptive":
-    return tuple(sidecar["sizes"])
-  return (0, *sidecar["stages"])
+  """How many votes the counts of one point may sum to, rising."""
+  return sampling.RULES[sidecar["mode"]].allowed_votes(sidecar)
 
 
 def supported_radius(
@@ -112,12 +71,9 @@ def supported_radius(
     votes are too few for the prediction.
   """
   votes = np.take_along_axis(counts, np.maximum(predict, 0)[:, None], axis=1)[:, 0]
-  total, alpha = counts.sum(axis=1), sidecar["alpha"]
-  if sidecar["mode"] == "aca":
-    allowed = allowed_votes(sidecar)
-    alphas = np.array([sidecar["alpha"], *sidecar["alphas"]])  # Of no votes: any.
-    alpha = alphas[np.searchsorted(allowed, total)]
-  radius = confidence.radius(votes, total, sigma=sidecar["sigma"], alpha=alpha)
+  totals = counts.sum(axis=1)
+  alphas = sampling.RULES[sidecar["mode"]].alphas(sidecar, totals)
+  radius = confidence.radius(votes, totals, sigma=sidecar["sigma"], alpha=alphas)
   return np.where(predict >= 0, radius, 0.0)
 
 

@@ -4,7 +4,7 @@ import functools
 import json
 import math
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pacd_jax import errors, types
@@ -95,10 +95,12 @@ class TrainingSets:
     """`arrays.checksum` of the row's training split; errors as from `split`."""
     return self._load(row)[1]
 
-  def budgets(self, rows: Sequence[str]) -> dict[str, tuple[float, str]]:
-    """Epsilon and norm of every row that has a poison, as its file says."""
-    poisons = {row: self.poison(row) for row in rows if row != CLEAN}
-    return {row: (poison.epsilon, poison.norm) for row, poison in poisons.items()}
+  def budget(self, row: str) -> tuple[float | None, str | None]:
+    """Epsilon and norm of a row's poison, as its file says; None of clean data."""
+    if row == CLEAN:
+      return None, None
+    poison = self.poison(row)
+    return poison.epsilon, poison.norm
 
   def attack_seconds(self, row: str) -> float | None:
     """Wall time of making the row's poison; None for one that this run did not make.

@@ -1,272 +1,297 @@
-"""The parts of a run's plan, each made of the config's values as plain nested dictionaries.
+"""The parts of a run's plan, each made of its config: network, attack, victims, points.
 
-`experiment.build` checks the values before and puts the parts together.
+`door.build` looks at the config before, and puts the parts together.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
 import optax
 
-from pacd_jax import errors, train, types
-from pacd_jax.attacks import baselines, pacd, problem
-from pacd_jax.data import arrays, training_sets
-from pacd_jax.experiment import choices, plan, targets
-from pacd_jax.models import networks
+from pacd_jax import evasion, train, types
+from pacd_jax.attacks import pacd, problem
+from pacd_jax.bilevel import linear_solve
+from pacd_jax.certification import certify
+from pacd_jax.data import arrays
+from pacd_jax.experiment import kinds, making, plan, targets
+from pacd_jax.experiment.config import Attack, Config, Train, Training
+from pacd_jax.experiment.config import has_selection as _has_selection
+from pacd_jax.experiment.config import needs_definite as _needs_definite
+from pacd_jax.experiment.entries import networks
 from pacd_jax.runtime import sharding
 
-# Fields of the group `attack` that `problem.Settings` has by the same name.
-_PACD_OPTIONS = (
-  "clean_batch",
-  "poison_batch",
-  "val_batch",
-  "noise",
-  "lower_steps",
-  "warmup_steps",
-  "num_surrogates",
-  "surrogates_at_once",
-  "warm_start",
-  "num_shared_steps",
-  "num_frequencies",
-  "step_rule",
-  "normalize",
-  "momentum",
-)
 
-# And those that say how the victim is assumed to train.
-_OF_LOSS = ("loss", "noise", "macer", "adversary", "smoothadv", "trades")
-
-
-def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
-  """Whether the config's numbers are those of its data.
-
-  Raises:
-    errors.InputError: a target point is not there, or of another class; a batch is larger
-      than what it is drawn from, or the devices do not divide it.
-  """
-  target = config["data"]["target_class"]
-  num_train = len(splits.train.labels)
-  num_poisoned = len(targets.poisoned(config, splits))
-  points = targets.checked_points(config, splits)
-  num_seen = num_certified = len(points)
-  if not points:
-    num_seen = len(arrays.class_indices(splits.validation, target))
-    num_certified = len(arrays.class_indices(splits.test, target))
-  for name, available in {
-    "attack.clean_batch": num_train - num_poisoned,
-    "attack.poison_batch": num_poisoned,
-    "attack.val_batch": num_seen,
-    "attack.selection.num_points": num_seen,
-    "train.batch_size": num_train,
-    "certify.num_points": num_certified,
-  }.items():
-    size = functools.reduce(lambda group, field: group[field], name.split("."), config)
-    if size > available:
-      raise errors.InputError(
-        f"config field {name} is {size}, but {splits.name} has {available} images for it: "
-        f"use at most {available}"
-      )
-  if training_sets.PACD in config["rows"]:
-    _check_shares(config, num_train - num_poisoned)
-
-
-def _check_shares(config: dict[str, Any], most: int) -> None:
-  """Of the lower level's batch, which is most of the attack's work.
-
-  Smaller ones, as the upper level's, are filled up (`sharding.over_batch`).
-  """
-  clean, poison = (config["attack"][f"{kind}_batch"] for kind in ("clean", "poison"))
-  devices = sharding.batch_mesh().size
-  if not (clean + poison) % devices:
-    return
-  down = clean - (clean + poison) % devices
-  near = [size for size in (down, down + devices) if 1 <= size <= most]
-  nearest = min(near, key=lambda size: abs(size - clean), default=None)
-  raise errors.InputError(
-    f"{devices} devices do not divide a batch of attack.clean_batch + attack.poison_batch "
-    f"= {clean} + {poison} images: "
-    + (f"use attack.clean_batch={nearest}, or " if nearest else "use ")
-    + "fewer devices"
-  )
-
-
-def model(config: dict[str, Any], splits: types.Splits) -> tuple[types.Model, str]:
+def network(config: Config, splits: types.Splits) -> tuple[types.Model, str]:
   """The architecture of the surrogate and of the victims, and its name in tables."""
-  name, norm = config["model"]["name"], config["model"]["norm"]
+  name, norm = config.model.name, config.model.norm
   made = networks.make(
-    name,
+    name.name,
     num_classes=splits.num_classes,
     image_shape=splits.train.images.shape[1:],
     norm=norm,
+    options=name.own,
   )
-  return made, f"{name} ({norm})" if norm else name
+  return made, f"{name.name} ({norm})" if norm else name.name
 
 
-def budget(config: dict[str, Any]) -> dict[str, Any]:
-  """`epsilon` and `norm` of every poison that the run makes."""
-  return {"epsilon": float(config["attack"]["epsilon"]), "norm": config["attack"]["norm"]}
+def budget(config: Config) -> plan.Budget:
+  """Of every poison that the run makes."""
+  return plan.Budget(config.attack.epsilon, config.attack.norm)
+
+
+def loss(training: Training, apply: types.ApplyFn, sigma: float) -> types.Loss:
+  """The training loss that a group asks for, with its options."""
+  adversary = training.adversary
+  attack = evasion.Pgd(
+    epsilon=adversary.epsilon,
+    norm=adversary.norm,
+    num_steps=adversary.num_steps,
+    ascent=kinds.ASCENTS[adversary.ascent.name].function,
+  )
+  tools = kinds.LossTools(apply, sigma, attack)
+  return kinds.LOSSES[training.loss.name].make(tools, training.loss.own)
+
+
+# --- the attack -----------------------------------------------------------------------
+
+
+def hypergradient(attack: Attack) -> types.HypergradientFn:
+  """The hypergradient that the attack asks for, with its matrix and its damped solver."""
+  tools = kinds.SolverTools(
+    num_steps=attack.solver_steps,
+    tolerance=attack.solver_tolerance,
+    learning_rate=attack.solver_learning_rate,
+    damping=attack.damping,
+  )
+  entry = kinds.SOLVERS[attack.solver.name]
+  solve = entry.make(tools, attack.solver.own)
+  if not entry.adds_damping:
+    solve = _damped(solve, attack.damping)
+  curvature = kinds.CURVATURES[attack.curvature.name].function
+  way = kinds.HYPERGRADIENTS[attack.hypergradient.name]
+  return way.make(
+    kinds.HypergradientTools(tools, curvature, solve), attack.hypergradient.own
+  )
+
+
+def _damped(solve: types.SolveFn, damping: float) -> types.SolveFn:
+  return lambda matvec, b, start: solve(linear_solve.damped(matvec, damping), b, start)
+
+
+def remedy(attack: Attack, min_curvature: float) -> str:
+  """What to do about negative curvature under a method that `needs_definite`, in a line.
+
+  Args:
+    attack: the group.
+    min_curvature: the least p'Ap / p'p that was met, damping included.
+  """
+  enough = 1.05 * (attack.damping - min_curvature)  # Two digits round up to it.
+  changes = [f"attack.damping over {enough:.2g}", "attack.solver=normal_equations"]
+  if not kinds.CURVATURES[attack.curvature.name].is_semidefinite:
+    changes.insert(0, "attack.curvature=gauss_newton")
+  return (
+    f"the {attack.curvature.name} matrix with damping {attack.damping:g} is not "
+    f"positive definite (p'Ap / p'p = {min_curvature:.2g}), which "
+    f"attack.solver={attack.solver.name} needs: try {', or '.join(changes)}"
+  )
 
 
 def attack_settings(
-  config: dict[str, Any], model: types.Model, mesh: jax.sharding.Mesh | None = None
+  config: Config, model: types.Model, mesh: jax.sharding.Mesh | None = None
 ) -> problem.Settings:
-  """What the group `attack` says of the bilevel problem, and of any attack's surrogate.
+  """The bilevel problem, and any attack's surrogate.
 
   With a mesh, its devices share every batch that the network sees.
   """
-  options = config["attack"]
-  loss = choices.LOSSES[options["loss"]]
-  objective = choices.OBJECTIVES[options["objective"]]
+  attack = config.attack
   if mesh is not None:
     model = model._replace(apply=sharding.over_batch(model.apply, mesh))
-  schedule = choices.STEP_SCHEDULES[options["step_schedule"]]
+  objective = kinds.OBJECTIVES[attack.objective.name].make(
+    kinds.ObjectiveTools(
+      model.apply, config.sigma, attack.num_noise_samples, attack.inverse_temperature
+    ),
+    attack.objective.own,
+  )
+  schedule = kinds.SCHEDULES[attack.step_schedule.name]
   return problem.Settings(
     model=model,
-    loss=loss(model.apply, config["sigma"], options),
-    hypergradient=choices.make_hypergradient(options),
-    optimizer=optax.adam(options["learning_rate"]),
-    objective=objective(model.apply, config["sigma"], options),
-    step_size=schedule(options["step_size"], options["num_steps"]),
-    augment=choices.AUGMENTS[config["data"]["augment"]],
-    adversary_warmup=options["adversary"]["warmup"],
-    **{name: options[name] for name in _PACD_OPTIONS},
-    **budget(config),
+    loss=loss(attack, model.apply, config.sigma),
+    hypergradient=hypergradient(attack),
+    optimizer=optax.adam(attack.learning_rate),
+    objective=objective,
+    epsilon=attack.epsilon,
+    norm=attack.norm,
+    clean_batch=attack.clean_batch,
+    poison_batch=attack.poison_batch,
+    val_batch=attack.val_batch,
+    augment=kinds.AUGMENTS[config.data.augment.name].function,
+    noise=attack.noise,
+    adversary_warmup=attack.adversary.warmup,
+    lower_steps=attack.lower_steps,
+    warmup_steps=attack.warmup_steps,
+    num_surrogates=attack.num_surrogates,
+    surrogates_at_once=attack.surrogates_at_once,
+    warm_start=attack.warm_start,
+    num_shared_steps=attack.num_shared_steps,
+    num_frequencies=attack.num_frequencies,
+    step_rule=kinds.STEP_RULES[attack.step_rule.name].rule,
+    normalize=attack.normalize,
+    step_size=schedule.make(attack.step_size, attack.num_steps),
+    momentum=attack.momentum,
   )
 
 
 def attack(
-  config: dict[str, Any], splits: types.Splits, model: types.Model, key: types.Key
+  config: Config, splits: types.Splits, model: types.Model, tools: making.Tools
 ) -> plan.AttackPlan:
-  """PACD as the config has it; nothing is put on a device yet."""
-  options, starts = config["attack"], first_perturbations(config, splits, key)
-  mesh = sharding.batch_mesh()
+  """PACD as the config has it; nothing is put on a device yet.
+
+  Args:
+    config: of the run.
+    splits: its data.
+    model: its network.
+    tools: of the row `pacd`.
+  """
+  options, mesh = config.attack, sharding.batch_mesh()
+  starts = [kinds.STARTS[name] for name in options.starts.names]
+  uses_sigma = (
+    kinds.OBJECTIVES[options.objective.name].needs_noise
+    or kinds.LOSSES[options.loss.name].needs_noise
+  )
   return plan.AttackPlan(
     pacd.make(attack_settings(config, model, mesh)),
-    functools.cache(lambda: targets.attack_data(config, splits)),
-    key,
-    {name: starts[name] for name in options["starts"]},
+    functools.cache(tools.attack_data),
+    tools.key,
+    {each.name: functools.partial(each.make, tools) for each in starts},
+    clean_starts=tuple(each.name for each in starts if each.is_clean),
     mesh=mesh,
-    num_steps=options["num_steps"],
-    is_shared=options["num_shared_steps"] >= options["num_steps"],
-    restart_every=options["restart_every"],
-    num_surrogates=options["num_surrogates"],
-    save_every=options["save_every"],
-    remedy=functools.partial(choices.remedy, options)
-    if choices.needs_definite(options)
-    else None,
-    selection=selection(config, splits, model, key),
-    uses_sigma=options["objective"] == "acr" or options["loss"] in choices.NOISY,
+    num_steps=options.num_steps,
+    is_shared=options.num_shared_steps >= options.num_steps,
+    restart_every=options.restart_every,
+    num_surrogates=options.num_surrogates,
+    save_every=options.save_every,
+    remedy=functools.partial(remedy, options) if _needs_definite(options) else None,
+    selection=selection(config, splits, model, tools.key),
+    uses_sigma=uses_sigma,
   )
 
 
-def first_perturbations(
-  config: dict[str, Any], splits: types.Splits, key: types.Key
-) -> dict[str, Callable[[], types.Array | None]]:
-  """What the attack may start from, by `choices.STARTS`; None: the clean images."""
-  target, shape = config["data"]["target_class"], splits.train.images.shape[1:]
-
-  def towards_others():
-    return baselines.classwise_shift(splits.train, target, **budget(config))
-
-  def at_random():
-    own = jax.random.fold_in(key, problem.START)
-    return baselines.random_shift(own, shape, **budget(config))
-
-  return {
-    "clean": lambda: None,
-    "classwise": towards_others,
-    "away": lambda: -towards_others(),  # Theorem 1's other optimum.
-    "brightness": lambda: baselines.brightness_shift(shape, **budget(config)),
-    "random": at_random,
-  }
-
-
 def selection(
-  config: dict[str, Any], splits: types.Splits, model: types.Model, key: types.Key
+  config: Config, splits: types.Splits, model: types.Model, key: types.Key
 ) -> plan.SelectionPlan | None:
   """How the attack's poison is chosen; None where there is one candidate."""
-  options, train_options = config["attack"]["selection"], dict(config["train"])
-  if not choices.has_selection(config["attack"]["starts"], options):
+  options = config.attack.selection
+  if not _has_selection(config.attack):
     return None
-  if train_options["loss"] != config["attack"]["loss"]:  # As the attacker assumes it.
-    warmup = train_options["adversary"]["warmup"]  # In epochs; the attack's, in steps.
-    train_options |= {name: config["attack"][name] for name in _OF_LOSS}
-    train_options["adversary"] = train_options["adversary"] | {"warmup": warmup}
-  # What victims do without the attacker's knowledge.
-  train_options |= {"recovery_epochs": 0, "weight_decay": 0.0, "augment": ""}
-  train_options["num_victims"] = options["num_surrogates"]
-  certify_options = config["certify"] | {
-    name: options[name] for name in ("n", "num_points")
-  }
+  victims = as_assumed(config.attack, config.train)
+  victims = dataclasses.replace(victims, num_victims=options.num_surrogates)
   seen = "validation" if targets.points(config) is None else "test"
-  certify_options |= {"split": seen, "mode": "fixed"}
+  points = dataclasses.replace(
+    config.certify,
+    n=options.n,
+    num_points=options.num_points,
+    split=seen,
+    mode=dataclasses.replace(config.certify.mode, name="fixed"),
+  )
   keys = [
     jax.random.fold_in(key, stream)
     for stream in (problem.SELECTION_TRAIN, problem.SELECTION_CERTIFY)
   ]
   return plan.SelectionPlan(
-    options["every"],
-    options["corners"],
-    training(config | {"train": train_options}, splits, model, keys[0]),
-    certification(config | {"certify": certify_options}, splits, keys[1]),
+    options.every,
+    options.corners,
+    training(dataclasses.replace(config, train=victims), splits, model, keys[0]),
+    certification(dataclasses.replace(config, certify=points), splits, keys[1]),
   )
 
 
+def as_assumed(attack: Attack, victims: Train) -> Train:
+  """The victims as the attacker takes them to be.
+
+  Where their loss is another than the attack's, all that says how a network is trained is
+  the attack's, but for the warm-up of the adversary, which for victims counts epochs. What
+  victims do without the attacker's knowledge is left out.
+  """
+  if victims.loss.name != attack.loss.name:
+    shared = {
+      each.name: getattr(attack, each.name) for each in dataclasses.fields(Training)
+    }
+    warmup = victims.adversary.warmup
+    shared["adversary"] = dataclasses.replace(attack.adversary, warmup=warmup)
+    victims = dataclasses.replace(victims, **shared)
+  return dataclasses.replace(
+    victims,
+    recovery_epochs=0,
+    weight_decay=0.0,
+    augment=dataclasses.replace(victims.augment, name=""),
+  )
+
+
+# --- victims and their certificates ---------------------------------------------------
+
+
 def training(
-  config: dict[str, Any], splits: types.Splits, model: types.Model, key: types.Key
+  config: Config, splits: types.Splits, model: types.Model, key: types.Key
 ) -> plan.TrainPlan:
   """How the victims are trained."""
-  options, num_images = config["train"], len(splits.train.labels)
-  num_epochs = options["num_epochs"] + options["recovery_epochs"]
-  num_steps = num_epochs * (num_images // options["batch_size"])
+  options, num_images = config.train, len(splits.train.labels)
+  num_epochs = options.num_epochs + options.recovery_epochs
+  num_steps = num_epochs * (num_images // options.batch_size)
+  augment = options.augment.name or config.data.augment.name
   trainer = train.make(
     model,
-    choices.LOSSES[options["loss"]](model.apply, config["sigma"], options),
+    loss(options, model.apply, config.sigma),
     _optimizer(options, num_steps),
     image_shape=splits.train.images.shape[1:],
-    batch_size=options["batch_size"],
-    victims_at_once=options["victims_at_once"],
-    augment=choices.AUGMENTS[options["augment"] or config["data"]["augment"]],
-    noise_choice=options["noise"],
-    adversary_warmup=options["adversary"]["warmup"],
+    batch_size=options.batch_size,
+    victims_at_once=options.victims_at_once,
+    augment=kinds.AUGMENTS[augment].function,
+    noise_choice=options.noise,
+    adversary_warmup=options.adversary.warmup,
     mesh=sharding.batch_mesh(),
   )
   return plan.TrainPlan(
     trainer,
-    train.victim_keys(key, options["num_victims"]),
-    num_epochs=options["num_epochs"],
-    recovery_epochs=options["recovery_epochs"],
-    save_every=options["save_every"],
+    train.victim_keys(key, options.num_victims),
+    num_epochs=options.num_epochs,
+    recovery_epochs=options.recovery_epochs,
+    save_every=options.save_every,
     mesh=sharding.batch_mesh(),
   )
 
 
-def _optimizer(options: dict[str, Any], num_steps: int) -> optax.GradientTransformation:
+def _optimizer(options: Train, num_steps: int) -> optax.GradientTransformation:
   """Of the victims: Adam, with decoupled weight decay (AdamW) where they have some."""
-  schedule = choices.RATE_SCHEDULES[options["schedule"]]
-  rate = schedule(options["learning_rate"], num_steps)
-  if not options["weight_decay"]:
+  schedule = kinds.SCHEDULES[options.schedule.name]
+  rate = schedule.make(options.learning_rate, num_steps)
+  if not options.weight_decay:
     return optax.adam(rate)
-  return optax.adamw(rate, weight_decay=options["weight_decay"])
+  return optax.adamw(rate, weight_decay=options.weight_decay)
 
 
-def certification(
-  config: dict[str, Any], splits: types.Splits, key: types.Key
-) -> plan.CertifyPlan:
+def certification(config: Config, splits: types.Splits, key: types.Key) -> plan.CertifyPlan:
   """How the victims are certified, and on which points: a sample drawn by the seed.
 
   They are of the class, or the target points alone.
   """
-  options = config["certify"] | {"sigma": float(config["sigma"])}
-  split, num_points = options.pop("split"), options.pop("num_points")
-  dataset = {"test": splits.test, "validation": splits.validation}[split]
+  options = config.certify
+  dataset = {"test": splits.test, "validation": splits.validation}[options.split]
   indices = targets.points(config)
   if indices is None:
-    indices = arrays.class_indices(dataset, config["data"]["target_class"])
-  if num_points:
-    generator = np.random.default_rng(config["seed"])
-    indices = np.sort(generator.choice(indices, num_points, replace=False))
-  return plan.CertifyPlan(split, dataset, options, indices, key)
+    indices = arrays.class_indices(dataset, config.data.target_class)
+  if options.num_points:
+    generator = np.random.default_rng(config.seed)
+    indices = np.sort(generator.choice(indices, options.num_points, replace=False))
+  settings = certify.Settings(
+    sigma=config.sigma,
+    n0=options.n0,
+    n=options.n,
+    alpha=options.alpha,
+    mode=options.mode.name,
+    options=options.mode.own,
+    dtype=options.dtype,
+    batch_size=options.batch_size,
+  )
+  return plan.CertifyPlan(options.split, dataset, settings, indices, key)

@@ -7,7 +7,7 @@ import jax
 from pacd_jax import errors
 from pacd_jax.certification import certificates, votes
 from pacd_jax.data.training_sets import PACD
-from pacd_jax.experiment import search
+from pacd_jax.experiment import selection
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import processes
 
@@ -45,7 +45,7 @@ def check(plan: Plan, stages: Collection[str]) -> None:
 def _check_attack(plan: Plan) -> None:
   """What an attack that is under way has left."""
   if plan.attack.selection is not None:
-    search.read_scores(plan)
+    selection.read_scores(plan)
   if plan.folder.checkpoints("attack").exists():
     with plan.attack_checkpoints() as checkpoints:
       checkpoints.restore(plan.attack.first_state())
@@ -116,6 +116,6 @@ def _check_memory(plan: Plan) -> None:
       plan.model.apply,
       jax.eval_shape(lambda key: plan.model.init(key, shape), jax.random.key(0)),
       shape,
-      batch_size=plan.certify.options["batch_size"],
-      dtype=plan.certify.options["dtype"],
+      batch_size=plan.certify.settings.batch_size,
+      dtype=plan.certify.settings.dtype,
     )

@@ -18,12 +18,11 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from pacd_jax import __version__, errors
-from pacd_jax.experiment import settings
+from pacd_jax.experiment import config_files, door, identity, schema, together
 from pacd_jax.runtime import (
   ending,
   preemption,
   processes,
-  run_folder,
   sharding,
   shared_folder,
 )
@@ -56,7 +55,8 @@ flags.mark_flag_as_required("config")
 
 _POISON_FLAG = "--config.poisons."
 
-RunFn = Callable[[ml_collections.ConfigDict, str], str | None]
+# Of what the config asks for and the run's folder; gives the table of results.
+RunFn = Callable[[door.Asked, str], str | None]
 
 
 def start(run: RunFn, *, example: str) -> None:
@@ -90,7 +90,9 @@ def _main(run: RunFn) -> int:
   try:
     _find_the_others()
     with shared_folder.own(workdir) as own, _quiet_unless_first():
-      table = run(_CONFIG.value, str(own))
+      with processes.agreeing():
+        asked = door.parse(_CONFIG.value)
+      table = run(asked, str(own))
   except errors.InputError as error:
     return _end(_fail_if_first(error, 2))
   except errors.NonFiniteError as error:
@@ -125,7 +127,7 @@ def _find_the_others() -> None:
   sharding.cores_as_devices()
   stage = flags.FLAGS["stage"].value if "stage" in flags.FLAGS else None  # Of main.py.
   same = {"--stage": stage, "--workdir": _WORKDIR.value, "the version": __version__}
-  processes.check_same(same | run_folder.flatten(_CONFIG.value.to_dict()))
+  processes.check_same(same | schema.flatten(_CONFIG.value.to_dict()))
 
 
 @contextlib.contextmanager
@@ -168,9 +170,7 @@ def _others_are_gone(error: Exception) -> Exception:
 def _default_workdir() -> str:
   """runs/<config>, and runs/<config>_<variant> for a variant."""
   path, _, variant = flags.FLAGS["config"].config_filename.partition(":")
-  return str(
-    pathlib.Path("runs", run_folder.default_name(pathlib.Path(path).stem, variant))
-  )
+  return str(pathlib.Path("runs", identity.default_name(pathlib.Path(path).stem, variant)))
 
 
 def fail(error: Exception, status: int) -> int:
@@ -196,7 +196,7 @@ def _take_poisons(argv: list[str]) -> tuple[list[str], dict[str, str]]:
     else:
       raise errors.InputError(f"{name} has no value: write {name}=PATH")
   for name in poisons:
-    settings.check_row_name("poisons", name)
+    together.check_row_name("poisons", name)
   return rest, poisons
 
 
@@ -205,7 +205,7 @@ def _words(error: Exception) -> str:
   if isinstance(error, flags.IllegalFlagValueError):
     _, is_field, field = str(error).partition("--config.")
     name = field.partition("=")[0]
-    if is_field and (must_be := settings.must_be(name)):
+    if is_field and (must_be := schema.must_be(name)):
       return f"--config.{field.partition(':')[0]}: it must be {must_be}"
   if isinstance(error, KeyError):  # Its own text is quoted, with its line breaks.
     return "--config: no " + " ".join(str(error.args[0]).split())
@@ -217,11 +217,10 @@ def _parse(argv: list[str], example: str) -> list[str]:
   """absl's flags, the config with what they set, and what is left: the program."""
   argv, poisons = _take_poisons(argv)
   sys.argv = argv  # Where ml_collections looks for the fields that flags set.
-  for flag in (arg.partition("=")[0] for arg in argv[1:] if arg.startswith("-")):
-    if flag.lstrip("-").startswith("config."):
-      settings.check_flag(flag.lstrip("-").removeprefix("config."))
   if not any(arg.lstrip("-").startswith(("config", "help")) for arg in argv[1:]):
     raise errors.InputError(f"which experiment? try --config={example}")
+  _bind_configs(argv)
+  _check_fields(argv)
   rest = flags.FLAGS(argv)
   if len(rest) > 1:
     raise errors.InputError(f"argument {rest[1]!r} is not a flag: write --flag=value")
@@ -236,6 +235,47 @@ def _parse(argv: list[str], example: str) -> list[str]:
     for name, poison in poisons.items():
       _CONFIG.value.poisons[name] = poison
   return rest
+
+
+def _config_flag(argv: list[str]) -> tuple[str, str]:
+  """File and variant of `--config=FILE:VARIANT`, empty where there is none."""
+  for number, argument in enumerate(argv[1:], start=1):
+    name, is_given, value = argument.lstrip("-").partition("=")
+    if name == "config" and argument.startswith("-"):
+      value = value if is_given else (argv[number + 1 : number + 2] or [""])[0]
+      path, _, variant = value.partition(":")
+      return path, variant
+  return "", ""
+
+
+def _bind_configs(argv: list[str]) -> None:
+  """Config files of one folder find each other, wherever this is called."""
+  path, _ = _config_flag(argv)
+  folder = pathlib.Path(path).absolute().parent
+  if path and folder.name == config_files.PACKAGE:
+    config_files.bind(folder)
+
+
+def _check_fields(argv: list[str]) -> None:
+  """Fields that flags set are known, and each is given once, behind the colon or by a flag.
+
+  Raises:
+    errors.InputError: one is unknown, or is there twice.
+  """
+  _, variant = _config_flag(argv)
+  behind = [item.partition("=")[0] for item in variant.split(",") if "=" in item]
+  given = [
+    argument.lstrip("-").partition("=")[0].removeprefix("config.")
+    for argument in argv[1:]
+    if argument.startswith("-") and argument.lstrip("-").startswith("config.")
+  ]
+  for name in given:
+    schema.check_flag(name)
+  for number, name in enumerate([*behind, *given]):
+    if name in [*behind, *given][:number]:
+      where = "behind the config's colon" if name in behind else "by two flags"
+      where += " and by a flag" if name in behind and name in given else ""
+      raise errors.InputError(f"config field {name} is given {where}: give it once")
 
 
 def interrupted(number, frame) -> None:

@@ -1,219 +1,213 @@
-"""Every config field, with its type and range; `settings.check` looks at them."""
+"""What a field of a config may hold: its type, its range in words, and what it is for.
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+A class of the tree in `config.py` is a frozen dataclass whose fields are made by `field`,
+`choice` or `choices`, or are another such class: a group. An entry's `options` are such a
+class, too.
+"""
 
-from pacd_jax import noise, perturbation
-from pacd_jax.certification import provenance, sampling
-from pacd_jax.experiment import choices
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pacd_jax.registry import Registry
 
 
-class Field(NamedTuple):
-  """What one config field may hold."""
+@dataclasses.dataclass(frozen=True)
+class Check:
+  """The values that a field may have."""
 
   kind: type
-  holds: Callable[[Any], bool]
-  must_be: str
+  holds: Callable[[Any], bool]  # Of a value of this kind.
+  must_be: str  # In words, as a message ends.
+
+  def accepts(self, value: Any) -> bool:
+    """Whether the value is of the kind and in the range; no bool is a number, no NaN."""
+    if self.kind is float:
+      number = isinstance(value, (int, float)) and not isinstance(value, bool)
+      return number and abs(value) <= sys.float_info.max and self.holds(value)
+    if self.kind is tuple:
+      return isinstance(value, (list, tuple)) and self.holds(tuple(value))
+    if self.kind is bool:
+      return isinstance(value, bool)
+    is_kind = isinstance(value, self.kind) and not isinstance(value, bool)
+    return is_kind and self.holds(value)
+
+  def take(self, value: Any) -> Any:
+    """An accepted value, as code has it: 1 as 1.0, a list as a tuple."""
+    return self.kind(value)
 
 
-ROWS = (
-  "clean",
-  "watermark",
-  "classwise",
-  "random",
-  "brightness",
-  "convolution",
-  "error_minimizing",
-  "targeted_adversarial",
-  "pacd",
-)
+@dataclasses.dataclass(frozen=True)
+class Choice:
+  """The entry that a field names, and the options of all entries of its registry."""
+
+  name: str
+  options: Mapping[str, Any]  # Instances of the entries' dataclasses, by their names.
+
+  @property
+  def own(self) -> Any:
+    """The chosen entry's; None where it has none."""
+    return self.options.get(self.name)
 
 
-def _name() -> Field:
-  return Field(str, bool, "a name")
+@dataclasses.dataclass(frozen=True)
+class Choices:
+  """The entries that a field names, in its order, and the options of all that there are."""
+
+  names: tuple[str, ...]
+  options: Mapping[str, Any]
 
 
-def _text(must_be: str) -> Field:
-  return Field(str, lambda value: True, must_be)
+def field(default: Any, check: Check, doc: str, *, free: bool = False) -> Any:
+  """A field with one value.
+
+  Args:
+    default: of the same kind.
+    check: what it may hold.
+    doc: a line of what it is for.
+    free: it changes how a run is done, and its results by rounding at most, so that a run
+      goes on with another value.
+  """
+  metadata = {"check": check, "doc": doc, "free": free, "default": default}
+  return dataclasses.field(default=default, metadata=metadata)
 
 
-def _count(least: int = 1, most: int = 2**31 - 1, otherwise: str = "") -> Field:
+def choice(
+  registry: Registry[Any],
+  default: str,
+  doc: str,
+  *,
+  defaults: Mapping[str, Mapping[str, Any]] | None = None,
+  empty: str = "",
+) -> Any:
+  """A field that names an entry; beside it stands a group for each entry with options.
+
+  Args:
+    registry: of the entries.
+    default: name of one.
+    doc: a line of what it is for.
+    defaults: options that have another default here, by the entry's name.
+    empty: what "" means, where it may be empty.
+  """
+  own = defaults or {}
+  return dataclasses.field(
+    default_factory=lambda: Choice(default, _options(registry, own)),
+    metadata={
+      "one_of": registry,
+      "default": default,
+      "doc": doc,
+      "defaults": own,
+      "empty": empty,
+    },
+  )
+
+
+def _options(
+  registry: Registry[Any], defaults: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+  return {
+    entry.name: entry.options(**defaults.get(entry.name, {}))
+    for entry in registry
+    if entry.options is not None
+  }
+
+
+def choices(
+  registry: Registry[Any],
+  default: tuple[str, ...],
+  doc: str,
+  *,
+  check: Callable[[Registry[Any]], Check] | None = None,
+) -> Any:
+  """A field that names several entries, with groups as beside a `choice`.
+
+  Args:
+    registry: of the entries.
+    default: names of some.
+    doc: a line of what it is for.
+    check: of the names as a tuple; by default different names of entries.
+  """
+  return dataclasses.field(
+    default_factory=lambda: Choices(default, _options(registry, {})),
+    metadata={
+      "some_of": registry,
+      "default": default,
+      "doc": doc,
+      "defaults": {},
+      "names": check or some_of,
+    },
+  )
+
+
+def group(kind: type) -> Any:
+  """A group of fields: another class of the tree."""
+  return dataclasses.field(default_factory=kind, metadata={"group": kind})
+
+
+def named(check: Check, doc: str, default: Mapping[str, Any]) -> Any:
+  """A group whose fields have names of the user's, all with one check."""
+  return dataclasses.field(
+    default_factory=lambda: dict(default), metadata={"named": check, "doc": doc}
+  )
+
+
+# --- checks ---------------------------------------------------------------------------
+
+
+def count(least: int = 1, most: int = 2**31 - 1, otherwise: str = "") -> Check:
   """Whole numbers that the device can count in int32."""
   must_be = f"a whole number from {least} to {most}{otherwise}"
-  return Field(int, lambda value: least <= value <= most, must_be)
+  return Check(int, lambda value: least <= value <= most, must_be)
 
 
-def _above_zero() -> Field:
-  return Field(float, lambda value: value > 0, "a finite number above 0")
+def above_zero() -> Check:
+  """Finite numbers above 0."""
+  return Check(float, lambda value: value > 0, "a finite number above 0")
 
 
-def _between(low: float, high: float) -> Field:
-  return Field(float, lambda value: low < value < high, f"above {low:g} and under {high:g}")
+def at_least_zero() -> Check:
+  """Finite numbers of at least 0."""
+  return Check(float, lambda value: value >= 0, "a finite number of at least 0")
 
 
-def _one_of(*choices: str) -> Field:
-  return Field(str, lambda value: value in choices, "one of " + ", ".join(choices))
+def between(low: float, high: float) -> Check:
+  """Numbers strictly between two."""
+  return Check(float, lambda value: low < value < high, f"above {low:g} and under {high:g}")
 
 
-def _at_least_zero() -> Field:
-  return Field(float, lambda value: value >= 0, "a finite number of at least 0")
+def interval(text: str) -> Check:
+  """Numbers of an interval that is written as "(0, 1]" or "[0, 1)"."""
+  low, high = (float(end) for end in text[1:-1].split(","))
+
+  def holds(value):
+    above = value >= low if text[0] == "[" else value > low
+    return above and (value <= high if text[-1] == "]" else value < high)
+
+  return Check(float, holds, f"in {text}")
 
 
-def _share() -> Field:
-  return Field(float, lambda value: 0 < value <= 2, "in (0, 2]")
+def one_of(*known: str) -> Check:
+  """Some words."""
+  words = ", ".join(known)
+  return Check(str, lambda value: value in known, f"one of {words}")
 
 
-def _flag() -> Field:
-  return Field(bool, lambda value: True, "true or false")
+def text(must_be: str) -> Check:
+  """Any text."""
+  return Check(str, lambda value: True, must_be)
 
 
-def _are_rows(rows) -> bool:
-  names = all(isinstance(row, str) for row in rows)
-  return names and len(rows) > 0 and len(set(rows)) == len(rows)
+def flag() -> Check:
+  """True or false."""
+  return Check(bool, lambda value: True, "true or false")
 
 
-def _are_starts(names) -> bool:
-  known = all(name in choices.STARTS for name in names)
-  return known and len(names) > 0 and len(set(names)) == len(names)
+def some_of(registry: Registry[Any]) -> Check:
+  """Different names of entries, or none."""
 
+  def holds(names):
+    return all(name in registry.names for name in names) and len(set(names)) == len(names)
 
-def _are_points(indices) -> bool:
-  numbers = all(type(index) is int and 0 <= index < 2**31 for index in indices)
-  return numbers and len(set(indices)) == len(indices)
-
-
-def _of_loss(group: str) -> dict[str, Field]:
-  """The training loss of the attack's lower level, or of the victims."""
-  fields = {
-    "loss": _one_of(*choices.LOSSES),
-    "noise": _one_of(*noise.CHOICES),  # At every step, or one draw for each image.
-    # MACER.
-    "macer.num_noise_samples": _count(most=10_000),  # k.
-    "macer.lam": _at_least_zero(),  # lambda.
-    "macer.gamma": Field(float, lambda value: 0 < value <= 20, "in (0, 20]"),
-    "macer.inverse_temperature": _above_zero(),  # beta.
-    # The PGD of smoothadv, adversarial and trades.
-    "adversary.epsilon": _above_zero(),  # Radius in image units,
-    "adversary.norm": _one_of(*perturbation.NORMS),  # of a ball in this norm.
-    "adversary.num_steps": Field(
-      int,
-      lambda value: 1 <= value <= 10_000,
-      "a whole number from 1 to 10000 (for none: loss=gaussian or standard)",
-    ),
-    "adversary.ascent": _one_of(*choices.ASCENTS),
-    "adversary.warmup": _count(0),  # Until the radius is whole: epochs, attack: Adam steps.
-    "smoothadv.num_noise_samples": _count(most=10_000),  # m.
-    "trades.weight": _at_least_zero(),  # 1 / lambda.
-  }
-  return {f"{group}.{name}": field for name, field in fields.items()}
-
-
-FIELDS = {
-  "seed": _count(0),
-  # Noise std of attack, training and certificate, in image units ([0, 1]).
-  "sigma": _between(0.0, 10.0),
-  "rows": Field(list, _are_rows, "names of training sets, each once"),
-  "data.name": _name(),
-  "data.target_class": _count(0),
-  # Of the test split, and of that class: the attack sees them, and is after them alone; (),
-  # after the class, of which it sees validation images.
-  "data.target_points": Field(
-    list, _are_points, "different places in the test split, or empty for the class"
-  ),
-  "data.data_dir": _text("a folder, or empty for TFDS's default"),
-  "data.path": _text("an .npz file, or empty"),
-  "data.num_train": _count(0),  # Seeded subset of the training split; 0: all.
-  # Of images in both levels of the attack and in the victims' training.
-  "data.augment": _one_of(*choices.AUGMENTS),
-  "model.name": _name(),
-  "model.norm": _one_of("", "affine", "group"),  # Of a ResNet; others have none.
-  **_of_loss("attack"),  # The victim's, as the attacker assumes.
-  # What it minimises: the soft ACR, or the accuracy, by minus the cross-entropy.
-  "attack.objective": _one_of(*choices.OBJECTIVES),
-  "attack.epsilon": Field(
-    float, lambda value: 1 / 255 <= value <= 1e3, "from 1/255 (one level of 8 bits) to 1000"
-  ),
-  "attack.norm": _one_of(*perturbation.NORMS),
-  # alpha: share of the class that is poisoned, drawn by the seed; the rest stays clean.
-  "attack.poisoned_fraction": Field(float, lambda value: 0 < value <= 1, "in (0, 1]"),
-  # First perturbations; of several, the poison is kept that does most to fresh surrogates.
-  "attack.starts": Field(
-    list, _are_starts, "different names out of " + ", ".join(choices.STARTS)
-  ),
-  "attack.selection.every": _count(0),  # Steps between candidates; 0: the last of a start.
-  "attack.selection.corners": _flag(),  # The last of a start at the budget's corners, too.
-  "attack.selection.num_surrogates": _count(most=1000),  # Fresh, for each candidate.
-  # Of the validation split's, or of data.target_points; 0: all.
-  "attack.selection.num_points": _count(0),
-  "attack.selection.n": _count(most=2**30),  # As certify.n.
-  "attack.num_steps": _count(),  # Outer steps in all; of these, the first
-  "attack.num_shared_steps": _count(0),  # move one perturbation shared by the class.
-  "attack.step_size": _above_zero(),  # In image units,
-  "attack.step_schedule": _one_of(*choices.STEP_SCHEDULES),  # or falling linearly to 0.
-  "attack.num_frequencies": _count(0),  # Of each axis, that steps are cut to; 0: all.
-  "attack.step_rule": _one_of(*choices.STEP_RULES),
-  "attack.normalize": _flag(),  # Hypergradients to norm 1 before any mean.
-  "attack.momentum": Field(float, lambda value: 0 <= value < 1, "in [0, 1)"),
-  "attack.clean_batch": _count(),
-  "attack.poison_batch": _count(),
-  "attack.val_batch": _count(),
-  "attack.num_noise_samples": _count(),  # k of the soft smoothed classifier.
-  "attack.inverse_temperature": _above_zero(),  # beta of the same.
-  "attack.lower_steps": _count(),  # T1.
-  "attack.learning_rate": _above_zero(),  # Adam, on the surrogate.
-  "attack.restart_every": _count(),  # Outer steps that a surrogate lives.
-  "attack.warmup_steps": _count(0),  # Its Adam steps before the attack uses it.
-  "attack.num_surrogates": _count(most=1000),  # Models of the victim, restarted in turn.
-  "attack.surrogates_at_once": _count(0),  # In one vmap; 0: all.
-  "attack.warm_start": _flag(),  # Each solve begins at the same surrogate's last one.
-  "attack.hypergradient": _one_of(*choices.HYPERGRADIENTS),
-  "attack.curvature": _one_of(*choices.CURVATURES),  # The matrix of approx_grad,
-  "attack.solver": _one_of(*choices.SOLVERS),  # its linear system's method,
-  "attack.damping": Field(float, lambda value: value >= 0, "at least 0"),  # and damping.
-  # T2: most steps, of the solver, of unrolling, or of penalty; the products with the
-  # matrix in a step differ, and the log has their number.
-  "attack.solver_steps": _count(),
-  # Where cg, normal_equations and ekfac stop before.
-  "attack.solver_tolerance": Field(float, lambda value: 0 <= value < 1, "in [0, 1)"),
-  "attack.solver_learning_rate": _above_zero(),  # Of adam_residual, single_loop.
-  "attack.nystrom_rank": _count(most=10_000),  # Columns, each as large as the model.
-  "attack.ekfac_probes": _count(most=10_000),  # Products before the first step.
-  "attack.unrolling.learning_rate": _above_zero(),  # Gradient descent's.
-  "attack.penalty.gamma": _above_zero(),  # Weight of |grad g|^2 / 2.
-  "attack.penalty.learning_rate": _above_zero(),  # Adam's.
-  "attack.save_every": _count(),  # Outer steps between checkpoints.
-  "watermark.opacity": Field(float, lambda value: 0 < value <= 1, "in (0, 1]"),
-  "convolution.kernel_size": _count(most=99),  # Pixels on a side.
-  "convolution.blur": _above_zero(),  # Largest entry of the filter beside the one of 1.
-  "error_minimizing.num_rounds": _count(),  # Each has
-  "error_minimizing.surrogate_steps": _count(),  # Adam steps on a poisoned surrogate, and
-  "error_minimizing.poison_steps": _count(),  # steps of each perturbation,
-  "error_minimizing.step_size": _share(),  # as a share of epsilon.
-  "error_minimizing.shared": _flag(),  # By the class, or each image has its own.
-  "targeted_adversarial.shift": _count(),  # Towards class target_class + shift, mod K.
-  "targeted_adversarial.warmup_steps": _count(),  # Adam steps of the clean surrogate.
-  "targeted_adversarial.num_steps": _count(),  # Steps of each perturbation,
-  "targeted_adversarial.step_size": _share(),  # as a share of epsilon; it falls to 0.
-  "targeted_adversarial.shared": _flag(),
-  **_of_loss("train"),
-  "train.num_victims": _count(),
-  "train.num_epochs": _count(),
-  "train.recovery_epochs": _count(0),  # After these, on the clean split.
-  "train.batch_size": _count(),
-  "train.learning_rate": _above_zero(),  # Adam; at its peak,
-  "train.schedule": _one_of(
-    *choices.RATE_SCHEDULES
-  ),  # or falling to 0 as a cosine, over all epochs.
-  "train.weight_decay": _at_least_zero(),  # Decoupled (AdamW), of every parameter; 0: Adam.
-  "train.augment": _one_of("", *choices.AUGMENTS),  # Of victims alone; "": data.augment.
-  "train.victims_at_once": _count(0),  # In one vmap; 0: all seeds of all rows.
-  "train.save_every": _count(),  # Epochs between checkpoints.
-  "certify.split": _one_of("test", "validation"),  # Tune on validation, report on test.
-  "certify.n0": _count(most=2**30),
-  "certify.n": _count(most=2**30),
-  "certify.alpha": _between(0.0, 0.5),
-  "certify.num_points": _count(0),  # Seeded sample of the class's points; 0: all.
-  "certify.batch_size": _count(most=10**7),  # Noisy images at a time on each device.
-  "certify.mode": _one_of(*sampling.MODES),  # How many samples a point gets.
-  "certify.dtype": _one_of(*provenance.DTYPES),  # Of the base classifier certified.
-}
+  known = ", ".join(registry.names)
+  return Check(tuple, holds, f"different names out of {known}, or empty")

@@ -1,4 +1,4 @@
-"""What one run is made of: functions and plain values, as `experiment.build` makes them.
+"""What one run is made of: functions and plain values, as `door.build` makes them.
 
 Its methods name what the run's files carry, so that another run's are told from its own.
 """
@@ -6,7 +6,7 @@ Its methods name what the run's files carry, so that another run's are told from
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,8 +14,18 @@ import numpy as np
 
 from pacd_jax import perturbation, train, types
 from pacd_jax.attacks import pacd, problem, surrogates
+from pacd_jax.certification import certify
 from pacd_jax.data import arrays, training_sets
+from pacd_jax.experiment import kinds
+from pacd_jax.experiment.config import Config
 from pacd_jax.runtime import checkpoint, run_folder, sharding
+
+
+class Budget(NamedTuple):
+  """Of every poison that a run makes."""
+
+  epsilon: float  # In image units,
+  norm: str  # "linf" or "l2".
 
 
 class TrainPlan(NamedTuple):
@@ -38,7 +48,7 @@ class CertifyPlan(NamedTuple):
 
   split: str  # "test", or "validation" for tuning.
   dataset: types.Dataset  # That split.
-  options: dict[str, Any]  # sigma, n0, n, alpha and the others of `certify_to_files`.
+  settings: certify.Settings
   indices: np.ndarray  # `[M]`: its points, the same for all victims.
   key: types.Key  # Victim k uses `fold_in(key, k)`, in every row.
 
@@ -62,7 +72,8 @@ class AttackPlan(NamedTuple):
   attack_data: Callable[[], problem.AttackData]  # Put on a device at the first call.
   key: types.Key
   # First perturbations by name, `[1 or n, H, W, C]`; None: zero.
-  starts: dict[str, Callable[[], types.Array | None]]
+  starts: Mapping[str, Callable[[], types.Array | None]]
+  clean_starts: tuple[str, ...]  # Those that are no poison by themselves.
   mesh: jax.sharding.Mesh  # Each device has its share of every batch, and all else whole.
   num_steps: int  # From each start.
   is_shared: bool  # Whether the class shares one perturbation to the last of them.
@@ -92,18 +103,20 @@ class AttackPlan(NamedTuple):
 class Plan:
   """One run, ready to start."""
 
+  config: Config
   folder: run_folder.RunFolder
   splits: types.Splits
   model: types.Model
   model_name: str
   training: str  # The victims' loss, by name, and what else is not usual; for readers.
   rows: tuple[str, ...]
-  budget: dict[str, Any]  # epsilon and norm.
+  budget: Budget
   target_class: int
   poisoned: np.ndarray  # int64 `[n]`: its training images that every attack changes.
   sigma: float
-  baselines: dict[str, Callable[[], np.ndarray]]  # Row -> images before rounding.
-  poisons: dict[str, pathlib.Path]  # Row -> a poison's file from elsewhere.
+  # Row -> its poison before rounding.
+  baselines: Mapping[str, Callable[[], np.ndarray | kinds.Poisoned]]
+  poisons: Mapping[str, pathlib.Path]  # Row -> a poison's file from elsewhere.
   attack: AttackPlan
   train: TrainPlan
   certify: CertifyPlan
@@ -111,7 +124,7 @@ class Plan:
   @functools.cached_property
   def training_sets(self) -> training_sets.TrainingSets:
     """The training split of every row."""
-    identity = self.budget | {
+    identity = self.budget._asdict() | {
       "target_class": self.target_class,
       "sigma": self.sigma if self.attack.uses_sigma else 0.0,
     }
@@ -122,7 +135,7 @@ class Plan:
     train_split, indices = self.splits.train, self.poisoned
     base_images = train_split.images[indices]
     return types.Poison(
-      images=perturbation.quantize(images, base_images, **self.budget),
+      images=perturbation.quantize(images, base_images, **self.budget._asdict()),
       base_images=base_images,
       labels=train_split.labels[indices],
       indices=indices,
@@ -158,8 +171,7 @@ class Plan:
 
   def certificate_identity(self, row: str, seed: int) -> dict[str, Any]:
     """The fields that a sidecar of this run carries, apart from what is measured."""
-    options = {k: v for k, v in self.certify.options.items() if k != "batch_size"}
-    return options | {
+    return certify.described(self.certify.settings) | {
       "seed": seed,
       "indices": self.certify.indices.tolist(),
       "key": jax.random.key_data(self.certify_key(seed)).tolist(),

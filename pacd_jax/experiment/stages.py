@@ -14,7 +14,7 @@ import numpy as np
 from pacd_jax import train, types
 from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays, poison_file, training_sets
-from pacd_jax.experiment import checks, row_words, search
+from pacd_jax.experiment import checks, search, words
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import evaluate, report, tables
 from pacd_jax.runtime import loop, metrics, processes, progress, run_folder, sharding
@@ -138,7 +138,7 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
   extra = {name: identity[name] for name in names}
   target = arrays.class_indices(dataset, plan.target_class)
   of_class = types.Dataset(dataset.images[target], dataset.labels[target])
-  dtype = plan.certify.options["dtype"]
+  dtype = plan.certify.settings.dtype
   for name, points in (("accuracy", dataset), ("class_accuracy", of_class)):
     extra[name] = train.accuracy(plan.model.apply, params, points, dtype=dtype)
   shown = None
@@ -159,9 +159,9 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
     plan.certify_key(seed),
     plan.folder.certificate(row, seed),
     seed=seed,
+    settings=plan.certify.settings,
     extra=extra,
     on_point=on_point,
-    **plan.certify.options,
   )
 
 
@@ -197,10 +197,24 @@ def _results(plan: Plan) -> evaluate.Results:
     target_class=plan.target_class,
     model=plan.model_name,
     training=plan.training,
-    remarks=row_words.remarks(plan.folder.settings),
-    budgets=plan.training_sets.budgets(plan.rows),
-    attack_seconds={row: plan.training_sets.attack_seconds(row) for row in plan.rows},
-    **plan.budget,
+    remarks=words.remarks(plan.config),
+    rows={row: _about(plan, row) for row in plan.rows},
+    epsilon=plan.budget.epsilon,
+    norm=plan.budget.norm,
+  )
+
+
+def _about(plan: Plan, row: str) -> evaluate.About:
+  """What results say of a row beside its numbers."""
+  sets, style = plan.training_sets, words.style(row)
+  epsilon, norm = sets.budget(row)
+  return evaluate.About(
+    epsilon=epsilon,
+    norm=norm,
+    attack_seconds=sets.attack_seconds(row),
+    words=words.origin(row, plan.config),
+    is_given=sets.is_given(row),
+    style=None if style is None else tuple(style),
   )
 
 

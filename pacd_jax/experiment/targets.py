@@ -1,21 +1,20 @@
 """What an attack changes and what it is after, by the config: a class, or less."""
 
-from typing import Any
-
 import numpy as np
 
 from pacd_jax import errors, types
 from pacd_jax.attacks import problem
 from pacd_jax.data import arrays
+from pacd_jax.experiment.config import Config
 
 
-def checked_points(config: dict[str, Any], splits: types.Splits) -> list[int]:
+def checked_points(config: Config, splits: types.Splits) -> tuple[int, ...]:
   """`data.target_points`, which may be none.
 
   Raises:
     errors.InputError: one is not in the test split, or is of another class.
   """
-  chosen, target = config["data"]["target_points"], config["data"]["target_class"]
+  chosen, target = config.data.target_points, config.data.target_class
   labels = splits.test.labels
   for point in chosen:
     if point >= len(labels):
@@ -32,27 +31,27 @@ def checked_points(config: dict[str, Any], splits: types.Splits) -> list[int]:
   return chosen
 
 
-def poisoned(config: dict[str, Any], splits: types.Splits) -> np.ndarray:
+def poisoned(config: Config, splits: types.Splits) -> np.ndarray:
   """The training images that every attack of the run changes: int64 `[n]`, in order."""
   return arrays.poisoned_indices(
     splits.train,
-    config["data"]["target_class"],
-    fraction=config["attack"]["poisoned_fraction"],
-    seed=config["seed"],
+    config.data.target_class,
+    fraction=config.attack.poisoned_fraction,
+    seed=config.seed,
   )
 
 
-def points(config: dict[str, Any]) -> np.ndarray | None:
+def points(config: Config) -> np.ndarray | None:
   """The test points that the attack is after, int64 `[m]` in order; None: the class."""
-  chosen = config["data"]["target_points"]
+  chosen = config.data.target_points
   return np.sort(np.asarray(chosen, np.int64)) if chosen else None
 
 
-def attack_data(config: dict[str, Any], splits: types.Splits) -> problem.AttackData:
+def attack_data(config: Config, splits: types.Splits) -> problem.AttackData:
   """What the attacker sees, put on the device."""
   return problem.attack_data(
     splits,
-    config["data"]["target_class"],
+    config.data.target_class,
     poisoned=poisoned(config, splits),
     points=points(config),
   )

@@ -6,7 +6,6 @@ returns logits. What a backend needs to be fast is `convolution.py`, used here a
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 from pacd_jax import errors, types
 from pacd_jax.models import convolution
 
+ImageShape = tuple[int, int, int]  # `(H, W, C)`.
 NORMS = ("affine", "group")
 _GROUPS = 8  # Of channels, for norm="group".
 
@@ -151,88 +151,142 @@ class _ResNet(nn.Module):
     return nn.Dense(self.num_classes, kernel_init=he_normal)(x)
 
 
-class _Entry(NamedTuple):
-  make: Callable[..., nn.Module]
-  on_cpu: convolution.Layout | None = None  # None: it has no convolutions.
-  chunk: int = 0  # Images at a time on CPU; 0: all.
-  has_norm: bool = False
+# --- by name ----------------------------------------------------------------------------
 
 
-def _resnet(blocks: int) -> _Entry:
-  make = functools.partial(_ResNet, blocks=blocks)
-  return _Entry(make, on_cpu=convolution.SPLIT, has_norm=True)
+def linear(*, num_classes: int, image_shape: ImageShape) -> types.Model:
+  """Softmax regression on pixels."""
+  return _model("linear", image_shape, lambda: _Mlp(num_classes))
 
 
-_MODELS = {
-  "linear": _Entry(_Mlp),
-  "mlp": _Entry(functools.partial(_Mlp, hidden=(128, 128))),
-  # For 8x8 images: 3x3 kernels, 16 and 32 features, 64 hidden units.
-  "small_cnn": _Entry(
-    functools.partial(_ConvNet, blocks=((16,), (32,)), size=3, hidden=64),
-    on_cpu=convolution.CHWB,
+def mlp(*, num_classes: int, image_shape: ImageShape) -> types.Model:
+  """Two hidden layers of 128 units."""
+  return _model("mlp", image_shape, lambda: _Mlp(num_classes, hidden=(128, 128)))
+
+
+def small_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
+  """For 8x8 images: 3x3 kernels, 16 and 32 features, 64 hidden units."""
+  return conv_net(
+    "small_cnn",
+    blocks=((16,), (32,)),
+    size=3,
+    hidden=64,
     chunk=1000,
-  ),
-  # The paper's MNIST network, a LeNet: 431,080 parameters on 28x28x1 images.
-  "mnist_cnn": _Entry(
-    functools.partial(_ConvNet, blocks=((20,), (50,)), size=5, hidden=500, padding="VALID"),
-    on_cpu=convolution.CHWB,
+    num_classes=num_classes,
+    image_shape=image_shape,
+  )
+
+
+def mnist_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
+  """The paper's MNIST network, a LeNet: 431,080 parameters on 28x28x1 images."""
+  return conv_net(
+    "mnist_cnn",
+    blocks=((20,), (50,)),
+    size=5,
+    hidden=500,
+    padding="VALID",
     chunk=100,
-  ),
-  # Other architectures of about the same use, for transfer.
-  "wide_cnn": _Entry(
-    functools.partial(_ConvNet, blocks=((64,), (128,)), size=5, hidden=1024),
-    on_cpu=convolution.CHWB,
+    num_classes=num_classes,
+    image_shape=image_shape,
+  )
+
+
+def wide_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
+  """5x5 kernels, 64 and 128 features, 1024 hidden units: another one, for transfer."""
+  return conv_net(
+    "wide_cnn",
+    blocks=((64,), (128,)),
+    size=5,
+    hidden=1024,
     chunk=50,
-  ),
-  "vgg": _Entry(
-    functools.partial(
-      _ConvNet, blocks=((32, 32), (64, 64), (128, 128)), size=3, hidden=256
-    ),
-    on_cpu=convolution.CHWB,
+    num_classes=num_classes,
+    image_shape=image_shape,
+  )
+
+
+def vgg(*, num_classes: int, image_shape: ImageShape) -> types.Model:
+  """Three blocks of two 3x3 convolutions: another one, for transfer."""
+  return conv_net(
+    "vgg",
+    blocks=((32, 32), (64, 64), (128, 128)),
+    size=3,
+    hidden=256,
     chunk=20,
-  ),
-  "resnet20": _resnet(3),
-  "resnet32": _resnet(5),
-  "resnet56": _resnet(9),
-}
-NAMES = tuple(_MODELS)
+    num_classes=num_classes,
+    image_shape=image_shape,
+  )
 
 
-def make(
-  name: str, *, num_classes: int, image_shape: tuple[int, int, int], norm: str = ""
+def resnet(
+  depth: int, *, num_classes: int, image_shape: ImageShape, norm: str = "affine"
 ) -> types.Model:
-  """Builds a model for images of one shape.
+  """ResNet v1 for 32x32 images: `_ResNet`.
 
   Args:
-    name: one of `NAMES`.
+    depth: 6 n + 2 layers, such as 20, 32 or 56.
     num_classes: number of logits K.
     image_shape: `(H, W, C)`.
-    norm: of a ResNet, one of `NORMS`: a scale and shift of each channel, behind a
-      normalisation of 8 groups of channels or none. Others have no norm layers: "".
+    norm: "affine", a scale and shift of each channel, or "group", the same behind a
+      normalisation of 8 groups of channels.
+  """
+  layout = convolution.SPLIT if _on_cpu() else convolution.NHWC
+  return _model(
+    f"resnet{depth}",
+    image_shape,
+    lambda: _ResNet(num_classes, layout=layout, blocks=(depth - 2) // 6, norm=norm),
+  )
 
-  Returns:
-    `Model(init, apply)`.
+
+def conv_net(
+  name: str,
+  *,
+  num_classes: int,
+  image_shape: ImageShape,
+  blocks: tuple[tuple[int, ...], ...],
+  size: int,
+  hidden: int,
+  padding: str = "SAME",
+  chunk: int = 0,
+) -> types.Model:
+  """Blocks of convolutions with ReLU, each ending in 2x2 max-pooling; a dense layer.
+
+  Args:
+    name: for messages.
+    num_classes: number of logits K.
+    image_shape: `(H, W, C)`.
+    blocks: features of the convolutions in each block.
+    size: pixels on a side of their kernels.
+    hidden: units of the dense layer.
+    padding: "SAME" or "VALID".
+    chunk: images at a time on a CPU; 0: all.
 
   Raises:
-    errors.InputError: the name is unknown, the norm is not this model's, or the model
-      cannot take the image shape.
+    errors.InputError: it cannot take the image shape.
   """
-  if name not in _MODELS:
-    raise errors.InputError(
-      f"model.name={name!r} is not a known model: use one of {', '.join(NAMES)}"
-    )
-  entry = _MODELS[name]
-  norms = NORMS if entry.has_norm else ("",)
-  if norm not in norms:
-    known = " or ".join(map(repr, norms))
-    raise errors.InputError(f"model.norm={norm!r} is none of {name}'s: use {known}")
-  on_cpu = jax.default_backend() == "cpu"
-  options = {"norm": norm} if entry.has_norm else {}
-  if entry.on_cpu:
-    options["layout"] = entry.on_cpu if on_cpu else convolution.NHWC
-  if entry.chunk and on_cpu:
-    options["chunk"] = entry.chunk
-  module = entry.make(num_classes=num_classes, **options)
+  return _model(
+    name,
+    image_shape,
+    lambda: _ConvNet(
+      num_classes,
+      layout=convolution.CHWB if _on_cpu() else convolution.NHWC,
+      blocks=blocks,
+      size=size,
+      hidden=hidden,
+      padding=padding,
+      chunk=chunk if _on_cpu() else 0,
+    ),
+  )
+
+
+def _on_cpu() -> bool:
+  return jax.default_backend() == "cpu"
+
+
+def _model(
+  name: str, image_shape: ImageShape, make: Callable[[], nn.Module]
+) -> types.Model:
+  """The module as two functions, tried on the image shape."""
+  module = make()
 
   def init(key, image_shape):
     return module.init(key, jnp.zeros((1, *image_shape)))["params"]

@@ -20,7 +20,7 @@ from absl import logging
 from pacd_jax import errors
 from pacd_jax.experiment import command
 from pacd_jax.paper import catalog, protocol, questions, render, work
-from pacd_jax.runtime import compilation, preemption, sharding
+from pacd_jax.runtime import preemption, sharding
 
 ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS)}
 
@@ -84,12 +84,11 @@ def _run(chosen: argparse.Namespace) -> int:
       chosen.dataset, chosen.scale or "full", chosen.runs_dir, chosen.data_dir
     )
     items, only = _items(chosen.items), _only(chosen.only)
-    with compilation.shared_by_runs():
-      try:
-        work.do(place, items, only)
-      except errors.NonFiniteError:
-        _render(chosen)  # What is done is shown.
-        raise
+    try:
+      work.do(place, items, only)
+    except errors.NonFiniteError:
+      _render(chosen)  # What is done is shown.
+      raise
   _render(chosen)
   return 0
 

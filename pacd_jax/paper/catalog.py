@@ -7,7 +7,7 @@ appendix and of reviewers are in `questions.py`.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pacd_jax.paper import empirical
+from pacd_jax.paper import empirical, transfers
 from pacd_jax.paper.protocol import Protocol, Run
 
 _SIGMAS = {"digits": (0.25, 0.5, 0.75), "mnist": (0.25, 0.5, 0.75), "cifar10": (0.25, 0.5)}
@@ -80,49 +80,41 @@ def epsilons(protocol: Protocol) -> list[Run]:
   return runs
 
 
-def _makers(protocol: Protocol) -> dict[str, Run]:
-  """The runs whose poisons are handed on, by the training that they were made against.
-
-  On digits all have the larger budget, as the configs of MACER and SmoothAdv do.
-  """
-  sigma = _TRANSFER_SIGMA[protocol.dataset]
-  makers = {n: certified(c, sigma) for n, c in _TRAININGS.items()}
-  if protocol.dataset == "digits":
-    makers["gaussian"] = Run("ga_eps02", "ga", _ROWS, "eps02")
-  return makers
-
-
-_TRAININGS = {"gaussian": "ga", "macer": "macer", "smoothadv": "smoothadv"}
+def _maker(protocol: Protocol, training: str) -> Run:
+  """The run whose poison is handed on: one made against this training."""
+  variant = transfers.variant(protocol.dataset, training)
+  if variant:
+    return Run(f"{transfers.CONFIGS[training]}_{variant}", "ga", _ROWS, variant)
+  return certified(transfers.CONFIGS[training], _TRANSFER_SIGMA[protocol.dataset])
 
 
 def _transfer(protocol: Protocol) -> list[Run]:
-  makers, sigma = _makers(protocol), _TRANSFER_SIGMA[protocol.dataset]
-  poisons = {f"poison_{name}": maker for name, maker in makers.items()}
+  sigma = _TRANSFER_SIGMA[protocol.dataset]
+  poisons = {f"poison_{n}": _maker(protocol, n) for n in transfers.FIGURE4.poisons}
   return [
     Run(
       f"transfer_victim={victim}",
-      config,
+      transfers.CONFIGS[victim],
       ("clean",),
       f"sigma={sigma:g}",
       poisons=poisons,
       settings={"victim": victim},
     )
-    for victim, config in _TRAININGS.items()
+    for victim in transfers.FIGURE4.victims
   ]
 
 
 def _traditional(protocol: Protocol) -> list[Run]:
-  maker = Run("standard", "standard")
-  trainings = {"standard": "standard"} | _TRAININGS
+  poisons = {n: Run(n, transfers.CONFIGS[n]) for n in transfers.TABLE1.poisons}
   return [
     Run(
       f"table1_victim={victim}",
-      config,
+      transfers.CONFIGS[victim],
       ("clean",),
-      poisons={"standard": maker},
+      poisons=poisons,
       settings={"victim": victim},
     )
-    for victim, config in trainings.items()
+    for victim in transfers.TABLE1.victims
   ]
 
 

@@ -69,7 +69,7 @@ def _indices(plan: Plan) -> np.ndarray:
   """The points that the victims were certified on; where these are more, a sample."""
   indices = plan.certify.indices
   number = min(len(indices), MOST_POINTS.get(plan.splits.name, MOST_POINTS_ELSE))
-  generator = np.random.default_rng([plan.folder.settings["seed"], _STREAM])
+  generator = np.random.default_rng([plan.config.seed, _STREAM])
   return np.sort(generator.choice(indices, number, replace=False))
 
 

@@ -39,11 +39,11 @@ def _certify(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) ->
     plan.certify_key(seed),
     stem,
     seed=seed,
+    settings=plan.certify.settings,
     extra={
       "split": plan.certify.split,
       "trained_on": plan.training_sets.checksum(stem.parent.name),
     },
-    **plan.certify.options,
   )
 
 
@@ -52,10 +52,10 @@ def _indices(plan: Plan) -> np.ndarray:
 
   Of a sample, each point is drawn by the run's seed, whatever its class.
   """
-  dataset, number = plan.certify.dataset, plan.folder.settings["certify"]["num_points"]
+  dataset, number = plan.certify.dataset, plan.config.certify.num_points
   others = np.flatnonzero(dataset.labels != plan.target_class)
   if number and number < len(others):
-    generator = np.random.default_rng(plan.folder.settings["seed"])
+    generator = np.random.default_rng(plan.config.seed)
     others = np.sort(generator.choice(others, number, replace=False))
   return others
 

@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Sequence
 
 from pacd_jax.data import poison_file
+from pacd_jax.experiment import words
 from pacd_jax.paper import work
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
@@ -36,7 +37,12 @@ def draw(
   points = _points(item, found)
   if points:
     x_axis = _LABELS[item.axis]
-    figure = paper_figures.means(points, xlabel=x_axis, ylabel="ACR of the target class")
+    figure = paper_figures.means(
+      points,
+      xlabel=x_axis,
+      ylabel="ACR of the target class",
+      styles={row: words.style(row) for row in points},
+    )
     drawn.append(_saved(figure, stem))
   if item.axis == "epsilon":
     for run in runs:

@@ -1,15 +1,12 @@
 """A protocol: on which data and at which scale the tables are remade; and one run of it."""
 
-import functools
-import importlib
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pacd_jax import errors
-from pacd_jax.data import poison_file
-from pacd_jax.runtime import run_folder
+from pacd_jax.experiment import door
+from pacd_jax.experiment.config import Config
+from pacd_jax.suites import runner
 
 SCALES = ("full", "fast", "smoke")
 # data set -> scale -> (variant of its configs, fields that differ from it).
@@ -75,32 +72,19 @@ class Protocol(NamedTuple):
     variants = ",".join(filter(None, (variant, run.variant)))
     return f"configs/{self.dataset}_{run.config}.py" + (f":{variants}" if variants else "")
 
-  def config(self, run: Run):
-    """The run's ConfigDict.
+  def config(self, run: Run) -> Config:
+    """The run's config.
 
     Raises:
       errors.InputError: there is no such config, or it lacks a field.
     """
     path, _, variant = self.config_name(run).partition(":")
-    module = path.removesuffix(".py").replace("/", ".")
-    try:
-      config = importlib.import_module(module).get_config(variant)
-    except ModuleNotFoundError as error:
-      if error.name not in ("configs", module):
-        raise
-      raise errors.InputError(
-        f"there is no {path} here: run this command in the repository's folder"
-      ) from None
-    with config.unlocked(), config.ignore_type():
-      config.rows = (*run.rows, *run.poisons)
-      config.data.data_dir = self.data_dir
-      for name, value in self.differing(run).items():
-        group, _, field = f".{name}".rpartition(".")
-        holder = functools.reduce(getattr, filter(None, group.split(".")), config)
-        holder[field] = value
-      for name, maker in run.poisons.items():
-        config.poisons[name] = str(self.folder(maker))
-    return config
+    changes = {
+      "rows": (*run.rows, *run.poisons),
+      "poisons": {row: str(self.folder(maker)) for row, maker in run.poisons.items()},
+      "data.data_dir": self.data_dir,
+    }
+    return door.named(pathlib.Path(path).stem, variant, changes | self.differing(run))
 
   def differing(self, run: Run) -> dict[str, Any]:
     """Fields in which the run is not as its config has them, by flat names."""
@@ -114,27 +98,4 @@ class Protocol(NamedTuple):
       errors.InputError: the folder holds a run of another config, or one whose poison
         another run has made anew since; it names the fields.
     """
-    path = self.folder(run)
-    if not (path / "config.json").exists():
-      return False
-    there = run_folder.read_json(path / "config.json")
-    here = json.loads(json.dumps(self.config(run).to_dict()))
-    if not isinstance(there, dict):
-      raise errors.InputError(f"{path}/config.json is not a run's config: move it away")
-    if difference := run_folder.differences(there, here):
-      raise errors.InputError(
-        f"{path} holds a run of another protocol ({difference}): move it away, or choose "
-        "another --runs_dir"
-      )
-    for row, maker in run.poisons.items():
-      made = poison_file.find(self.folder(maker))
-      copy = path / "poison" / f"{row}.npz"
-      if copy.exists() and made.exists() and made.read_bytes() != copy.read_bytes():
-        raise errors.InputError(
-          f"{made} has changed since {copy} was copied from it: move {path} away"
-        )
-    return (path / "results.json").exists() and all(
-      (path / "certificates" / row / f"seed_{seed}.tsv").exists()
-      for row in here["rows"]
-      for seed in range(here["train"]["num_victims"])
-    )
+    return runner.is_finished(self.folder(run), self.config(run))

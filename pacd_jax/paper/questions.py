@@ -71,7 +71,7 @@ def _regularised(protocol: Protocol) -> list[Run]:
     f"weight decay {decay:g}": {"train.weight_decay": decay} for decay in (0.01, 0.1, 1.0)
   }
   # What the main run's victims do not do.
-  usual = protocol.config(catalog.MAIN).data.augment == "crop_and_flip"
+  usual = protocol.config(catalog.MAIN).data.augment.name == "crop_and_flip"
   other = "none" if usual else "crop_and_flip"
   variants[_AUGMENTATION[other]] = {"train.augment": other}
   runs = _retrained("victim", "victim", variants)
@@ -80,7 +80,7 @@ def _regularised(protocol: Protocol) -> list[Run]:
 
 def _samples(protocol: Protocol) -> list[Run]:
   maker = catalog.certified("macer", 0.25)
-  main = protocol.config(maker).train.macer.num_noise_samples
+  main = protocol.config(maker).train.loss.options["macer"].num_noise_samples
   runs = [
     Run(
       f"macer_k={k}",

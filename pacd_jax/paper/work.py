@@ -1,19 +1,18 @@
 """Does the runs behind tables: what is finished is left alone, what was killed goes on."""
 
-import functools
+import contextlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 
 from pacd_jax import errors
-from pacd_jax.data import load
-from pacd_jax.experiment import door
 from pacd_jax.paper import analyses, stopwatch
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.protocol import Protocol, Run
-from pacd_jax.runtime import progress, run_folder, sharding
+from pacd_jax.runtime import run_folder, sharding
+from pacd_jax.suites import runner
 
 
 def chosen(runs: Sequence[Run], only: dict[str, str]) -> list[Run]:
@@ -62,26 +61,11 @@ def do(protocol: Protocol, items: Sequence[Item], only: dict[str, str]) -> None:
     raise errors.InputError(
       f"no run of these tables has {words}: they have " + ", ".join(there)
     )
-  load_once = functools.cache(load.load)  # Every run has the same data.
-  for run in runs:
-    with errors.about(run.name):
-      if not protocol.is_finished(run):
-        door.build(protocol.config(run), protocol.folder(run), load_once)
-  failed = {}
-  for number, run in enumerate(runs, start=1):
-    if protocol.is_finished(run):
-      continue
-    gone = [maker.name for maker in run.poisons.values() if maker.name in failed]
-    if gone:
-      failed[run.name] = f"{run.name}: it needs the poison of {gone[0]}"
-      continue
-    progress.note(f"{run.name} ({number} of {len(runs)} runs)")
-    try:
-      with errors.about(run.name):
-        _one(protocol, run)
-    except errors.NonFiniteError as error:  # The others do not hang on it.
-      progress.note(str(error))
-      failed[run.name] = str(error)
+  failed = None
+  try:
+    runner.run(_suite(protocol, runs))
+  except errors.NonFiniteError as error:  # What is done is analysed.
+    failed = error
   for item in items:
     if not item.analysis:
       continue
@@ -90,11 +74,30 @@ def do(protocol: Protocol, items: Sequence[Item], only: dict[str, str]) -> None:
         folder, rows = protocol.folder(run), item.rows(run)
         with errors.about(run.name):
           analyses.do(item.analysis, folder, rows, protocol.data_dir)
-  if failed:
-    raise errors.NonFiniteError("; ".join(failed.values()) + " (all other runs are done)")
+  if failed is not None:
+    raise failed
 
 
-def _one(protocol: Protocol, run: Run) -> None:
+def _suite(protocol: Protocol, runs: Sequence[Run]) -> runner.Suite:
+  by_name = {run.name: run for run in runs}
+  return runner.Suite(
+    protocol.runs_dir / protocol.name,
+    [
+      runner.Part(
+        run.name,
+        protocol.config(run),
+        tuple(maker.name for maker in run.poisons.values()),
+      )
+      for run in runs
+    ],
+    report=lambda plans: None,  # `render.py` writes the page.
+    around=lambda part: _timed(protocol, by_name[part.name]),
+  )
+
+
+@contextlib.contextmanager
+def _timed(protocol: Protocol, run: Run) -> Iterator[None]:
+  """Keeps in `paper.json` what a run is done on, and how long it takes."""
   folder = protocol.folder(run)
   made = provenance(folder)
   with stopwatch.saved(folder / "paper.json", made.get("seconds", 0.0)) as record:
@@ -102,7 +105,7 @@ def _one(protocol: Protocol, run: Run) -> None:
     if record["hardware"] != hardware():
       record["hardware"] += f", then {hardware()}"
     record["config"] = protocol.config_name(run)
-    door.run(protocol.config(run), folder)
+    yield
 
 
 def provenance(folder: pathlib.Path) -> dict:

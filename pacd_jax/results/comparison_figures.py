@@ -4,8 +4,8 @@ In the shape descriptions `E` is the number of epsilons.
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,7 +28,11 @@ class Curve(NamedTuple):
 
 
 def comparison(
-  epsilons: Sequence[float], curves: Mapping[str, Curve], *, ylabel: str = "ACR"
+  epsilons: Sequence[float],
+  curves: Mapping[str, Curve],
+  *,
+  ylabel: str = "ACR",
+  styles: figures.Styles | None = None,
 ) -> Figure:
   """What attacks leave, against the time that they take and against their budget.
 
@@ -39,19 +43,20 @@ def comparison(
     epsilons: `[E]` in image units, rising.
     curves: by method, with "clean" among them.
     ylabel: what the means are of.
+    styles: of the methods' lines.
   """
   columns = min(_COLUMNS, len(epsilons))
   rows = -(-len(epsilons) // columns)
   figure = Figure(figsize=(11.0, 3.4 * rows + 4.2), layout="constrained")
   grid = figure.add_gridspec(rows + 1, columns, height_ratios=[*[1.0] * rows, 1.2])
-  styles = _styles(curves)
+  lines = _styles(curves, styles)
   top = max([1e-3, *(np.max(curve.means + curve.stds) for curve in curves.values())])
   first = None
   for number, epsilon in enumerate(epsilons):
     place = grid[number // columns, number % columns]
     axes = figure.add_subplot(place, sharex=first, sharey=first)
     first = first or axes
-    _draw_times(axes, number, curves, styles)
+    _draw_times(axes, number, curves, lines)
     axes.set_title(f"epsilon {epsilon:g}", loc="left", fontsize=12)
     axes.set_xlabel("attack time (s)")
     if number % columns:
@@ -59,7 +64,7 @@ def comparison(
     else:
       axes.set_ylabel(ylabel)
   axes = figure.add_subplot(grid[rows, :])
-  _draw_epsilons(axes, np.asarray(epsilons, float), curves, styles)
+  _draw_epsilons(axes, np.asarray(epsilons, float), curves, lines)
   axes.set(xlabel="epsilon (largest change of an image, image units)", ylabel=ylabel)
   for axes in figure.axes:
     axes.set_ylim(-0.03 * top, 1.06 * top)  # A point at 0 is seen whole.
@@ -70,10 +75,11 @@ def comparison(
   return figure
 
 
-def _styles(names: Sequence[str]) -> dict[str, dict]:
+def _styles(names: Iterable[str], own: figures.Styles | None) -> dict[str, dict[str, Any]]:
   """Colour, dashes and marker of each method; hollow where the colour is another's too."""
-  markers, seen, styles = itertools.cycle(_MARKERS), set(), {}
-  for name, style in figures.line_styles(names).items():
+  markers, seen = itertools.cycle(_MARKERS), set()
+  styles: dict[str, dict[str, Any]] = {}
+  for name, style in figures.line_styles(names, own).items():
     color = style["color"]
     shape = {"marker": next(markers), "markersize": 8, "capsize": 3.0, "elinewidth": 1.2}
     hollow = {"markerfacecolor": "white", "markeredgecolor": color, "markeredgewidth": 1.4}

@@ -10,12 +10,12 @@ In the shape descriptions `N` is the number of test points and `R` of radii.
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pacd_jax import errors
-from pacd_jax.certification import certificates, provenance
+from pacd_jax.certification import certificates, provenance, sampling
 
 Row = dict[str, Any]
 Results = dict[str, Any]
@@ -86,8 +86,8 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
     removed, 0.0 for a single seed. Radii are in image units, rates in [0, 1];
     `accuracy` is over all classes and `class_accuracy` over the target class, of the
     base classifier without noise (the latter None where the sidecars lack it);
-    `samples_mean` is the number of noisy copies that a point took. In mode aca radii
-    are no measure, and `acr`, `acr_mean` and `acr_std` are None.
+    `samples_mean` is the number of noisy copies that a point took. Where radii are no
+    measure, as in mode aca, `acr`, `acr_mean` and `acr_std` are None.
 
   Raises:
     InputError: there are no records or points, a seed comes twice, or points or
@@ -111,7 +111,7 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
   class_accuracy = [record.sidecar.get("class_accuracy") for record in records]
   has_class = None not in class_accuracy
   samples = [provenance.num_samples(record.sidecar, record.counts) for record in records]
-  has_acr = sidecar["mode"] != "aca"
+  has_acr = sampling.RULES[sidecar["mode"]].has_radius
   return {
     "data": name,
     "acr_mean": float(np.mean(acr)) if has_acr else None,
@@ -138,6 +138,18 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
   }
 
 
+class About(NamedTuple):
+  """What a row of results says beside its numbers."""
+
+  epsilon: float | None = None  # The budget of its poison, image units; None: it has none,
+  norm: str | None = None  # and the budget's norm.
+  attack_seconds: float | None = None  # Wall time of making it; None: it is not known.
+  words: str = ""  # Where its images come from.
+  is_given: bool = False  # The poison is from elsewhere.
+  # Its line in pictures: a colour, and dashes as matplotlib has them; None: one is free.
+  style: tuple[str, Any] | None = None
+
+
 def results(
   records: Mapping[str, Sequence[certificates.Record]],
   *,
@@ -146,8 +158,7 @@ def results(
   target_class: int,
   epsilon: float,
   norm: str,
-  budgets: Mapping[str, tuple[float, str]] | None = None,
-  attack_seconds: Mapping[str, float | None] | None = None,
+  rows: Mapping[str, About] | None = None,
   model: str,
   training: str,
   remarks: Sequence[str] = (),
@@ -163,9 +174,7 @@ def results(
       are certified.
     epsilon: budget of one image's perturbation, in image units.
     norm: of the budget, "linf" or "l2".
-    budgets: epsilon and norm of the rows whose own poison says them; a row has them
-      beside its numbers, None where it has no poison.
-    attack_seconds: wall time of making each row's poison, None where it is not known.
+    rows: what is known of the rows beside their numbers.
     model: the victims' network, for instance "resnet20 (affine)".
     training: how victims were trained, for instance "gaussian".
     remarks: what else a reader of the numbers has to know; without any, nothing is said.
@@ -179,18 +188,16 @@ def results(
   """
   if not records:
     raise errors.InputError("no certificates to report on: rerun --stage=certify")
-  budgets, attack_seconds = budgets or {}, attack_seconds or {}
-  rows = [
-    summarize(name, of_row)
-    | dict(zip(("epsilon", "norm"), budgets.get(name, (None, None)), strict=True))
-    | {"attack_seconds": attack_seconds.get(name)}
+  about = rows or {}
+  found = [
+    summarize(name, of_row) | about.get(name, About())._asdict()
     for name, of_row in records.items()
   ]
   firsts = [(name, of_row[0]) for name, of_row in records.items()]
   for other in firsts[1:]:
     check_comparable(other, firsts[0])
-  if len({row["num_seeds"] for row in rows}) > 1:
-    numbers = ", ".join(f"{row['data']} {row['num_seeds']}" for row in rows)
+  if len({row["num_seeds"] for row in found}) > 1:
+    numbers = ", ".join(f"{row['data']} {row['num_seeds']}" for row in found)
     raise errors.InputError(f"rows have different numbers of victims: {numbers}")
   return {
     "dataset": dataset,
@@ -202,7 +209,7 @@ def results(
     "model": model,
     "training": training,
     **({"remarks": list(remarks)} if remarks else {}),
-    "rows": rows,
+    "rows": found,
   }
 
 

@@ -10,6 +10,7 @@ and `T` of the attack's outer steps.
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,19 +18,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, FigureBase
 
 DPI = 150
-# Okabe and Ito's colours, safe for colour-blind readers, and dashes for print; names
-# that are not listed take the further styles in their order.
-_STYLES = {
-  "clean": ("#0072B2", "-"),
-  "watermark": ("#E69F00", (0, (5, 2))),
-  "classwise": ("#009E73", (0, (5, 1.5, 1, 1.5))),
-  "pacd": ("#D55E00", "-"),
-  "random": ("#000000", (0, (1, 2))),
-  "brightness": ("#0072B2", (0, (1, 1))),
-  "convolution": ("#009E73", (0, (8, 2))),
-  "error_minimizing": ("#E69F00", (0, (3, 1, 1, 1))),
-  "targeted_adversarial": ("#CC79A7", (0, (5, 1, 1, 1, 1, 1))),
-}
+# Colour and dashes by row, as results.json has them; None, or absent: one that is free.
+Styles = Mapping[str, tuple[str, Any] | None]
+# Okabe and Ito's colours, safe for colour-blind readers, and dashes for print, for rows
+# that bring no style of their own, in their order.
 _FURTHER_STYLES = (
   ("#CC79A7", (0, (2, 1))),
   ("#56B4E9", (0, (7, 2))),
@@ -53,6 +45,7 @@ def certified_accuracy(
   acrs: Mapping[str, np.ndarray],
   *,
   max_radius: float | None = None,
+  styles: Styles | None = None,
 ) -> Figure:
   """Certified accuracy against radius: one line a row, its band +-1 std over victims.
 
@@ -61,26 +54,30 @@ def certified_accuracy(
     accuracies: `[S, R]` in [0, 1] for each row, by name.
     acrs: `[S]` average certified radii for each row, for the legend.
     max_radius: the largest radius that the certificate can give, marked where given.
+    styles: of the rows' lines.
   """
   figure = Figure(figsize=(8.0, 5.0), layout="constrained")
-  _draw_certified_accuracy(figure.subplots(), radii, accuracies, acrs, max_radius)
+  _draw_certified_accuracy(figure.subplots(), radii, accuracies, acrs, max_radius, styles)
   return figure
 
 
-def top_probability(probabilities: Mapping[str, np.ndarray]) -> Figure:
+def top_probability(
+  probabilities: Mapping[str, np.ndarray], styles: Styles | None = None
+) -> Figure:
   """Empirical distribution function of p_A over test points and victims.
 
   At or below 1/2 a one-against-rest certificate gives no radius.
 
   Args:
     probabilities: `[S, N]` in [0, 1] for each row: the true class's share of the votes.
+    styles: of the rows' lines.
   """
   figure = Figure(figsize=(8.0, 5.0), layout="constrained")
   axes = figure.subplots()
-  styles = line_styles(probabilities)
+  lines = line_styles(probabilities, styles)
   for name, values in probabilities.items():
     label = f"{name}: {100.0 * np.mean(values <= 0.5):.0f} % at or below 1/2"
-    axes.ecdf(np.ravel(values), label=label, **styles[name])
+    axes.ecdf(np.ravel(values), label=label, **lines[name])
   _mark(axes, 0.5, "1/2", y=0.6)
   axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.01))
   axes.set_xlabel("$p_A$: share of the noisy copies voting for the true class")
@@ -98,6 +95,7 @@ def _short(value: float) -> str:
 def transfer(
   victims: Sequence[str],
   panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
+  styles: Styles | None = None,
 ) -> Figure:
   """Bars of every poison for every kind of victim, as Figure 4 of Mehra et al. (2021).
 
@@ -105,12 +103,13 @@ def transfer(
     victims: names of the `V` kinds of victims.
     panels: for each quantity, by its title, the rows by name: means and standard
       deviations over victims, `[V]` each; NaN where there is none.
+    styles: of the rows.
   """
   figure = Figure(figsize=(8.0, 3.6 * len(panels)), layout="constrained")
   for axes, (title, rows) in zip(
     np.atleast_1d(figure.subplots(len(panels))), panels.items(), strict=True
   ):
-    styles, width = line_styles(rows), 0.8 / len(rows)
+    lines, width = line_styles(rows, styles), 0.8 / len(rows)
     for number, (name, (means, stds)) in enumerate(rows.items()):
       places = np.arange(len(victims)) + (number - (len(rows) - 1) / 2.0) * width
       bars = axes.bar(
@@ -118,7 +117,7 @@ def transfer(
         means,
         0.9 * width,
         yerr=stds,
-        color=styles[name]["color"],
+        color=lines[name]["color"],
         label="clean data" if name == "clean" else f"poison {name}",
         error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": GREY},
       )
@@ -211,6 +210,7 @@ def overview(
   acrs: Mapping[str, np.ndarray],
   *,
   max_radius: float | None = None,
+  styles: Styles | None = None,
 ) -> Figure:
   """The run at a glance: what was done to the images, and what is left to certify.
 
@@ -220,20 +220,20 @@ def overview(
   left, right = figure.subfigures(1, 2, width_ratios=(1.1, 1.0), wspace=0.03)
   _draw_gallery(left, base_images, images, min(4, len(images)))
   left.suptitle("A small change of the training images ...", fontsize=13)
-  _draw_certified_accuracy(right.subplots(), radii, accuracies, acrs, max_radius)
+  _draw_certified_accuracy(right.subplots(), radii, accuracies, acrs, max_radius, styles)
   right.suptitle("... and what victims can still certify", fontsize=13)
   return figure
 
 
-def _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius):
-  styles = line_styles(accuracies)
+def _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius, styles):
+  lines = line_styles(accuracies, styles)
   for name, values in accuracies.items():
     mean = values.mean(axis=0)
     std = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros_like(mean)
     label = f"{name}: ACR {np.mean(acrs[name]):.3f}"
-    axes.plot(radii, mean, label=label, **styles[name])
+    axes.plot(radii, mean, label=label, **lines[name])
     band = np.clip([mean - std, mean + std], 0.0, 1.0)
-    axes.fill_between(radii, *band, fc=styles[name]["color"], alpha=0.14, linewidth=0)
+    axes.fill_between(radii, *band, fc=lines[name]["color"], alpha=0.14, linewidth=0)
   if max_radius is not None:
     _mark(axes, max_radius, "largest possible", y=0.5)
   axes.set(xlim=(0.0, radii[-1]), ylim=(0.0, 1.01))
@@ -273,13 +273,19 @@ def _draw_gallery(figure: FigureBase, base_images, images, num_images):
     bar.outline.set_visible(False)
 
 
-def line_styles(names: Iterable[str]) -> dict[str, dict]:
-  """Colour, dashes and width of each row's line."""
-  further = itertools.cycle(_FURTHER_STYLES)
-  styles = {name: _STYLES.get(name) or next(further) for name in names}
+def line_styles(
+  names: Iterable[str], styles: Styles | None = None
+) -> dict[str, dict[str, Any]]:
+  """Colour, dashes and width of each row's line: its own, or one that is free."""
+  further, known = itertools.cycle(_FURTHER_STYLES), styles or {}
+  chosen = {name: known.get(name) or next(further) for name in names}
   return {
-    name: {"color": c, "linestyle": dashes, "linewidth": 2.6 if name == "pacd" else 1.9}
-    for name, (c, dashes) in styles.items()
+    name: {
+      "color": color,
+      "linestyle": dashes if isinstance(dashes, str) else (dashes[0], tuple(dashes[1])),
+      "linewidth": 2.6 if name == "pacd" else 1.9,
+    }
+    for name, (color, dashes) in chosen.items()
   }
 
 

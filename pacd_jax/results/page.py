@@ -3,7 +3,7 @@
 import base64
 import pathlib
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -19,10 +19,18 @@ class Picture(NamedTuple):
 
 
 def write(path: pathlib.Path, template: str, words: dict[str, str]) -> None:
-  """Writes one page beside `path`, then renames; `template` is a file of this package."""
-  words = words | {"style": _packaged("page.css")}
-  contents = string.Template(_packaged(template)).substitute(words)
-  run_folder.write_text(path, contents)
+  """Writes one page beside `path`, then renames.
+
+  Args:
+    path: of the page.
+    template: a file of this package: the page's body, without title and reference.
+    words: what stands for the template's names, as HTML; "title" and "section", what of
+      the paper it is about, are the frame's.
+  """
+  body = string.Template(_packaged(template)).substitute(words)
+  frame = string.Template(_packaged("page.html"))
+  own = {"title": words["title"], "section": words["section"], "body": body}
+  run_folder.write_text(path, frame.substitute(own, style=_packaged("page.css")))
 
 
 def _packaged(name: str) -> str:
@@ -37,6 +45,21 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 def _table_row(cells: Sequence[str], tag: str) -> str:
   return f"<tr>{''.join(f'<{tag}>{text(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def definitions(words: Mapping[str, str]) -> str:
+  """Names and what they mean, for a `dl`."""
+  return "\n".join(
+    f"<dt>{text(name)}</dt><dd>{text(meaning)}</dd>" for name, meaning in words.items()
+  )
+
+
+def links(runs: Sequence[str]) -> str:
+  """The pages of runs in folders beside the page's own, for a `ul`."""
+  return "\n".join(
+    f'<li><a href="../{text(name)}/report/index.html">{text(name)}</a></li>'
+    for name in runs
+  )
 
 
 def figure(picture: Picture) -> str:

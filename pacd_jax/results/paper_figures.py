@@ -14,6 +14,7 @@ def means(
   *,
   xlabel: str,
   ylabel: str,
+  styles: figures.Styles | None = None,
 ) -> Figure:
   """A line for each training set, or points where places are names.
 
@@ -21,12 +22,13 @@ def means(
     points: by training set: (place on the x-axis, mean, standard deviation), in order.
     xlabel: what the places are.
     ylabel: what the means are of, units too.
+    styles: of the training sets' lines.
   """
   figure = Figure(figsize=(7.0, 4.2), layout="constrained")
   axes = figure.subplots()
   places = list(dict.fromkeys(p for of_row in points.values() for p, _, _ in of_row))
   are_numbers = not any(isinstance(place, str) for place in places)
-  for number, (name, style) in enumerate(figures.line_styles(points).items()):
+  for number, (name, style) in enumerate(figures.line_styles(points, styles).items()):
     shift = 0.0 if are_numbers else (number - (len(points) - 1) / 2.0) * _APART
     x = [p if are_numbers else places.index(p) + shift for p, _, _ in points[name]]
     _, y, spread = zip(*points[name], strict=True)

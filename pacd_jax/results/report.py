@@ -1,7 +1,7 @@
 """A run's report: its pictures, and one HTML page that needs nothing beside itself.
 
 `write` reads the run's folder alone: config.json, results.json, certificates/, poison/
-and metrics.jsonl. Most of the page's words are in `report_template.html`.
+and metrics.jsonl. Most of the page's words are in `report_body.html`.
 """
 
 import json
@@ -14,24 +14,12 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.certification import certificates, confidence
+from pacd_jax.certification import certificates, confidence, sampling
 from pacd_jax.data import poison_file
-from pacd_jax.experiment import row_words
 from pacd_jax.results import evaluate, figures, page, tables
 from pacd_jax.runtime import run_folder
 
 _ATTACK_CURVES = ("step", "upper", "lower")
-# How many noisy copies a point took, where that is not n0 + n; in HTML.
-_SAMPLING_NOTES = {
-  "fixed": "",
-  "adaptive": "Sampling was adaptive: how many others, a further small sample decided for "
-  "each point, so that its radius is expected to be at most about 2 % under that of $n "
-  "copies. With all of them a point took $samples copies on average.",
-  "aca": "Sampling was for ACA alone: the others were drawn in stages, and no more of them "
-  "once the class was surely above 1/2, or hopeless; the bound of each stage has its share "
-  "of &alpha;. With all of them a point took $samples copies on average. Radii found in "
-  "this way are valid but say little, so there is no ACR and no picture of radii.",
-}
 # Picture -> (caption, alternative text); `{}` is the row that it shows.
 _WORDS = {
   "overview": (
@@ -105,7 +93,7 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
   has_points = bool(config.get("data", {}).get("target_points"))
   seen = "target points" if has_points else "validation split"
   words["selection"] = _selection(workdir / "selection.json", seen)
-  page.write(path, "report_template.html", words)
+  page.write(path, "report_body.html", words)
   return path
 
 
@@ -127,7 +115,7 @@ def _draw(
     figures.save(figure, path)
     pictures.append(page.Picture(path, *(text.format(row) for text in _WORDS[words])))
 
-  if results["rows"][0]["mode"] != "aca":
+  if sampling.RULES[results["rows"][0]["mode"]].has_radius:
     _draw_curves(add, results, records, poisons)
   for name, poison in poisons.items():
     title = f"{name}: epsilon {poison.epsilon:g} ({poison.norm})"
@@ -141,6 +129,7 @@ def _draw(
 def _draw_curves(add, results, records, poisons) -> None:
   """What the certificates say, beside the headline's images where there are poisons."""
   acrs = {row["data"]: row["acr"] for row in results["rows"]}
+  styles = {row["data"]: row["style"] for row in results["rows"]}
   max_radius = _largest_radius(results)
   largest = max(r.radius.max() for of_row in records.values() for r in of_row)
   radii = np.linspace(0.0, 1.02 * max(largest, max_radius or 0.0, 1e-3), 512)
@@ -151,11 +140,15 @@ def _draw_curves(add, results, records, poisons) -> None:
   if poisons:
     name = "pacd" if "pacd" in poisons else list(poisons)[-1]
     images = poisons[name].base_images, poisons[name].images
-    figure = figures.overview(*images, radii, curves, acrs, max_radius=max_radius)
+    figure = figures.overview(
+      *images, radii, curves, acrs, max_radius=max_radius, styles=styles
+    )
     add(figure, "overview", row=name)
-  figure = figures.certified_accuracy(radii, curves, acrs, max_radius=max_radius)
+  figure = figures.certified_accuracy(
+    radii, curves, acrs, max_radius=max_radius, styles=styles
+  )
   add(figure, "certified_accuracy")
-  add(figures.top_probability(p_a), "top_probability")
+  add(figures.top_probability(p_a, styles), "top_probability")
 
 
 def _largest_radius(results: evaluate.Results) -> float | None:
@@ -201,12 +194,12 @@ def _words(
     "title": f"Certified robustness of {page.text(results['description'])}, class "
     f"{page.text(results['target_class'])}, after data poisoning",
     "headline": page.text(_headline(results)),
-    "at_most": "" if row["mode"] == "fixed" else "at most ",
+    "at_most": "" if sampling.RULES[row["mode"]].draws_all else "at most ",
     "sampling_note": _sampling_note(results),
-    "training_sets": "\n".join(
-      f"<dt>{page.text(name)}</dt><dd>{page.text(row_words.origin(name, config))}</dd>"
-      for name in (row["data"] for row in results["rows"])
+    "training_sets": page.definitions(
+      {each["data"]: each["words"] for each in results["rows"]}
     ),
+    "section": "",
     "table": _table(results),
     "pictures": "\n".join(map(page.figure, pictures)),
     "config": page.text(json.dumps(config, indent=2, sort_keys=True)),
@@ -224,7 +217,7 @@ def _selection(path: pathlib.Path, seen: str = "validation split") -> str:
   lines = [("candidate", "ACR of fresh surrogates", "attack, s", "judging it, s")]
   try:
     for each in selection["candidates"]:
-      name = each.get("name") or f"{each['start']}_{each['step']}"
+      name = each["name"]
       name += " (chosen)" if name == selection.get("chosen") else ""
       acr = ", ".join(f"{value:.3f}" for value in each["acr"])
       lines.append((name, acr, f"{each['attack_seconds']:.1f}", f"{each['seconds']:.1f}"))
@@ -242,7 +235,7 @@ def _sampling_note(results: evaluate.Results) -> str:
   """What the page says of the numbers of samples and of the classifier's arithmetic."""
   row = results["rows"][0]
   samples = f"{evaluate.samples_mean(results):,.0f}"
-  note = string.Template(_SAMPLING_NOTES[row["mode"]])
+  note = string.Template(sampling.RULES[row["mode"]].note)
   note = note.substitute(n=page.text(row["n"]), samples=samples)
   if row["dtype"] != "float32":
     note += f" The base classifier computed in {page.text(row['dtype'])}."
@@ -266,8 +259,7 @@ def _headline(results: evaluate.Results) -> str:
   else:
     what = f"share of certified points (ACA) of class {results['target_class']}"
     change = f"{100 * clean[mean]:.1f} % to {100 * row[mean]:.1f} %"
-  known = name in row_words.TRAINING_SETS
-  images = f"the {name} images" if known else f"the poison {name!r}"
+  images = f"the poison {name!r}" if row["is_given"] else f"the {name} images"
   return (
     f"Training on {images} instead of the clean ones takes the {what} from {change}; "
     "the accuracy over all classes goes from "

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 
+from pacd_jax.certification import sampling
 from pacd_jax.results import evaluate
 
 COLUMNS = ("data", "ACR", "% of clean", "ACA %", "accuracy %")
@@ -78,7 +79,7 @@ def sampling_words(results: evaluate.Results) -> list[str]:
   bound = f"alpha {row['alpha']:g}, bound {row['bound']}"
   if row["dtype"] != "float32":
     bound += f"; base classifier in {row['dtype']}"
-  if row["mode"] == "fixed":
+  if sampling.RULES[row["mode"]].draws_all:
     return [f"n0 {row['n0']:,}, n {row['n']:,}, {bound}"]
   return [
     f"{row['mode']} sampling: n0 {row['n0']:,}, n at most {row['n']:,}, "

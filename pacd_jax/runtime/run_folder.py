@@ -2,17 +2,13 @@
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import pathlib
-import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from pacd_jax import __version__, errors
-
-Settings = dict[str, Any]  # The resolved config, as plain nested dictionaries.
-_ABSENT = object()
+from pacd_jax import errors
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -42,104 +38,24 @@ def read_json(path: pathlib.Path) -> Any:
     raise errors.InputError(f"{path} is no JSON ({error}): delete it") from None
 
 
-def flatten(settings: Settings, prefix: str = "") -> dict[str, Any]:
-  """`{"attack": {"epsilon": 0.1}}` as `{"attack.epsilon": 0.1}`."""
-  flat = {}
-  for name, value in settings.items():
-    if isinstance(value, dict):
-      flat |= flatten(value, f"{prefix}{name}.")
-    else:
-      flat[prefix + name] = value
-  return flat
+class Identity(Protocol):
+  """Whose run a folder holds; `experiment.identity` has that of a config."""
 
+  grows: bool  # Parts may be added later: config.json is written anew each time.
 
-# Fields that change how a run is done, and its results by rounding at most.
-FREE = (
-  "data.data_dir",
-  "attack.save_every",
-  "attack.surrogates_at_once",
-  "train.save_every",
-  "train.victims_at_once",
-  "certify.batch_size",
-)
+  @property
+  def text(self) -> str:
+    """What config.json holds."""
+    ...
 
-# Fields that came when there were runs already, with what these did: a folder whose config
-# lacks them is one with these values, and keeps its fingerprint.
-LATER = {
-  "data.target_points": [],
-  "attack.poisoned_fraction": 1.0,
-  "attack.selection.corners": False,
-  "train.recovery_epochs": 0,
-  "train.weight_decay": 0.0,
-  "train.augment": "",
-}
+  @property
+  def fingerprint(self) -> str:
+    """Names all that the run's files are bound to."""
+    ...
 
-
-def field_name(name: str) -> str:
-  """A field as one run has it: of a transfer's victim, or of a comparison, without that.
-
-  "victims.macer.sigma" and "base.sigma" are "sigma", and
-  "attacks.mine.overrides.attack.damping" is "attack.damping".
-  """
-  within = r"victims\.[^.]+\.|base\.|attacks\.[^.]+\.overrides\."
-  return re.sub(f"^({within})", "", name)
-
-
-def _bound(settings: Settings) -> dict[str, Any]:
-  """What a folder is bound to: all but the free fields, and later ones at their old value.
-
-  A comparison's is bound to its base: the attacks and epsilons are those of the folders
-  in it, each bound by itself, and more may come.
-  """
-  flat = flatten(settings)
-  if "base" in settings:
-    flat = {name: flat[name] for name in flat if name.startswith(("base.", "data."))}
-  for name in flat:  # Where a poison lay; its copy is held against it, see TrainingSets.
-    if field_name(name).startswith("poisons."):
-      flat[name] = "given" if flat[name] else ""
-  return {
-    name: value
-    for name, value in flat.items()
-    if field_name(name) not in FREE and LATER.get(field_name(name), _ABSENT) != value
-  }
-
-
-def completed(settings: Settings) -> Settings:
-  """One run's settings with the fields that came later, where it lacks them; a copy."""
-  settings = json.loads(json.dumps(settings))
-  for name, value in LATER.items():
-    *groups, field = name.split(".")
-    group = settings
-    for key in groups:
-      group = group.get(key)
-      if not isinstance(group, dict):
-        break  # `settings.check` tells what is wrong with it.
-    else:
-      group.setdefault(field, value)
-  return settings
-
-
-def differences(there: Settings, here: Settings) -> str:
-  """The fields in which two configs are not the same run, with both values; "" for none."""
-  there, here = _bound(there), _bound(here)
-
-  def words(bound, name):
-    return repr(bound.get(name, LATER.get(field_name(name), "absent")))
-
-  return "; ".join(
-    f"{name} is {words(there, name)} there and {words(here, name)} here"
-    for name in sorted(there.keys() | here.keys())
-    if there.get(name, _ABSENT) != here.get(name, _ABSENT)
-  )
-
-
-def default_name(config_name: str, variant: str = "") -> str:
-  """Folder of a run by its config and what stands behind the colon, in any order.
-
-  `default_name("mnist_ga", "sigma=0.5,fast")` is "mnist_ga_fast_sigma=0.5".
-  """
-  items = sorted(filter(None, variant.split(",")), key=lambda item: ("=" in item, item))
-  return "_".join([config_name, *(re.sub(r"[^\w.=-]+", "_", item) for item in items)])
+  def differences(self, there: Mapping[str, Any]) -> str:
+    """How what another config.json holds is another run, in words; "" where it is not."""
+    ...
 
 
 class RunFolder:
@@ -147,16 +63,16 @@ class RunFolder:
 
   Args:
     workdir: made on entering if it is not there.
-    settings: the resolved config.
+    identity: of the run.
 
   Raises:
     errors.InputError: on entering: the folder cannot be written, holds a run of another
       config, is in use by another process, or cannot be locked.
   """
 
-  def __init__(self, workdir: str | os.PathLike, settings: Settings):
+  def __init__(self, workdir: str | os.PathLike, identity: Identity):
     self.path = pathlib.Path(workdir)
-    self.settings = json.loads(json.dumps(settings))  # As config.json gives it back.
+    self._identity = identity
 
   def __enter__(self) -> "RunFolder":
     try:
@@ -192,9 +108,9 @@ class RunFolder:
   def claim(self) -> None:
     """Writes `config.json`: from now on the folder is this config's."""
     path = self.path / "config.json"
-    if not path.exists() or "base" in self.settings:  # Which may have other attacks now.
+    if not path.exists() or self._identity.grows:
       try:
-        write_json(self.path / "config.json", self.settings)
+        write_text(path, self._identity.text)
       except OSError as error:
         raise self._unwritable(error) from None
 
@@ -210,20 +126,16 @@ class RunFolder:
       raise errors.InputError(
         f"{path} is not a run's config: choose another --workdir, or restore that file"
       )
-    if _bound(there) != _bound(self.settings):
+    if differences := self._identity.differences(there):
       raise errors.InputError(
-        f"--workdir={self.path} holds a run of another config "
-        f"({differences(there, self.settings)}): choose another --workdir"
+        f"--workdir={self.path} holds a run of another config ({differences}): choose "
+        "another --workdir"
       )
-
-    if "base" not in there:
-      self.settings = there  # Equal, but 1 and 1.0 would have different fingerprints.
 
   @property
   def fingerprint(self) -> str:
-    """Names the run's config, free fields apart, and the package's version."""
-    words = json.dumps([__version__, _bound(self.settings)], sort_keys=True)
-    return hashlib.sha256(words.encode()).hexdigest()
+    """Names the run's config, and the package's version."""
+    return self._identity.fingerprint
 
   @property
   def metrics(self) -> pathlib.Path:

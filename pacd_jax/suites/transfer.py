@@ -5,59 +5,38 @@ data and the poisons; so each resumes, and is checked, as any run. Section 4.5 o
 al. (2021), https://arxiv.org/abs/2012.01274.
 """
 
-import json
+import functools
+import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
-
-import numpy as np
+from collections.abc import Mapping
+from typing import Any
 
 from pacd_jax import errors
-from pacd_jax.experiment import stages
+from pacd_jax.certification import certify
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.results import figures, matrix, page
-from pacd_jax.runtime import processes, run_folder
-
-_PANELS = ("acr", "aca")  # Of the picture.
-
-
-class TransferPlan(NamedTuple):
-  """A transfer, ready to start."""
-
-  folder: run_folder.RunFolder
-  victims: Mapping[str, Plan]  # By name; each in the folder of that name.
+from pacd_jax.experiment.suite_specs import Transfer
+from pacd_jax.results import matrix, transfer_page
+from pacd_jax.runtime import run_folder
+from pacd_jax.suites.runner import Part, Suite
 
 
-def run(plan: TransferPlan, stage_names: Sequence[str]) -> str | None:
-  """Runs the stages that are not done, each for all victims; all are checked before.
-
-  Returns:
-    The tables where "report" is among the stages.
-
-  Raises:
-    errors.InputError: something given cannot be used; nothing was started.
-    errors.NonFiniteError: a loss or a gradient is not finite.
-  """
-  folders = [plan.folder, *(victim.folder for victim in plan.victims.values())]
-  with processes.held(folders):
-    _check_poisons(plan)
-    _check_alike(plan)
-    for name, victim in plan.victims.items():
-      with errors.about(f"victim {name}"):
-        stages.check(victim, stage_names)
-    for folder in folders:
-      folder.claim()
-    for stage in stage_names:
-      for name, victim in plan.victims.items():
-        with errors.about(f"victim {name}"):
-          stages.RUN[stage](victim)
-    return _report(plan) if stages.reports(stage_names) else None
+def suite(spec: Transfer, workdir: str | os.PathLike[str]) -> Suite:
+  """The runs of a transfer, one for each kind of victim, and its table."""
+  path = pathlib.Path(workdir)
+  return Suite(
+    path,
+    [Part(name, config) for name, config in spec.victims.items()],
+    report=functools.partial(_report, path),
+    folder=run_folder.RunFolder(path, spec.identity),
+    check=_check,
+    title="victim {}",
+  )
 
 
-def _check_poisons(plan: TransferPlan) -> None:
-  """All poisons that are not there, and of which a victim has no copy, in one line."""
+def _check(victims: Mapping[str, Plan]) -> None:
+  """All poisons are there, and numbers of the victims can stand beside each other."""
   missing = {}
-  for victim in plan.victims.values():
+  for victim in victims.values():
     for name, path in victim.poisons.items():
       if not path.exists() and not victim.training_sets.is_there(name):
         missing[name] = path
@@ -67,11 +46,7 @@ def _check_poisons(plan: TransferPlan) -> None:
       f"there is nothing at {these}: run what makes it, as the config's docstring says, or "
       f"leave it out by --config.poisons.{next(iter(missing))}="
     )
-
-
-def _check_alike(plan: TransferPlan) -> None:
-  """Victims whose numbers could not stand beside each other are refused before any work."""
-  (first_name, first), *others = plan.victims.items()
+  (first_name, first), *others = victims.items()
   for name, other in others:
     for what, values in {
       "data": [victim.training_sets.checksum("clean") for victim in (first, other)],
@@ -86,47 +61,26 @@ def _check_alike(plan: TransferPlan) -> None:
         )
 
 
-def _how_certified(victim: Plan) -> dict:
-  ignored = ("batch_size",)
-  options = {k: v for k, v in victim.certify.options.items() if k not in ignored}
-  return options | {"indices": victim.certify.indices.tolist()}
+def _how_certified(victim: Plan) -> dict[str, Any]:
+  options = victim.certify.settings.options
+  return {
+    **certify.described(victim.certify.settings),
+    "options": options,
+    "indices": victim.certify.indices.tolist(),
+  }
 
 
-def _report(plan: TransferPlan) -> str:
+def _report(path: pathlib.Path, victims: Mapping[str, Plan]) -> str:
   """Writes `results.json`, the picture and the page; returns the tables."""
   results = {
-    name: json.loads(victim.folder.results.read_text())
-    for name, victim in plan.victims.items()
+    name: run_folder.read_json(victim.folder.results) for name, victim in victims.items()
   }
   collected = matrix.collect(results)
-  run_folder.write_json(plan.folder.results, collected)
-  path = plan.folder.report
-  path.parent.mkdir(exist_ok=True)
-  page.write(path, "transfer_template.html", _words(plan, collected, path.parent))
+  run_folder.write_json(path / "results.json", collected)
+  first = next(iter(victims.values()))
+  origins = {name: _origin(first, name) for name in first.poisons}
+  transfer_page.write(path, collected, split=first.certify.split, origins=origins)
   return matrix.table(collected)
-
-
-def _words(plan: TransferPlan, collected: matrix.Matrix, folder: pathlib.Path) -> dict:
-  victim = next(iter(plan.victims.values()))
-  return {
-    "title": f"Transfer of poisons between training methods: "
-    f"{page.text(collected['description'])}, class {collected['target_class']}",
-    "sigma": page.text(collected["sigma"]),
-    "split": page.text(victim.certify.split),
-    "picture": page.figure(_picture(collected, folder)),
-    "tables": "\n".join(
-      page.table(matrix.cells(collected, quantity)) for quantity in matrix.QUANTITIES
-    ),
-    "caption": page.text(" ".join(matrix.caption(collected))),
-    "poisons": "\n".join(
-      f"<dt>{page.text(name)}</dt><dd>{page.text(_origin(victim, name))}</dd>"
-      for name in victim.poisons
-    ),
-    "victims": "\n".join(
-      f'<li><a href="../{page.text(name)}/report/index.html">{page.text(name)}</a></li>'
-      for name in plan.victims
-    ),
-  }
 
 
 def _origin(victim: Plan, row: str) -> str:
@@ -135,30 +89,4 @@ def _origin(victim: Plan, row: str) -> str:
   return (
     f"{victim.poisons[row]}: at most {poison.epsilon:g} ({poison.norm}) from the images "
     f"of the class, {made}."
-  )
-
-
-def _picture(collected: matrix.Matrix, folder: pathlib.Path) -> page.Picture:
-  """`report/transfer.png`: the bars of Figure 4."""
-  victims = collected["victims"]
-  panels = {}
-  for quantity in _PANELS:
-    title, scale, _ = matrix.QUANTITIES[quantity]
-    rows = [victim["rows"] for victim in victims]
-    if rows[0][0][f"{quantity}_mean"] is None:
-      continue
-    panels[title] = {
-      of_victims[0]["data"]: tuple(
-        scale * np.array([row[f"{quantity}_{what}"] for row in of_victims])
-        for what in ("mean", "std")
-      )
-      for of_victims in zip(*rows, strict=True)
-    }
-  path = folder / "transfer.png"
-  figures.save(figures.transfer([victim["victim"] for victim in victims], panels), path)
-  return page.Picture(
-    path,
-    "Means over victims with one standard deviation: each group is a way of training, "
-    "each colour the data that it was trained on.",
-    "Bars of ACR and ACA for every training method on clean data and on every poison.",
   )

@@ -1,0 +1,61 @@
+"""Rules by which a step of the poison follows from the hypergradients so far."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from pacd_jax import perturbation, types
+
+DECAY_OF_SQUARES = 0.999  # Of Adam's second moment, as in the authors' code.
+_TINY = 1e-8  # Adam's epsilon there.
+
+
+class Memory(NamedTuple):
+  """Running means of each image's hypergradients."""
+
+  first: types.Array  # `[n, H, W, C]`: of du.
+  second: types.Array | None  # The same of du^2, for Adam.
+  count: types.Array  # `[n]` int32: moves so far.
+
+
+class StepRule(NamedTuple):
+  """A rule: of what is remembered, the momentum and the budget's norm, a direction.
+
+  The direction is that of a step of length 1, `[n, H, W, C]`.
+  """
+
+  name: str
+  direction: Callable[[Memory, float, str], types.Array]
+  keeps_squares: bool = False  # It needs `Memory.second`.
+
+
+def of_images(values: types.Array) -> types.Array:
+  """`[n]` as `[n, 1, 1, 1]`."""
+  return values[:, None, None, None]
+
+
+def _sign(memory: Memory, momentum: float, norm: str) -> types.Array:
+  """The steepest direction of the budget's norm (Signum, Bernstein et al., 2018)."""
+  del momentum
+  return perturbation.steepest_direction(memory.first, norm=norm)
+
+
+def _normalized(memory: Memory, momentum: float, norm: str) -> types.Array:
+  """The gradient over its largest entry in l_inf, over its norm in l_2."""
+  del momentum
+  return perturbation.normalized(memory.first, norm=norm)
+
+
+def _adam(memory: Memory, momentum: float, norm: str) -> types.Array:
+  """As the authors' (Kingma & Ba, 2015), where the momentum is its beta_1, 0.9."""
+  del norm
+  count = jnp.maximum(of_images(memory.count), 1)
+  first = memory.first / (1.0 - momentum**count)
+  second = memory.second / (1.0 - DECAY_OF_SQUARES**count)
+  return first / (jnp.sqrt(second) + _TINY)
+
+
+SIGN = StepRule("sign", _sign)
+NORMALIZED = StepRule("normalized", _normalized)
+ADAM = StepRule("adam", _adam, keeps_squares=True)

@@ -1,0 +1,90 @@
+"""Sampling rule `aca`: whether there is a certificate at all, whatever its radius."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.stats
+
+from pacd_jax.certification import confidence
+from pacd_jax.certification.rules import rule
+from pacd_jax.types import Certificate
+
+BONFERRONI = "clopper_pearson_bonferroni"
+_FIRST_STAGE = 64  # The smallest number of votes that is looked at.
+_LAST_SHARE = 0.5  # Of alpha, for all n votes; the earlier looks share the rest equally.
+_FUTILITY = 0.001  # Probability, at each look, of giving up what n votes would certify.
+
+
+def make(settings: rule.Settings, options: Any = None) -> rule.Rule:
+  """Looks after n, n/2, n/4, ... votes, the fewest first.
+
+  With alpha_k for the k-th look, sum_k alpha_k = alpha, the union bound gives
+  P[some bound exceeds p_A] <= alpha whenever and for whatever reason it stops: where the
+  probability is clearly above 1/2, or hopeless. The radius of so few samples holds, too,
+  but says little.
+  """
+  del options
+  sigma, n0, n, alpha = settings
+  stages = [n]
+  while stages[0] // 2 >= _FIRST_STAGE:
+    stages.insert(0, stages[0] // 2)
+  early = (1.0 - _LAST_SHARE) * alpha / max(1, len(stages) - 1)
+  alphas = [early] * (len(stages) - 1) + [alpha - early * (len(stages) - 1)]
+  fewest = scipy.stats.binom.isf(alphas[-1], n, 0.5) + 1  # Of n votes, to certify.
+  hopeless = scipy.stats.binom.ppf(_FUTILITY, stages, fewest / n)
+
+  def start(label: int | None):
+    counts0 = rule.votes_of((yield n0), n0)
+    top, counts = int(np.argmax(counts0)), np.zeros(counts0.shape, np.int64)
+    result = Certificate(prediction=-1, radius=0.0, counts=counts)
+    if label is not None and top != label:
+      return result
+    for seen, stage, share, give_up in zip(
+      [0, *stages], stages, alphas, hopeless, strict=False
+    ):
+      counts = counts + rule.votes_of((yield stage - seen), stage - seen)
+      result = confidence.certificate(counts0, counts, sigma=sigma, alpha=share)
+      if result.prediction >= 0 or counts[top] < give_up:
+        break
+    return result
+
+  return rule.Rule(start, {"stages": stages, "alphas": alphas})
+
+
+def _check(sidecar: Mapping[str, Any]) -> None:
+  rule.check_sizes(sidecar, "stages")
+  alphas, alpha = sidecar.get("alphas"), sidecar["alpha"]
+  one_each = rule.are_all(alphas, float) and len(alphas) == len(sidecar["stages"])
+  if not (one_each and min(alphas) > 0.0):
+    raise ValueError(
+      f"alphas is {rule.brief(alphas)}, not one share of alpha for each stage"
+    )
+  if not sum(alphas) <= alpha * (1.0 + 1e-9):  # Rounding; NaN is refused, too.
+    raise ValueError(f"alphas sum to {sum(alphas)}, more than alpha = {alpha}")
+
+
+def _allowed_votes(sidecar: Mapping[str, Any]) -> tuple[int, ...]:
+  """0, too: the point was given up after the n0 samples."""
+  return (0, *sidecar["stages"])
+
+
+def _alphas(sidecar: Mapping[str, Any], totals: np.ndarray) -> np.ndarray:
+  alphas = np.array([sidecar["alpha"], *sidecar["alphas"]])  # Of no votes: any.
+  return alphas[np.searchsorted(_allowed_votes(sidecar), totals)]
+
+
+ENTRY = rule.SamplingRule(
+  "aca",
+  make,
+  "whether there is a certificate, whatever its radius: by far the fewest samples",
+  bound=BONFERRONI,
+  check=_check,
+  allowed_votes=_allowed_votes,
+  alphas=_alphas,
+  has_radius=False,
+  note="Sampling was for ACA alone: the others were drawn in stages, and no more of them "
+  "once the class was surely above 1/2, or hopeless; the bound of each stage has its share "
+  "of &alpha;. With all of them a point took $samples copies on average. Radii found in "
+  "this way are valid but say little, so there is no ACR and no picture of radii.",
+)

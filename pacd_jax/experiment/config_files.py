@@ -1,0 +1,45 @@
+"""Config files: Python programs whose `get_config(variant)` gives a ConfigDict.
+
+They import each other as `configs.base` and the like. Their package is the folder that the
+file is in, whatever the current folder is and whatever else is called `configs`.
+"""
+
+import importlib
+import pathlib
+import sys
+import types
+from collections.abc import Callable
+
+import ml_collections
+
+from pacd_jax import errors
+
+PACKAGE = "configs"
+# The package's own.
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / PACKAGE
+
+
+def bind(folder: pathlib.Path) -> None:
+  """From now on, `import configs.NAME` finds the files of this folder."""
+  folder = folder.resolve()
+  there = sys.modules.get(PACKAGE)
+  if there is not None and list(getattr(there, "__path__", ())) == [str(folder)]:
+    return
+  for name in [n for n in sys.modules if n == PACKAGE or n.startswith(f"{PACKAGE}.")]:
+    del sys.modules[name]
+  package = types.ModuleType(PACKAGE)
+  package.__path__ = [str(folder)]
+  sys.modules[PACKAGE] = package
+
+
+def get_config_of(name: str) -> Callable[..., ml_collections.ConfigDict]:
+  """`get_config` of one of the package's own config files, by its name: "digits_ga".
+
+  Raises:
+    errors.InputError: there is no such file.
+  """
+  path = FOLDER / f"{name}.py"
+  if not path.is_file():
+    raise errors.InputError(f"there is no config {path}")
+  bind(FOLDER)
+  return importlib.import_module(f"{PACKAGE}.{name}").get_config

@@ -1,0 +1,1 @@
+"""Defences of the training set by name: `defense.chain`."""

@@ -1,0 +1,72 @@
+"""Base classifiers by name: `model.name`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pacd_jax import errors, types
+from pacd_jax.experiment import kinds
+from pacd_jax.models import networks
+
+
+def _plain(function: Callable[..., types.Model], words: str) -> None:
+  """One without norm layers and without options, named as its function is."""
+
+  def build(tools: kinds.NetworkTools, options: Any) -> types.Model:
+    del options
+    return function(num_classes=tools.num_classes, image_shape=tools.image_shape)
+
+  kinds.NETWORKS.add(kinds.Network(function.__name__, build, words))
+
+
+def _resnet(depth: int) -> None:
+  def build(tools: kinds.NetworkTools, options: Any) -> types.Model:
+    del options
+    return networks.resnet(depth, **tools._asdict())
+
+  words = f"ResNet-{depth} of He et al. (2015) for 32x32 images"
+  kinds.NETWORKS.add(kinds.Network(f"resnet{depth}", build, words, norms=networks.NORMS))
+
+
+_plain(networks.linear, "softmax regression on pixels")
+_plain(networks.mlp, "two hidden layers of 128 units")
+_plain(networks.small_cnn, "two convolutions for 8x8 images")
+_plain(networks.mnist_cnn, "the paper's MNIST network, a LeNet")
+_plain(networks.wide_cnn, "a LeNet with three times as many features")
+_plain(networks.vgg, "three blocks of two convolutions")
+for _depth in (20, 32, 56):
+  _resnet(_depth)
+
+
+def make(
+  name: str,
+  *,
+  num_classes: int,
+  image_shape: tuple[int, int, int],
+  norm: str = "",
+  options: Any = None,
+) -> types.Model:
+  """Builds a network for images of one shape.
+
+  Args:
+    name: of an entry of `kinds.NETWORKS`.
+    num_classes: number of logits K.
+    image_shape: `(H, W, C)`.
+    norm: one of the entry's kinds of norm layers; "": it has none.
+    options: of the entry, if it has some.
+
+  Raises:
+    errors.InputError: the name is unknown, the norm is not this network's, or it cannot
+      take the image shape.
+  """
+  if name not in kinds.NETWORKS:
+    raise errors.InputError(
+      f"model.name={name!r} is not a known model: use one of "
+      + ", ".join(kinds.NETWORKS.names)
+    )
+  entry = kinds.NETWORKS[name]
+  if norm not in entry.norms:
+    known = " or ".join(map(repr, entry.norms))
+    raise errors.InputError(f"model.norm={norm!r} is none of {name}'s: use {known}")
+  if options is None and entry.options is not None:
+    options = entry.options()
+  return entry.make(kinds.NetworkTools(num_classes, image_shape, norm), options)

@@ -1,0 +1,73 @@
+"""Steps of PACD by name: `attack.step_rule`, `attack.starts`; schedules of sizes and rates;
+random changes of images, `data.augment`.
+"""
+
+import jax
+import optax
+
+from pacd_jax import types
+from pacd_jax.attacks import baselines, problem, step_rules
+from pacd_jax.experiment import kinds
+from pacd_jax.models import augment
+
+for _rule, _words in (
+  (step_rules.SIGN, "the steepest direction of the budget's norm: signs for l_inf"),
+  (step_rules.NORMALIZED, "the hypergradient over its norm"),
+  (step_rules.ADAM, "Adam's, as the authors' code"),
+):
+  kinds.STEP_RULES.add(kinds.StepRule(_rule.name, _rule, _words))
+
+kinds.SCHEDULES.add(
+  kinds.Schedule(
+    "constant", lambda size, num_steps: optax.constant_schedule(size), "the same throughout"
+  )
+)
+kinds.SCHEDULES.add(
+  kinds.Schedule(
+    "linear",
+    lambda size, num_steps: optax.linear_schedule(size, 0.0, num_steps),
+    "falling linearly to 0",
+  )
+)
+kinds.SCHEDULES.add(
+  kinds.Schedule("cosine", optax.cosine_decay_schedule, "falling to 0 as a cosine")
+)
+
+kinds.AUGMENTS.add(kinds.Augment("none", None, "images as they are"))
+kinds.AUGMENTS.add(
+  kinds.Augment(
+    "crop_and_flip", augment.crop_and_flip, "random crops of padded images, and flips"
+  )
+)
+
+
+# --- starts ---------------------------------------------------------------------------
+
+
+def _classwise(tools: kinds.RowTools) -> types.Array:
+  return baselines.classwise_shift(
+    tools.splits.train, tools.target_class, epsilon=tools.epsilon, norm=tools.norm
+  )
+
+
+def _brightness(tools: kinds.RowTools) -> types.Array:
+  shape = tools.splits.train.images.shape[1:]
+  return baselines.brightness_shift(shape, epsilon=tools.epsilon, norm=tools.norm)
+
+
+def _random(tools: kinds.RowTools) -> types.Array:
+  own = jax.random.fold_in(tools.key, problem.START)
+  shape = tools.splits.train.images.shape[1:]
+  return baselines.random_shift(own, shape, epsilon=tools.epsilon, norm=tools.norm)
+
+
+for _start in (
+  kinds.Start("clean", lambda tools: None, "the clean images", is_clean=True),
+  kinds.Start("classwise", _classwise, "the shift towards the other classes' mean"),
+  kinds.Start(
+    "away", lambda tools: -_classwise(tools), "the opposite, Theorem 1's other optimum"
+  ),
+  kinds.Start("brightness", _brightness, "all pixels brighter"),
+  kinds.Start("random", _random, "a random pattern"),
+):
+  kinds.STARTS.add(_start)

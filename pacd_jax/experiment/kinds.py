@@ -1,0 +1,300 @@
+"""Every kind of thing that a config names: what an entry of it holds, and its registry.
+
+The package's entries are in `entries/`, a file for each kind or two; sampling rules are in
+`certification/sampling.py`, as files of certificates are read by them. A `make` is given
+plain values and the instance of `options` that the config has; None where there is none.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import optax
+
+from pacd_jax import evasion, types
+from pacd_jax.attacks import problem, step_rules
+from pacd_jax.certification import sampling
+from pacd_jax.data import sources
+from pacd_jax.registry import Registry
+
+Options = Any  # An instance of an entry's dataclass.
+
+
+# --- training and the attack's two levels ---------------------------------------------
+
+
+class LossTools(NamedTuple):
+  """What a training loss is made of."""
+
+  apply: types.ApplyFn
+  sigma: float  # Noise standard deviation, image units.
+  attack: evasion.Pgd  # The PGD of losses that have an adversary.
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+  """A training loss, of victims and of the attack's lower level."""
+
+  name: str
+  make: Callable[[LossTools, Options], types.Loss]
+  words: str
+  options: type | None = None
+  needs_noise: bool = False  # It trains on Gaussian noise.
+  has_adversary: bool = False  # It attacks its images first.
+
+
+class ObjectiveTools(NamedTuple):
+  """What an attacker's objective is made of."""
+
+  apply: types.ApplyFn
+  sigma: float  # Noise standard deviation, image units.
+  num_noise_samples: int  # k of the soft smoothed classifier.
+  inverse_temperature: float  # beta of the same.
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """What the attacker minimises."""
+
+  name: str
+  make: Callable[[ObjectiveTools, Options], types.ObjectiveFn]
+  words: str
+  options: type | None = None
+  needs_noise: bool = False  # It is of a smoothed classifier.
+  # What row `pacd` is with it, in a report; "": the attack of the paper.
+  row_words: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ascent:
+  """The steps of an adversary's PGD."""
+
+  name: str
+  function: evasion.AscentFn
+  words: str
+  options: None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+  """A random change of training images; None: there is none."""
+
+  name: str
+  function: types.AugmentFn | None
+  words: str
+  options: None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+  """A size by the number of the step."""
+
+  name: str
+  make: Callable[[float, Any], optax.Schedule]  # `(size, number of steps)`.
+  words: str
+  options: None = None
+
+
+# --- hypergradients -------------------------------------------------------------------
+
+
+class SolverTools(NamedTuple):
+  """What all linear solvers, and hypergradients that take steps, have in common."""
+
+  num_steps: int  # The most.
+  tolerance: float  # Relative residual at which a solver stops before.
+  learning_rate: float  # Of solvers that take gradient steps.
+  damping: float  # Added to the matrix.
+
+
+@dataclasses.dataclass(frozen=True)
+class Solver:
+  """A method for the linear system A p = grad f."""
+
+  name: str
+  make: Callable[[SolverTools, Options], types.SolveFn]
+  words: str
+  options: type | None = None
+  needs_definite: bool = False  # It minimises x'Ax / 2 - b'x, or its like.
+  is_iterative: bool = True  # It goes on from a first guess: a warm start is of use.
+  needs_warm_start: bool = False  # It follows the solution over outer steps.
+  adds_damping: bool = False  # By itself, and divides by it: the matrix is without.
+
+
+@dataclasses.dataclass(frozen=True)
+class Curvature:
+  """The matrix A of ApproxGrad."""
+
+  name: str
+  function: types.CurvatureFn
+  words: str
+  options: None = None
+  is_semidefinite: bool = False
+
+
+class HypergradientTools(NamedTuple):
+  """What a hypergradient is made of."""
+
+  steps: SolverTools
+  curvature: types.CurvatureFn
+  solve: types.SolveFn  # Damped.
+
+
+@dataclasses.dataclass(frozen=True)
+class Hypergradient:
+  """A way to the derivative of the upper level through the lower one."""
+
+  name: str
+  make: Callable[[HypergradientTools, Options], types.HypergradientFn]
+  words: str
+  options: type | None = None
+  solves: bool = False  # It uses the matrix and the solver.
+
+
+@dataclasses.dataclass(frozen=True)
+class StepRule:
+  """How a step of the poison follows from its hypergradients."""
+
+  name: str
+  rule: step_rules.StepRule
+  words: str
+  options: None = None
+
+
+# --- data and networks ----------------------------------------------------------------
+
+
+class SourceTools(NamedTuple):
+  """Where stored images may be."""
+
+  data_dir: str  # A folder of prepared data sets; "": TFDS's default.
+  path: str  # A file.
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+  """Stored images with labels, and how much of them is for validation."""
+
+  name: str
+  load: Callable[[SourceTools, Options], sources.Source]
+  words: str
+  options: type | None = None
+  takes: tuple[str, ...] = ()  # Of "data_dir" and "path".
+  # One part in so many of a training split becomes validation, where there is a test split.
+  validation_share: int = 10
+
+
+class NetworkTools(NamedTuple):
+  """What a network is made for."""
+
+  num_classes: int
+  image_shape: tuple[int, int, int]
+  norm: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+  """A base classifier's architecture."""
+
+  name: str
+  make: Callable[[NetworkTools, Options], types.Model]
+  words: str
+  options: type | None = None
+  norms: tuple[str, ...] = ("",)  # Kinds of norm layers; "": it has none.
+
+
+# --- rows and defences ----------------------------------------------------------------
+
+
+class RowTools(Protocol):
+  """What a row's poison is made of; `rows.Tools` has it for one run."""
+
+  splits: types.Splits
+  target_class: int
+  poisoned: np.ndarray  # int64 `[n]`: the training images to change, in order.
+  key: types.Key  # The row's own.
+  epsilon: float  # The budget, image units,
+  norm: str  # in this norm.
+
+  def attack_settings(self) -> problem.Settings:
+    """The attacker's model of the victim, and the budget."""
+    ...
+
+  def attack_data(self) -> problem.AttackData:
+    """What the attacker sees, on the device."""
+    ...
+
+  def watch(self, total: int, unit: str) -> Callable[[int, types.Aux], None]:
+    """`on_part(done, {"loss": ...})`: shows how far it is; refuses what is not finite."""
+    ...
+
+
+class Poisoned(NamedTuple):
+  """Training images as an attack would have them; what is None is as it was."""
+
+  images: np.ndarray  # float `[n, H, W, C]` in [0, 1] and in the budget, not yet rounded.
+  labels: np.ndarray | None = None  # int `[n]`.
+  indices: np.ndarray | None = None  # int `[n]` into the training split; None: `poisoned`.
+  inserted: np.ndarray | None = None  # bool `[n]`: beside, not instead of, that image.
+
+
+class Style(NamedTuple):
+  """A line in pictures: a colour, and dashes as matplotlib has them."""
+
+  color: str
+  dashes: Any = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """A training set: the clean one, or one with the poison of an attack."""
+
+  name: str
+  # None: clean data, or an attack that goes step by step (`search.py`).
+  make: Callable[[RowTools, Options], np.ndarray | Poisoned] | None
+  words: str
+  style: Style | None = None  # None: one that is free.
+  options: type | None = None
+  stream: int | None = None  # Its random stream; None: one by its name.
+  # Looks at its options beside the data; raises errors.InputError.
+  check: Callable[[Options, types.Splits], None] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+  """A first perturbation of PACD."""
+
+  name: str
+  # `[1 or n, H, W, C]`; None: the clean images.
+  make: Callable[[RowTools], types.Array | None]
+  words: str
+  options: None = None
+  is_clean: bool = False  # It is no poison by itself.
+
+
+@dataclasses.dataclass(frozen=True)
+class Defence:
+  """What a victim does to its training set before it trains."""
+
+  name: str
+  make: Callable[[Options], Any]
+  words: str
+  options: type | None = None
+
+
+LOSSES: Registry[Loss] = Registry("loss")
+OBJECTIVES: Registry[Objective] = Registry("objective")
+ASCENTS: Registry[Ascent] = Registry("ascent")
+AUGMENTS: Registry[Augment] = Registry("augmentation")
+SCHEDULES: Registry[Schedule] = Registry("schedule")
+SOLVERS: Registry[Solver] = Registry("solver")
+CURVATURES: Registry[Curvature] = Registry("curvature")
+HYPERGRADIENTS: Registry[Hypergradient] = Registry("hypergradient")
+STEP_RULES: Registry[StepRule] = Registry("step rule")
+DATA_SETS: Registry[DataSet] = Registry("data set")
+NETWORKS: Registry[Network] = Registry("network")
+ROWS: Registry[Row] = Registry("row")
+STARTS: Registry[Start] = Registry("start")
+DEFENCES: Registry[Defence] = Registry("defence")
+SAMPLING_RULES = sampling.RULES

@@ -1,0 +1,244 @@
+"""From the tree of `config.py` to plain values and back: names, defaults, checks, messages.
+
+Plain values are nested dictionaries as JSON has them, `{"attack": {"epsilon": 0.1}}`; a
+field's name is flat, "attack.epsilon". A field that names an entry has a group for each
+entry with options beside it: "attack.loss" has "attack.macer.lam".
+"""
+
+import dataclasses
+import difflib
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pacd_jax import errors
+from pacd_jax.experiment import fields
+from pacd_jax.experiment.config import Config
+from pacd_jax.experiment.fields import Check, Choice, Choices
+from pacd_jax.registry import Registry
+
+Values = dict[str, Any]  # Nested.
+Flat = dict[str, Any]  # By flat names.
+NAMED = "poisons."  # Fields whose names are the user's.
+
+
+class Field(NamedTuple):
+  """One field, as the tree has it."""
+
+  check: Check
+  default: Any
+  doc: str
+  free: bool = False  # Whether a run goes on with another value.
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Flat:
+  """`{"attack": {"epsilon": 0.1}}` as `{"attack.epsilon": 0.1}`."""
+  flat: Flat = {}
+  for name, value in values.items():
+    if isinstance(value, Mapping):
+      flat |= flatten(value, f"{prefix}{name}.")
+    else:
+      flat[prefix + name] = value
+  return flat
+
+
+def nested(flat: Mapping[str, Any]) -> Values:
+  """`{"attack.epsilon": 0.1}` as `{"attack": {"epsilon": 0.1}}`."""
+  values: Values = {}
+  for name, value in flat.items():
+    *groups, last = name.split(".")
+    holder = values
+    for group in groups:
+      holder = holder.setdefault(group, {})
+    holder[last] = value
+  return values
+
+
+# --- the tree's fields ----------------------------------------------------------------
+
+
+def known() -> dict[str, Field]:
+  """Every field but those with names of the user's, by flat names, entries' options too.
+
+  Raises:
+    errors.InputError: an entry's group has the name of a field, or of another's group.
+  """
+  found: dict[str, Field] = {}
+  for name, each in _walk(Config, {}):
+    if name in found:
+      raise errors.InputError(
+        f"two entries, or an entry and a field, are both called {name}: rename one"
+      )
+    found[name] = each
+  names = sorted(found)
+  for one, other in itertools.pairwise(names):
+    if other.startswith(f"{one}."):
+      raise errors.InputError(f"the options {other} stand below the field {one}: rename it")
+  return found
+
+
+def _walk(
+  kind: type, defaults: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Field]]:
+  """The fields of one class of the tree; `defaults` are other ones than its own."""
+  for each in dataclasses.fields(kind):
+    name, about = prefix + each.name, each.metadata
+    default = defaults.get(each.name, about.get("default"))
+    if "group" in about:
+      yield from _walk(about["group"], {}, f"{name}.")
+    elif "check" in about:
+      yield name, Field(about["check"], default, about["doc"], about["free"])
+    elif registry := about.get("one_of"):
+      yield name, Field(_one_of(registry, about["empty"]), default, about["doc"])
+      yield from _options(registry, about["defaults"], prefix)
+    elif registry := about.get("some_of"):
+      yield name, Field(about["names"](registry), default, about["doc"])
+      yield from _options(registry, about["defaults"], prefix)
+    elif "named" not in about:
+      raise TypeError(f"{kind.__name__}.{each.name} is not made by experiment.fields")
+
+
+def _one_of(registry: Registry[Any], empty: str) -> Check:
+  names = (*(("",) if empty else ()), *registry.names)
+  return fields.one_of(*names)
+
+
+def _options(registry: Registry[Any], defaults, prefix: str):
+  for entry in registry:
+    if entry.options is not None:
+      own = defaults.get(entry.name, {})
+      yield from _walk(entry.options, own, f"{prefix}{entry.name}.")
+
+
+def defaults() -> Values:
+  """The plain values of a config that sets nothing."""
+  flat = {name: each.default for name, each in known().items()}
+  return nested(flat | {f"{NAMED}{name}": text for name, text in Config().poisons.items()})
+
+
+# --- values into the tree -------------------------------------------------------------
+
+
+def make(values: Mapping[str, Any]) -> Config:
+  """The config of plain values; each field is looked at by itself.
+
+  Raises:
+    errors.InputError: at the first field that is unknown, missing, or out of range; names
+      it, its value, and what it must be.
+  """
+  flat, there = flatten(values), known()
+  for name in flat:
+    check_name(name)
+  for name in sorted(there.keys() - flat.keys()):
+    raise errors.InputError(f"config field {name} is missing: start from configs/base.py")
+  for name, each in there.items():
+    _check(name, each.check, flat[name])
+  for name, value in flat.items():
+    if name.startswith(NAMED) and not isinstance(value, str):
+      raise errors.InputError(
+        f"config field {name} is {value!r}: it must be a poison's file, the folder of the "
+        "run that made it, or empty"
+      )
+  taken = {name: there[name].check.take(flat[name]) for name in there}
+  return _build(Config, taken | {n: v for n, v in flat.items() if n.startswith(NAMED)})
+
+
+def _check(name: str, check: Check, value: Any) -> None:
+  if not check.accepts(value):
+    raise errors.InputError(f"config field {name} is {value!r}: it must be {check.must_be}")
+
+
+def _build(kind: type, flat: Flat, prefix: str = "") -> Any:
+  made: dict[str, Any] = {}
+  for each in dataclasses.fields(kind):
+    name, about = prefix + each.name, each.metadata
+    if "group" in about:
+      made[each.name] = _build(about["group"], flat, f"{name}.")
+    elif "named" in about:
+      start = f"{name}."
+      made[each.name] = {
+        n.removeprefix(start): v for n, v in flat.items() if n.startswith(start)
+      }
+    elif registry := about.get("one_of") or about.get("some_of"):
+      options = {
+        entry.name: _build(entry.options, flat, f"{prefix}{entry.name}.")
+        for entry in registry
+        if entry.options is not None
+      }
+      chosen = Choice if "one_of" in about else Choices
+      made[each.name] = chosen(flat[name], options)
+    else:
+      made[each.name] = flat[name]
+  return kind(**made)
+
+
+def values(config: Config) -> Values:
+  """A config's plain values: what `make` makes it of, and config.json holds."""
+  return _values(config)
+
+
+def _values(node: Any) -> Values:
+  found: Values = {}
+  for each in dataclasses.fields(node):
+    value, about = getattr(node, each.name), each.metadata
+    if "group" in about:
+      found[each.name] = _values(value)
+    elif isinstance(value, Choice | Choices):
+      found[each.name] = value.name if isinstance(value, Choice) else list(value.names)
+      found |= {name: _values(options) for name, options in value.options.items()}
+    elif isinstance(value, tuple):
+      found[each.name] = list(value)
+    else:
+      found[each.name] = dict(value) if "named" in about else value
+  return found
+
+
+def replaced(config: Config, flat: Mapping[str, Any]) -> Config:
+  """The config with other values of some fields, by flat names; errors as from `make`."""
+  for name in flat:
+    check_name(name)
+  return make(nested(flatten(values(config)) | dict(flat)))
+
+
+# --- names ----------------------------------------------------------------------------
+
+
+def field_name(name: str) -> str:
+  """A field as one run has it: of a suite's part, without that.
+
+  "victims.macer.sigma" and "base.sigma" are "sigma", and
+  "attacks.mine.overrides.attack.damping" is "attack.damping".
+  """
+  within = r"victims\.[^.]+\.|base\.|attacks\.[^.]+\.overrides\."
+  return re.sub(f"^({within})", "", name)
+
+
+def check_name(name: str) -> None:
+  """Raises `errors.InputError` if no run has this field; tells its neighbours."""
+  there = known()
+  if name in there or name.startswith(NAMED):
+    return
+  group = name.rpartition(".")[0]
+  near = [field for field in there if field.rpartition(".")[0] == group]
+  near = near or difflib.get_close_matches(name, there, n=5, cutoff=0.5)
+  raise errors.InputError(
+    f"config field {name} is unknown: use one of {', '.join(near or there)}"
+  )
+
+
+def check_flag(name: str) -> None:
+  """As `check_name`, for the fields of suites, too."""
+  if not re.fullmatch(r"epsilons|attacks\.[^.]+\.row", name):
+    check_name(field_name(name))
+
+
+def must_be(name: str) -> str:
+  """What a field has to be, in words; empty for a field that is not there."""
+  field = known().get(field_name(name))
+  return field.check.must_be if field else ""
+
+
+def free_fields() -> frozenset[str]:
+  """Names of the fields that a run goes on without."""
+  return frozenset(name for name, each in known().items() if each.free)

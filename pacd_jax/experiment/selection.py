@@ -1,0 +1,145 @@
+"""Which of the attack's poisons is kept: fresh surrogates judge each candidate.
+
+Each is trained from scratch on it, as a victim is trained, and certified on what the attack
+sees; `selection.json` holds their ACR, so that a killed choice goes on where it was.
+"""
+
+import hashlib
+import itertools
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pacd_jax import errors, types
+from pacd_jax.certification import certify
+from pacd_jax.data import arrays, poison_file, poisoning
+from pacd_jax.experiment import candidates
+from pacd_jax.experiment.candidates import Candidate
+from pacd_jax.experiment.plan import Plan
+from pacd_jax.runtime import metrics, progress, run_folder, sharding
+
+Scores = dict[
+  str, dict[str, Any]
+]  # By the candidates' names, as `selection.json` has them.
+
+
+def choose(plan: Plan) -> tuple[types.Poison, float]:
+  """The candidate with the lowest mean ACR, and what the choice cost, in seconds.
+
+  Raises:
+    errors.InputError: a candidate is damaged or missing, or selection.json is.
+    errors.NonFiniteError: a surrogate's loss is not finite.
+  """
+  scores = _score_all(plan, _times(plan))
+  best = min(candidates.listed(plan), key=lambda each: np.mean(scores[each.name]["acr"]))
+  _write_scores(plan, scores, chosen=best.name)
+  seconds = sum(score["seconds"] for score in scores.values())
+  return candidates.load(plan, best), seconds
+
+
+def _score_all(plan: Plan, times: dict[str, float]) -> Scores:
+  """Every candidate's ACR under each fresh surrogate, as `selection.json` has them."""
+  scores, found = read_scores(plan), candidates.listed(plan)
+  num_surrogates = len(plan.attack.selection.train.keys)
+  shown = progress.Progress("select", len(found) * num_surrogates, unit="surrogates")
+  for candidate in found:
+    digest = _digest(plan, candidate)
+    if scores.get(candidate.name, {}).get("sha256") != digest:  # Made anew: judged anew.
+      fields = {"attack_seconds": times[candidate.name], "sha256": digest}
+      named = {"name": candidate.name, **candidate._asdict()}
+      scores[candidate.name] = {**named, "acr": [], "seconds": 0.0} | fields
+  for done, (candidate, seed) in enumerate(
+    itertools.product(found, range(num_surrogates)), start=1
+  ):
+    score = scores[candidate.name]
+    if seed >= len(score["acr"]):
+      began = time.monotonic()
+      score["acr"].append(_score(plan, candidate, seed))
+      score["seconds"] = round(score["seconds"] + time.monotonic() - began, 3)
+      _write_scores(plan, scores)
+    shown.update(done, f"{candidate.name}: ACR {score['acr'][seed]:.3f}")
+  return scores
+
+
+def _times(plan: Plan) -> dict[str, float]:
+  """Seconds from each candidate's start to it, as metrics.jsonl has them."""
+  by_step = metrics.MetricsFile(plan.folder.metrics).seconds_by_step("attack")
+  after = {0: 0.0} | {step + 1: seconds for step, seconds in by_step.items()}
+  num_steps = plan.attack.num_steps
+  firsts = {start: i * num_steps for i, start in enumerate(plan.attack.starts)}
+  return {
+    each.name: round(after[firsts[each.start] + each.step] - after[firsts[each.start]], 3)
+    for each in candidates.listed(plan)
+  }
+
+
+def _digest(plan: Plan, candidate: Candidate) -> str:
+  candidates.load(plan, candidate)  # One line where it is missing or damaged.
+  contents = poison_file.read_bytes(candidates.path(plan, candidate))
+  return hashlib.sha256(contents).hexdigest()
+
+
+def _write_scores(plan: Plan, scores: Scores, **chosen: str) -> None:
+  run_folder.write_json(
+    plan.folder.selection, {"candidates": list(scores.values()), **chosen}
+  )
+
+
+def read_scores(plan: Plan) -> Scores:
+  """What `selection.json` holds, by the candidates' names; empty where there is none.
+
+  Raises:
+    errors.InputError: it is damaged.
+  """
+  path = plan.folder.selection
+  if not path.exists():
+    return {}
+  there = run_folder.read_json(path)
+  try:
+    scores = {score["name"]: score for score in there["candidates"]}
+    whole = all(
+      np.isfinite([score["seconds"], score["attack_seconds"], *score["acr"]]).all()
+      and isinstance(score["sha256"], str)
+      for score in scores.values()
+    )
+  except (KeyError, TypeError):
+    whole = False
+  if not whole:
+    raise errors.InputError(f"{path} is damaged: delete it and run again")
+  return scores
+
+
+def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
+  """ACR of one surrogate on what the attack sees; trained from scratch as a victim is."""
+  selection = plan.attack.selection
+  poison = candidates.load(plan, candidate)
+  split = poisoning.apply_poison(plan.splits.train, poison)
+  run, keys = selection.train, selection.train.keys[np.array([seed])]
+  state, *given = sharding.replicate(
+    (
+      run.trainer.init(keys),
+      split.images[None],
+      split.labels,
+      jnp.zeros(1, jnp.int32),
+      keys,
+    ),
+    run.mesh,
+  )
+  for epoch in range(run.num_epochs):
+    state, values = run.trainer.epoch(state, *given)
+    metrics.check_finite("select", epoch, jax.tree.map(np.asarray, values))
+  params = jax.tree.map(lambda leaf: np.asarray(leaf)[0], state.params)
+  points = selection.certify
+  labels = points.dataset.labels[points.indices]
+  predicted, radii, _ = certify.certify(
+    plan.model.apply,
+    params,
+    arrays.to_float(points.dataset.images[points.indices]),
+    jax.random.fold_in(points.key, seed),
+    labels=labels,
+    **points.settings._asdict(),
+  )
+  return float(np.where(predicted == labels, radii, 0.0).mean())

@@ -1,0 +1,71 @@
+"""Whether a config's numbers are those of its data, and of the devices."""
+
+from pacd_jax import errors, types
+from pacd_jax.data import arrays
+from pacd_jax.experiment import kinds, targets
+from pacd_jax.experiment.config import Config
+from pacd_jax.experiment.entries import rows
+from pacd_jax.runtime import sharding
+
+
+def check(config: Config, splits: types.Splits) -> None:
+  """Looks at every size, and at the rows' options, beside the data.
+
+  Raises:
+    errors.InputError: a target point is not there, or of another class; a batch is larger
+      than what it is drawn from, or the devices do not divide it; or a row's options are
+      not for these data.
+  """
+  target = config.data.target_class
+  num_train = len(splits.train.labels)
+  num_poisoned = len(targets.poisoned(config, splits))
+  points = targets.checked_points(config, splits)
+  num_seen = num_certified = len(points)
+  if not points:
+    num_seen = len(arrays.class_indices(splits.validation, target))
+    num_certified = len(arrays.class_indices(splits.test, target))
+  for name, size, available in (
+    ("attack.clean_batch", config.attack.clean_batch, num_train - num_poisoned),
+    ("attack.poison_batch", config.attack.poison_batch, num_poisoned),
+    ("attack.val_batch", config.attack.val_batch, num_seen),
+    ("attack.selection.num_points", config.attack.selection.num_points, num_seen),
+    ("train.batch_size", config.train.batch_size, num_train),
+    ("certify.num_points", config.certify.num_points, num_certified),
+  ):
+    if size > available:
+      raise errors.InputError(
+        f"config field {name} is {size}, but {splits.name} has {available} images for it: "
+        f"use at most {available}"
+      )
+  if rows.PACD.name in config.rows.names:
+    check_shares(config, num_train - num_poisoned)
+  for entry in kinds.ROWS:
+    if entry.check is not None:
+      entry.check(config.rows.options.get(entry.name), splits)
+
+
+def check_shares(config: Config, most: int) -> None:
+  """Of the lower level's batch, which is most of the attack's work.
+
+  Smaller ones, as the upper level's, are filled up (`sharding.over_batch`).
+
+  Args:
+    config: of the run.
+    most: clean images that there are.
+
+  Raises:
+    errors.InputError: the devices do not divide the batch; names the nearest that they do.
+  """
+  clean, poison = config.attack.clean_batch, config.attack.poison_batch
+  devices = sharding.batch_mesh().size
+  if not (clean + poison) % devices:
+    return
+  down = clean - (clean + poison) % devices
+  near = [size for size in (down, down + devices) if 1 <= size <= most]
+  nearest = min(near, key=lambda size: abs(size - clean), default=None)
+  raise errors.InputError(
+    f"{devices} devices do not divide a batch of attack.clean_batch + attack.poison_batch "
+    f"= {clean} + {poison} images: "
+    + (f"use attack.clean_batch={nearest}, or " if nearest else "use ")
+    + "fewer devices"
+  )

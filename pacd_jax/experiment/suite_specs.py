@@ -1,0 +1,162 @@
+"""What the config of a suite asks for: several runs, one table."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pacd_jax import errors
+from pacd_jax.experiment import kinds, schema, together
+from pacd_jax.experiment.config import Config
+from pacd_jax.experiment.entries import rows
+from pacd_jax.experiment.identity import Identity
+
+# The budget is the same for all attacks of a comparison.
+_BUDGET = ("attack.epsilon", "attack.norm", "attack.poisoned_fraction")
+_OF_COMPARISON = ("base", "epsilons", "attacks", "data")
+
+
+class Transfer(NamedTuple):
+  """Several kinds of victims, each trained on every poison."""
+
+  identity: Identity
+  victims: Mapping[str, Config]  # By the kinds' names.
+  poisons: Mapping[str, str]  # By the rows' names: files, or folders of runs.
+
+
+class Comparison(NamedTuple):
+  """Several attacks on the same budgets."""
+
+  identity: Identity
+  base: Config
+  epsilons: tuple[float, ...]  # Rising.
+  baselines: tuple[str, ...]  # Rows, in the registry's order.
+  variants: Mapping[str, Mapping[str, Any]]  # PACD by name: fields that differ, flat.
+
+
+def transfer(values: Mapping[str, Any]) -> Transfer:
+  """Looks at the config of a transfer: `victims`, `poisons`, and `data.data_dir` of all.
+
+  Raises:
+    errors.InputError: names the field, its value, and what it must be.
+  """
+  for name in values:
+    if name not in ("victims", "poisons", "data"):
+      raise errors.InputError(
+        f"config field {name} is unknown: a transfer has victims, poisons and data.data_dir"
+      )
+  poisons = {name: path for name, path in values["poisons"].items() if path}
+  for name in poisons:
+    together.check_row_name("poisons", name)
+  if not poisons or not values["victims"]:
+    raise errors.InputError(
+      "a transfer needs victims and poisons: set config.poisons.yours to the file of a "
+      "poison, or to the folder of a run"
+    )
+  victims = {}
+  for name, of_victim in values["victims"].items():
+    together.check_row_name("victims", name)
+    own = {"rows": ("clean", *poisons), "poisons": poisons}
+    with errors.about(f"victim {name}"):
+      victims[name] = _with(of_victim, own, values["data"]["data_dir"])
+  return Transfer(Identity(values), victims, poisons)
+
+
+def comparison(values: Mapping[str, Any]) -> Comparison:
+  """Looks at the config of a comparison: `base`, `epsilons`, `attacks`, `data.data_dir`.
+
+  Raises:
+    errors.InputError: names the field, its value, and what it must be.
+  """
+  for name in [*values, *(f"data.{name}" for name in values.get("data", ()))]:
+    if name not in (*_OF_COMPARISON, "data.data_dir"):
+      raise errors.InputError(
+        f"config field {name} is unknown: a comparison has base, epsilons, attacks and "
+        "data.data_dir"
+      )
+  for name in _OF_COMPARISON:
+    if name not in values:
+      raise errors.InputError(f"config field {name} is missing: see configs/comparisons.py")
+  _check_epsilons(values["epsilons"])
+  baselines, variants = [], {}
+  for name, attack in values["attacks"].items():
+    row, overrides = _check_attack(name, attack)
+    if row == rows.PACD.name:
+      variants[name] = overrides
+    elif row:
+      baselines.append(name)
+  if not baselines and not variants:
+    raise errors.InputError("a comparison needs attacks: set one's row in config.attacks")
+  _check_different(values["base"], variants)
+  epsilons = tuple(float(epsilon) for epsilon in values["epsilons"])
+  own = {"rows": ("clean",), "poisons": {}, "attack": {"epsilon": epsilons[0]}}
+  with errors.about("base"):
+    base = _with(values["base"], own, values["data"]["data_dir"])
+  ordered = sorted(baselines, key=kinds.ROWS.names.index)
+  return Comparison(Identity(values, grows=True), base, epsilons, tuple(ordered), variants)
+
+
+def _with(values: Mapping[str, Any], own: Mapping[str, Any], data_dir: str) -> Config:
+  """A run's config of a suite, with the fields that are the suite's."""
+  flat = schema.flatten(values) | schema.flatten(own) | {"data.data_dir": data_dir}
+  return schema.make(schema.nested(flat))
+
+
+def _check_epsilons(epsilons: Any) -> None:
+  """Their range is checked with the runs."""
+  listed = epsilons if isinstance(epsilons, (list, tuple)) else ()
+  are_numbers = all(type(epsilon) in (int, float) for epsilon in listed)
+  if not (listed and are_numbers and (np.diff([0.0, *listed]) > 0.0).all()):
+    raise errors.InputError(
+      f"config field epsilons is {epsilons}: it must be numbers above 0 that rise, such as "
+      "(0.05, 0.1)"
+    )
+
+
+def _check_attack(name: str, attack: Any) -> tuple[str, dict[str, Any]]:
+  """The row that it makes, and its overrides by flat names."""
+  field = f"config field attacks.{name}"
+  if not isinstance(attack, Mapping) or not {"row"} <= attack.keys() <= {
+    "row",
+    "overrides",
+  }:
+    raise errors.InputError(f"{field} must have a row, and may have overrides")
+  row, overrides = attack["row"], schema.flatten(attack.get("overrides", {}))
+  pacd, clean = rows.PACD.name, rows.CLEAN.name
+  if row and (row == clean or row not in kinds.ROWS):
+    known = ", ".join(each for each in kinds.ROWS.names if each != clean)
+    raise errors.InputError(
+      f"{field}.row is {row!r}: it must be one of {known}, or empty to leave it out"
+    )
+  if row and row != pacd and (name != row or overrides):
+    raise errors.InputError(
+      f"{field}: a baseline has the name of its row, {row}, and no overrides: its options "
+      "are the base's"
+    )
+  if row == pacd and name != pacd:
+    together.check_row_name("attacks", name)
+    if name == "baselines":
+      raise errors.InputError(f"{field} has an unusable name: choose another")
+  for override in overrides:
+    if not override.startswith("attack.") or override in _BUDGET:
+      raise errors.InputError(
+        f"{field}.overrides.{override}: a variant may override fields of the group attack, "
+        f"but not {' or '.join(_BUDGET)}: all attacks have the same"
+      )
+    schema.check_name(override)
+  return row, overrides
+
+
+def _check_different(
+  base: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]
+) -> None:
+  """No run is done twice under two names."""
+  seen: dict[str, str] = {}
+  for name, of_variant in variants.items():
+    whole = str(sorted((schema.flatten(base) | dict(of_variant)).items()))
+    if whole in seen:
+      raise errors.InputError(
+        f"attacks {seen[whole]} and {name} have the same settings: leave one out by "
+        f"--config.attacks.{name}.row="
+      )
+    seen[whole] = name

@@ -1,0 +1,122 @@
+"""Fields of a config looked at beside each other, before any work; rows of the user's."""
+
+import re
+
+from pacd_jax import errors
+from pacd_jax.certification import confidence
+from pacd_jax.experiment import kinds
+from pacd_jax.experiment.config import Attack, Config, has_selection
+
+
+def check(config: Config) -> None:
+  """Raises at the first pair of fields that contradict each other.
+
+  Raises:
+    errors.InputError: names the fields, their values, and what to do instead.
+  """
+  _check_rows(config)
+  _check_certificates(config)
+  _check_solver(config.attack)
+  if has_selection(config.attack):
+    _check_selection(config)
+  for group, training in (("attack", config.attack), ("train", config.train)):
+    radius = training.adversary.epsilon
+    is_used = kinds.LOSSES[training.loss.name].has_adversary
+    if is_used and training.adversary.norm == "linf" and radius >= 1:
+      raise errors.InputError(
+        f"{group}.adversary.epsilon is {radius}: in linf it must be under 1, as images are "
+        "in [0, 1]; 0.1 to 0.3 is usual for MNIST, 0.03 for CIFAR-10"
+      )
+  if config.attack.norm == "linf" and config.attack.epsilon > 1:
+    raise errors.InputError(
+      f"attack.epsilon is {config.attack.epsilon}: in linf it must be at most 1, as "
+      "images are in [0, 1]"
+    )
+
+
+def check_row_name(group: str, name: str) -> None:
+  """Raises `errors.InputError` unless a row, or a kind of victim, can have this name."""
+  if not re.fullmatch(r"[\w+-]+", name) or name in (*kinds.ROWS.names, "report"):
+    raise errors.InputError(
+      f"config field {group}.{name} has an unusable name: use letters, digits, _, + and "
+      f"-, and none of {', '.join(kinds.ROWS.names)}"
+    )
+
+
+def _check_rows(config: Config) -> None:
+  rows = config.rows.names
+  for name, path in config.poisons.items():
+    check_row_name("poisons", name)
+    if path and name not in rows:
+      example = ", ".join(f"'{row}'" for row in ("clean", name))
+      raise errors.InputError(
+        f"config field poisons.{name} is set, but rows has no {name!r}: add it, as in "
+        f'--config.rows="({example})"'
+      )
+  given = [name for name, path in config.poisons.items() if path]
+  known = [*kinds.ROWS.names, *given]
+  for row in rows:
+    if row not in known:
+      raise errors.InputError(
+        f"config field rows has {row!r}: use names out of {', '.join(known)}, or say in "
+        f"poisons.{row} where that poison is"
+      )
+
+
+def _check_certificates(config: Config) -> None:
+  n, alpha = config.certify.n, config.certify.alpha
+  if not confidence.can_certify(n, alpha):
+    raise errors.InputError(
+      f"certify.n={n} cannot certify anything at certify.alpha={alpha:g}: even {n} equal "
+      f"votes bound p_A under 1/2; use n of at least {confidence.least_votes(alpha)}"
+    )
+  if config.data.target_points and config.certify.split != "test":
+    raise errors.InputError(
+      "data.target_points are of the test split, but certify.split is "
+      f"{config.certify.split!r}: set it to test, or leave them out"
+    )
+
+
+def _check_solver(attack: Attack) -> None:
+  is_solved = kinds.HYPERGRADIENTS[attack.hypergradient.name].solves
+  solver = kinds.SOLVERS[attack.solver.name]
+  if is_solved and solver.needs_warm_start and not attack.warm_start:
+    raise errors.InputError(
+      f"attack.solver is {solver.name!r}, whose few steps follow the solution over outer "
+      "steps: set attack.warm_start=True, or use attack.solver=neumann"
+    )
+  if attack.warm_start and not (is_solved and solver.is_iterative):
+    method = (
+      f"solver={solver.name}" if is_solved else f"hypergradient={attack.hypergradient.name}"
+    )
+    iterative = ", ".join(each.name for each in kinds.SOLVERS if each.is_iterative)
+    raise errors.InputError(
+      f"attack.warm_start is True, but {method} starts from nothing: set it to False, or "
+      f"use attack.solver={iterative}"
+    )
+  if solver.adds_damping and attack.damping <= 0:
+    raise errors.InputError(
+      f"attack.damping is {attack.damping}: attack.solver={solver.name} divides by it; use "
+      "one above 0, such as 0.1"
+    )
+
+
+def _check_selection(config: Config) -> None:
+  """Of the attack's poison among several, where there are several."""
+  attack, alpha = config.attack, config.certify.alpha
+  if not confidence.can_certify(attack.selection.n, alpha):
+    raise errors.InputError(
+      f"attack.selection.n={attack.selection.n} cannot certify anything at "
+      f"certify.alpha={alpha:g}: use at least {confidence.least_votes(alpha)}"
+    )
+  if not kinds.OBJECTIVES[attack.objective.name].needs_noise:
+    raise errors.InputError(
+      "attack.starts and attack.selection choose by the ACR, but attack.objective is "
+      f"{attack.objective.name!r}: give one start, and attack.selection.every=0 and "
+      "corners=False"
+    )
+  if attack.selection.corners and (attack.norm != "linf" or attack.num_frequencies):
+    raise errors.InputError(
+      "attack.selection.corners is for an attack.norm of linf and all frequencies, not for "
+      f"{attack.norm} and num_frequencies={attack.num_frequencies}: set it to False"
+    )

@@ -1,0 +1,44 @@
+"""A run in words, for tables and pages: its rows, how victims train, what is unusual."""
+
+from pacd_jax.experiment import kinds
+from pacd_jax.experiment.config import Config, Train
+from pacd_jax.experiment.entries import rows
+
+
+def training(train: Train) -> str:
+  """How a run's victims are trained, in a few words: the loss, and what is not usual."""
+  words = [train.loss.name]
+  if train.weight_decay:
+    words.append(f"weight decay {train.weight_decay:g}")
+  if train.augment.name:
+    words.append(f"augmentation {train.augment.name}")
+  if train.recovery_epochs:
+    words.append(f"{train.recovery_epochs} more epochs on clean data")
+  return ", ".join(words)
+
+
+def remarks(config: Config) -> list[str]:
+  """What a run's numbers are of, where that is not the whole class; in words."""
+  words, fraction = [], config.attack.poisoned_fraction
+  if fraction != 1.0:
+    words.append(f"{100.0 * fraction:g} % of the class poisoned, the rest clean")
+  if config.data.target_points:
+    words.append("the test points were chosen, and the attack saw them")
+  if config.defense.chain.names:
+    words.append(f"defended by {', then '.join(config.defense.chain.names)}")
+  return words
+
+
+def origin(row: str, config: Config) -> str:
+  """Where the row's images come from, in words."""
+  if row not in kinds.ROWS:
+    return f"the poison {config.poisons.get(row, 'of another run')}, as given."
+  of_objective = kinds.OBJECTIVES[config.attack.objective.name].row_words
+  if row == rows.PACD.name and of_objective:
+    return of_objective
+  return kinds.ROWS[row].words
+
+
+def style(row: str) -> kinds.Style | None:
+  """The row's line in pictures; None: one that is free."""
+  return kinds.ROWS[row].style if row in kinds.ROWS else None

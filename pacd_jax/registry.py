@@ -1,0 +1,80 @@
+"""Names and what stands behind them: all entries of one kind, each under its own name.
+
+An entry is a frozen dataclass with a `name`; most have `options`, the dataclass of the
+fields that a config has for it, and `words` for tables and pages. The package's own
+entries stand in `experiment/entries/`, and those of sampling rules in
+`certification/rules/`; others are added from anywhere:
+
+  from pacd_jax.experiment import kinds
+
+  kinds.LOSSES.add(kinds.Loss("mine", make=..., words="...", options=MyOptions))
+"""
+
+from collections.abc import Iterator
+from typing import Generic, Protocol, TypeVar
+
+from pacd_jax import errors
+
+
+class Entry(Protocol):
+  """What a registry holds."""
+
+  @property
+  def name(self) -> str:
+    """As configs and files have it."""
+    ...
+
+
+_Entry = TypeVar("_Entry", bound=Entry)
+
+
+class Registry(Generic[_Entry]):
+  """The entries of one kind, in the order in which they were added.
+
+  Args:
+    kind: what they are, for messages: "loss".
+  """
+
+  def __init__(self, kind: str):
+    self.kind = kind
+    self._entries: dict[str, _Entry] = {}
+
+  def add(self, entry: _Entry) -> _Entry:
+    """Adds an entry under its name, and returns it.
+
+    Raises:
+      errors.InputError: the name is taken, or it is none that a config can have.
+    """
+    if not entry.name.isidentifier():
+      raise errors.InputError(
+        f"{self.kind} {entry.name!r} has an unusable name: use letters, digits and _"
+      )
+    if entry.name in self._entries:
+      raise errors.InputError(
+        f"there is a {self.kind} {entry.name!r} already: choose another name"
+      )
+    self._entries[entry.name] = entry
+    return entry
+
+  def remove(self, name: str) -> None:
+    """Takes an entry out again, as tests do with theirs."""
+    del self._entries[name]
+
+  def __getitem__(self, name: str) -> _Entry:
+    """The entry of a name; errors.InputError, with the names that there are, for none."""
+    if name not in self._entries:
+      raise errors.InputError(
+        f"there is no {self.kind} {name!r}: use one of {', '.join(self._entries)}"
+      )
+    return self._entries[name]
+
+  def __contains__(self, name: object) -> bool:
+    return name in self._entries
+
+  def __iter__(self) -> Iterator[_Entry]:
+    return iter(list(self._entries.values()))
+
+  @property
+  def names(self) -> tuple[str, ...]:
+    """Of all entries."""
+    return tuple(self._entries)

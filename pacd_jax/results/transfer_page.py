@@ -1,0 +1,74 @@
+"""The page and the picture of a transfer, from its collected results."""
+
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from pacd_jax.results import figures, matrix, page
+
+_PANELS = ("acr", "aca")  # Of the picture.
+
+
+def write(
+  folder: pathlib.Path,
+  collected: matrix.Matrix,
+  *,
+  split: str,
+  origins: Mapping[str, str],
+) -> pathlib.Path:
+  """Writes `report/index.html` and `report/transfer.png`; returns the page's path.
+
+  Args:
+    folder: of the transfer.
+    collected: what `matrix.collect` gives.
+    split: whose points were certified.
+    origins: where each poison is from, in words.
+  """
+  path = folder / "report" / "index.html"
+  path.parent.mkdir(exist_ok=True)
+  names = [victim["victim"] for victim in collected["victims"]]
+  words = {
+    "title": "Transfer of poisons between training methods: "
+    f"{page.text(collected['description'])}, class {collected['target_class']}",
+    "sigma": page.text(collected["sigma"]),
+    "split": page.text(split),
+    "picture": page.figure(_picture(collected, path.parent)),
+    "tables": "\n".join(
+      page.table(matrix.cells(collected, quantity)) for quantity in matrix.QUANTITIES
+    ),
+    "caption": page.text(" ".join(matrix.caption(collected))),
+    "poisons": page.definitions(origins),
+    "victims": page.links(names),
+    "section": ", section 4.5",
+  }
+  page.write(path, "transfer_body.html", words)
+  return path
+
+
+def _picture(collected: matrix.Matrix, folder: pathlib.Path) -> page.Picture:
+  """`report/transfer.png`: the bars of Figure 4."""
+  victims = collected["victims"]
+  styles = {row["data"]: row["style"] for row in victims[0]["rows"]}
+  panels = {}
+  for quantity in _PANELS:
+    title, scale, _ = matrix.QUANTITIES[quantity]
+    rows = [victim["rows"] for victim in victims]
+    if rows[0][0][f"{quantity}_mean"] is None:
+      continue
+    panels[title] = {
+      of_victims[0]["data"]: tuple(
+        scale * np.array([row[f"{quantity}_{what}"] for row in of_victims])
+        for what in ("mean", "std")
+      )
+      for of_victims in zip(*rows, strict=True)
+    }
+  path = folder / "transfer.png"
+  names = [victim["victim"] for victim in victims]
+  figures.save(figures.transfer(names, panels, styles), path)
+  return page.Picture(
+    path,
+    "Means over victims with one standard deviation: each group is a way of training, "
+    "each colour the data that it was trained on.",
+    "Bars of ACR and ACA for every training method on clean data and on every poison.",
+  )

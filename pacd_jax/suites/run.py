@@ -1,0 +1,34 @@
+"""Runs whatever a config asks for: one run, a transfer, or a comparison."""
+
+import os
+from collections.abc import Sequence
+
+from pacd_jax.experiment import door, stages
+from pacd_jax.experiment.suite_specs import Comparison, Transfer
+from pacd_jax.suites import comparison, runner, transfer
+
+
+def run(
+  asked: door.Asked,
+  workdir: str | os.PathLike[str],
+  stage_names: Sequence[str] = stages.NAMES,
+) -> str | None:
+  """Runs the stages that are not done; everything is checked before the first.
+
+  Args:
+    asked: what `door.parse` made of a config.
+    workdir: the folder of the run, or of the suite.
+    stage_names: some of `stages.NAMES`.
+
+  Returns:
+    The tables of results where "report" is among the stages.
+
+  Raises:
+    errors.InputError: something given cannot be used; nothing was started.
+    errors.NonFiniteError: a loss or a gradient is not finite.
+  """
+  if isinstance(asked, Transfer):
+    return runner.run(transfer.suite(asked, workdir), stage_names)
+  if isinstance(asked, Comparison):
+    return runner.run(comparison.suite(asked, workdir), stage_names)
+  return door.run(asked, workdir, stage_names)

@@ -1,0 +1,177 @@
+"""The one runner of suites: many runs of configs, shared, resumed, and then reported on.
+
+A part is a run in a folder of its own. What is finished is left alone, what was killed goes
+on; a part whose numbers are not finite stops only those that need its poison.
+"""
+
+import contextlib
+import functools
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from pacd_jax import errors
+from pacd_jax.data import poison_file
+from pacd_jax.experiment import checks, door, schema, stages
+from pacd_jax.experiment.config import Config
+from pacd_jax.experiment.entries import data_sets
+from pacd_jax.experiment.identity import Identity
+from pacd_jax.experiment.plan import Plan
+from pacd_jax.runtime import compilation, processes, progress, run_folder
+
+
+class Part(NamedTuple):
+  """One run of a suite."""
+
+  name: str  # Its folder in the suite's; a part of one name is the same everywhere.
+  config: Config
+  makers: tuple[str, ...] = ()  # Parts whose poisons it is given: they come before.
+
+
+class Suite(NamedTuple):
+  """Several runs, and what is made of them."""
+
+  path: pathlib.Path  # Of the parts' folders.
+  parts: Sequence[Part]  # Makers before those that they serve.
+  # Of finished parts, by name; writes what the suite shows, and returns its tables.
+  report: Callable[[Mapping[str, Plan]], str | None]
+  # The suite's own folder, held with all of its parts' while it runs; None: each part is
+  # held by itself, as others may run others of them.
+  folder: run_folder.RunFolder | None = None
+  check: Callable[[Mapping[str, Plan]], None] = lambda plans: None  # Before any work.
+  title: str = "{}"  # What errors call a part.
+  # What an error advises about parts that failed, by their names.
+  advice: Callable[[Sequence[str]], str] = lambda names: ""
+  # Entered around the work on a part.
+  around: Callable[[Part], contextlib.AbstractContextManager[object]] = lambda part: (
+    contextlib.nullcontext()
+  )
+
+
+def run(suite: Suite, stage_names: Sequence[str] = stages.NAMES) -> str | None:
+  """Runs what is not done, part after part; every config is checked before the first.
+
+  Args:
+    suite: the parts.
+    stage_names: of each part.
+
+  Returns:
+    What the suite's report gives, where "report" is among the stages.
+
+  Raises:
+    errors.InputError: something given cannot be used; nothing was started.
+    errors.NonFiniteError: of some parts, after all others.
+  """
+  load = functools.cache(data_sets.load)  # Most often all have the same data.
+  plans: dict[str, Plan] = {}
+  with processes.agreeing():
+    for part in suite.parts:
+      with errors.about(suite.title.format(part.name)):
+        path = suite.path / part.name
+        if suite.folder is not None or not is_finished(path, part.config):
+          plans[part.name] = door.build(part.config, path, load)
+  with _held(suite, plans), compilation.shared_by_runs():
+    failed = _work(suite, plans, stage_names)
+    if failed:
+      raise errors.NonFiniteError(
+        "; ".join(failed.values()) + f" (all other parts are done{suite.advice([*failed])})"
+      )
+    return suite.report(plans) if stages.reports(stage_names) else None
+
+
+@contextlib.contextmanager
+def _held(suite: Suite, plans: Mapping[str, Plan]) -> Iterator[None]:
+  """The suite's folder and all parts', looked at and claimed; nothing where it has none."""
+  if suite.folder is None:
+    yield
+    return
+  folders = [suite.folder, *(plan.folder for plan in plans.values())]
+  with processes.held(folders):
+    suite.check(plans)
+    yield
+
+
+def _work(
+  suite: Suite, plans: Mapping[str, Plan], stage_names: Sequence[str]
+) -> dict[str, str]:
+  """Works on every part; returns what is wrong with those that failed, by name."""
+  if suite.folder is not None:
+    for part in suite.parts:
+      with errors.about(suite.title.format(part.name)):
+        stages.check(plans[part.name], stage_names)
+    for folder in (suite.folder, *(plan.folder for plan in plans.values())):
+      folder.claim()
+  failed: dict[str, str] = {}
+  todo = [part for part in suite.parts if part.name in plans]
+  for number, part in enumerate(todo, start=1):
+    plan = plans[part.name]
+    if suite.folder is not None and tuple(stage_names) == stages.NAMES and _is_done(plan):
+      continue
+    if gone := [maker for maker in part.makers if maker in failed]:
+      failed[part.name] = f"{part.name}: it needs the poison of {gone[0]}"
+      continue
+    progress.note(f"{part.name} ({number} of {len(todo)})")
+    try:
+      with errors.about(suite.title.format(part.name)), suite.around(part):
+        _one(suite, plan, stage_names)
+    except errors.NonFiniteError as error:  # The others do not hang on it.
+      progress.note(str(error))
+      failed[part.name] = str(error)
+  return failed
+
+
+def _one(suite: Suite, plan: Plan, stage_names: Sequence[str]) -> None:
+  if suite.folder is None:
+    with processes.held([plan.folder]):
+      stages.check(plan, stage_names)
+      plan.folder.claim()
+      _stages(plan, stage_names)
+    return
+  _stages(plan, stage_names)
+
+
+def _stages(plan: Plan, stage_names: Sequence[str]) -> None:
+  for name in stage_names:
+    stages.RUN[name](plan)
+
+
+def _is_done(plan: Plan) -> bool:
+  written = plan.folder.results.exists() and plan.folder.report.exists()
+  return written and checks.is_certified(plan)
+
+
+def is_finished(path: pathlib.Path, config: Config) -> bool:
+  """Whether a run's results and every victim's certificates are there, by its files.
+
+  Args:
+    path: its folder.
+    config: of the run.
+
+  Raises:
+    errors.InputError: the folder holds a run of another config, or one whose poison
+      another run has made anew since; it names the fields.
+  """
+  if not (path / "config.json").exists():
+    return False
+  there = run_folder.read_json(path / "config.json")
+  if not isinstance(there, dict):
+    raise errors.InputError(f"{path}/config.json is not a run's config: move it away")
+  if difference := Identity(schema.values(config)).differences(there):
+    raise errors.InputError(
+      f"{path} holds a run of another protocol ({difference}): move it away, or choose "
+      "another --runs_dir"
+    )
+  for row, given in config.poisons.items():
+    copy = path / "poison" / f"{row}.npz"
+    if not given or not copy.exists():
+      continue
+    made = poison_file.find(given)
+    if made.exists() and made.read_bytes() != copy.read_bytes():
+      raise errors.InputError(
+        f"{made} has changed since {copy} was copied from it: move {path} away"
+      )
+  return (path / "results.json").exists() and all(
+    (path / "certificates" / row / f"seed_{seed}.tsv").exists()
+    for row in config.rows.names
+    for seed in range(config.train.num_victims)
+  )
