@@ -3,21 +3,9 @@
 python main.py --config=configs/digits_ga.py [--workdir=DIR] [--stage=attack]
 """
 
-from absl import flags
+import sys
 
-from pacd_jax.experiment import command, stages
-from pacd_jax.suites import run
-
-_STAGE = flags.DEFINE_enum(
-  "stage", None, stages.NAMES, "Run this stage alone; by default all that are not done."
-)
-flags.adopt_module_key_flags(command)  # For --help.
-
-
-def _run(asked, workdir: str) -> str | None:
-  chosen = (_STAGE.value,) if _STAGE.value else stages.NAMES
-  return run.run(asked, workdir, chosen)
-
+from pacd_jax.suites import commands
 
 if __name__ == "__main__":
-  command.start(_run, example="configs/digits_ga.py")
+  sys.exit(commands.main(["run", *sys.argv[1:]]))

@@ -53,10 +53,11 @@ from sklearn.ensemble import RandomForestClassifier
 
 from pacd_jax import losses, train, types
 from pacd_jax.certification import certify
-from pacd_jax.data import arrays, load
+from pacd_jax.data import arrays
+from pacd_jax.experiment.entries import data_sets
 from pacd_jax.results import evaluate, figures, tables
 
-splits = load.load("digits")
+splits = data_sets.load("digits")
 points = slice(0, 100)  # Of the test split.
 test_images, test_labels = splits.test.images[points], splits.test.labels[points]
 sigma = 0.25

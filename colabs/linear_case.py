@@ -51,7 +51,8 @@ import jax
 import numpy as np
 
 from pacd_jax.certification import certify
-from pacd_jax.data import arrays, load
+from pacd_jax.data import arrays
+from pacd_jax.experiment.entries import data_sets
 from pacd_jax.linear_case import (
   estimators,
   influence,
@@ -261,7 +262,7 @@ theory_figures.shift_curves(
 # is held against retraining on all points but one, for 300 of 1,077 digits.
 
 # %%
-splits = load.load("digits")
+splits = data_sets.load("digits")
 x, test_x = (
   arrays.to_float(part.images).reshape(len(part.labels), -1).astype(np.float64)
   for part in (splits.train, splits.test)

@@ -8,7 +8,7 @@ from absl.testing import absltest, parameterized
 
 from pacd_jax import losses, noise, train, types
 from pacd_jax.data import arrays
-from pacd_jax.models import networks
+from pacd_jax.experiment.entries import networks
 
 
 def _separable(num=60):

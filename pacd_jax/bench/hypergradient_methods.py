@@ -1,4 +1,7 @@
-"""Every hypergradient of the package on a known problem: how far off, after how much."""
+"""Every hypergradient of the package on a known problem: how far off, after how much.
+
+The methods are the registry's own entries, at numbers of steps and rates of the bench's.
+"""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -10,21 +13,17 @@ import numpy as np
 
 from pacd_jax import types
 from pacd_jax.bench import bilevel_problems
-from pacd_jax.bilevel import hypergradient, linear_solve, penalty, unrolling
-from pacd_jax.bilevel.solvers import (
-  adam_residual,
-  ekfac,
-  neumann,
-  normal_equations,
-  nystrom,
-  single_loop,
-)
+from pacd_jax.bilevel import hypergradient, linear_solve, unrolling
+from pacd_jax.experiment import kinds
+from pacd_jax.experiment.entries import hypergradients as entries
 
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 RATES = (1e-1, 1e-2, 1e-3, 1e-4)  # Of Adam; the one with the best end counts.
 NYSTROM_DAMPING, EKFAC_PROBES, GAMMA = 1e-2, 16, 1e3
 UNIT_STEP = 1.0  # Of gradient steps: each problem's lambda_max is from 0.5 to 1.6.
 _GN, _H = hypergradient.gauss_newton, hypergradient.hessian
+_BY_GAUSS_NEWTON = ("nystrom", "ekfac")  # Their matrix here; that of all others is H.
+_BY_ADAM = ("adam_residual", "penalty")  # They hang on a learning rate.
 
 
 class Method(NamedTuple):
@@ -36,88 +35,104 @@ class Method(NamedTuple):
   needs_definite: str = "no"  # In words.
   rates: tuple[float, ...] = (0.0,)  # 0: it has none.
   is_static: bool = False  # The steps are part of the program.
+  once: bool = False  # It takes no steps.
+  is_low_rank: bool = False  # Steps are columns of the matrix.
 
 
-def _approx(curvature, solver, **options):
+def _tools(steps: Any, rate: Any, damping: float = 0.0) -> kinds.SolverTools:
+  return kinds.SolverTools(steps, tolerance=1e-13, learning_rate=rate, damping=damping)
+
+
+def _definite(entry: kinds.Solver) -> str:
+  if entry.adds_damping:
+    return "no, damping above 0"
+  return "yes" if entry.needs_definite else "no"
+
+
+def _by_solver(entry: kinds.Solver, curvature: types.CurvatureFn) -> Method:
   """The method that solves by so many steps of a solver."""
 
-  def make(steps, rate):
-    solve = functools.partial(solver, **options)
-    if "learning_rate" in options:
-      solve = functools.partial(solver, learning_rate=rate)
-    count = {"num_steps": steps}
-    if solver in (
-      linear_solve.conjugate_gradient,
-      normal_equations.normal_equations,
-      ekfac.ekfac,
-    ):
-      count = {"max_steps": steps, "tolerance": 1e-13}
-    solve = functools.partial(solve, **count)
-    return functools.partial(hypergradient.approx_grad, curvature=curvature, solve=solve)
+  def solve_of(steps, rate):
+    if entry.name == "nystrom":
+      return entry.make(_tools(steps, rate, NYSTROM_DAMPING), entries.Nystrom(rank=steps))
+    if entry.needs_warm_start:
+      return _over_outer_steps(entry, steps)
+    own = entries.Ekfac(EKFAC_PROBES) if entry.name == "ekfac" else None
+    if own is None and entry.options is not None:
+      own = entry.options()
+    return entry.make(_tools(steps, rate), own)
 
-  return make
-
-
-def _identity(steps, rate):
-  del steps, rate
-  solve = linear_solve.identity
-  return functools.partial(hypergradient.approx_grad, curvature=_H, solve=solve)
-
-
-def _nystrom(steps, rate):
-  del rate
-  solve = functools.partial(nystrom.nystrom, damping=NYSTROM_DAMPING, rank=steps)
-  return functools.partial(hypergradient.approx_grad, curvature=_GN, solve=solve)
+  return Method(
+    lambda steps, rate: functools.partial(
+      hypergradient.approx_grad, curvature=curvature, solve=solve_of(steps, rate)
+    ),
+    curvature,
+    _definite(entry),
+    rates=RATES if entry.name in _BY_ADAM else (0.0,),
+    is_static=entry.name == "nystrom",
+    once=entry.name == "identity",
+    is_low_rank=entry.name == "nystrom",
+  )
 
 
-def _single_loop(steps, rate):
+def _over_outer_steps(entry: kinds.Solver, steps: Any) -> types.SolveFn:
   """So many outer steps, one gradient step each, at a theta and u that stand still."""
-  del rate
+  one = entry.make(_tools(1, UNIT_STEP), None)
 
   def solve(matvec, b, start):
     del start
 
     def outer(_, state):
       v, spent = state
-      v, info = single_loop.single_loop(matvec, b, v, step_size=UNIT_STEP)
+      v, info = one(matvec, b, v)
       return v, spent + info.num_products
 
     zero = jax.tree.map(jnp.zeros_like, b)
     v, spent = jax.lax.fori_loop(0, steps - 1, outer, (zero, jnp.int32(0)))
-    v, info = single_loop.single_loop(matvec, b, v, step_size=UNIT_STEP)
+    v, info = one(matvec, b, v)
     return v, info._replace(num_products=info.num_products + spent)
 
-  return functools.partial(hypergradient.approx_grad, curvature=_H, solve=solve)
+  return solve
 
 
-METHODS = {
-  "identity": Method(_identity, _H),
-  "cg, Gauss-Newton": Method(_approx(_GN, linear_solve.conjugate_gradient), _GN, "yes"),
-  "cg, Hessian": Method(_approx(_H, linear_solve.conjugate_gradient), _H, "yes"),
-  "normal_equations": Method(_approx(_H, normal_equations.normal_equations), _H),
-  "adam_residual": Method(
-    _approx(_H, adam_residual.adam_residual, learning_rate=None), _H, rates=RATES
-  ),
-  "neumann": Method(_approx(_H, neumann.neumann), _H, "yes"),
-  "nystrom": Method(_nystrom, _GN, "no, damping above 0", is_static=True),
-  "ekfac": Method(_approx(_GN, ekfac.ekfac, num_probes=EKFAC_PROBES), _GN, "yes"),
-  "single_loop": Method(_single_loop, _H, "yes"),
-  "unrolling": Method(
-    lambda steps, rate: functools.partial(
-      unrolling.unrolled_grad, num_steps=steps, learning_rate=UNIT_STEP
-    ),
+def _by_steps(entry: kinds.Hypergradient) -> Method:
+  """A hypergradient that takes steps of its own."""
+
+  def make(steps, rate):
+    own = {
+      "unrolling": lambda: entries.Unrolling(UNIT_STEP),
+      "penalty": lambda: entries.Penalty(GAMMA, rate),
+    }.get(entry.name, entry.options)
+    tools = kinds.HypergradientTools(_tools(steps, rate), _H, linear_solve.identity)
+    return entry.make(tools, own and own())
+
+  is_unrolled = entry.name == "unrolling"
+  return Method(
+    make,
     _H,
-    "to converge",
-    is_static=True,
-  ),
-  "penalty": Method(
-    lambda steps, rate: functools.partial(
-      penalty.penalty_grad, gamma=GAMMA, num_steps=steps, learning_rate=rate
-    ),
-    _H,
-    rates=RATES,
-  ),
-}
+    "to converge" if is_unrolled else "no",
+    rates=RATES if entry.name in _BY_ADAM else (0.0,),
+    is_static=is_unrolled,
+  )
+
+
+def methods() -> dict[str, Method]:
+  """Every solver of the registry in ApproxGrad, then every other hypergradient."""
+  found = {}
+  for entry in kinds.SOLVERS:
+    if entry.name == "cg":  # With both matrices.
+      found["cg, Gauss-Newton"] = _by_solver(entry, _GN)
+      found["cg, Hessian"] = _by_solver(entry, _H)
+    else:
+      by_gauss_newton = entry.name in _BY_GAUSS_NEWTON
+      found[entry.name] = _by_solver(entry, _GN if by_gauss_newton else _H)
+  for entry in kinds.HYPERGRADIENTS:
+    if not entry.solves:
+      found[entry.name] = _by_steps(entry)
+  return found
+
+
+METHODS = methods()
 
 
 class Point(NamedTuple):
@@ -156,9 +171,9 @@ def measure(
     steps: rising.
   """
   call, true, own = run(problem, method), references[_H], references[method.curvature]
-  if method.make is _identity:
+  if method.once:
     steps = steps[:1]
-  if method.make is _nystrom:
+  if method.is_low_rank:
     size = sum(leaf.size for leaf in jax.tree.leaves(problem.params))
     steps = [k for k in steps[1::2] if k < size] + [size]
   elif method.is_static:

@@ -12,8 +12,8 @@ from pacd_jax.bench import work
 from pacd_jax.bench.entry import Entry
 from pacd_jax.bilevel import hypergradient
 from pacd_jax.certification import certify
-from pacd_jax.data import load
-from pacd_jax.models import convolution, networks
+from pacd_jax.experiment.entries import data_sets, networks
+from pacd_jax.models import convolution
 from pacd_jax.runtime import sharding
 
 _SIGMA = 0.25
@@ -58,7 +58,7 @@ def victims() -> Entry:
   model, _ = _small_cnn()
   loss = losses.gaussian_augmentation(model.apply, sigma=_SIGMA)
   trainer = train.make(model, loss, optax.adam(1e-3), image_shape=(8, 8, 1), batch_size=50)
-  split = load.load("digits").train
+  split = data_sets.load("digits").train
   images, labels = jnp.asarray(split.images[None]), jnp.asarray(split.labels)
   rows, keys = train.every_row(train.victim_keys(jax.random.key(0), 5), 1)
 

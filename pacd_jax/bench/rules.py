@@ -44,7 +44,7 @@ def _compare(workdir: pathlib.Path, num_points: int | None) -> None:
   indices = plan.certify.indices[:num_points]
   images = arrays.to_float(plan.certify.dataset.images[indices])
   labels, results = plan.certify.dataset.labels[indices], {}
-  for number, mode in enumerate(sampling.MODES):
+  for number, mode in enumerate(sampling.RULES.names):
     found = []
     for (row, seed), params in victims.items():
       key = jax.random.fold_in(plan.certify_key(seed), number)

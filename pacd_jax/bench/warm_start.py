@@ -22,8 +22,7 @@ from pacd_jax.bilevel.solvers import (
   normal_equations,
   single_loop,
 )
-from pacd_jax.data import load
-from pacd_jax.models import networks
+from pacd_jax.experiment.entries import data_sets, networks
 
 _SIGMA, _DAMPING, _NUM_STEPS, _RESTART, _SETTLED = 0.25, 0.1, 60, 30, 5
 
@@ -106,7 +105,7 @@ def measure(
   method: types.HypergradientFn, *, warm_start: bool, num_steps: int = _NUM_STEPS
 ) -> Measured:
   """Runs the attack; the first steps of every surrogate do not count."""
-  attack_data = problem.attack_data(load.load("digits"), 8)
+  attack_data = problem.attack_data(data_sets.load("digits"), 8)
   attack, key = pacd.make(_settings(method, warm_start)), jax.random.key(0)
   step, restart = jax.jit(attack.step), jax.jit(attack.restart)
   state = attack.init(attack_data, key)

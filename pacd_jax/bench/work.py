@@ -17,7 +17,7 @@ from pacd_jax import losses, types
 from pacd_jax.attacks import objectives, pacd, problem, surrogates
 from pacd_jax.bilevel import hypergradient, linear_solve
 from pacd_jax.certification import certify
-from pacd_jax.models import networks
+from pacd_jax.experiment.entries import networks
 
 IMAGE_SHAPE = (28, 28, 1)
 NUM_POINTS, NUM_SAMPLES = 8, 10_000  # Of `certification`.

@@ -249,7 +249,14 @@ def certify_to_files(
   path: str | os.PathLike,
   *,
   seed: int,
-  settings: Settings,
+  sigma: float,
+  n0: int,
+  n: int,
+  alpha: float,
+  mode: str = "fixed",
+  options: Any = None,
+  dtype: str = "float32",
+  batch_size: int = 1000,
   extra: Mapping[str, Any] | None = None,
   on_point: ProgressFn | None = None,
 ):
@@ -265,18 +272,14 @@ def certify_to_files(
     key: consumed; recorded in the sidecar.
     path: `DIR/seed_<k>`. InputError if its files cannot be resumed.
     seed: which victim this is.
-    settings: as for `make_certifier`, errors too.
+    sigma, n0, n, alpha, mode, options, dtype, batch_size: as for `make_certifier`, errors
+      too.
     extra: more fields for the sidecar; its own fields win.
     on_point: called after each new point with (points done, M, certificate, label).
   """
+  settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
   rule = _rule(settings)
-  certify_points = _by_rule(
-    rule,
-    apply,
-    settings.sigma,
-    dtype=settings.dtype,
-    batch_size=settings.batch_size,
-  )
+  certify_points = _by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size)
   sidecar = {**(extra or {}), **described(settings), **rule.sidecar}
   sidecar |= {"seed": seed, "indices": indices, "key": jax.random.key_data(key)}
   sidecar["num_classes"] = votes.num_classes(apply, params, images.shape[1:])

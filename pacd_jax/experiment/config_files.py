@@ -5,10 +5,13 @@ file is in, whatever the current folder is and whatever else is called `configs`
 """
 
 import importlib
+import os
 import pathlib
+import runpy
 import sys
 import types
 from collections.abc import Callable
+from typing import Any
 
 import ml_collections
 
@@ -30,6 +33,14 @@ def bind(folder: pathlib.Path) -> None:
   package = types.ModuleType(PACKAGE)
   package.__path__ = [str(folder)]
   sys.modules[PACKAGE] = package
+
+
+def get_config_in(path: str | os.PathLike[str]) -> Callable[..., Any]:
+  """`get_config` of a config file, wherever it is; whatever the file raises comes out."""
+  path = pathlib.Path(path).absolute()
+  if path.parent.name == PACKAGE:
+    bind(path.parent)
+  return runpy.run_path(str(path))["get_config"]
 
 
 def get_config_of(name: str) -> Callable[..., ml_collections.ConfigDict]:

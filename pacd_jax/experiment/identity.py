@@ -33,7 +33,8 @@ class Identity:
   @property
   def fingerprint(self) -> str:
     """Names the fields that a run is bound to, and the package's version."""
-    words = json.dumps([__version__, self._bound(self._values)], sort_keys=True)
+    bound = {name: _plain(value) for name, value in self._bound(self._values).items()}
+    words = json.dumps([__version__, bound], sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()
 
   def differences(self, there: Mapping[str, Any]) -> str:
@@ -65,6 +66,12 @@ class Identity:
       if schema.field_name(name).startswith(schema.NAMED):
         flat[name] = "given" if flat[name] else ""
     return {n: value for n, value in flat.items() if schema.field_name(n) not in free}
+
+
+def _plain(value: Any) -> Any:
+  """1.0 as 1: equal values have equal fingerprints."""
+  is_whole = isinstance(value, float) and value.is_integer()
+  return int(value) if is_whole else value
 
 
 def default_name(config_name: str, variant: str = "") -> str:

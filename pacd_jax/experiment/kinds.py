@@ -298,3 +298,20 @@ ROWS: Registry[Row] = Registry("row")
 STARTS: Registry[Start] = Registry("start")
 DEFENCES: Registry[Defence] = Registry("defence")
 SAMPLING_RULES = sampling.RULES
+ALL: tuple[Registry[Any], ...] = (
+  LOSSES,
+  OBJECTIVES,
+  ASCENTS,
+  AUGMENTS,
+  SCHEDULES,
+  SOLVERS,
+  CURVATURES,
+  HYPERGRADIENTS,
+  STEP_RULES,
+  DATA_SETS,
+  NETWORKS,
+  ROWS,
+  STARTS,
+  DEFENCES,
+  SAMPLING_RULES,
+)

@@ -7,13 +7,14 @@ entry with options beside it: "attack.loss" has "attack.macer.lam".
 
 import dataclasses
 import difflib
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pacd_jax import errors
-from pacd_jax.experiment import fields
+from pacd_jax.experiment import fields, kinds
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.fields import Check, Choice, Choices
 from pacd_jax.registry import Registry
@@ -58,12 +59,19 @@ def nested(flat: Mapping[str, Any]) -> Values:
 # --- the tree's fields ----------------------------------------------------------------
 
 
-def known() -> dict[str, Field]:
+def known() -> Mapping[str, Field]:
   """Every field but those with names of the user's, by flat names, entries' options too.
 
   Raises:
     errors.InputError: an entry's group has the name of a field, or of another's group.
   """
+  return _known(tuple(registry.names for registry in kinds.ALL))
+
+
+@functools.lru_cache(maxsize=4)
+def _known(names: tuple[tuple[str, ...], ...]) -> Mapping[str, Field]:
+  """The same for these names of entries."""
+  del names
   found: dict[str, Field] = {}
   for name, each in _walk(Config, {}):
     if name in found:
@@ -111,6 +119,23 @@ def _options(registry: Registry[Any], defaults, prefix: str):
       yield from _walk(entry.options, own, f"{prefix}{entry.name}.")
 
 
+class NamedFields(NamedTuple):
+  """A group whose fields have names of the user's."""
+
+  name: str
+  doc: str
+  must_be: str
+
+
+def named_fields() -> list[NamedFields]:
+  """The tree's groups of such fields."""
+  return [
+    NamedFields(each.name, each.metadata["doc"], each.metadata["named"].must_be)
+    for each in dataclasses.fields(Config)
+    if "named" in each.metadata
+  ]
+
+
 def defaults() -> Values:
   """The plain values of a config that sets nothing."""
   flat = {name: each.default for name, each in known().items()}
@@ -129,7 +154,8 @@ def make(values: Mapping[str, Any]) -> Config:
   """
   flat, there = flatten(values), known()
   for name in flat:
-    check_name(name)
+    if name not in there:
+      check_name(name)
   for name in sorted(there.keys() - flat.keys()):
     raise errors.InputError(f"config field {name} is missing: start from configs/base.py")
   for name, each in there.items():

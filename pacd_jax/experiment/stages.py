@@ -159,7 +159,7 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
     plan.certify_key(seed),
     plan.folder.certificate(row, seed),
     seed=seed,
-    settings=plan.certify.settings,
+    **plan.certify.settings._asdict(),
     extra=extra,
     on_point=on_point,
   )

@@ -39,7 +39,7 @@ def _certify(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) ->
     plan.certify_key(seed),
     stem,
     seed=seed,
-    settings=plan.certify.settings,
+    **plan.certify.settings._asdict(),
     extra={
       "split": plan.certify.split,
       "trained_on": plan.training_sets.checksum(stem.parent.name),

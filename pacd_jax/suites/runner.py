@@ -110,7 +110,7 @@ def _work(
     if gone := [maker for maker in part.makers if maker in failed]:
       failed[part.name] = f"{part.name}: it needs the poison of {gone[0]}"
       continue
-    progress.note(f"{part.name} ({number} of {len(todo)})")
+    progress.note(f"{part.name} ({number} of {len(todo)} runs)")
     try:
       with errors.about(suite.title.format(part.name)), suite.around(part):
         _one(suite, plan, stage_names)
@@ -136,8 +136,12 @@ def _stages(plan: Plan, stage_names: Sequence[str]) -> None:
 
 
 def _is_done(plan: Plan) -> bool:
-  written = plan.folder.results.exists() and plan.folder.report.exists()
-  return written and checks.is_certified(plan)
+  return is_written(plan.folder.path) and checks.is_certified(plan)
+
+
+def is_written(path: pathlib.Path) -> bool:
+  """Whether a run's, or a suite's, results and page are in its folder."""
+  return (path / "results.json").exists() and (path / "report" / "index.html").exists()
 
 
 def is_finished(path: pathlib.Path, config: Config) -> bool:

@@ -7,7 +7,7 @@ import small_attack as small
 from absl.testing import absltest, parameterized
 
 from pacd_jax import perturbation
-from pacd_jax.attacks import movement
+from pacd_jax.attacks import movement, step_rules
 
 _RNG = np.random.default_rng(0)
 _BASE = jnp.asarray(_RNG.uniform(0.2, 0.8, (5, 6, 6, 1)), jnp.float32)
@@ -34,9 +34,12 @@ def _move(settings, times, number=0):
   return deltas, given
 
 
+_RULES = [(step_rules.SIGN,), (step_rules.NORMALIZED,), (step_rules.ADAM,)]
+
+
 class RuleTest(parameterized.TestCase):
   def test_adam_is_optax(self):
-    settings = _settings(step_rule="adam", momentum=0.9)
+    settings = _settings(step_rule=step_rules.ADAM, momentum=0.9)
     deltas, given = _move(settings, 4)
     adam = optax.adam(0.01, b1=0.9, b2=0.999, eps=1e-8)
     expected, state = jnp.zeros((2, 6, 6, 1)), adam.init(jnp.zeros((2, 6, 6, 1)))
@@ -48,7 +51,7 @@ class RuleTest(parameterized.TestCase):
 
   @parameterized.parameters("linf", "l2")
   def test_normalized_steps_go_along_the_gradient(self, norm):
-    (delta,), (du,) = _move(_settings(step_rule="normalized", norm=norm), 1)
+    (delta,), (du,) = _move(_settings(step_rule=step_rules.NORMALIZED, norm=norm), 1)
     for moved, gradient in zip(delta[_ROWS], du, strict=True):
       size = jnp.abs(gradient).max() if norm == "linf" else jnp.linalg.norm(gradient)
       np.testing.assert_allclose(moved, -0.01 * gradient / size, rtol=1e-4, atol=1e-7)
@@ -57,20 +60,20 @@ class RuleTest(parameterized.TestCase):
     (delta,), (du,) = _move(_settings(), 1)
     np.testing.assert_allclose(delta[_ROWS], -0.01 * np.sign(du), atol=1e-7)
 
-  def test_an_unknown_rule_is_refused(self):
-    with self.assertRaisesRegex(ValueError, "step_rule must be one of"):
-      _move(_settings(step_rule="newton"), 1)
-
 
 class ShapeTest(parameterized.TestCase):
-  @parameterized.parameters(*movement.RULES)
+  @parameterized.parameters(
+    (step_rules.SIGN,), (step_rules.NORMALIZED,), (step_rules.ADAM,)
+  )
   def test_shared_steps_move_all_images_alike(self, rule):
     settings = _settings(step_rule=rule, num_shared_steps=1)
     (delta,), (du,) = _move(settings, 1)
     np.testing.assert_array_equal(delta, np.broadcast_to(delta[:1], delta.shape))
     np.testing.assert_array_equal(np.sign(delta[0]), -np.sign(du.mean(axis=0)))
 
-  @parameterized.parameters(*movement.RULES)
+  @parameterized.parameters(
+    (step_rules.SIGN,), (step_rules.NORMALIZED,), (step_rules.ADAM,)
+  )
   def test_low_frequency_steps_have_none_above(self, rule):
     settings = _settings(step_rule=rule, num_frequencies=2)
     (delta,), _ = _move(settings, 1)

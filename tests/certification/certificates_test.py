@@ -9,9 +9,12 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.certification import certificates, confidence, sampling
+from pacd_jax.certification import certificates, confidence
+from pacd_jax.certification.rules import aca
 
 SIDECAR = dict(
+  mode="fixed",
+  dtype="float32",
   sigma=0.25,
   n0=10,
   n=100,
@@ -23,7 +26,7 @@ SIDECAR = dict(
   accuracy=0.9,
 )
 ADAPTIVE = dict(mode="adaptive", pilot=5, sizes=[20, 50, 100])
-ACA = dict(mode="aca", bound=sampling.BONFERRONI, stages=[50, 100], alphas=[0.0004, 0.0006])
+ACA = dict(mode="aca", bound=aca.BONFERRONI, stages=[50, 100], alphas=[0.0004, 0.0006])
 
 
 def _point(idx, label, *counts, alpha=0.001):
@@ -195,7 +198,9 @@ class CertificatesTest(parameterized.TestCase):
   def test_names_the_fields_that_a_sidecar_lacks(self):
     _write(self.stem)
     self.sidecar.write_text('{"sigma": 1, "n0": 1, "alpha": 1, "indices": []}')
-    self._assert_refused(f"{self.sidecar}.*without n, bound, seed, num_classes")
+    self._assert_refused(
+      f"{self.sidecar}.*without mode, dtype, n, bound, seed, num_classes"
+    )
 
   @parameterized.parameters(
     ({"sigma": 0.5}, "sigma was 0.25, now 0.5"),
@@ -229,14 +234,6 @@ class CertificatesTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, message):  # Nor does it write one.
       _write(self.stem, sidecar=SIDECAR | change)
     self.assertFalse(self.sidecar.exists())
-
-  def test_files_without_a_mode_go_on_as_fixed_ones(self):
-    _write(self.stem, 2)
-    self.assertNotIn("mode", self.sidecar.read_text())
-    with_mode = SIDECAR | {"mode": "fixed", "dtype": "float32"}
-    self.assertEqual(_write(self.stem, sidecar=with_mode), 2)
-    sidecar = certificates.read(self.stem).sidecar
-    self.assertEqual((sidecar["mode"], sidecar["dtype"]), ("fixed", "float32"))
 
   @parameterized.parameters(
     (ADAPTIVE, [0, 1, 0, 19], [0, 0, 0, 50], [0, 60, 10, 30]),

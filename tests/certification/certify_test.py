@@ -59,7 +59,7 @@ class CertifyTest(parameterized.TestCase):
       np.testing.assert_array_equal(counts[i], expected.counts)
       self.assertEqual((prediction[i], radius[i]), expected[:2])
 
-  @parameterized.product(mode=sampling.MODES, batch_size=(1, 64, 100_000))
+  @parameterized.product(mode=sampling.RULES.names, batch_size=(1, 64, 100_000))
   def test_votes_depend_on_neither_batches_nor_the_other_points(self, mode, batch_size):
     distances = np.linspace(-0.3, 0.3, 9)
     settings = dict(mode=mode, n=300)
@@ -168,14 +168,14 @@ class CertifyToFilesTest(parameterized.TestCase):
       expected = getattr(whole, name)[[7, 2]]
       np.testing.assert_array_equal(getattr(part, name), expected)
 
-  @parameterized.product(mode=sampling.MODES, dtype=provenance.DTYPES)
+  @parameterized.product(mode=sampling.RULES.names, dtype=provenance.DTYPES)
   def test_says_how_the_votes_were_drawn(self, mode, dtype):
     record = self._certify("some", range(3), mode=mode, dtype=dtype)
     settings = {name: SETTINGS[name] for name in ("sigma", "n0", "n", "alpha")}
     expected = {**sampling.make(mode, **settings).sidecar, "dtype": dtype}
     self.assertEqual({name: record.sidecar[name] for name in expected}, expected)
 
-  @parameterized.product(mode=sampling.MODES, kill_after=(1, 4))
+  @parameterized.product(mode=sampling.RULES.names, kill_after=(1, 4))
   def test_an_interrupted_run_goes_on_to_the_same_files(self, mode, kill_after):
     whole, seen = self._certify("whole", range(9), mode=mode), []
 

@@ -53,7 +53,7 @@ def _alone(rule, is_1):
 
 class RunTest(parameterized.TestCase):
   @parameterized.product(
-    mode=sampling.MODES, num_points=(1, 3, 200), batch_size=(7, 1000, 10**6)
+    mode=sampling.RULES.names, num_points=(1, 3, 200), batch_size=(7, 1000, 10**6)
   )
   def test_every_point_is_as_if_it_were_alone(self, mode, num_points, batch_size):
     """In order, and each sample is drawn once, in its order, and none too many."""

@@ -6,12 +6,14 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax.certification import confidence, provenance, sampling
+from pacd_jax.certification.rules import aca
 
 SETTINGS = dict(sigma=0.5, n0=100, n=100_000, alpha=0.001)
 
 
 def _sidecar(mode):
   points = {"seed": 0, "indices": [4, 7], "num_classes": 2, "counts": "0.counts.tsv"}
+  points["dtype"] = "float32"
   return SETTINGS | points | sampling.make(mode, **SETTINGS).sidecar
 
 
@@ -27,7 +29,7 @@ def _certify(rule, rng, p, label):
 
 
 class ProvenanceTest(parameterized.TestCase):
-  @parameterized.parameters(*sampling.MODES)
+  @parameterized.parameters(*sampling.RULES.names)
   def test_radii_and_samples_follow_from_the_votes(self, mode):
     rule, rng = sampling.make(mode, **SETTINGS), np.random.default_rng(3)
     sidecar = provenance.checked(json.loads(json.dumps(_sidecar(mode))))
@@ -44,7 +46,7 @@ class ProvenanceTest(parameterized.TestCase):
 
   def test_no_points(self):
     counts, predict = np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
-    for mode in sampling.MODES:
+    for mode in sampling.RULES.names:
       radius = provenance.supported_radius(_sidecar(mode), counts, predict)
       self.assertEqual(radius.shape, (0,))
 
@@ -56,12 +58,12 @@ class ProvenanceTest(parameterized.TestCase):
     self.assertLess(radius[2], 0.0)
     np.testing.assert_array_equal(radius[[1, 3]], 0.0)
 
-  def test_an_older_sidecar_is_of_fixed_sampling_in_float32(self):
+  @parameterized.parameters("mode", "dtype", "bound", "indices")
+  def test_a_sidecar_says_how_it_was_drawn(self, name):
     sidecar = _sidecar("fixed")
-    del sidecar["mode"]
-    sidecar = provenance.checked(sidecar)
-    self.assertEqual((sidecar["mode"], sidecar["dtype"]), ("fixed", "float32"))
-    self.assertEqual(provenance.allowed_votes(sidecar), (100_000,))
+    del sidecar[name]
+    with self.assertRaisesRegex(ValueError, f"without {name}"):
+      provenance.checked(sidecar)
 
   def test_what_it_names_is_kept(self):
     sidecar = _sidecar("aca") | {"dtype": "bfloat16", "model": "cnn"}
@@ -74,8 +76,8 @@ class ProvenanceTest(parameterized.TestCase):
     ("fixed", {"mode": ["fixed"]}, "mode is"),
     ("fixed", {"dtype": "float16"}, "dtype is 'float16', none of float32, bfloat16"),
     ("fixed", {"bound": "hoeffding"}, "bound is 'hoeffding', but in mode fixed"),
-    ("fixed", {"bound": sampling.BONFERRONI}, "bound is .*, but in mode fixed"),
-    ("adaptive", {"bound": sampling.BONFERRONI}, "bound is .*, but in mode adaptive"),
+    ("fixed", {"bound": aca.BONFERRONI}, "bound is .*, but in mode fixed"),
+    ("adaptive", {"bound": aca.BONFERRONI}, "bound is .*, but in mode adaptive"),
     ("aca", {"bound": confidence.BOUND}, "bound is .*, but in mode aca"),
     ("fixed", {"sigma": 0.0}, "sigma 0.0"),
     ("fixed", {"sigma": float("inf")}, "sigma inf"),

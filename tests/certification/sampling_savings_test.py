@@ -24,7 +24,7 @@ class SavingsTest(absltest.TestCase):
     rng = np.random.default_rng(0)
     rows = ((3.26, 1.3), (3.07, 0.8), (1.43, 1.5), (-0.43, 1.5))
     share = norm.cdf([rng.normal(*row, 1000) for row in rows])
-    rules = {mode: sampling.make(mode, **PAPER) for mode in sampling.MODES}
+    rules = {mode: sampling.make(mode, **PAPER) for mode in sampling.RULES.names}
     cls.radius = {mode: np.zeros(share.shape) for mode in rules}
     cls.samples = {mode: np.zeros(share.shape) for mode in rules}
     steps = np.diff([0, *rules["aca"].sidecar["stages"]])

@@ -24,7 +24,7 @@ def _claims_too_much(certificate, p):
 
 
 class ProtocolTest(parameterized.TestCase):
-  @parameterized.parameters(*sampling.MODES)
+  @parameterized.parameters(*sampling.RULES.names)
   def test_asks_for_the_sizes_that_its_sidecar_names(self, mode):
     rule, rng = sampling.make(mode, **PAPER), np.random.default_rng(0)
     sidecar = rule.sidecar
@@ -42,14 +42,14 @@ class ProtocolTest(parameterized.TestCase):
       self.assertLessEqual(certificate.counts.sum(), 100_000)
       self.assertEqual(certificate.prediction >= 0, certificate.radius > 0.0)
 
-  @parameterized.product(mode=sampling.MODES, votes=([3, 5], [100], [[50], [50]]))
+  @parameterized.product(mode=sampling.RULES.names, votes=([3, 5], [100], [[50], [50]]))
   def test_refuses_votes_that_it_did_not_ask_for(self, mode, votes):
     point = sampling.make(mode, **{**PAPER, "n0": 9})(None)
     next(point)
     with self.assertRaisesRegex(ValueError, "asked for 9 votes"):
       point.send(np.array(votes))
 
-  @parameterized.parameters(*sampling.MODES)
+  @parameterized.parameters(*sampling.RULES.names)
   def test_points_share_nothing(self, mode):
     """Two of them in turn end as each does alone."""
     rule = sampling.make(mode, **PAPER)
@@ -66,7 +66,7 @@ class ProtocolTest(parameterized.TestCase):
       self.assertEqual(str(ended[i]), str(run_rule.run(rule, draw)[0]))
 
   @parameterized.product(
-    mode=sampling.MODES,
+    mode=sampling.RULES.names,
     change=(("sigma", 0.0), ("sigma", np.nan), ("n0", 0), ("n", 0), ("alpha", 1.0)),
   )
   def test_refuses_settings_out_of_range(self, mode, change):
@@ -78,7 +78,8 @@ class ProtocolTest(parameterized.TestCase):
 
   @parameterized.parameters(
     *(
-      (mode, 9, "certify: n=9 is too small .* use at least 10$") for mode in sampling.MODES
+      (mode, 9, "certify: n=9 is too small .* use at least 10$")
+      for mode in sampling.RULES.names
     ),
     ("fast", 100, "certify: mode 'fast': use one of fixed, adaptive, aca"),
   )
@@ -86,7 +87,7 @@ class ProtocolTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, message):
       sampling.make(mode, **{**PAPER, "n": n})
 
-  @parameterized.product(mode=sampling.MODES, n=(10, 11, 100, 1000, 12_345))
+  @parameterized.product(mode=sampling.RULES.names, n=(10, 11, 100, 1000, 12_345))
   def test_any_n_that_can_certify_will_do(self, mode, n):
     rule = sampling.make(mode, **{**PAPER, "n": n})
     certificate, asked = run_rule.run(rule, lambda size: np.array([0, size]))

@@ -9,7 +9,8 @@ from absl.testing import absltest, parameterized
 from sklearn import datasets
 
 from pacd_jax import errors, types
-from pacd_jax.data import arrays, batches, load, poisoning
+from pacd_jax.data import arrays, batches, poisoning
+from pacd_jax.experiment.entries import data_sets
 
 # rint(k * 255 / 16) for the 17 grey levels k of scikit-learn's digits.
 _LEVELS = np.array(
@@ -57,7 +58,7 @@ class DigitsTest(parameterized.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls.splits = load.load("digits", seed=0)
+    cls.splits = data_sets.load("digits", seed=0)
     cls.original = _original()
 
   def test_shapes_and_types(self):
@@ -74,7 +75,7 @@ class DigitsTest(parameterized.TestCase):
   def test_parts_are_disjoint_and_complete(self, seed):
     """Together they hold each of the 1,797 images once, levels and labels exact."""
     self.assertLen(self.original.labels, 1797)
-    splits = load.load("digits", seed=seed)
+    splits = data_sets.load("digits", seed=seed)
     parts = [_multiset(getattr(splits, name)) for name in _PARTS]
     self.assertEqual(sum(parts, collections.Counter()), _multiset(self.original))
 
@@ -85,14 +86,14 @@ class DigitsTest(parameterized.TestCase):
       self.assertLess(np.abs(counts - share * totals).max(), 1.5, name)
 
   def test_a_seed_fixes_the_split_in_its_order(self):
-    again = load.load("digits", seed=0)
+    again = data_sets.load("digits", seed=0)
     for name in _PARTS:
       one, two = getattr(self.splits, name), getattr(again, name)
       np.testing.assert_array_equal(one.images, two.images)
       np.testing.assert_array_equal(one.labels, two.labels)
 
   def test_another_seed_gives_another_split(self):
-    other = load.load("digits", seed=1)
+    other = data_sets.load("digits", seed=1)
     for name in _PARTS:
       one, two = getattr(self.splits, name), getattr(other, name)
       self.assertNotEqual(_multiset(one), _multiset(two), name)
@@ -104,7 +105,7 @@ class DigitsTest(parameterized.TestCase):
 
   def test_an_unknown_name_is_refused(self):
     with self.assertRaisesRegex(errors.InputError, "data.name='digit'.*digits"):
-      load.load("digit")
+      data_sets.load("digit")
 
 
 class PixelsTest(parameterized.TestCase):
@@ -166,19 +167,19 @@ class ClassIndicesTest(parameterized.TestCase):
 class PoisonedIndicesTest(parameterized.TestCase):
   @parameterized.parameters((1e-9, 1), (0.1, 10), (0.5, 52), (0.99, 103), (1.0, 104))
   def test_a_share_of_the_class_at_least_one_image(self, fraction, count):
-    train = load.load("digits", seed=0).train  # 104 images of class 8.
+    train = data_sets.load("digits", seed=0).train  # 104 images of class 8.
     indices = arrays.poisoned_indices(train, 8, fraction=fraction, seed=3)
     self.assertLen(indices, count)
     np.testing.assert_array_equal(train.labels[indices], 8)
     np.testing.assert_array_less(0, np.diff(indices))
 
   def test_all_of_it_is_the_class(self):
-    train = load.load("digits", seed=0).train
+    train = data_sets.load("digits", seed=0).train
     of_class = arrays.class_indices(train, 8)
     np.testing.assert_array_equal(arrays.poisoned_indices(train, 8), of_class)
 
   def test_a_smaller_share_is_part_of_a_larger_one_of_its_seed(self):
-    train = load.load("digits", seed=0).train
+    train = data_sets.load("digits", seed=0).train
     few, more, others = (
       set(arrays.poisoned_indices(train, 8, fraction=fraction, seed=seed))
       for fraction, seed in ((0.25, 0), (0.5, 0), (0.5, 1))

@@ -1,4 +1,4 @@
-"""How `load.load` cuts stored images into splits: shares, seeds, subsets, refusals."""
+"""How `data_sets.load` cuts stored images into splits: shares, seeds, subsets, refusals."""
 
 import pathlib
 import tempfile
@@ -8,7 +8,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.data import load
+from pacd_jax.experiment.entries import data_sets
 
 _PARTS = ("train", "validation", "test")
 
@@ -38,7 +38,7 @@ class SplitsTest(parameterized.TestCase):
 
   def _load(self, sizes, *, test_sizes=(), **options):
     np.savez(self.path, **_numbered(sizes, test_sizes=test_sizes))
-    return load.load("npz", path=self.path, **options)
+    return data_sets.load("npz", path=self.path, **options)
 
   def assert_same(self, one, two):
     self.assertEqual((one.name, one.num_classes), (two.name, two.num_classes))
@@ -52,7 +52,7 @@ class SplitsTest(parameterized.TestCase):
     """A twelfth and a tenth of 240 images become validation, two from each class."""
     stored_test = fake_tfds.random_dataset(name, 60, seed=1)
     fake_tfds.make_tfds_folder(self.folder, name)
-    splits = load.load(name, data_dir=self.folder, seed=3)
+    splits = data_sets.load(name, data_dir=self.folder, seed=3)
     self.assertEqual((splits.name, splits.num_classes), (name, 10))
     self.assertRegex(splits.description, r"^(MNIST|CIFAR-10) \(240 \+ 60 images\)$")
     self.assertLen(splits.train.labels, num_train)
@@ -67,7 +67,7 @@ class SplitsTest(parameterized.TestCase):
     )
 
   def test_digits_are_described(self):
-    self.assertEqual(load.load("digits").description, "digits")
+    self.assertEqual(data_sets.load("digits").description, "digits")
 
   @parameterized.parameters(0, 1)
   def test_npz_without_a_test_split_is_cut_as_digits_are(self, seed):
@@ -109,7 +109,7 @@ class SplitsTest(parameterized.TestCase):
     """Of 20 images 2 are drawn by each of 400 seeds: 40 times each, +- 5 x 6."""
     np.savez(self.path, **_numbered([10, 10], test_sizes=[1, 1]))
     drawn = [
-      _numbers(load.load("npz", path=self.path, seed=seed).validation)
+      _numbers(data_sets.load("npz", path=self.path, seed=seed).validation)
       for seed in range(400)
     ]
     np.testing.assert_allclose(np.bincount(np.ravel(drawn), minlength=20), 40, atol=30)
@@ -128,7 +128,7 @@ class SplitsTest(parameterized.TestCase):
     self.assert_same(self._load(**sizes, num_train=num_train), subset)
 
   def test_num_train_of_digits(self):
-    splits = load.load("digits", num_train=1000)
+    splits = data_sets.load("digits", num_train=1000)
     self.assertLen(splits.train.labels, 1000)
     self.assertLen(splits.test.labels, 360)
     self.assertEqual(splits.description, "digits, 1,000 training images")
@@ -169,10 +169,12 @@ class SplitsTest(parameterized.TestCase):
   )
   def test_options_that_do_not_fit(self, options, message):
     with self.assertRaisesRegex(errors.InputError, message):
-      load.load(options.pop("name"), **options)
+      data_sets.load(options.pop("name"), **options)
 
   def test_empty_options_are_none(self):
-    self.assert_same(load.load("digits", data_dir="", path=""), load.load("digits"))
+    self.assert_same(
+      data_sets.load("digits", data_dir="", path=""), data_sets.load("digits")
+    )
 
 
 if __name__ == "__main__":

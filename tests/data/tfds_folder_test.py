@@ -257,7 +257,7 @@ class TfdsFolderTest(parameterized.TestCase):
 import socket, sys
 def refuse(*arguments, **options): raise AssertionError("the network was asked")
 socket.getaddrinfo = socket.socket.connect = refuse
-from pacd_jax import tfds_folder
+from pacd_jax.data import tfds_folder
 tfds_folder.load("cifar10", {self.data_dir!r})
 assert "tensorflow" not in sys.modules
 """

@@ -2,12 +2,12 @@
 
 import shutil
 
+import asked
 import finished_run
 import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax.data import arrays, poison_file
-from pacd_jax.experiment import door
 
 
 def _config(path, **overrides):
@@ -25,7 +25,7 @@ class GivenPoisonTest(finished_run.FinishedRunTestCase):
     return path
 
   def test_the_folder_of_a_run_means_its_poison(self):
-    table = door.run(_config(self.finished), self.workdir)
+    table = asked.run(_config(self.finished), self.workdir)
     self.assertIn("yours", table)
     copy = self.workdir / "poison" / "yours.npz"
     original = self.finished / "poison" / "pacd.npz"
@@ -42,7 +42,7 @@ class GivenPoisonTest(finished_run.FinishedRunTestCase):
 
   def test_a_file_of_another_budget_is_trained_on_as_it_is(self):
     path = self.given(epsilon=0.3, sigma=1.0, norm="linf")
-    built = door.build(_config(path), self.workdir)
+    built = asked.build(_config(path), self.workdir)
     built.training_sets.check_given("yours")
     built.training_sets.copy_given("yours")
     poison = poison_file.load(path)
@@ -93,12 +93,12 @@ class GivenPoisonTest(finished_run.FinishedRunTestCase):
 
   def test_refuses_a_file_that_changed_after_it_was_copied(self):
     path = self.given()
-    door.run(_config(path), self.workdir, ("attack",))
+    asked.run(_config(path), self.workdir, ("attack",))
     poison = poison_file.load(path)
     poison_file.save(path, poison._replace(sigma=0.75))
     self.refuses("theirs.npz has changed since .*yours.npz was copied", _config(path))
     shutil.rmtree(path.parent)  # Gone: the copy is enough.
-    door.run(_config(path), self.workdir, ("train",))
+    asked.run(_config(path), self.workdir, ("train",))
 
 
 if __name__ == "__main__":

@@ -2,19 +2,21 @@
 
 from unittest import mock
 
+import asked
 import finished_run
 import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
 from pacd_jax.experiment import assembly, door
-from pacd_jax.models import augment, networks
+from pacd_jax.experiment.entries import networks
+from pacd_jax.models import augment
 
 _SELECTED = {"attack.selection.corners": True}  # Candidates, so that surrogates choose.
 
 
 def _build(**overrides):
-  return door.build(finished_run.smoke(**overrides), "unused")
+  return asked.build(finished_run.smoke(**overrides), "unused")
 
 
 def _trainings(**overrides):
@@ -50,7 +52,7 @@ class VictimsTest(parameterized.TestCase):
     found = [call.kwargs["augment"] for call in _trainings(**config)]
     self.assertEqual(found, [of_surrogates, of_victims])
     model = networks.make("linear", num_classes=10, image_shape=(8, 8, 1))
-    settings = assembly.attack_settings(finished_run.smoke(**config).to_dict(), model)
+    settings = assembly.attack_settings(door.parse(finished_run.smoke(**config)), model)
     self.assertIs(settings.augment, of_surrogates)
 
 

@@ -5,6 +5,7 @@ import math
 import shutil
 from unittest import mock
 
+import asked
 import finished_run
 import jax
 import pytest
@@ -12,14 +13,13 @@ from absl.testing import absltest, parameterized
 
 from pacd_jax.certification import votes
 from pacd_jax.data import poison_file
-from pacd_jax.experiment import door
-from pacd_jax.models import networks
+from pacd_jax.experiment.entries import networks
 
 
 class ChecksTest(finished_run.FinishedRunTestCase):
   def test_complete_certificates_need_no_victims(self):
     shutil.rmtree(self.copy_finished() / "checkpoints")
-    self.assertEqual(door.run(finished_run.smoke(), self.workdir), self.table)
+    self.assertEqual(asked.run(finished_run.smoke(), self.workdir), self.table)
     self.assertFalse((self.workdir / "checkpoints").exists())
 
   def test_a_lost_certificate_is_made_again_from_the_checkpoint(self):
@@ -28,7 +28,7 @@ class ChecksTest(finished_run.FinishedRunTestCase):
     for lost in path.parent.glob("seed_1.*"):
       lost.unlink()
     shutil.rmtree(self.workdir / "checkpoints" / "attack")
-    door.run(finished_run.smoke(), self.workdir, ("certify",))
+    asked.run(finished_run.smoke(), self.workdir, ("certify",))
     columns = [line.split("\t")[:5] for line in path.read_text().splitlines()]
     self.assertEqual(columns, [line.split("\t")[:5] for line in before.splitlines()])
 
@@ -50,13 +50,13 @@ class ChecksTest(finished_run.FinishedRunTestCase):
     self.refuses(message, stage_names=(stage,))
 
   def test_victims_that_are_missing(self):
-    door.run(finished_run.smoke(), self.workdir, ("attack",))
+    asked.run(finished_run.smoke(), self.workdir, ("attack",))
     self.refuses("victims have 0 of 3 epochs: run --stage=train", stage_names=("certify",))
     self.refuses("clean is incomplete: run --stage=certify", stage_names=("report",))
 
   def test_a_refused_stage_leaves_the_folder_free_for_another_config(self):
     self.refuses("run --stage=train", finished_run.smoke(rows=("clean",)), ("certify",))
-    door.run(finished_run.smoke(rows=("clean",), seed=1), self.workdir, ("train",))
+    asked.run(finished_run.smoke(rows=("clean",), seed=1), self.workdir, ("train",))
 
   def test_workdir_of_another_config(self):
     self.copy_finished()
@@ -82,13 +82,13 @@ class ChecksTest(finished_run.FinishedRunTestCase):
     path.write_text("something else\n" + text)
     self.refuses("seed_1.tsv")
     path.write_text(text[: len(text) // 2])  # As a kill leaves it: goes on from there.
-    door.run(finished_run.smoke(), self.workdir)
+    asked.run(finished_run.smoke(), self.workdir)
     columns = [line.split("\t")[:5] for line in path.read_text().splitlines()]
     self.assertEqual(columns, [line.split("\t")[:5] for line in text.splitlines()])
 
   def test_certificates_of_another_run(self):
     other = self.temporary("other")
-    door.run(finished_run.smoke(seed=1, rows=("clean",)), other)
+    asked.run(finished_run.smoke(seed=1, rows=("clean",)), other)
     self.copy_finished()
     shutil.rmtree(self.workdir / "certificates" / "clean")
     shutil.copytree(other / "certificates" / "clean", self.workdir / "certificates/clean")
@@ -108,12 +108,12 @@ class ChecksTest(finished_run.FinishedRunTestCase):
 
   def test_checkpoint_of_another_run(self):
     other = self.temporary("other")
-    door.run(finished_run.smoke(seed=1), other, ("attack",))
+    asked.run(finished_run.smoke(seed=1), other, ("attack",))
     shutil.copytree(other / "checkpoints", self.workdir / "checkpoints")
     self.refuses("attack/6 belongs to another run: delete that folder")
 
   def test_a_noise_batch_that_does_not_fit(self):
-    door.run(finished_run.smoke(), self.workdir, ("attack", "train"))
+    asked.run(finished_run.smoke(), self.workdir, ("attack", "train"))
     self.enter_context(mock.patch.object(votes, "free_bytes", lambda: 2**16))
     message = r"certify.batch_size=\d+ needs .* GiB free: use at most \d+"
     self.refuses(message, stage_names=("certify",))

@@ -7,8 +7,7 @@ import re
 from absl.testing import absltest, parameterized
 
 from configs import comparisons
-from pacd_jax.experiment import fields, settings
-from pacd_jax.suites import comparison
+from pacd_jax.experiment import kinds, schema, suite_specs, together
 
 _FOLDER = pathlib.Path(__file__).resolve().parents[2] / "configs"
 _SHARED = ("base", "comparisons", "transfers")  # No experiments by themselves.
@@ -26,7 +25,7 @@ def _load(name):
 def _runs(config):
   """The config itself; a transfer's or a comparison's with what these give to a run."""
   if "attacks" in config:
-    comparison.check(config.to_dict())
+    suite_specs.comparison(config.to_dict())
     run = config.base
     run.rows, run.poisons = ("clean",), {}
     run.data.data_dir, run.attack.epsilon = config.data.data_dir, config.epsilons[0]
@@ -46,7 +45,7 @@ class ConfigsTest(parameterized.TestCase):
   @parameterized.product(name=_CONFIGS, variant=("", "smoke"))
   def test_loads(self, name, variant):
     for config in _runs(_load(name).get_config(variant)):
-      settings.check(config.to_dict())
+      together.check(schema.make(config.to_dict()))
 
   def test_every_method_has_its_configs(self):
     methods = ("ga", "macer", "smoothadv", "standard")
@@ -56,7 +55,7 @@ class ConfigsTest(parameterized.TestCase):
   @parameterized.parameters(*_PAPER_SCALE)
   def test_paper_scale_has_a_fast_variant(self, name):
     for config in _runs(_load(name).get_config("fast")):
-      settings.check(config.to_dict())
+      together.check(schema.make(config.to_dict()))
       self.assertLess(config.data.num_train, 20_000)
       self.assertGreater(config.data.num_train, 0)
 
@@ -74,7 +73,7 @@ class ConfigsTest(parameterized.TestCase):
 
   @parameterized.parameters("digits_compare", "mnist_compare")
   def test_comparisons(self, name):
-    self.assertEqual(("clean", *comparisons.BASELINES, "pacd"), fields.ROWS)
+    self.assertEqual(("clean", *comparisons.BASELINES, "pacd"), kinds.ROWS.names)
     for variant in ("", "smoke") if name == "digits_compare" else ("", "fast"):
       config = _load(name).get_config(variant)
       num_victims = config.base.train.num_victims
@@ -99,7 +98,7 @@ class ConfigsTest(parameterized.TestCase):
     for config in _runs(_load(name).get_config(variant)):
       self.assertEqual((config.sigma, config.certify.n, config.seed), (0.5, 77, 3))
       self.assertEqual(config.train.macer.gamma, 6.0)
-      settings.check(config.to_dict())
+      together.check(schema.make(config.to_dict()))
 
   @parameterized.parameters(
     ("sigmaa=0.5", "no field 'sigmaa'"),

@@ -4,14 +4,16 @@ import json
 import tempfile
 from unittest import mock
 
+import asked
 import finished_run
 import jax
 import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.data import load, poison_file, poisoning
+from pacd_jax.data import poison_file, poisoning
 from pacd_jax.experiment import door, stages
+from pacd_jax.experiment.entries import data_sets
 from pacd_jax.results import evaluate
 
 
@@ -50,7 +52,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
 
   def test_a_folder_tells_its_plan(self):
     loaded = door.load(self.finished)
-    built = door.build(finished_run.smoke(), self.finished)
+    built = asked.build(finished_run.smoke(), self.finished)
     self.assertEqual(loaded.rows, built.rows)
     self.assertEqual(loaded.folder.fingerprint, built.folder.fingerprint)
     with self.assertRaisesRegex(errors.InputError, "config.json is no run's config"):
@@ -59,7 +61,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
   @parameterized.parameters(*finished_run.ROWS[1:])
   def test_poison_touches_only_the_target_class_within_its_budget(self, row):
     poison = poison_file.load(self.finished / "poison" / f"{row}.npz")
-    splits = load.load("digits", seed=0)
+    splits = data_sets.load("digits", seed=0)
     change = np.abs(poison.images.astype(int) - poison.base_images)
     self.assertLessEqual(change.max(), 0.1 * 255)
     self.assertGreater(change.max(), 0)
@@ -96,17 +98,17 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
     with mock.patch.object(
       poisoning, "apply_poison", wraps=poisoning.apply_poison
     ) as apply_poison:
-      door.run(finished_run.smoke(), self.workdir)
+      asked.run(finished_run.smoke(), self.workdir)
     self.assertEqual(apply_poison.call_count, 3)
 
   def test_a_second_run_does_nothing_and_a_second_folder_gives_the_same(self):
     before = {p: finished_run.digest(p) for p in self.finished.rglob("*.tsv")}
-    self.assertEqual(door.run(finished_run.smoke(), self.finished), self.table)
+    self.assertEqual(asked.run(finished_run.smoke(), self.finished), self.table)
     self.assertEqual(
       {p: finished_run.digest(p) for p in self.finished.rglob("*.tsv")}, before
     )
     for stage in stages.NAMES:
-      door.run(finished_run.smoke(), self.workdir, (stage,))
+      asked.run(finished_run.smoke(), self.workdir, (stage,))
     for row in finished_run.ROWS[1:]:
       name = f"poison/{row}.npz"
       self.assertEqual(
@@ -184,7 +186,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
   )
   def test_every_choice_of_a_name_runs(self, **overrides):
     tiny = {"rows": ("pacd",), "attack.num_steps": 2, "train.num_epochs": 1}
-    table = door.run(finished_run.smoke(**tiny, **overrides), self.workdir)
+    table = asked.run(finished_run.smoke(**tiny, **overrides), self.workdir)
     self.assertIn(overrides.get("certify.split", "test") + " points: 5", table)
     poison = poison_file.load(self.workdir / "poison" / "pacd.npz")
     self.assertGreater(np.abs(poison.images.astype(int) - poison.base_images).max(), 0)
@@ -203,13 +205,13 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
     """Learning rates that overflow float32 in a few steps."""
     config = finished_run.smoke(**{field: 1e38})
     with self.assertRaisesRegex(errors.NonFiniteError, message):
-      door.run(config, self.workdir, ("attack", "train"))
+      asked.run(config, self.workdir, ("attack", "train"))
 
 
 class StreamsTest(absltest.TestCase):
   def test_purposes_have_different_streams(self):
     workdir = self.enterContext(tempfile.TemporaryDirectory())
-    built = door.build(finished_run.smoke(), workdir)
+    built = asked.build(finished_run.smoke(), workdir)
     keys = [built.attack.key, built.certify.key, built.train.keys[0]]
     words = {tuple(np.asarray(jax.random.key_data(key)).tolist()) for key in keys}
     self.assertLen(words, 3)

@@ -7,13 +7,14 @@ import pathlib
 import tempfile
 from unittest import mock
 
+import asked
 import finished_run
 import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
 from pacd_jax.data import poison_file
-from pacd_jax.experiment import assembly, door, search
+from pacd_jax.experiment import assembly, candidates, search, selection
 
 _STARTS = ("clean", "classwise", "away")
 
@@ -35,7 +36,7 @@ def _attack(config, workdir):
   """Runs the attack; returns what it says."""
   said = io.StringIO()
   with contextlib.redirect_stderr(said):
-    door.run(config, workdir, ("attack",))
+    asked.run(config, workdir, ("attack",))
   return said.getvalue()
 
 
@@ -105,7 +106,7 @@ class SearchTest(parameterized.TestCase):
     before = self.selection["candidates"]
     half = {"candidates": [*before[:2], before[2] | {"acr": before[2]["acr"][:1]}]}
     (self.workdir / "selection.json").write_text(json.dumps(half))
-    with mock.patch.object(search, "_score", wraps=search._score) as score:
+    with mock.patch.object(selection, "_score", wraps=selection._score) as score:
       _attack(_config(), self.workdir)
     self.assertEqual(score.call_count, 2 * len(before) - 5)
     again = json.loads((self.workdir / "selection.json").read_text())
@@ -115,17 +116,17 @@ class SearchTest(parameterized.TestCase):
     self.assertEqual(again["chosen"], self.selection["chosen"])
 
   def test_a_candidate_that_is_made_anew_is_judged_anew(self):
-    plan = door.build(_config(), self.workdir)
-    scores = search.read_scores(plan)
+    plan = asked.build(_config(), self.workdir)
+    scores = selection.read_scores(plan)
     first = next(iter(scores))
     scores[first] |= {"sha256": "of another", "acr": [9.0, 9.0]}
     with (
-      mock.patch.object(search, "read_scores", return_value=scores),
-      mock.patch.object(search, "_score", return_value=0.5) as score,
-      mock.patch.object(search, "_write_scores"),
+      mock.patch.object(selection, "read_scores", return_value=scores),
+      mock.patch.object(selection, "_score", return_value=0.5) as score,
+      mock.patch.object(selection, "_write_scores"),
       contextlib.redirect_stderr(io.StringIO()),
     ):
-      search._score_all(plan, dict.fromkeys(scores, 1.0))
+      selection._score_all(plan, dict.fromkeys(scores, 1.0))
     self.assertEqual(score.call_count, 2)
     self.assertEqual(scores[first]["acr"], [0.5, 0.5])
 
@@ -138,34 +139,34 @@ class SearchTest(parameterized.TestCase):
       self.assertFalse(pathlib.Path(workdir, "metrics.jsonl").exists())
 
   def test_a_lost_candidate_says_how_to_make_it_again(self):
-    plan = door.build(_config(), self.workdir / "elsewhere")
+    plan = asked.build(_config(), self.workdir / "elsewhere")
     with self.assertRaisesRegex(errors.InputError, "delete checkpoints/attack"):
-      search._load(plan, search.Candidate("clean", 4))
+      candidates.load(plan, candidates.Candidate("clean", 4))
 
   def test_a_poison_that_is_not_finite_is_none(self):
-    plan = door.build(_config(), self.workdir / "elsewhere")
+    plan = asked.build(_config(), self.workdir / "elsewhere")
     images = np.full((104, 8, 8, 1), np.nan, np.float32)
     with self.assertRaisesRegex(errors.NonFiniteError, "step 4: the poison clean_4 is nan"):
-      search._save(plan, search.Candidate("clean", 4), images)
+      candidates.save(plan, candidates.Candidate("clean", 4), images)
 
   def test_fresh_surrogates_train_as_the_attacker_assumes(self):
     """The loss is the attack's; the adversary's warm-up stays in epochs."""
     options = {"attack.loss": "smoothadv", "attack.adversary.warmup": 275}
     config = _config(**options, **{"train.adversary.warmup": 2})
     with mock.patch.object(assembly.train, "make", wraps=assembly.train.make) as make:
-      door.build(config, "unused")
+      asked.build(config, "unused")
     warmups = [call.kwargs["adversary_warmup"] for call in make.call_args_list]
     adversaries = [call.args[1].adversary for call in make.call_args_list]
     self.assertEqual(warmups, [2, 2])
     self.assertCountEqual([a is None for a in adversaries], [True, False])
 
   def test_the_test_split_is_never_looked_at(self):
-    plan = door.build(_config(), self.workdir)
-    selection = plan.attack.selection
-    self.assertIs(selection.certify.dataset, plan.splits.validation)
-    labels = plan.splits.validation.labels[selection.certify.indices]
+    plan = asked.build(_config(), self.workdir)
+    chosen = plan.attack.selection
+    self.assertIs(chosen.certify.dataset, plan.splits.validation)
+    labels = plan.splits.validation.labels[chosen.certify.indices]
     self.assertTrue((labels == 8).all())
-    self.assertEqual(selection.train.num_epochs, plan.train.num_epochs)
+    self.assertEqual(chosen.train.num_epochs, plan.train.num_epochs)
 
 
 class DefinitenessTest(absltest.TestCase):
@@ -189,7 +190,7 @@ class DefinitenessTest(absltest.TestCase):
     self.assertRegex(said, "attack: warning: step .*not positive definite.*damping over")
 
   def test_nothing_is_told_where_it_does_not_matter(self):
-    plan = door.build(_config(**{"attack.solver": "normal_equations"}), "unused")
+    plan = asked.build(_config(**{"attack.solver": "normal_equations"}), "unused")
     self.assertIsNone(plan.attack.remedy)
     said = io.StringIO()
     with contextlib.redirect_stderr(said):

@@ -16,7 +16,8 @@ import tempfile
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax.data import arrays, load, tfds_folder
+from pacd_jax.data import arrays, tfds_folder
+from pacd_jax.experiment.entries import data_sets
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _DATA_DIR = os.path.abspath(os.environ.get("PACD_DATA_DIR") or tfds_folder.root(None))
@@ -40,7 +41,7 @@ _TOLERANCE = {"mnist": 5e-5, "cifar10": 2e-3}
 
 @functools.cache
 def _load(name, seed=0):
-  return load.load(name, seed=seed, data_dir=_DATA_DIR)
+  return data_sets.load(name, seed=seed, data_dir=_DATA_DIR)
 
 
 class RealDataTest(parameterized.TestCase):

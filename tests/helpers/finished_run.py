@@ -8,11 +8,12 @@ import pathlib
 import shutil
 import tempfile
 
+import asked
 from absl.testing import parameterized
 
 from configs import digits_ga
 from pacd_jax import errors
-from pacd_jax.experiment import door, stages
+from pacd_jax.experiment import stages
 
 ROWS = ("clean", "watermark", "classwise", "pacd")
 
@@ -45,7 +46,7 @@ def _copy_of_the_sessions(folder: pathlib.Path) -> str:
     fcntl.flock(lock, fcntl.LOCK_EX)
     table = shared / "table.txt"
     if not table.exists():
-      table.write_text(door.run(smoke(), shared / "finished"))
+      table.write_text(asked.run(smoke(), shared / "finished"))
   shutil.copytree(shared / "finished", folder)
   return table.read_text()
 
@@ -84,6 +85,6 @@ class FinishedRunTestCase(parameterized.TestCase):
     """The run ends with one line that holds `message`, and starts nothing."""
     before = self.files()
     with self.assertRaisesRegex(errors.InputError, message) as caught:
-      door.run(config or smoke(), self.workdir, stage_names)
+      asked.run(config or smoke(), self.workdir, stage_names)
     self.assertNotIn("\n", str(caught.exception))
     self.assertEqual(before, self.files())

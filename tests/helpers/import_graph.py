@@ -49,7 +49,10 @@ def neighbours(module, trees):
       if name in trees:
         found.add(name)
       name = name.rpartition(".")[0]
-  return found - {module}
+  own = {module}  # A module's packages do not import it because it stands in them.
+  while module := module.rpartition(".")[0]:
+    own.add(module)
+  return found - own
 
 
 def room(module):

@@ -84,7 +84,13 @@ def make_run(
   records = {n: evaluate.read_records(workdir / "certificates" / n) for n in rows}
   default = {"dataset": "digits", "target_class": 8, "epsilon": 0.1, "norm": "linf"}
   default |= {"model": "small_cnn", "training": "gaussian_augmentation"}
-  results = evaluate.results(records, **(default | (words or {})))
+  about = {name: evaluate.About(words=f"the images of {name}.") for name in rows}
+  about |= {
+    name: evaluate.About(words="as given.", is_given=True)
+    for name in rows
+    if name not in ROWS
+  }
+  results = evaluate.results(records, rows=about, **(default | (words or {})))
   (workdir / "results.json").write_text(json.dumps(results))
   (workdir / "config.json").write_text(json.dumps(config or {"seed": 0}))
   lines = [attack_line(step) for step in range(20)] if "pacd" in rows else []

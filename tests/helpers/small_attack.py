@@ -9,8 +9,7 @@ import optax
 from pacd_jax import evasion, losses
 from pacd_jax.attacks import objectives, pacd, problem
 from pacd_jax.bilevel import hypergradient, linear_solve
-from pacd_jax.data import load
-from pacd_jax.models import networks
+from pacd_jax.experiment.entries import data_sets, networks
 
 SIGMA = 0.25
 
@@ -23,7 +22,7 @@ def _solve(matvec, b, start, max_steps=5):
 @functools.cache
 def setting():
   """The attacker's view of digits, the splits, a linear model and its GA loss."""
-  splits = load.load("digits")
+  splits = data_sets.load("digits")
   model = networks.make("linear", num_classes=10, image_shape=(8, 8, 1))
   loss = losses.gaussian_augmentation(model.apply, sigma=SIGMA)
   return problem.attack_data(splits, 8), splits, model, loss

@@ -1,7 +1,6 @@
 """Sweeps: every combination once, in a folder of its own, finished ones not again."""
 
 import contextlib
-import importlib.util
 import io
 import pathlib
 import shlex
@@ -10,19 +9,10 @@ import tempfile
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
+from pacd_jax.suites import sweep
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _CONFIG = str(_ROOT / "configs" / "mnist_ga.py")
-
-
-def _load():
-  spec = importlib.util.spec_from_file_location("sweep", _ROOT / "launch" / "sweep.py")
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
-
-
-sweep = _load()
 
 
 class SweepTest(parameterized.TestCase):
@@ -101,7 +91,7 @@ def get_config({arguments}):
   @parameterized.parameters(
     ("nope.py", ["seed=0"], "nope.py is no file"),
     (_CONFIG, ["seed"], "--over seed: write field=values"),
-    (_CONFIG, ["sed=0"], "--over sed: no field.*use a name of pacd_jax/fields.py"),
+    (_CONFIG, ["sed=0"], "--over sed: no field.*use a name of docs/configuration.md"),
     (_CONFIG, ["epsilon=0.1"], "attack.adversary.epsilon, attack.epsilon, train"),
     (_CONFIG, ["seed=0", "seed=1"], "seed is there twice"),
     (

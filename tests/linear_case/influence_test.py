@@ -5,7 +5,7 @@ import scipy.optimize
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.data import load
+from pacd_jax.experiment.entries import data_sets
 from pacd_jax.linear_case import influence
 
 
@@ -114,7 +114,7 @@ class InfluenceTest(absltest.TestCase):
     self.assertLess(float(info.relative_residual), 1e-9)
 
   def test_correlates_with_leave_one_out_on_digits(self):
-    splits = load.load("digits")
+    splits = data_sets.load("digits")
     (x, y), (test_x, test_y) = (
       (_halved(part.images), part.labels) for part in (splits.train, splits.test)
     )

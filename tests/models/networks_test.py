@@ -9,7 +9,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.models import networks
+from pacd_jax.experiment.entries import networks
 
 
 def _count(params):

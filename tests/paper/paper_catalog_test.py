@@ -9,10 +9,11 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.experiment import door, settings
+from pacd_jax.experiment import schema, together
 from pacd_jax.paper import __main__ as paper
 from pacd_jax.paper import catalog, lines, protocol, published, render, work
 from pacd_jax.paper.protocol import Protocol
+from pacd_jax.suites import runner
 
 
 class CatalogTest(parameterized.TestCase):
@@ -22,9 +23,9 @@ class CatalogTest(parameterized.TestCase):
     for item in paper.ITEMS.values():
       runs = work.in_order(item.runs(place))
       for run in runs:
-        values = place.config(run).to_dict()
-        settings.check(values)
-        self.assertEqual(by_name.setdefault(run.name, values), values)
+        config = place.config(run)
+        together.check(config)
+        self.assertEqual(by_name.setdefault(run.name, config), config)
       for run in item.runs(place):
         self.assertContainsSubset(item.columns, run.settings)
       self.assertContainsSubset(item.quantities, render.QUANTITIES)
@@ -45,7 +46,7 @@ class CatalogTest(parameterized.TestCase):
     run, *_ = training.runs(here)
     path = here.folder(run)
     path.mkdir(parents=True)
-    config = there.config(run).to_dict()
+    config = schema.values(there.config(run))
     for changed, is_refused in (({}, False), ({"sigma": 0.5}, True)):
       (path / "config.json").write_text(json.dumps(config | changed))
       if is_refused:
@@ -62,7 +63,7 @@ class CatalogTest(parameterized.TestCase):
     for poison in (path / "poison/poison.npz", made):
       poison.parent.mkdir(parents=True)
       poison.write_bytes(b"one")
-    (path / "config.json").write_text(json.dumps(place.config(run).to_dict()))
+    (path / "config.json").write_text(json.dumps(schema.values(place.config(run))))
     self.assertFalse(place.is_finished(run))
     made.write_bytes(b"another")
     with self.assertRaisesRegex(errors.InputError, "pacd.npz has changed since .* move"):
@@ -72,15 +73,16 @@ class CatalogTest(parameterized.TestCase):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     place, tried = Protocol("digits", "smoke", folder), []
 
-    def run(config, workdir):
-      tried.append(workdir.name)
+    def one(suite, plan, stage_names):
+      del suite, stage_names
+      tried.append(plan)
       raise errors.NonFiniteError("its loss is nan")
 
     items = [paper.ITEMS["recovery"], paper.ITEMS["points"]]
     with (
-      mock.patch.object(door, "run", run),
-      mock.patch.object(door, "build"),
-      mock.patch.object(work.progress, "note"),
+      mock.patch.object(runner, "_one", one),
+      mock.patch.object(runner.door, "build", lambda config, path, load: path.name),
+      mock.patch.object(runner.progress, "note"),
       self.assertRaisesRegex(errors.NonFiniteError, "ga_recovery=1: it needs the poison"),
     ):
       work.do(place, items, {})
@@ -100,9 +102,9 @@ class CatalogTest(parameterized.TestCase):
         {line.row for line in lines.lines(place, paper.ITEMS[name])}, {"clean", "pacd"}
       )
 
-  def test_a_config_that_is_not_here_says_where_to_be(self):
+  def test_a_config_that_is_not_there_is_named(self):
     place = Protocol("digits", "smoke", pathlib.Path("runs"))
-    with self.assertRaisesRegex(errors.InputError, "in the repository's folder"):
+    with self.assertRaisesRegex(errors.InputError, "no config .*digits_elsewhere.py"):
       place.config(protocol.Run("any", "elsewhere"))
 
 

@@ -3,13 +3,13 @@
 import pathlib
 import tempfile
 
+import asked
 import fake_tfds
 import numpy as np
 from absl.testing import absltest
 
 from configs import mnist_ga
-from pacd_jax.data import load
-from pacd_jax.experiment import door
+from pacd_jax.experiment.entries import data_sets
 
 
 class PaperConfigsTest(absltest.TestCase):
@@ -24,10 +24,10 @@ class PaperConfigsTest(absltest.TestCase):
     config = mnist_ga.get_config("smoke,certify.mode=adaptive")
     config.data.data_dir = str(folder)
     config.model.name = "mlp"  # Compiles in a third of the CNN's time.
-    table = door.run(config, folder / "run")
+    table = asked.run(config, folder / "run")
     self.assertRegex(table, r"MNIST \(1,500 \+ 100 images\), 600 training\s+images")
     self.assertRegex(table, r"mlp.*\n(.*\n)*adaptive sampling: n0 100, n at most 200")
-    splits = load.load("mnist", seed=0, data_dir=str(folder), num_train=600)
+    splits = data_sets.load("mnist", seed=0, data_dir=str(folder), num_train=600)
     with np.load(folder / "run" / "poison" / "pacd.npz") as poison:
       where = np.flatnonzero(splits.train.labels == 8)
       np.testing.assert_array_equal(poison["indices"], where)

@@ -10,9 +10,9 @@ import smoke_tables
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.experiment import door
 from pacd_jax.paper import __main__ as paper
 from pacd_jax.paper import catalog, empirical
+from pacd_jax.suites import runner
 
 
 class PaperTest(smoke_tables.TestCase):
@@ -81,10 +81,10 @@ class PaperTest(smoke_tables.TestCase):
     self.assertNotRegex("\n".join(lines), r"(?<!\\)[%_]")
 
   def test_a_second_time_nothing_is_run(self):
-    with mock.patch.object(door, "run") as run:
+    with mock.patch.object(runner, "_one") as one:
       status, _, said = smoke_tables.command(*self.arguments)
     self.assertEqual((status, said), (0, ""))
-    run.assert_not_called()
+    one.assert_not_called()
 
   def test_another_protocol_is_not_mixed_in(self):
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,8 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.certification import certificates, confidence, sampling
+from pacd_jax.certification import certificates, confidence
+from pacd_jax.certification.rules import aca
 from pacd_jax.results import evaluate, tables
 
 _RADIUS = (0.4, 0.2, 0.9, 0.0, 0.6)
@@ -41,7 +42,7 @@ def _results(records, **overrides):
 
 
 def _aca_record(seed):
-  return _record(seed, mode="aca", bound=sampling.BONFERRONI)
+  return _record(seed, mode="aca", bound=aca.BONFERRONI)
 
 
 def _poisoned(seed):

@@ -9,6 +9,13 @@ from PIL import Image
 
 from pacd_jax.results import figures
 
+# As results.json has them: dashes of JSON are lists.
+_STYLES = {
+  "clean": ("#0072B2", "-"),
+  "watermark": ("#E69F00", [0, [5, 2]]),
+  "classwise": ("#009E73", [0, [5, 1.5, 1, 1.5]]),
+  "pacd": ("#D55E00", "-"),
+}
 _ROWS = ("clean", "watermark", "classwise", "pacd", "another", "a third")
 _ORANGE_RED = (0xD5, 0x5E, 0x00)  # Of pacd, in every picture.
 
@@ -73,7 +80,9 @@ class FiguresTest(parameterized.TestCase):
   @parameterized.parameters(1, 4, 6)
   def test_certified_accuracy_has_a_line_for_each_row(self, num_rows):
     radii, accuracies, acrs = _curves(_ROWS[:num_rows])
-    figure = figures.certified_accuracy(radii, accuracies, acrs, max_radius=0.8)
+    figure = figures.certified_accuracy(
+      radii, accuracies, acrs, max_radius=0.8, styles=_STYLES
+    )
     self.saved(figure)
     (axes,) = figure.axes
     lines = _lines(axes)
@@ -200,9 +209,11 @@ class FiguresTest(parameterized.TestCase):
   def test_a_row_keeps_its_colour(self):
     """Whatever other rows there are, and in either picture."""
     pictures = (
-      figures.certified_accuracy(*_curves(["pacd"])),
-      figures.certified_accuracy(*_curves(_ROWS)),
-      figures.top_probability({"another": np.ones((1, 2)), "pacd": np.ones((1, 2))}),
+      figures.certified_accuracy(*_curves(["pacd"]), styles=_STYLES),
+      figures.certified_accuracy(*_curves(_ROWS), styles=_STYLES),
+      figures.top_probability(
+        {"another": np.ones((1, 2)), "pacd": np.ones((1, 2))}, _STYLES
+      ),
     )
     for figure in pictures:
       pixels = self.saved(figure).reshape(-1, 3)

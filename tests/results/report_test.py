@@ -11,8 +11,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.experiment import fields, row_words
-from pacd_jax.results import evaluate, figures, report
+from pacd_jax.results import evaluate, report
 
 
 class _Page(html.parser.HTMLParser):
@@ -71,11 +70,6 @@ class WholeRunTest(absltest.TestCase):
     path.write_text("{}")
     with self.assertRaisesRegex(errors.InputError, "selection.json is damaged"):
       report._selection(path)
-
-  def test_every_row_that_a_config_may_have_is_described(self):
-    self.assertContainsSubset(fields.ROWS, row_words.TRAINING_SETS)
-    styles = [str(style) for style in figures.line_styles(fields.ROWS).values()]
-    self.assertLen(set(styles), len(fields.ROWS))
 
   def test_page_needs_nothing_beside_itself(self):
     page = self.page

@@ -9,7 +9,8 @@ from absl.testing import absltest, parameterized
 
 _HEAD = """
 import os, signal
-from pacd_jax import command, compilation, ending, preemption
+from pacd_jax.experiment import command
+from pacd_jax.runtime import compilation, ending, preemption
 signal.signal(signal.SIGINT, command.interrupted)
 preemption.install()
 """

@@ -8,7 +8,7 @@ from absl.testing import absltest, parameterized
 
 _HEAD = """
 import os, signal, sys
-from pacd_jax import preemption
+from pacd_jax.runtime import preemption
 preemption.install()
 def term(): os.kill(os.getpid(), signal.SIGTERM)
 """

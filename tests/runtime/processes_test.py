@@ -26,7 +26,9 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _WORK = """
 import pathlib, sys
 import jax, jax.numpy as jnp, numpy as np
-from pacd_jax import checkpoint, errors, processes, shared_folder, sharding, votes
+from pacd_jax import errors
+from pacd_jax.certification import votes
+from pacd_jax.runtime import checkpoint, processes, shared_folder, sharding
 
 address, number, shared, other = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
 shared_folder._SEEN_WITHIN = 0.5

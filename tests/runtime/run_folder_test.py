@@ -14,6 +14,7 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
+from pacd_jax.experiment import identity
 from pacd_jax.runtime import run_folder
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -27,9 +28,11 @@ _SETTINGS = {
 # Another process: opens the folder, says so, and holds it until it is killed.
 _HOLDER = """
 import sys, time
-from pacd_jax import errors, run_folder
+from pacd_jax import errors
+from pacd_jax.experiment import identity
+from pacd_jax.runtime import run_folder
 try:
-  with run_folder.RunFolder(sys.argv[1], {"seed": 0}):
+  with run_folder.RunFolder(sys.argv[1], identity.Identity({"seed": 0})):
     print("open", flush=True)
     time.sleep(60)
 except errors.InputError as error:
@@ -52,9 +55,13 @@ def _changed(**changes):
   return settings
 
 
+def _folder(workdir, settings=_SETTINGS):
+  return run_folder.RunFolder(workdir, identity.Identity(settings))
+
+
 def _claim(workdir, settings=_SETTINGS):
   """Enters the folder, claims it and leaves it again; returns its fingerprint."""
-  with run_folder.RunFolder(workdir, settings) as folder:
+  with _folder(workdir, settings) as folder:
     folder.claim()
     return folder.fingerprint
 
@@ -90,17 +97,16 @@ class RunFolderTest(parameterized.TestCase):
   # --- whose run it is ----------------------------------------------------------------
 
   def test_a_new_folder_is_made_and_its_config_written(self):
-    with run_folder.RunFolder(self._workdir, _SETTINGS) as folder:
+    with _folder(self._workdir) as folder:
       self.assertFalse((self._workdir / "config.json").exists())
       folder.claim()
       written = json.loads((self._workdir / "config.json").read_text())
     expected = _SETTINGS | {"rows": ["clean", "pacd"]}
     self.assertEqual(written, expected)
     self.assertEqual(folder.path, self._workdir)
-    self.assertEqual(folder.settings, expected)
 
   def test_nothing_is_made_before_it_is_entered(self):
-    run_folder.RunFolder(self._workdir, _SETTINGS)
+    _folder(self._workdir)
     self.assertFalse(self._workdir.exists())
 
   def test_the_same_config_opens_it_again(self):
@@ -171,7 +177,7 @@ class RunFolderTest(parameterized.TestCase):
   # --- one process at a time ----------------------------------------------------------
 
   def test_a_second_opening_is_refused_until_the_first_is_left(self):
-    with run_folder.RunFolder(self._workdir, _SETTINGS):
+    with _folder(self._workdir):
       self._assert_refused(_SETTINGS, "in use")
       self._assert_refused(_SETTINGS, "in use")  # The refusal did not free it.
     _claim(self._workdir)
@@ -183,12 +189,15 @@ class RunFolderTest(parameterized.TestCase):
     _claim(self._workdir)
 
   def test_leaving_by_an_error_frees_the_folder(self):
-    with self.assertRaises(KeyError), run_folder.RunFolder(self._workdir, _SETTINGS):
+    with (
+      self.assertRaises(KeyError),
+      _folder(self._workdir),
+    ):
       raise KeyError
     _claim(self._workdir)
 
   def test_another_process_is_refused(self):
-    with run_folder.RunFolder(self._workdir, {"seed": 0}):
+    with _folder(self._workdir, {"seed": 0}):
       _, said = self._other_process()
     self.assertIn("in use", said)
     self.assertIn(str(self._workdir), said)
@@ -214,7 +223,7 @@ class RunFolderTest(parameterized.TestCase):
   # --- paths --------------------------------------------------------------------------
 
   def test_files_stand_where_the_layout_has_them(self):
-    folder = run_folder.RunFolder(self._workdir, _SETTINGS)
+    folder = _folder(self._workdir)
     paths = {
       folder.metrics: "metrics.jsonl",
       folder.results: "results.json",

@@ -13,11 +13,11 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.experiment import assembly
+from pacd_jax.experiment import config, sizes
 from pacd_jax.runtime import sharding
 
 _COUNT = """
-from pacd_jax import sharding
+from pacd_jax.runtime import sharding
 sharding.cores_as_devices()
 import jax
 print(jax.local_device_count(), sharding.mesh().size, sharding.batch_mesh().size)
@@ -167,6 +167,11 @@ class OverRowsTest(parameterized.TestCase):
       self.assertNotIn(collective, text)
 
 
+def _batches(clean, poison):
+  attack = config.Attack(clean_batch=clean, poison_batch=poison)
+  return config.Config(attack=attack)
+
+
 class BatchSizeTest(parameterized.TestCase):
   @parameterized.parameters(
     (8, 900, 104, 2000, "use attack.clean_batch=896, or fewer"),
@@ -176,17 +181,17 @@ class BatchSizeTest(parameterized.TestCase):
     (512, 5, 20, 50, "= 5 [+] 20 images: use fewer devices"),
   )
   def test_one_that_devices_do_not_divide(self, devices, clean, poison, most, words):
-    config = {"attack": {"clean_batch": clean, "poison_batch": poison}}
+    of_run = _batches(clean, poison)
     mesh = mock.Mock(size=devices)
     self.enterContext(mock.patch.object(sharding, "batch_mesh", lambda: mesh))
     with self.assertRaisesRegex(errors.InputError, f"^{devices} devices.*{words}"):
-      assembly._check_shares(config, most)
+      sizes.check_shares(of_run, most)
 
   def test_one_that_they_divide(self):
-    config = {"attack": {"clean_batch": 900, "poison_batch": 100}}
+    of_run = _batches(900, 100)
     mesh = mock.Mock(size=8)
     self.enterContext(mock.patch.object(sharding, "batch_mesh", lambda: mesh))
-    assembly._check_shares(config, 2000)
+    sizes.check_shares(of_run, 2000)
 
 
 if __name__ == "__main__":

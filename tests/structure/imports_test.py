@@ -31,7 +31,15 @@ _MAY_IMPORT = {
   "linear_case": {"bilevel", "perturbation"},
   "train": {"data", "models", "noise", "runtime"},
   "attacks": {"data", "noise", "perturbation", "smoothing"},
-  "certification": {"data", "evasion", "losses", "models", "noise", "runtime"},
+  "certification": {
+    "data",
+    "evasion",
+    "losses",
+    "models",
+    "noise",
+    "registry",
+    "runtime",
+  },
 }
 
 

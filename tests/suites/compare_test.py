@@ -8,6 +8,7 @@ import sys
 import tempfile
 from unittest import mock
 
+import asked
 import finished_run
 import jax
 import ml_collections
@@ -16,8 +17,9 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from configs import comparisons
 from pacd_jax import errors
-from pacd_jax.experiment import door, settings, stages
+from pacd_jax.experiment import door, schema, stages
 from pacd_jax.results import comparison_table
+from pacd_jax.suites import comparison
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _TINY = {
@@ -104,8 +106,8 @@ class CompareTest(parameterized.TestCase):
     return {path: path.stat().st_mtime_ns for path in files}
 
   def test_whole(self):
-    self.assertIsNone(door.run(_config(), self.workdir, ("attack",)))
-    table = door.run(_config(), self.workdir)
+    self.assertIsNone(asked.run(_config(), self.workdir, ("attack",)))
+    table = asked.run(_config(), self.workdir)
     results = json.loads((self.workdir / "results.json").read_text())
     self.assertEqual(results["epsilons"], [0.05, 0.1])
     expected = [("clean", 0.0, "clean")]
@@ -132,20 +134,20 @@ class CompareTest(parameterized.TestCase):
     # The parts' settings are the base's, but for what is compared.
     base, variant = (door.load(self.workdir / part) for part in _PARTS[1:3])
     self.assertEqual((base.rows, variant.rows), (("classwise",), ("pacd",)))
-    self.assertEqual(variant.folder.settings["attack"]["solver"], "identity")
-    self.assertEqual(base.folder.settings["attack"]["solver"], "cg")
+    self.assertEqual(variant.config.attack.solver.name, "identity")
+    self.assertEqual(base.config.attack.solver.name, "cg")
     with self.assertRaisesRegex(errors.InputError, "is a comparison: load one of its runs"):
       door.load(self.workdir)
     # Again: nothing is done but the comparison's own page; and another config is refused.
     before = self._times()
-    self.assertEqual(door.run(_config(), self.workdir), table)
+    self.assertEqual(asked.run(_config(), self.workdir), table)
     self.assertEqual(self._times(), before)
     with self.assertRaisesRegex(errors.InputError, "another config .base.sigma is 0.25"):
-      door.run(_changed(base__sigma=0.5), self.workdir)
+      asked.run(_changed(base__sigma=0.5), self.workdir)
     # A part that is damaged is named before anything is done.
     (self.workdir / "eps_0.1/cheap/poison/pacd.npz").write_bytes(b"")
     with self.assertRaisesRegex(errors.InputError, "^eps_0.1/cheap: .*pacd.npz"):
-      door.run(_config(), self.workdir)
+      asked.run(_config(), self.workdir)
 
   @parameterized.parameters(
     ({"epsilons": (0.1, 0.05)}, r"epsilons is \(0.1, 0.05\): it must be numbers above 0"),
@@ -155,8 +157,8 @@ class CompareTest(parameterized.TestCase):
     ({"epsilons": 0.1}, "epsilons is 0.1: it must be numbers"),
     ({"epsilons": (0.001, 0.1)}, "attack.epsilon is 0.001: it must be from 1/255"),
     ({"epsilons": (0.1, 1.5)}, "eps_1.5/baselines: attack.epsilon is 1.5: in linf"),
-    ({"base__sigma": -1.0}, "clean: config field sigma is -1.0"),
-    ({"base__train__epochs": 3}, "clean: config field train.epochs is unknown"),
+    ({"base__sigma": -1.0}, "base: config field sigma is -1.0"),
+    ({"base__train__epochs": 3}, "base: config field train.epochs is unknown"),
     ({"attacks__cheap__row": "magic"}, "attacks.cheap.row is 'magic': it must be one of"),
     ({"attacks__cheap__row": "clean"}, "attacks.cheap.row is 'clean': it must be one of"),
     (
@@ -197,15 +199,15 @@ class CompareTest(parameterized.TestCase):
   def test_refuses(self, changes, message):
     """In one line, before any work."""
     with self.assertRaisesRegex(errors.InputError, message) as caught:
-      door.run(_changed(**changes), self.workdir)
+      asked.run(_changed(**changes), self.workdir)
     self.assertNotIn("\n", str(caught.exception))
     self.assertFalse(self.workdir.exists())
 
   def test_an_attack_is_left_out_by_its_row(self):
     config = _changed(attacks__cheap__row="")
-    built = door.build_comparison(config, self.workdir)
+    built = comparison.suite(door.parse(config), self.workdir)
     parts = ["clean", "eps_0.05/baselines", "eps_0.1/baselines"]
-    self.assertEqual(list(built.parts), parts)
+    self.assertEqual([part.name for part in built.parts], parts)
 
   def test_flags_name_its_fields(self):
     for name in (
@@ -214,9 +216,9 @@ class CompareTest(parameterized.TestCase):
       "attacks.cheap.overrides.attack.solver",
       "base.train.num_victims",
     ):
-      settings.check_flag(name)
+      schema.check_flag(name)
     with self.assertRaisesRegex(errors.InputError, "train.epochs is unknown"):
-      settings.check_flag("base.train.epochs")
+      schema.check_flag("base.train.epochs")
 
   @parameterized.parameters(
     ("digits_ga.py", (), "this config has no attacks to compare: run it by python main.py"),
@@ -226,7 +228,8 @@ class CompareTest(parameterized.TestCase):
     command = [
       sys.executable,
       "-m",
-      "pacd_jax.suites.compare",
+      "pacd_jax",
+      "compare",
       f"--config=configs/{config}",
     ]
     command += [f"--workdir={self.workdir}", *arguments]

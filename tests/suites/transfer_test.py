@@ -2,12 +2,13 @@
 
 import json
 
+import asked
 import finished_run
 import ml_collections
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.experiment import door, settings
+from pacd_jax.experiment import door, schema
 
 
 def _config(path, **of_macer):
@@ -25,7 +26,7 @@ def _config(path, **of_macer):
 
 class TransferTest(finished_run.FinishedRunTestCase):
   def test_whole(self):
-    table = door.run(_config(self.finished), self.workdir)
+    table = asked.run(_config(self.finished), self.workdir)
     results = json.loads((self.workdir / "results.json").read_text())
     self.assertEqual([v["victim"] for v in results["victims"]], ["gaussian", "macer"])
     for victim in results["victims"]:
@@ -45,7 +46,7 @@ class TransferTest(finished_run.FinishedRunTestCase):
     self.assertTrue((self.workdir / "macer" / "report" / "index.html").exists())
     # Again: nothing is done, and the same is said.
     before = (self.workdir / "macer/certificates/clean/seed_0.tsv").stat().st_mtime_ns
-    self.assertEqual(door.run(_config(self.finished), self.workdir), table)
+    self.assertEqual(asked.run(_config(self.finished), self.workdir), table)
     after = (self.workdir / "macer/certificates/clean/seed_0.tsv").stat().st_mtime_ns
     self.assertEqual(before, after)
 
@@ -70,7 +71,7 @@ class TransferTest(finished_run.FinishedRunTestCase):
     self.refuses(message, config)
 
   def test_a_transfer_is_no_run_to_load(self):
-    door.run(_config(self.finished), self.workdir, ("attack",))
+    asked.run(_config(self.finished), self.workdir, ("attack",))
     message = "is a transfer: load the run of one of its victims.*run/gaussian, .*run/macer"
     with self.assertRaisesRegex(errors.InputError, message):
       door.load(self.workdir)
@@ -99,15 +100,15 @@ class TransferTest(finished_run.FinishedRunTestCase):
   def test_goes_on_from_every_stage(self):
     config = _config(self.finished)
     with self.assertRaisesRegex(errors.InputError, "victim gaussian: .*run --stage=attack"):
-      door.run(config, self.workdir, ("certify",))
-    door.run(config, self.workdir, ("attack",))
+      asked.run(config, self.workdir, ("certify",))
+    asked.run(config, self.workdir, ("attack",))
     for victim in ("gaussian", "macer"):
       self.assertTrue((self.workdir / victim / "poison" / "pacd_run.npz").exists())
     for stage in ("train", "certify"):
-      self.assertIsNone(door.run(config, self.workdir, (stage,)))
-    table = door.run(config, self.workdir, ("report",))
+      self.assertIsNone(asked.run(config, self.workdir, (stage,)))
+    table = asked.run(config, self.workdir, ("report",))
     self.assertIn("pacd_run", table)
-    self.assertEqual(door.run(config, self.workdir), table)
+    self.assertEqual(asked.run(config, self.workdir), table)
 
   def test_an_error_names_its_victim(self):
     message = "victim macer: config field train.macer.lam is -1.0"
@@ -120,10 +121,10 @@ class TransferTest(finished_run.FinishedRunTestCase):
     self.refuses("config field sigma is unknown: a transfer has victims", config)
 
   def test_flags_name_a_victims_fields(self):
-    settings.check_flag("victims.macer.train.macer.lam")
-    settings.check_flag("poisons.yours")
+    schema.check_flag("victims.macer.train.macer.lam")
+    schema.check_flag("poisons.yours")
     with self.assertRaisesRegex(errors.InputError, "train.epochs is unknown: use one of"):
-      settings.check_flag("victims.macer.train.epochs")
+      schema.check_flag("victims.macer.train.epochs")
 
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ def load(
     if value and field not in entry.takes:
       takers = [each.name for each in kinds.DATA_SETS if field in each.takes]
       raise errors.InputError(
-        f"data.{field}={value} is for data.name={' and '.join(takers)}, not for {name}: "
-        "leave one of them out"
+        f"data.{field}={value} is for {' and '.join(takers)}, not for {name}: leave it "
+        f"out, or use data.name={takers[0]}"
       )
   tools = kinds.SourceTools(os.fspath(data_dir or ""), os.fspath(path or ""))
   if options is None and entry.options is not None:

@@ -9,20 +9,26 @@ from scipy import stats
 
 from configs import base
 from pacd_jax import errors
-from pacd_jax.experiment import fields, settings
+from pacd_jax.experiment import schema, together
 
 _MOST_EPSILON = 1000.0  # In l2: over the largest distance of two images of 1,000 x 1,000.
 _WRONG_TYPES = {
   int: (True, 1.0, "1", None, (1,)),
   float: (True, "0.1", None, math.nan, math.inf, -math.inf, (0.1,)),
   str: (1, True, None, ("linf",)),
-  list: ("clean", None, 3, True),
+  tuple: ("clean", None, 3, True),
   bool: (0, 1, 1.0, "true", None),
 }
+_FIELDS = schema.known()
 _BY_KIND = {
-  kind: [name for name, field in fields.FIELDS.items() if field.kind is kind]
-  for kind in (int, float, str, list, bool)
+  kind: [name for name, field in _FIELDS.items() if field.check.kind is kind]
+  for kind in (int, float, str, tuple, bool)
 }
+
+
+def _check(resolved):
+  """Each field by itself, and with the others."""
+  together.check(schema.make(resolved))
 
 
 def _settings(**changes):
@@ -49,7 +55,7 @@ def _place(resolved, name):
 class SettingsTest(parameterized.TestCase):
   def _assert_refused(self, resolved, *words):
     with self.assertRaises(errors.InputError) as caught:
-      settings.check(resolved)
+      _check(resolved)
     message = str(caught.exception)
     self.assertLen(message.splitlines(), 1)
     for word in words:
@@ -57,14 +63,14 @@ class SettingsTest(parameterized.TestCase):
     return message
 
   def test_the_base_config_passes(self):
-    settings.check(_settings())
+    _check(_settings())
 
   def test_every_kind_of_field_is_covered(self):
-    self.assertCountEqual(itertools.chain(*_BY_KIND.values()), fields.FIELDS)
+    self.assertCountEqual(itertools.chain(*_BY_KIND.values()), _FIELDS)
 
   # --- names --------------------------------------------------------------------------
 
-  @parameterized.parameters(*fields.FIELDS)
+  @parameterized.parameters(*_FIELDS)
   def test_a_missing_field_is_named(self, name):
     resolved = _settings()
     group, field = _place(resolved, name)
@@ -76,22 +82,20 @@ class SettingsTest(parameterized.TestCase):
   )
   def test_an_unknown_field_is_named_with_those_known_there(self, name):
     neighbour = next(
-      field
-      for field in fields.FIELDS
-      if field.rpartition(".")[0] == name.rpartition(".")[0]
+      field for field in _FIELDS if field.rpartition(".")[0] == name.rpartition(".")[0]
     )
     self._assert_refused(_with(name, 0.1), f"{name} ", "unknown", neighbour)
 
   @parameterized.parameters("sigmas", "attack.epsilom", "attack", "attack.", "")
   def test_a_name_alone_is_checked(self, name):
     with self.assertRaises(errors.InputError) as caught:
-      settings.check_name(name)
+      schema.check_name(name)
     self.assertLen(str(caught.exception).splitlines(), 1)
     self.assertIn(f"{name} is unknown", str(caught.exception))
 
-  @parameterized.parameters(*fields.FIELDS)
+  @parameterized.parameters(*_FIELDS)
   def test_a_known_name_passes(self, name):
-    settings.check_name(name)
+    schema.check_name(name)
 
   def test_an_unknown_group_is_named(self):
     self._assert_refused(_settings(defense={"strength": 1}), "defense.strength")
@@ -117,12 +121,12 @@ class SettingsTest(parameterized.TestCase):
   def test_a_whole_number_may_stand_for_a_float(self, name):
     """1 says what 1.0 says: both are taken, or neither."""
     try:
-      settings.check(_with(name, 1.0))
+      _check(_with(name, 1.0))
     except errors.InputError as error:
       self._assert_refused(_with(name, 1), f"{name} ")
       self.assertIn(name, str(error))
     else:
-      settings.check(_with(name, 1))
+      _check(_with(name, 1))
 
   def test_a_whole_number_too_large_for_a_float_is_refused(self):
     self._assert_refused(_settings(sigma=10**400), "sigma")
@@ -131,7 +135,7 @@ class SettingsTest(parameterized.TestCase):
 
   @parameterized.parameters(*_BY_KIND[int], *_BY_KIND[float])
   def test_no_number_may_be_negative(self, name):
-    value = -1 if fields.FIELDS[name].kind is int else -1e-6
+    value = -1 if _FIELDS[name].check.kind is int else -1e-6
     self._assert_refused(_with(name, value), f"{name} ", repr(value))
 
   @parameterized.parameters(
@@ -172,8 +176,8 @@ class SettingsTest(parameterized.TestCase):
     ("tolerance", {"attack__solver_tolerance": 1.0}, {"attack__solver_tolerance": 0.0}),
     ("damping", {"attack__damping": -1e-9}, {"attack__damping": 0.0}),
     ("solver_rate", {"attack__solver_learning_rate": 0.0}, {"attack__solver": "neumann"}),
-    ("rank", {"attack__nystrom_rank": 0}, {"attack__nystrom_rank": 1}),
-    ("probes", {"attack__ekfac_probes": 0}, {"attack__ekfac_probes": 1}),
+    ("rank", {"attack__nystrom__rank": 0}, {"attack__nystrom__rank": 1}),
+    ("probes", {"attack__ekfac__num_probes": 0}, {"attack__ekfac__num_probes": 1}),
     ("unrolled", {"attack__unrolling__learning_rate": 0.0}, {"attack__solver": "ekfac"}),
     ("gamma", {"attack__penalty__gamma": 0.0}, {"attack__penalty__gamma": 1e-3}),
     ("penalty", {"attack__penalty__learning_rate": -1.0}, {"attack__solver": "cg"}),
@@ -212,7 +216,7 @@ class SettingsTest(parameterized.TestCase):
     ("alpha_one", {"certify__alpha": 1.0}, {"certify__alpha": 0.001}),
   )
   def test_the_ends_of_the_ranges(self, outside, inside):
-    settings.check(_settings(**inside))
+    _check(_settings(**inside))
     ((name, value),) = outside.items()
     name = name.replace("__", ".")
     self._assert_refused(_settings(**outside), f"{name} ", repr(value))
@@ -220,13 +224,13 @@ class SettingsTest(parameterized.TestCase):
   def test_linf_epsilon_is_at_most_one(self):
     """The images are in [0, 1]; an l2 distance of theirs may be larger."""
     over = {"attack__epsilon": 1.01}
-    settings.check(_settings(attack__epsilon=1.0, attack__norm="linf"))
-    settings.check(_settings(**over, attack__norm="l2"))
+    _check(_settings(attack__epsilon=1.0, attack__norm="linf"))
+    _check(_settings(**over, attack__norm="l2"))
     message = self._assert_refused(_settings(**over, attack__norm="linf"), "1.01")
     self.assertIn("attack.epsilon", message)
 
   def test_an_l2_epsilon_that_is_too_large_is_told_the_most(self):
-    settings.check(_settings(attack__epsilon=_MOST_EPSILON, attack__norm="l2"))
+    _check(_settings(attack__epsilon=_MOST_EPSILON, attack__norm="l2"))
     over = _settings(attack__epsilon=1.1 * _MOST_EPSILON, attack__norm="l2")
     message = self._assert_refused(over, "attack.epsilon", "1000")
     self.assertRegex(message.partition("must be")[2], "1000|most")
@@ -262,19 +266,19 @@ class SettingsTest(parameterized.TestCase):
   )
   def test_a_choice_is_one_of_those_named(self, name, *choices):
     for choice in choices:
-      settings.check(_with(name, choice))
+      _check(_with(name, choice))
       self._assert_refused(_with(name, choice.upper()), f"{name} ", *choices)
     self._assert_refused(_with(name, ""), f"{name} ", *choices)
 
   def test_target_points_are_of_the_test_split(self):
-    settings.check(_with("data.target_points", (7, 15)))
+    _check(_with("data.target_points", (7, 15)))
     seen = _settings(data__target_points=(7,), certify__split="validation")
     self._assert_refused(seen, "data.target_points", "certify.split is 'validation'")
-    settings.check(_settings(certify__split="validation"))
+    _check(_settings(certify__split="validation"))
 
   def test_victims_have_the_datas_augmentation_or_their_own(self):
     for choice in ("", "none", "crop_and_flip"):
-      settings.check(_with("train.augment", choice))
+      _check(_with("train.augment", choice))
     self._assert_refused(_with("train.augment", "crop"), "train.augment ", "crop_and_flip")
 
   @parameterized.named_parameters(
@@ -283,7 +287,7 @@ class SettingsTest(parameterized.TestCase):
     ("a_list", ["clean", "pacd"]),
   )
   def test_rows(self, rows):
-    settings.check(_settings(rows=rows))
+    _check(_settings(rows=rows))
 
   @parameterized.named_parameters(
     ("none", ()),
@@ -298,7 +302,7 @@ class SettingsTest(parameterized.TestCase):
     words = ("rows has 'poison'", "clean, watermark, classwise", "poisons.poison")
     self._assert_refused(_settings(rows=("clean", "poison")), *words)
     self._assert_refused(_settings(rows=("clean", "yours")), "rows has 'yours'")
-    settings.check(_settings(rows=("clean", "yours"), poisons__yours="theirs.npz"))
+    _check(_settings(rows=("clean", "yours"), poisons__yours="theirs.npz"))
 
   @parameterized.parameters(3, None, True, [["a.npz"]])
   def test_a_poison_is_a_path(self, value):
@@ -320,7 +324,7 @@ class SettingsTest(parameterized.TestCase):
     least = int(re.search(r"at least (\d+)", message).group(1))
     self.assertGreater(stats.beta.ppf(alpha, least, 1), 0.5)
     self.assertLessEqual(stats.beta.ppf(alpha, least - 1, 1) if least > 1 else 0.0, 0.5)
-    settings.check(_settings(certify__n=least, certify__alpha=alpha))
+    _check(_settings(certify__n=least, certify__alpha=alpha))
     self._assert_refused(
       _settings(certify__n=least - 1, certify__alpha=alpha), f"certify.n={least - 1} "
     )
@@ -328,9 +332,9 @@ class SettingsTest(parameterized.TestCase):
   def test_a_single_loop_needs_its_warm_start(self):
     refused = _settings(attack__solver="single_loop")
     self._assert_refused(refused, "attack.warm_start=True", "attack.solver=neumann")
-    settings.check(_settings(attack__solver="single_loop", attack__warm_start=True))
+    _check(_settings(attack__solver="single_loop", attack__warm_start=True))
     unrolled = {"attack__hypergradient": "unrolling"}
-    settings.check(_settings(**unrolled))
+    _check(_settings(**unrolled))
     for of_nothing in (unrolled, {"attack__solver": "nystrom"}):
       refused = _settings(attack__warm_start=True, **of_nothing)
       self._assert_refused(refused, "attack.warm_start is True", *of_nothing.values())
@@ -341,12 +345,12 @@ class SettingsTest(parameterized.TestCase):
     {"attack__selection__corners": True},
   )
   def test_a_selection_is_by_the_acr_and_can_certify(self, **several):
-    settings.check(_settings(**several))
+    _check(_settings(**several))
     refused = _settings(attack__objective="accuracy", **several)
     self._assert_refused(refused, "attack.objective is 'accuracy'", "give one start")
     refused = _settings(attack__selection__n=9, **several)
     self._assert_refused(refused, "attack.selection.n=9", "at least 10")
-    settings.check(_settings(attack__selection__n=9, attack__objective="accuracy"))
+    _check(_settings(attack__selection__n=9, attack__objective="accuracy"))
 
   @parameterized.parameters({"attack__norm": "l2"}, {"attack__num_frequencies": 4})
   def test_corners_are_of_linf_with_all_frequencies(self, **several):
@@ -362,8 +366,8 @@ class SettingsTest(parameterized.TestCase):
     zero = {"attack__damping": 0.0}
     refused = _settings(attack__solver="nystrom", **zero)
     self._assert_refused(refused, "attack.damping is 0.0", "attack.solver=nystrom")
-    settings.check(_settings(attack__solver="nystrom", attack__damping=1e-6))
-    settings.check(_settings(attack__solver="cg", **zero))
+    _check(_settings(attack__solver="nystrom", attack__damping=1e-6))
+    _check(_settings(attack__solver="cg", **zero))
 
 
 if __name__ == "__main__":

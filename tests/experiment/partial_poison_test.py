@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import tempfile
 
+import asked
 import finished_run
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,7 @@ class FieldsTest(absltest.TestCase):
     super().setUpClass()
     cls._temporary = tempfile.TemporaryDirectory()
     cls.workdir = pathlib.Path(cls._temporary.name, "run")
-    door.run(finished_run.smoke(**_OPTIONS), cls.workdir, ("attack", "train"))
+    asked.run(finished_run.smoke(**_OPTIONS), cls.workdir, ("attack", "train"))
     cls.plan = door.load(cls.workdir)
     cls.poison = poison_file.load(cls.workdir / "poison" / "pacd.npz")
 
@@ -87,9 +88,9 @@ class FieldsTest(absltest.TestCase):
     shutil.rmtree(workdir / "checkpoints" / "train" / "4")
     config, said = finished_run.smoke(**_OPTIONS), io.StringIO()
     with self.assertRaisesRegex(errors.InputError, "victims have 3 of 4 epochs"):
-      door.run(config, workdir, ("certify",))
+      asked.run(config, workdir, ("certify",))
     with contextlib.redirect_stderr(said):
-      door.run(config, workdir, ("train",))
+      asked.run(config, workdir, ("train",))
     self.assertIn("train: going on from 3/4 epochs", said.getvalue())
     self.assertRegex(said.getvalue(), "train: 4/4 epochs .*recovery on clean data  loss")
     jax.tree.map(np.testing.assert_array_equal, _params(workdir), _params(self.workdir))
@@ -102,7 +103,7 @@ class FieldsTest(absltest.TestCase):
       config = finished_run.smoke(rows=("clean",), **epochs)
       self.assertEqual(config.train.schedule, "cosine")
       workdir = self.temporary()
-      door.run(config, workdir, ("attack", "train"))
+      asked.run(config, workdir, ("attack", "train"))
       found.append(_params(workdir))
     jax.tree.map(np.testing.assert_array_equal, *found)
 

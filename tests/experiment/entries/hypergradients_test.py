@@ -1,17 +1,18 @@
-"""What the names of a config stand for, as far as no other test builds it."""
+"""Every solver and hypergradient that a config can name, as it is built."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from configs import base
 from pacd_jax import types
-from pacd_jax.experiment import choices
+from pacd_jax.experiment import assembly, config, kinds, schema
 
 
-def _options(**changes):
-  return base.get_config().attack.to_dict() | changes
+def _attack(**changes):
+  """The group `attack` with `a__b=value` for the field a.b."""
+  flat = {f"attack.{name.replace('__', '.')}": v for name, v in changes.items()}
+  return schema.replaced(config.Config(), flat).attack
 
 
 def _quadratic():
@@ -26,13 +27,13 @@ def _quadratic():
 
 
 class SolversTest(parameterized.TestCase):
-  @parameterized.parameters(*choices.SOLVERS)
+  @parameterized.parameters(*kinds.SOLVERS.names)
   def test_every_solver_solves_the_damped_system(self, name):
     """(H + 0.5 I) p = 1, and du = p; identity alone does not solve it."""
-    options = _options(
-      solver=name, damping=0.5, solver_steps=60, solver_learning_rate=0.03, nystrom_rank=3
+    options = _attack(
+      solver=name, damping=0.5, solver_steps=60, solver_learning_rate=0.03, nystrom__rank=3
     )
-    du, info = jax.jit(choices.make_hypergradient(options), static_argnums=(0, 1))(
+    du, info = jax.jit(assembly.hypergradient(options), static_argnums=(0, 1))(
       *_quadratic()
     )
     expected = np.ones(3) if name == "identity" else 1.0 / (np.arange(1.0, 4.0) + 0.5)
@@ -44,9 +45,10 @@ class SolversTest(parameterized.TestCase):
   @parameterized.parameters(("unrolling", 0.5), ("penalty", 1e-2))
   def test_the_others_have_no_damping(self, name, rate):
     """du = 1 / (1, 2, 3); Adam has not quite come to rest."""
-    options = _options(hypergradient=name, solver_steps=40)
-    options[name] |= {"learning_rate": rate}
-    du, info = jax.jit(choices.make_hypergradient(options), static_argnums=(0, 1))(
+    options = _attack(
+      hypergradient=name, solver_steps=40, **{f"{name}__learning_rate": rate}
+    )
+    du, info = jax.jit(assembly.hypergradient(options), static_argnums=(0, 1))(
       *_quadratic()
     )
     np.testing.assert_allclose(du, 1.0 / np.arange(1.0, 4.0), rtol=0.2)
@@ -56,20 +58,20 @@ class SolversTest(parameterized.TestCase):
 class DefiniteTest(parameterized.TestCase):
   @parameterized.parameters("cg", "ekfac", "neumann", "single_loop")
   def test_needed_by_what_minimises_the_quadratic(self, solver):
-    self.assertTrue(choices.needs_definite(_options(solver=solver)))
-    unrolled = _options(solver=solver, hypergradient="unrolling")
-    self.assertFalse(choices.needs_definite(unrolled))
+    self.assertTrue(config.needs_definite(_attack(solver=solver)))
+    unrolled = _attack(solver=solver, hypergradient="unrolling")
+    self.assertFalse(config.needs_definite(unrolled))
 
   @parameterized.parameters("identity", "normal_equations", "adam_residual", "nystrom")
   def test_not_needed_by_the_others(self, solver):
-    self.assertFalse(choices.needs_definite(_options(solver=solver)))
+    self.assertFalse(config.needs_definite(_attack(solver=solver)))
 
   def test_the_remedy_is_one_line_with_a_damping_that_is_enough(self):
-    line = choices.remedy(_options(curvature="hessian", damping=0.1), -0.3)
+    line = assembly.remedy(_attack(curvature="hessian", damping=0.1), -0.3)
     self.assertLen(line.splitlines(), 1)
     for words in ("damping over 0.4", "curvature=gauss_newton", "normal_equations"):
       self.assertIn(f"attack.{words}" if "=" in words or " " in words else words, line)
-    self.assertNotIn("curvature=", choices.remedy(_options(), -0.3))
+    self.assertNotIn("curvature=", assembly.remedy(_attack(), -0.3))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
 import functools
 
+import asked
 import finished_run
 import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
 from pacd_jax.data import arrays, poisoning
-from pacd_jax.experiment import door, fields
+from pacd_jax.experiment import kinds
 
-_ROWS = tuple(row for row in fields.ROWS if row not in ("clean", "pacd"))
+_ROWS = tuple(row for row in kinds.ROWS.names if row not in ("clean", "pacd"))
 
 
 @functools.cache
@@ -22,7 +23,7 @@ def _images(row, seed=0, **changes):
 
 def _plan(**changes):
   config = finished_run.smoke(**{"model.name": "linear"} | changes)
-  return door.build(config, "unused")
+  return asked.build(config, "unused")
 
 
 class BaselineRowsTest(parameterized.TestCase):

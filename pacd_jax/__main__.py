@@ -1,0 +1,40 @@
+"""`python -m pacd_jax COMMAND ...`: the package's commands by name.
+
+run       an experiment, or several of one config, as main.py does
+compare   attacks side by side, on the same budgets
+paper     the paper's tables and figures
+collect   results of many runs as one table
+prepare   downloads and stores a data set
+bench     speed, as ratios measured side by side
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+# Command -> the module whose `main(arguments)` it is, and the arguments that come first.
+_COMMANDS = {
+  "run": ("pacd_jax.suites.commands", ("run",)),
+  "compare": ("pacd_jax.suites.commands", ("compare",)),
+  "paper": ("pacd_jax.paper.__main__", ()),
+  "collect": ("pacd_jax.results.collect", ()),
+  "prepare": ("pacd_jax.data.prepare", ("prepare",)),
+  "bench": ("pacd_jax.bench.__main__", ()),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+  """Runs a command; returns the exit status, 2 where there is no such command."""
+  name = arguments[0] if arguments else "--help"
+  if name in ("-h", "--help", "help"):
+    sys.stdout.write(f"{__doc__}")
+    return 0
+  if name not in _COMMANDS:
+    sys.stderr.write(f"error: no command {name!r}: use one of {', '.join(_COMMANDS)}\n")
+    return 2
+  module, first = _COMMANDS[name]
+  return importlib.import_module(module).main([*first, *arguments[1:]])
+
+
+if __name__ == "__main__":
+  sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,50 @@
+"""A run in words: nothing of what is usual, all of what is not; and what its rows are."""
+
+from absl.testing import absltest
+
+from pacd_jax.experiment import config, kinds, schema, words
+
+
+class RunWordsTest(absltest.TestCase):
+  def test_what_is_usual_is_not_said(self):
+    usual = config.Config()
+    self.assertEqual(words.training(usual.train), "gaussian")
+    self.assertEqual(words.remarks(usual), [])
+
+  def test_what_is_not_usual_is(self):
+    changes = {
+      "train.weight_decay": 5e-4,
+      "train.augment": "none",
+      "train.recovery_epochs": 3,
+      "attack.poisoned_fraction": 0.25,
+      "data.target_points": (7,),
+    }
+    unusual = schema.replaced(config.Config(), changes)
+    self.assertEqual(
+      words.training(unusual.train),
+      "gaussian, weight decay 0.0005, augmentation none, 3 more epochs on clean data",
+    )
+    poisoned, seen = words.remarks(unusual)
+    self.assertEqual(poisoned, "25 % of the class poisoned, the rest clean")
+    self.assertIn("the attack saw them", seen)
+
+
+class RowsTest(absltest.TestCase):
+  def test_every_row_has_its_words_and_a_line_of_its_own(self):
+    of_rows = [words.origin(row, config.Config()) for row in kinds.ROWS.names]
+    self.assertLen(set(filter(None, of_rows)), len(kinds.ROWS.names))
+    styles = [words.style(row) for row in kinds.ROWS.names]
+    self.assertLen(set(map(str, styles)), len(styles))
+
+  def test_the_attack_on_accuracy_is_told_from_that_on_the_radius(self):
+    changed = schema.replaced(config.Config(), {"attack.objective": "accuracy"})
+    self.assertIn("the attack on accuracy", words.origin("pacd", changed))
+
+  def test_a_poison_from_elsewhere_is_named_by_its_place(self):
+    given = schema.replaced(config.Config(), {"poisons.mine": "there.npz"})
+    self.assertEqual(words.origin("mine", given), "the poison there.npz, as given.")
+    self.assertIsNone(words.style("mine"))
+
+
+if __name__ == "__main__":
+  absltest.main()
