@@ -48,20 +48,21 @@ def _compare(workdir: pathlib.Path, num_points: int | None) -> None:
     found = []
     for (row, seed), params in victims.items():
       key = jax.random.fold_in(plan.certify_key(seed), number)
-      rule = plan.certify.options | {"mode": mode}
+      settings = plan.certify.settings._replace(mode=mode, options=None)
       predicted, radii, counts = certify.certify(
-        plan.model.apply, params, images, key, labels=labels, **rule
+        plan.model.apply, params, images, key, labels=labels, **settings._asdict()
       )
       found.append((np.where(predicted == labels, radii, 0.0), counts))
       sys.stderr.write(f"{mode}: {row}, seed {seed}\n")
-    limits = {name: rule[name] for name in ("sigma", "n0", "n", "alpha")}
+    own = plan.certify.settings
+    limits = {"sigma": own.sigma, "n0": own.n0, "n": own.n, "alpha": own.alpha}
     sidecar = sampling.make(mode, **limits).sidecar | limits
     radii, counts = map(np.concatenate, zip(*found, strict=True))
     samples = provenance.num_samples(sidecar, counts)
     results[mode] = radii, samples.mean()
     fixed, drawn = results["fixed"]
     alike = np.mean((radii > 0.0) == (fixed > 0.0))
-    acr = "-" if mode == "aca" else f"{radii.mean():.4f}"
+    acr = f"{radii.mean():.4f}" if sampling.RULES[mode].has_radius else "-"
     sys.stdout.write(
       f"{mode:9} samples {samples.mean():9,.0f}  "
       f"{drawn / samples.mean():6.3g} times fewer  ACR {acr:>6}  "

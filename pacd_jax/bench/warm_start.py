@@ -27,9 +27,9 @@ from pacd_jax.experiment.entries import data_sets, networks
 _SIGMA, _DAMPING, _NUM_STEPS, _RESTART, _SETTLED = 0.25, 0.1, 60, 30, 5
 
 
-def _solved(solve: types.SolveFn, **options) -> types.HypergradientFn:
+def _solved(solve: types.SolveFn, **fixed) -> types.HypergradientFn:
   """ApproxGrad with a solver of the damped system."""
-  solve = functools.partial(solve, **options)
+  solve = functools.partial(solve, **fixed)
 
   def damped(matvec, b, start):
     return solve(linear_solve.damped(matvec, _DAMPING), b, start)

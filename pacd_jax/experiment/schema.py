@@ -79,8 +79,7 @@ def _known(names: tuple[tuple[str, ...], ...]) -> Mapping[str, Field]:
         f"two entries, or an entry and a field, are both called {name}: rename one"
       )
     found[name] = each
-  names = sorted(found)
-  for one, other in itertools.pairwise(names):
+  for one, other in itertools.pairwise(sorted(found)):
     if other.startswith(f"{one}."):
       raise errors.InputError(f"the options {other} stand below the field {one}: rename it")
   return found

@@ -34,7 +34,7 @@ def shared_by_runs() -> Iterator[None]:
       _use({"jax_compilation_cache_dir": None} | before)
 
 
-def _use(options: dict[str, str | float | None]) -> None:
-  for name, value in options.items():
+def _use(of_jax: dict[str, str | float | None]) -> None:
+  for name, value in of_jax.items():
     jax.config.update(name, value)
   compilation_cache.reset_cache()  # Else JAX keeps the one of its first compilation.

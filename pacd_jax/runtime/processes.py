@@ -3,7 +3,7 @@
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -181,16 +181,16 @@ def held(folders: Iterable[contextlib.AbstractContextManager]) -> Iterator[None]
     yield
 
 
-def check_same(settings: dict[str, Any]) -> None:
+def check_same(facts: Mapping[str, Any]) -> None:
   """All processes have to run the same.
 
   Args:
-    settings: flat, of values that JSON can hold.
+    facts: by their names, such as a field's; JSON can hold them.
 
   Raises:
     errors.InputError: a process has another value; names it and the field.
   """
-  texts = all_texts(json.dumps(settings, sort_keys=True))
+  texts = all_texts(json.dumps(dict(facts), sort_keys=True))
   first, absent = json.loads(texts[0]), "absent"
   for number, text in enumerate(texts):
     other = json.loads(text)

@@ -10,6 +10,7 @@ import smoke_tables
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
+from pacd_jax.experiment import door
 from pacd_jax.paper import __main__ as paper
 from pacd_jax.paper import catalog, empirical
 from pacd_jax.suites import runner

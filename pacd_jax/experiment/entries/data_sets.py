@@ -73,9 +73,10 @@ def load(
   for field, value in (("path", path), ("data_dir", data_dir)):
     if value and field not in entry.takes:
       takers = [each.name for each in kinds.DATA_SETS if field in each.takes]
+      whose = " and ".join(takers) if len(takers) > 1 else f"data.name={takers[0]}"
       raise errors.InputError(
-        f"data.{field}={value} is for {' and '.join(takers)}, not for {name}: leave it "
-        f"out, or use data.name={takers[0]}"
+        f"data.{field}={value} is for {whose}, not for {name}: leave it out, or use "
+        f"data.name={takers[0]}"
       )
   tools = kinds.SourceTools(os.fspath(data_dir or ""), os.fspath(path or ""))
   if options is None and entry.options is not None:
