@@ -13,8 +13,8 @@ import optax
 
 from pacd_jax import errors, train, types
 from pacd_jax.attacks import baselines, pacd, problem
-from pacd_jax.data import arrays, training_sets
-from pacd_jax.experiment import choices, plan, targets
+from pacd_jax.data import arrays
+from pacd_jax.experiment import choices, plan, row_data, targets
 from pacd_jax.models import networks
 from pacd_jax.runtime import sharding
 
@@ -69,7 +69,7 @@ def check_sizes(config: dict[str, Any], splits: types.Splits) -> None:
         f"config field {name} is {size}, but {splits.name} has {available} images for it: "
         f"use at most {available}"
       )
-  if training_sets.PACD in config["rows"]:
+  if row_data.PACD in config["rows"]:
     _check_shares(config, num_train - num_poisoned)
 
 
@@ -219,14 +219,14 @@ def training(
   config: dict[str, Any], splits: types.Splits, model: types.Model, key: types.Key
 ) -> plan.TrainPlan:
   """How the victims are trained."""
-  options, num_images = config["train"], len(splits.train.labels)
-  num_epochs = options["num_epochs"] + options["recovery_epochs"]
-  num_steps = num_epochs * (num_images // options["batch_size"])
+  options = config["train"]
   trainer = train.make(
     model,
     choices.LOSSES[options["loss"]](model.apply, config["sigma"], options),
-    _optimizer(options, num_steps),
+    functools.partial(_optimizer, options),
     image_shape=splits.train.images.shape[1:],
+    num_epochs=options["num_epochs"],
+    recovery_epochs=options["recovery_epochs"],
     batch_size=options["batch_size"],
     victims_at_once=options["victims_at_once"],
     augment=choices.AUGMENTS[options["augment"] or config["data"]["augment"]],
@@ -239,12 +239,15 @@ def training(
     train.victim_keys(key, options["num_victims"]),
     num_epochs=options["num_epochs"],
     recovery_epochs=options["recovery_epochs"],
+    batch_size=options["batch_size"],
     save_every=options["save_every"],
     mesh=sharding.batch_mesh(),
   )
 
 
-def _optimizer(options: dict[str, Any], num_steps: int) -> optax.GradientTransformation:
+def _optimizer(
+  options: dict[str, Any], num_steps: int | types.Array
+) -> optax.GradientTransformation:
   """Of the victims: Adam, with decoupled weight decay (AdamW) where they have some."""
   schedule = choices.RATE_SCHEDULES[options["schedule"]]
   rate = schedule(options["learning_rate"], num_steps)

@@ -9,7 +9,7 @@ from typing import Any
 
 import optax
 
-from pacd_jax import evasion, losses, types
+from pacd_jax import evasion, losses, train, types
 from pacd_jax.attacks import movement, objectives
 from pacd_jax.bilevel import hypergradient, linear_solve, penalty, unrolling
 from pacd_jax.bilevel.solvers import (
@@ -141,7 +141,7 @@ STEP_SCHEDULES = {
 }
 RATE_SCHEDULES = {
   "constant": lambda rate, num_steps: optax.constant_schedule(rate),
-  "cosine": optax.cosine_decay_schedule,
+  "cosine": train.cosine,
 }
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from pacd_jax import perturbation, train, types
 from pacd_jax.attacks import pacd, problem, surrogates
-from pacd_jax.data import arrays, training_sets
+from pacd_jax.data import arrays
+from pacd_jax.experiment import row_data
 from pacd_jax.runtime import checkpoint, run_folder, sharding
 
 
@@ -25,6 +26,7 @@ class TrainPlan(NamedTuple):
   keys: types.Key  # `[S]`, one for each victim of a row.
   num_epochs: int  # On each row's training split,
   recovery_epochs: int  # and then on the clean one: a fine-tune as a defence.
+  batch_size: int
   save_every: int
   mesh: jax.sharding.Mesh  # Each device has its share of the victims.
 
@@ -109,23 +111,26 @@ class Plan:
   certify: CertifyPlan
 
   @functools.cached_property
-  def training_sets(self) -> training_sets.TrainingSets:
+  def training_sets(self) -> row_data.TrainingSets:
     """The training split of every row."""
     identity = self.budget | {
       "target_class": self.target_class,
       "sigma": self.sigma if self.attack.uses_sigma else 0.0,
     }
-    return training_sets.TrainingSets(self.folder, self.splits, identity, self.poisons)
+    return row_data.TrainingSets(self.folder, self.splits, identity, self.poisons)
 
   def poison(self, images: np.ndarray) -> types.Poison:
     """Float images, `[n, H, W, C]` for `poisoned`, in 8 bits and in the budget."""
     train_split, indices = self.splits.train, self.poisoned
-    base_images = train_split.images[indices]
+    base_images, labels = train_split.images[indices], train_split.labels[indices]
     return types.Poison(
       images=perturbation.quantize(images, base_images, **self.budget),
       base_images=base_images,
-      labels=train_split.labels[indices],
+      labels=labels,
+      base_labels=labels,
       indices=indices,
+      inserted=np.zeros(len(indices), bool),
+      clean_label=True,
       **self.training_sets.identity,
     )
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pacd_jax import errors
-from pacd_jax.data.training_sets import CLEAN, PACD
 from pacd_jax.experiment import checks, fields, row_words, settings, stages
 from pacd_jax.experiment.plan import Plan
+from pacd_jax.experiment.row_data import CLEAN, PACD
 from pacd_jax.results import comparison_figures, comparison_table, figures, page
 from pacd_jax.runtime import processes, progress, run_folder
 
