@@ -31,6 +31,7 @@ _MAY_IMPORT = {
   "linear_case": {"bilevel", "perturbation"},
   "train": {"data", "models", "noise", "runtime"},
   "attacks": {"data", "noise", "perturbation", "smoothing"},
+  "defenses": {"data"},
   "certification": {"data", "evasion", "losses", "models", "noise", "runtime"},
 }
 
