@@ -53,7 +53,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from pacd_jax import losses, train, types
 from pacd_jax.certification import certify
-from pacd_jax.data import arrays
+from pacd_jax.data import arrays, training_sets
 from pacd_jax.experiment.entries import data_sets
 from pacd_jax.results import evaluate, figures, tables
 
@@ -89,16 +89,21 @@ training = {
   "clean images": losses.standard(model.apply),
   "noisy images": losses.gaussian_augmentation(model.apply, sigma=sigma),
 }
-images, labels = jnp.asarray(splits.train.images[None]), jnp.asarray(splits.train.labels)
+data = training_sets.stack([training_sets.whole(splits.train)])
 keys, victim = train.victim_keys(jax.random.key(0), 1), jnp.zeros(1, jnp.int32)
 trained = {}
 for name, loss in training.items():
   trainer = train.make(
-    model, loss, optax.adam(3e-3), image_shape=images.shape[2:], batch_size=50
+    model,
+    loss,
+    lambda num_steps: optax.adam(3e-3),
+    image_shape=splits.train.images.shape[1:],
+    num_epochs=40,
+    batch_size=50,
   )
   state = trainer.init(keys)
   for _ in range(40):
-    state, metrics = trainer.epoch(state, images, labels, victim, keys)
+    state, metrics = trainer.epoch(state, data, victim, keys)
   trained[name] = jax.tree.map(lambda leaf: leaf[0], state.params)
   print(f"trained on {name}: loss {metrics['loss'][0]:.3f}")
 

@@ -4,8 +4,8 @@ In the shape descriptions `B` is a batch of images, `[H, W, C]` one image, `K` t
 of classes and `n` the number of images of the target class in the training split.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -149,32 +149,100 @@ class Splits(NamedTuple):
   description: str = ""  # What a result says about the data, as "CIFAR-10 (JPEG-75)".
 
 
+class TrainingSet(NamedTuple):
+  """What one row's victims are trained on: stored images, and which of them are there.
+
+  An image keeps its position whatever is done to others, and with it its fixed noise.
+  """
+
+  images: np.ndarray  # uint8 `[M, H, W, C]`.
+  labels: np.ndarray  # int32 `[M]` in [0, K).
+  present: np.ndarray  # int64 `[n]`, rising positions; others are never drawn.
+
+
+class Rows(NamedTuple):
+  """The training sets of R rows, in arrays of one shape, for the device."""
+
+  images: Array  # uint8 `[R, M, H, W, C]`; black where a row stores fewer.
+  labels: Array  # int32 `[R, M]`.
+  present: Array  # int32 `[R, L]`, L the most of any row; filled up with a row's last.
+  # int32 `[R]`: how many of `present` are a row's; None: L of every row.
+  sizes: Array | None
+
+
 class Poison(NamedTuple):
   """A poison is data: what `poison/<name>.npz` holds, one array per field.
 
   Attributes:
     images: uint8 `[n, H, W, C]`: what the victim trains on.
-    base_images: uint8 `[n, H, W, C]`: what stood there before.
-    labels: int32 `[n]`: unchanged by the attack.
-    indices: int64 `[n]`: positions in the training split.
+    base_images: uint8 `[n, H, W, C]`: what they were made from; of one that was made from
+      none, itself.
+    labels: int32 `[n]`: what the victim is told that they are.
+    base_labels: int32 `[n]`: of the base images.
+    indices: int64 `[n]`: positions of the base images in the training split. -1: an
+      inserted one has none there.
+    inserted: bool `[n]`: put beside the training split; the others take the place of
+      their base images.
+    clean_label: whether `labels` are `base_labels`.
     epsilon: the budget in image units ([0, 1]).
     norm: "linf" or "l2", of one image's perturbation.
-    target_class: every label.
+    target_class: what the attack is after.
     dataset: name of the data set, as `data.name`.
     sigma: noise std the attack assumed; 0 where none was.
-    checksum: `data.checksum` of the training split that `indices` point into.
+    checksum: `arrays.checksum` of the training split that `indices` point into.
   """
 
   images: np.ndarray
   base_images: np.ndarray
   labels: np.ndarray
+  base_labels: np.ndarray
   indices: np.ndarray
+  inserted: np.ndarray
+  clean_label: bool
   epsilon: float
   norm: str
   target_class: int
   dataset: str
   sigma: float
   checksum: str
+
+
+class Tools(NamedTuple):
+  """What a defence may use beside the training set; nothing of the attack."""
+
+  model: Model  # Base classifier that victims are.
+  # `train(training_set, key) -> params` of one victim; the key is consumed.
+  train: Callable[[TrainingSet, Key], Params]
+  validation: Dataset  # Trusted: no attack has changed it.
+  num_classes: int
+
+
+class DefenceReport(NamedTuple):
+  """What a defence did, as positions in the training set that it was given, rising."""
+
+  removed: np.ndarray  # int64: there before, and not after.
+  relabelled: np.ndarray  # int64: there before and after, under another label.
+  changed: np.ndarray  # int64: there before and after, as another image.
+  values: Mapping[str, float]  # What else there is to say, by name.
+
+
+class DefenceFn(Protocol):
+  """A defence of the training set, between the poison and the victims."""
+
+  def __call__(
+    self, training_set: TrainingSet, key: Key, tools: Tools
+  ) -> tuple[TrainingSet, DefenceReport]:
+    """The set that victims are to be trained on, and what was done to it.
+
+    Stored images stay in their places: it takes positions out of `present`, changes images
+    or labels, and puts new ones behind the last. `data.training_sets` has the functions,
+    and `difference` the report.
+
+    Args:
+      training_set: left as it is.
+      key: consumed.
+      tools: what else there is.
+    """
 
 
 class Certificate(NamedTuple):

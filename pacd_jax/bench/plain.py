@@ -12,6 +12,7 @@ from pacd_jax.bench import work
 from pacd_jax.bench.entry import Entry
 from pacd_jax.bilevel import hypergradient
 from pacd_jax.certification import certify
+from pacd_jax.data import training_sets
 from pacd_jax.experiment.entries import data_sets, networks
 from pacd_jax.models import convolution
 from pacd_jax.runtime import sharding
@@ -57,9 +58,16 @@ def victims() -> Entry:
   """One epoch of five victims: one program, against five runs of one victim."""
   model, _ = _small_cnn()
   loss = losses.gaussian_augmentation(model.apply, sigma=_SIGMA)
-  trainer = train.make(model, loss, optax.adam(1e-3), image_shape=(8, 8, 1), batch_size=50)
-  split = data_sets.load("digits").train
-  images, labels = jnp.asarray(split.images[None]), jnp.asarray(split.labels)
+  trainer = train.make(
+    model,
+    loss,
+    lambda num_steps: optax.adam(1e-3),
+    image_shape=(8, 8, 1),
+    num_epochs=1,
+    batch_size=50,
+  )
+  clean = training_sets.whole(data_sets.load("digits").train)
+  data = jax.tree.map(jnp.asarray, training_sets.stack([clean]))
   rows, keys = train.every_row(train.victim_keys(jax.random.key(0), 5), 1)
 
   def program(victims):
@@ -67,7 +75,7 @@ def victims() -> Entry:
 
     def epoch():  # Goes on from the last one, whose buffers it takes.
       nonlocal state
-      state, values = trainer.epoch(state, images, labels, rows[victims], keys[victims])
+      state, values = trainer.epoch(state, data, rows[victims], keys[victims])
       return values
 
     return epoch

@@ -1,7 +1,11 @@
 """Mini-batches without replacement, by number."""
 
+import bisect
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pacd_jax import types
 
@@ -29,3 +33,42 @@ def batch_indices(
   return jax.lax.dynamic_slice_in_dim(
     order.astype(jnp.int32), position * batch_size, batch_size
   )
+
+
+def permutation(key: types.Key, size: types.Array, capacity: int) -> types.Array:
+  """`jax.random.permutation(key, size)` of a size that only the device knows.
+
+  That function sorts by random bits, in as many rounds as make equal bits in all of them
+  unlikely. Here an array of the largest size is sorted, with those past `size` kept behind
+  it: the bits of the first n numbers do not depend on how many are drawn.
+
+  Args:
+    key: consumed.
+    size: `[]` int, in [0, capacity].
+    capacity: length of the result.
+
+  Returns:
+    int32 `[capacity]`: the permutation, then `size` to `capacity - 1` in order.
+  """
+  order = jnp.arange(capacity, dtype=jnp.int32)
+  absent = order >= size
+  for rounds in range(_num_rounds(capacity)):
+    key, bits_key = jax.random.split(key)
+    bits = jax.random.bits(bits_key, (capacity,), jnp.uint32)
+    bits = jnp.where(absent, 0, bits)  # The sort is stable: these stay in order.
+    *_, shuffled = jax.lax.sort((absent, bits, order), num_keys=2)
+    # Sizes that are done after fewer rounds keep their order.
+    order = jnp.where(size > _largest_size(rounds), shuffled, order)
+  return order
+
+
+def _num_rounds(size: int) -> int:
+  """Of sorting in `jax.random.permutation`."""
+  return int(np.ceil(3 * np.log(max(1, size)) / np.log(np.iinfo(np.uint32).max)))
+
+
+@functools.cache
+def _largest_size(num_rounds: int) -> int:
+  """The largest that is sorted in so many rounds."""
+  past = bisect.bisect_right(range(2**31), num_rounds, key=_num_rounds)
+  return past - 1

@@ -1,4 +1,8 @@
-"""`poison/<name>.npz`: written atomically, read without pickle, refused when foreign."""
+"""`poison/<name>.npz`: written atomically, read without pickle, refused when foreign.
+
+A file says its schema: 2 has the fields of `types.Poison`. Files of schema 1 say none; they
+hold images of one class that take the place of others under their own labels, and are read.
+"""
 
 import functools
 import os
@@ -10,8 +14,15 @@ import numpy as np
 
 from pacd_jax import errors, types
 
+SCHEMA = 2  # Of the files that `save` writes.
+_NEW = ("base_labels", "inserted", "clean_label")  # In it.
+_FIELDS = {
+  1: tuple(name for name in types.Poison._fields if name not in _NEW),
+  2: types.Poison._fields,
+}
 # Fields that are scalars, with the kinds of dtype that each may have.
 _SCALARS = {
+  "clean_label": "b",
   "epsilon": "f",
   "norm": "U",
   "target_class": "iu",
@@ -31,7 +42,8 @@ def save(path: str | os.PathLike, poison: types.Poison) -> None:
   """
   poison = poison._replace(epsilon=float(poison.epsilon), sigma=float(poison.sigma))
   _check(poison, functools.partial(_unusable, path, "save another"))
-  _write(path, lambda file: np.savez_compressed(file, **poison._asdict()))
+  fields = {"schema": SCHEMA} | poison._asdict()
+  _write(path, lambda file: np.savez_compressed(file, **fields))
 
 
 def _write(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
@@ -70,7 +82,7 @@ def find(path: str | os.PathLike) -> pathlib.Path:
 
 
 def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
-  """Reads and checks one poison.
+  """Reads and checks one poison, of any schema.
 
   Args:
     path: of the file.
@@ -78,12 +90,13 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
 
   Raises:
     errors.InputError: the file is missing, truncated, not a poison, or contradicts
-      itself (shapes, labels, budget).
+      itself (shapes, labels, budget); or its schema is unknown.
   """
   unusable = functools.partial(_unusable, path, remedy)
   try:
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-      there = [name for name in types.Poison._fields if name in arrays.files]
+      names = ("schema", *types.Poison._fields)
+      there = [name for name in names if name in arrays.files]
       fields = {name: np.asarray(arrays[name]) for name in there}
   except FileNotFoundError:
     remedy = remedy or "rerun --stage=attack"
@@ -91,17 +104,44 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
   except Exception as error:  # Damaged zip files raise a dozen kinds.
     reason = type(error).__name__  # NumPy's own words advise to unpickle.
     raise unusable(f"it is truncated or not a poison file ({reason})") from None
-  for name in types.Poison._fields:
+  schema = _schema(fields, unusable)
+  for name in _FIELDS[schema]:
     if name not in fields:
       raise unusable(f"it has no field {name}")
-  for name, kinds in _SCALARS.items():
-    value = fields[name]
-    if value.shape or value.dtype.kind not in kinds:
-      raise unusable(f"{name} is {value.dtype} of shape {value.shape}")
-    fields[name] = value.item()
+    if name in _SCALARS:
+      fields[name] = _scalar(name, fields[name], _SCALARS[name], unusable)
+  if schema == 1:
+    labels = fields["labels"]
+    of_all = {"base_labels": labels, "inserted": np.zeros(labels.shape, bool)}
+    fields |= of_all | {"clean_label": True}
   poison = types.Poison(**fields)
   _check(poison, unusable)
+  if schema == 1 and (poison.labels != poison.target_class).any():
+    raise unusable(f"a label is not the target class {poison.target_class}")
   return poison
+
+
+def _schema(
+  fields: dict[str, np.ndarray], unusable: Callable[[str], errors.InputError]
+) -> int:
+  """Takes it out of the fields; that of a file without one is 1."""
+  if "schema" not in fields:
+    if not fields.keys().isdisjoint(_NEW):
+      raise unusable("it has no field schema")
+    return 1
+  schema = _scalar("schema", fields.pop("schema"), "iu", unusable)
+  if schema not in _FIELDS:
+    known = " and ".join(str(number) for number in _FIELDS)
+    raise unusable(f"its schema is {schema}, and this version reads {known}")
+  return schema
+
+
+def _scalar(
+  name: str, value: np.ndarray, kinds: str, unusable: Callable[[str], errors.InputError]
+) -> bool | int | float | str:
+  if value.shape or value.dtype.kind not in kinds:
+    raise unusable(f"{name} is {value.dtype} of shape {value.shape}")
+  return value.item()
 
 
 def _unusable(path: str | os.PathLike, remedy: str, reason: str) -> errors.InputError:
@@ -116,15 +156,28 @@ def _check(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -
     raise unusable(f"images are {images.dtype} and {base.dtype}, not uint8")
   if images.ndim != 4 or images.shape != base.shape:
     raise unusable(f"images {images.shape} do not match base {base.shape}")
-  count = (len(images),)
-  if poison.labels.shape != count or poison.indices.shape != count:
-    raise unusable(f"labels or indices are not one for each of {count[0]} images")
-  if poison.labels.dtype.kind not in "iu" or poison.indices.dtype.kind not in "iu":
-    raise unusable("labels or indices are not integers")
-  if len(np.unique(poison.indices)) < len(images) or (poison.indices < 0).any():
-    raise unusable("indices are not different positions of at least 0")
-  if (poison.labels != poison.target_class).any():
-    raise unusable(f"a label is not the target class {poison.target_class}")
+  if not len(images):
+    raise unusable("it has no image")
+  for pair, kinds, kind in (
+    (("labels", "indices"), "iu", "integers"),
+    (("base_labels",), "iu", "integers"),
+    (("inserted",), "b", "true or false"),
+  ):
+    of_pair, words = [getattr(poison, name) for name in pair], " or ".join(pair)
+    if any(value.shape != (len(images),) for value in of_pair):
+      raise unusable(f"{words} are not one for each of {len(images)} images")
+    if any(value.dtype.kind not in kinds for value in of_pair):
+      raise unusable(f"{words} are not {kind}")
+  if poison.labels.min() < 0:
+    raise unusable(f"label {poison.labels.min()} is no class")
+  _check_places(poison, unusable)
+  flipped = np.flatnonzero(poison.labels != poison.base_labels)
+  if poison.clean_label and len(flipped):
+    label, base_label = poison.labels[flipped[0]], poison.base_labels[flipped[0]]
+    raise unusable(
+      f"image {flipped[0]} has label {label} and base label {base_label}, but clean_label "
+      "is true (where that is meant, it is false)"
+    )
   if not (np.isfinite([poison.epsilon, poison.sigma]).all() and poison.epsilon > 0):
     raise unusable(f"epsilon {poison.epsilon} or sigma {poison.sigma} is no budget")
   distance = np.abs(images.astype(np.float64) - base) / 255.0
@@ -138,3 +191,18 @@ def _check(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -
     raise unusable(
       f"an image is {size.max():.6g} from its base, over its epsilon {poison.epsilon:.6g}"
     )
+
+
+def _check_places(
+  poison: types.Poison, unusable: Callable[[str], errors.InputError]
+) -> None:
+  """Where images go, and where they come from."""
+  replaced = poison.indices[~poison.inserted]
+  if len(np.unique(replaced)) < len(replaced) or (replaced < 0).any():
+    raise unusable("indices are not different positions of at least 0")
+  if (poison.indices < -1).any():
+    raise unusable("an index of an inserted image is below -1, which stands for no base")
+  moved = (poison.images != poison.base_images).any(axis=(1, 2, 3))
+  alone = np.flatnonzero(moved & (poison.indices == -1))
+  if len(alone):
+    raise unusable(f"image {alone[0]} has no base (index -1), but another base image")

@@ -1,175 +1,192 @@
-"""What victims are trained on: the training split of each row, with its poison as saved."""
+"""Training sets of any size and labels: made of a split, changed, compared, stacked.
 
-import functools
-import json
-import math
-import pathlib
-from collections.abc import Mapping
-from typing import Any
+No function changes the arrays that it is given; results share those that stay the same.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import arrays, poison_file, poisoning
-from pacd_jax.runtime import run_folder
-
-CLEAN = "clean"  # The row without a poison.
-PACD = "pacd"  # The row whose poison is optimised, step by step.
+from pacd_jax.data import arrays
 
 
-class TrainingSets:
-  """The rows' training splits; each is read, checked and hashed once, on first use.
+def whole(dataset: types.Dataset) -> types.TrainingSet:
+  """All of a data set."""
+  return types.TrainingSet(*dataset, np.arange(len(dataset.labels)))
+
+
+def to_dataset(training_set: types.TrainingSet) -> types.Dataset:
+  """Those that are there, in order."""
+  images, labels, present = training_set
+  if len(present) == len(labels):
+    return types.Dataset(images, labels)
+  return types.Dataset(images[present], labels[present])
+
+
+def checksum(training_set: types.TrainingSet) -> str:
+  """SHA-256 over all that is stored; `arrays.checksum` of a set that is all there."""
+  images, labels, present = training_set
+  of_stored = arrays.checksum(types.Dataset(images, labels))
+  if len(present) == len(labels):
+    return of_stored
+  digest = hashlib.sha256(of_stored.encode())
+  digest.update(np.ascontiguousarray(present.astype("<i8")))
+  return digest.hexdigest()
+
+
+# --- changes --------------------------------------------------------------------------
+
+
+def keep(training_set: types.TrainingSet, positions: np.ndarray) -> types.TrainingSet:
+  """The set with those at these positions alone, in any order.
+
+  Raises:
+    errors.InputError: one of them is not there.
+  """
+  _check_present(training_set, positions, "kept")
+  return training_set._replace(present=np.unique(positions).astype(np.int64))
+
+
+def relabel(
+  training_set: types.TrainingSet, positions: np.ndarray, labels: np.ndarray
+) -> types.TrainingSet:
+  """The set with other labels, `[n]`, at `n` positions.
+
+  Raises:
+    errors.InputError: one of them is not there.
+  """
+  _check_present(training_set, positions, "relabelled")
+  changed = training_set.labels.copy()
+  changed[np.asarray(positions, np.int64)] = labels
+  return training_set._replace(labels=changed)
+
+
+def insert(
+  training_set: types.TrainingSet, images: np.ndarray, labels: np.ndarray
+) -> types.TrainingSet:
+  """The set with images `[n, H, W, C]` and labels `[n]` behind the last position."""
+  first = len(training_set.labels)
+  return types.TrainingSet(
+    np.concatenate([training_set.images, images]),
+    np.concatenate([training_set.labels, labels]).astype(np.int32),
+    np.concatenate([training_set.present, np.arange(first, first + len(labels))]),
+  )
+
+
+def _check_present(
+  training_set: types.TrainingSet, positions: np.ndarray, what: str
+) -> None:
+  missing = np.setdiff1d(positions, training_set.present)
+  if missing.size:
+    raise errors.InputError(
+      f"position {missing[0]} is to be {what}, but is not in the training set: give "
+      "positions that are in its `present`"
+    )
+
+
+def poisoned(train: types.Dataset, poison: types.Poison) -> types.TrainingSet:
+  """The training split with the poison in it; nothing else moves.
+
+  Images that it replaces, and their labels, are in their places, inserted ones behind the
+  split, in the poison's order.
+
+  Raises:
+    errors.InputError: the poison was made for another training split, does not say the
+      truth about what stands at its indices, or has a label that the split does not know.
+  """
+  if poison.checksum != arrays.checksum(train):
+    raise errors.InputError(
+      f"the poison was made for another training split of {poison.dataset!r} (its "
+      "checksum differs): use the data and the seed that it was made with"
+    )
+  based = poison.indices >= 0  # Inserted ones need not come from the split.
+  indices = poison.indices[based]
+  fits = (
+    (based | poison.inserted).all()
+    and poison.images.shape[1:] == train.images.shape[1:]
+    and indices.max(initial=0) < len(train.labels)
+    and np.array_equal(train.labels[indices], poison.base_labels[based])
+    and np.array_equal(train.images[indices], poison.base_images[based])
+  )
+  if not fits:
+    raise errors.InputError(
+      "the poison's base images or labels are not those at its indices in "
+      f"{poison.dataset!r}: make it again"
+    )
+  most = train.labels.max()
+  if poison.labels.max(initial=0) > most:
+    raise errors.InputError(
+      f"the poison has label {poison.labels.max()}, but {poison.dataset!r} has classes 0 "
+      f"to {most}: use these"
+    )
+  images, labels, new = train.images.copy(), train.labels.copy(), poison.inserted
+  images[poison.indices[~new]] = poison.images[~new]
+  labels[poison.indices[~new]] = poison.labels[~new]
+  changed = whole(types.Dataset(images, labels))
+  return insert(changed, poison.images[new], poison.labels[new]) if new.any() else changed
+
+
+# --- comparisons ----------------------------------------------------------------------
+
+
+def difference(
+  before: types.TrainingSet,
+  after: types.TrainingSet,
+  values: Mapping[str, float] | None = None,
+) -> types.DefenceReport:
+  """What was done to a set whose images kept their positions.
+
+  Images behind the last of `before` are new: the report does not list them.
 
   Args:
-    folder: of the run.
-    splits: of its data; the poisons must be of their training split.
-    identity: further fields that every poison made by this run carries; one from
-      elsewhere has to share its target class.
-    given: rows whose poison is a file from elsewhere, which the run's folder gets a
-      copy of.
+    before: the set as it was.
+    after: as it is; it stores no fewer images.
+    values: of the report.
   """
+  both = np.intersect1d(before.present, after.present, assume_unique=True)
+  relabelled = before.labels[both] != after.labels[both]
+  if before.images is after.images:
+    changed = np.zeros(len(both), bool)
+  else:
+    changed = (before.images[both] != after.images[both]).any(axis=(1, 2, 3))
+  removed = np.setdiff1d(before.present, both, assume_unique=True)
+  return types.DefenceReport(removed, both[relabelled], both[changed], dict(values or {}))
 
-  def __init__(
-    self,
-    folder: run_folder.RunFolder,
-    splits: types.Splits,
-    identity: dict[str, Any],
-    given: Mapping[str, pathlib.Path] | None = None,
-  ):
-    self._folder, self._splits, self._identity = folder, splits, identity
-    self._given = given or {}
-    self._of_row: dict[str, tuple[types.Dataset, str]] = {}
 
-  @functools.cached_property
-  def identity(self) -> dict[str, Any]:
-    """The fields that a poison of this run carries, whatever its row."""
-    checksum = arrays.checksum(self._splits.train)
-    return self._identity | {"dataset": self._splits.name, "checksum": checksum}
+def check_batch_size(sets: Mapping[str, types.TrainingSet], batch_size: int) -> None:
+  """Whether every row fills a batch.
 
-  def is_there(self, row: str) -> bool:
-    """Whether the row's poison is saved, or it needs none."""
-    return row == CLEAN or self._folder.poison(row).exists()
+  Args:
+    sets: row -> what its victims are trained on.
+    batch_size: of their training.
 
-  def check_given(self, row: str) -> None:
-    """Whether the file from elsewhere can be trained on, and is the one copied before.
-
-    Raises:
-      errors.InputError: it is missing, damaged, of another data set, split or class, or
-        differs from the copy.
-    """
-    path, copy = self._given[row], self._folder.poison(row)
-    if copy.exists():
-      read = poison_file.read_bytes
-      if path.exists() and read(path) != read(copy):
-        raise errors.InputError(
-          f"{path} has changed since {copy} was copied from it: choose another --workdir"
-        )
-      return
-    folder = path.parent.parent
-    if not path.exists() and path == poison_file.find(folder):
+  Raises:
+    errors.InputError: one has fewer images.
+  """
+  for row, training_set in sets.items():
+    available = len(training_set.present)
+    if batch_size > available:
       raise errors.InputError(
-        f"poisons.{row}: {folder} has no poison/{path.name}: {_GIVEN_REMEDY}"
+        f"config field train.batch_size is {batch_size}, but the training set of row "
+        f"{row!r} has {available} images: use at most {available}, or leave the row out"
       )
-    poison = poison_file.load(path, remedy=_GIVEN_REMEDY)
-    self._check(path, poison, row)
-    try:
-      poisoning.apply_poison(self._splits.train, poison)
-    except errors.InputError as error:
-      raise errors.InputError(f"{path}: {error}") from None
-
-  def is_given(self, row: str) -> bool:
-    """Whether its poison is a file from elsewhere."""
-    return row in self._given
-
-  def copy_given(self, row: str) -> None:
-    """Copies the file from elsewhere, as it is, to `poison/<row>.npz`."""
-    poison_file.copy(self._given[row], self._folder.poison(row))
-
-  def split(self, row: str) -> types.Dataset:
-    """The row's training split.
-
-    Raises:
-      errors.InputError: its poison is missing, damaged or another run's.
-    """
-    return self._load(row)[0]
-
-  def checksum(self, row: str) -> str:
-    """`arrays.checksum` of the row's training split; errors as from `split`."""
-    return self._load(row)[1]
-
-  def budget(self, row: str) -> tuple[float | None, str | None]:
-    """Epsilon and norm of a row's poison, as its file says; None of clean data."""
-    if row == CLEAN:
-      return None, None
-    poison = self.poison(row)
-    return poison.epsilon, poison.norm
-
-  def attack_seconds(self, row: str) -> float | None:
-    """Wall time of making the row's poison; None for one that this run did not make.
-
-    Raises:
-      errors.InputError: the file that says it is damaged.
-    """
-    path = self._folder.attack_time(row)
-    if row == CLEAN or row in self._given or not path.exists():
-      return None
-    try:
-      seconds = float(json.loads(path.read_text())["attack_seconds"])
-    except (ValueError, TypeError, KeyError, OSError):
-      seconds = math.nan
-    if not 0.0 <= seconds < math.inf:
-      raise errors.InputError(
-        f"{path} does not say how long the attack took: delete it, and the time is unknown"
-      )
-    return seconds
-
-  def save_attack_seconds(self, row: str, seconds: float) -> None:
-    """Keeps it beside the poison: before that is saved, so that no poison lacks it."""
-    run_folder.write_json(self._folder.attack_time(row), {"attack_seconds": seconds})
-
-  def _load(self, row: str) -> tuple[types.Dataset, str]:
-    if row not in self._of_row:
-      if row == CLEAN:
-        self._of_row[row] = self._splits.train, self.identity["checksum"]
-      else:
-        split = poisoning.apply_poison(self._splits.train, self.poison(row))
-        self._of_row[row] = split, arrays.checksum(split)
-    return self._of_row[row]
-
-  def poison(self, row: str) -> types.Poison:
-    """The row's poison as saved; errors as from `split`."""
-    path = self._folder.poison(row)
-    poison = poison_file.load(path)
-    self._check(path, poison, row)
-    return poison
-
-  def _check(self, path: pathlib.Path, poison: types.Poison, row: str) -> None:
-    """Refuses a poison of other data or another class, or another run's own."""
-    identity, remedy = self.identity, "delete it and rerun --stage=attack"
-    if row in self._given:
-      identity = {name: identity[name] for name in ("dataset", "target_class", "checksum")}
-      remedy = (
-        f"set poisons.{row} to one of this data set and class, and run with the seed and "
-        "data.num_train that it was made with"
-      )
-    for name, expected in identity.items():
-      there = getattr(poison, name)
-      if there != expected:
-        what = _WHAT.get(name, "run")
-        raise errors.InputError(
-          f"{path} was made for another {what} ({name} is {_short(there)} there and "
-          f"{_short(expected)} here): {remedy}"
-        )
 
 
-def _short(value: Any) -> str:
-  """As it is, but eight digits of a checksum."""
-  long = isinstance(value, str) and len(value) == 64
-  return repr(value[:8] + "..." if long else value)
+# --- for the device -------------------------------------------------------------------
 
 
-# What a poison of another one of these was made for.
-_WHAT = {
-  "dataset": "data set",
-  "target_class": "target class",
-  "checksum": "training split",
-}
-_GIVEN_REMEDY = "give the file of a poison, or the folder of a run that made one"
+def stack(sets: Sequence[types.TrainingSet]) -> types.Rows:
+  """Training sets of images of one shape as rows, in arrays of the host."""
+  most = max(len(training_set.labels) for training_set in sets)
+  sizes = np.array([len(training_set.present) for training_set in sets], np.int32)
+  images = np.zeros((len(sets), most, *sets[0].images.shape[1:]), np.uint8)
+  labels = np.zeros((len(sets), most), np.int32)
+  present = np.zeros((len(sets), sizes.max()), np.int32)
+  for row, (of_row, labels_of_row, there) in enumerate(sets):
+    images[row, : len(of_row)] = of_row
+    labels[row, : len(of_row)] = labels_of_row
+    present[row, : len(there)] = there
+    present[row, len(there) :] = there[-1:]
+  return types.Rows(images, labels, present, sizes if np.ptp(sizes) else None)

@@ -236,15 +236,15 @@ def training(
   config: Config, splits: types.Splits, model: types.Model, key: types.Key
 ) -> plan.TrainPlan:
   """How the victims are trained."""
-  options, num_images = config.train, len(splits.train.labels)
-  num_epochs = options.num_epochs + options.recovery_epochs
-  num_steps = num_epochs * (num_images // options.batch_size)
+  options = config.train
   augment = options.augment.name or config.data.augment.name
   trainer = train.make(
     model,
     loss(options, model.apply, config.sigma),
-    _optimizer(options, num_steps),
+    functools.partial(_optimizer, options),
     image_shape=splits.train.images.shape[1:],
+    num_epochs=options.num_epochs,
+    recovery_epochs=options.recovery_epochs,
     batch_size=options.batch_size,
     victims_at_once=options.victims_at_once,
     augment=kinds.AUGMENTS[augment].function,
@@ -257,12 +257,15 @@ def training(
     train.victim_keys(key, options.num_victims),
     num_epochs=options.num_epochs,
     recovery_epochs=options.recovery_epochs,
+    batch_size=options.batch_size,
     save_every=options.save_every,
     mesh=sharding.batch_mesh(),
   )
 
 
-def _optimizer(options: Train, num_steps: int) -> optax.GradientTransformation:
+def _optimizer(
+  options: Train, num_steps: int | types.Array
+) -> optax.GradientTransformation:
   """Of the victims: Adam, with decoupled weight decay (AdamW) where they have some."""
   schedule = kinds.SCHEDULES[options.schedule.name]
   rate = schedule.make(options.learning_rate, num_steps)

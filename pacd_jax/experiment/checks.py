@@ -6,9 +6,9 @@ import jax
 
 from pacd_jax import errors
 from pacd_jax.certification import certificates, votes
-from pacd_jax.data.training_sets import PACD
 from pacd_jax.experiment import selection
 from pacd_jax.experiment.plan import Plan
+from pacd_jax.experiment.row_data import PACD
 from pacd_jax.runtime import processes
 
 

@@ -278,7 +278,7 @@ class Defence:
   """What a victim does to its training set before it trains."""
 
   name: str
-  make: Callable[[Options], Any]
+  make: Callable[[Options], types.DefenceFn]
   words: str
   options: type | None = None
 

@@ -15,8 +15,8 @@ import numpy as np
 from pacd_jax import perturbation, train, types
 from pacd_jax.attacks import pacd, problem, surrogates
 from pacd_jax.certification import certify
-from pacd_jax.data import arrays, training_sets
-from pacd_jax.experiment import kinds
+from pacd_jax.data import arrays
+from pacd_jax.experiment import kinds, row_data
 from pacd_jax.experiment.config import Config
 from pacd_jax.runtime import checkpoint, run_folder, sharding
 
@@ -35,6 +35,7 @@ class TrainPlan(NamedTuple):
   keys: types.Key  # `[S]`, one for each victim of a row.
   num_epochs: int  # On each row's training split,
   recovery_epochs: int  # and then on the clean one: a fine-tune as a defence.
+  batch_size: int
   save_every: int
   mesh: jax.sharding.Mesh  # Each device has its share of the victims.
 
@@ -122,23 +123,35 @@ class Plan:
   certify: CertifyPlan
 
   @functools.cached_property
-  def training_sets(self) -> training_sets.TrainingSets:
+  def training_sets(self) -> row_data.TrainingSets:
     """The training split of every row."""
     identity = self.budget._asdict() | {
       "target_class": self.target_class,
       "sigma": self.sigma if self.attack.uses_sigma else 0.0,
     }
-    return training_sets.TrainingSets(self.folder, self.splits, identity, self.poisons)
+    return row_data.TrainingSets(self.folder, self.splits, identity, self.poisons)
 
-  def poison(self, images: np.ndarray) -> types.Poison:
-    """Float images, `[n, H, W, C]` for `poisoned`, in 8 bits and in the budget."""
-    train_split, indices = self.splits.train, self.poisoned
-    base_images = train_split.images[indices]
+  def poison(self, made: np.ndarray | kinds.Poisoned) -> types.Poison:
+    """What an attack made, in 8 bits and in the budget.
+
+    Args:
+      made: float images `[n, H, W, C]` for `poisoned`, or more than images.
+    """
+    if not isinstance(made, kinds.Poisoned):
+      made = kinds.Poisoned(np.asarray(made))
+    train_split = self.splits.train
+    indices = self.poisoned if made.indices is None else np.asarray(made.indices, np.int64)
+    base_images, base_labels = train_split.images[indices], train_split.labels[indices]
+    labels = base_labels if made.labels is None else np.asarray(made.labels, np.int32)
+    inserted = np.zeros(len(indices), bool) if made.inserted is None else made.inserted
     return types.Poison(
-      images=perturbation.quantize(images, base_images, **self.budget._asdict()),
+      images=perturbation.quantize(made.images, base_images, **self.budget._asdict()),
       base_images=base_images,
-      labels=train_split.labels[indices],
+      labels=labels,
+      base_labels=base_labels,
       indices=indices,
+      inserted=np.asarray(inserted, bool),
+      clean_label=bool(np.array_equal(labels, base_labels)),
       **self.training_sets.identity,
     )
 

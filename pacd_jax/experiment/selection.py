@@ -15,7 +15,7 @@ import numpy as np
 
 from pacd_jax import errors, types
 from pacd_jax.certification import certify
-from pacd_jax.data import arrays, poison_file, poisoning
+from pacd_jax.data import arrays, poison_file, training_sets
 from pacd_jax.experiment import candidates
 from pacd_jax.experiment.candidates import Candidate
 from pacd_jax.experiment.plan import Plan
@@ -116,13 +116,12 @@ def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   """ACR of one surrogate on what the attack sees; trained from scratch as a victim is."""
   selection = plan.attack.selection
   poison = candidates.load(plan, candidate)
-  split = poisoning.apply_poison(plan.splits.train, poison)
+  poisoned = training_sets.poisoned(plan.splits.train, poison)
   run, keys = selection.train, selection.train.keys[np.array([seed])]
   state, *given = sharding.replicate(
     (
       run.trainer.init(keys),
-      split.images[None],
-      split.labels,
+      training_sets.stack([poisoned]),
       jnp.zeros(1, jnp.int32),
       keys,
     ),

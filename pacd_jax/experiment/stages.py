@@ -14,7 +14,7 @@ import numpy as np
 from pacd_jax import train, types
 from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays, poison_file, training_sets
-from pacd_jax.experiment import checks, search, words
+from pacd_jax.experiment import checks, row_data, search, words
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import evaluate, report, tables
 from pacd_jax.runtime import loop, metrics, processes, progress, run_folder, sharding
@@ -35,7 +35,7 @@ def attack(plan: Plan) -> None:
       plan.training_sets.copy_given(row)
       continue
     began = time.monotonic()
-    if row == training_sets.PACD:
+    if row == row_data.PACD:
       images, seconds = search.pacd_images(plan, began)
     else:
       images = plan.baselines[row]()
@@ -58,22 +58,21 @@ def train_victims(plan: Plan) -> None:
     return
   run, (rows, keys) = plan.train, plan.victims()
   names = list(plan.rows)
-  if run.recovery_epochs and training_sets.CLEAN not in names:
-    names.append(training_sets.CLEAN)
-  images = np.stack([plan.training_sets.split(name).images for name in names])
-  labels = plan.splits.train.labels  # A poison changes none.
-  clean = names.index(training_sets.CLEAN) if run.recovery_epochs else 0
-  first, images, labels, rows, clean_rows, keys = sharding.replicate(
-    (run.trainer.init(keys), images, labels, rows, np.full_like(rows, clean), keys),
-    run.mesh,
+  if run.recovery_epochs and row_data.CLEAN not in names:
+    names.append(row_data.CLEAN)
+  sets = {name: plan.training_sets.split(name) for name in names}
+  training_sets.check_batch_size(sets, run.batch_size)
+  clean = names.index(row_data.CLEAN) if run.recovery_epochs else 0
+  data = training_sets.stack(list(sets.values()))
+  first, *given = sharding.replicate(
+    (run.trainer.init(keys), data, rows, keys, np.full_like(rows, clean)), run.mesh
   )
 
   def recovers(number):
     return number >= run.num_epochs
 
   def epoch(state, number):
-    sets = clean_rows if recovers(number) else rows
-    state, values = run.trainer.epoch(state, images, labels, sets, keys)
+    state, values = run.trainer.epoch(state, *given)
     which = {"recovery": recovers(number)} if run.recovery_epochs else {}
     return state, _by_row(plan, values) | which
 

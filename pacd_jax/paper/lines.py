@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-from pacd_jax.data.training_sets import CLEAN, PACD
+from pacd_jax.experiment.row_data import CLEAN, PACD
 from pacd_jax.paper import analyses, catalog, published
 from pacd_jax.paper.analyses import Measured
 from pacd_jax.paper.catalog import Item

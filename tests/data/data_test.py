@@ -1,15 +1,13 @@
-"""Data sets, their splits, their poisoning and their batches."""
+"""Data sets, their splits, and what is asked of their labels."""
 
 import collections
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 from sklearn import datasets
 
 from pacd_jax import errors, types
-from pacd_jax.data import arrays, batches, poisoning
+from pacd_jax.data import arrays
 from pacd_jax.experiment.entries import data_sets
 
 # rint(k * 255 / 16) for the 17 grey levels k of scikit-learn's digits.
@@ -36,22 +34,6 @@ def _small():
   rng = np.random.default_rng(0)
   images = rng.integers(0, 256, (6, 2, 2, 1), dtype=np.uint8)
   return types.Dataset(images, np.array([5, 0, 5, 2, 5, 0], np.int32))
-
-
-def _poison(train, indices):
-  base_images = train.images[indices]
-  return types.Poison(
-    images=base_images ^ 1,
-    base_images=base_images,
-    labels=train.labels[indices],
-    indices=np.array(indices),
-    epsilon=0.1,
-    norm="linf",
-    target_class=5,
-    dataset="small",
-    sigma=0.25,
-    checksum=arrays.checksum(train),
-  )
 
 
 class DigitsTest(parameterized.TestCase):
@@ -186,94 +168,6 @@ class PoisonedIndicesTest(parameterized.TestCase):
     )
     self.assertLess(few, more)
     self.assertNotEqual(more, others)
-
-
-class ApplyPoisonTest(parameterized.TestCase):
-  @parameterized.parameters([[0, 2, 4]], [[4, 0]], [[]])
-  def test_only_the_given_images_change(self, indices):
-    train = _small()
-    before = train.images.copy(), train.labels.copy()
-    poison = _poison(train, np.array(indices, np.int64))
-    poisoned = poisoning.apply_poison(train, poison)
-    np.testing.assert_array_equal(poisoned.images[poison.indices], poison.images)
-    others = np.setdiff1d(np.arange(6), indices)
-    np.testing.assert_array_equal(poisoned.images[others], train.images[others])
-    np.testing.assert_array_equal(poisoned.labels, train.labels)
-    self.assertEqual(poisoned.images.dtype, np.uint8)
-    # The data that were given stay as they were.
-    np.testing.assert_array_equal(train.images, before[0])
-    np.testing.assert_array_equal(train.labels, before[1])
-
-  def test_a_poison_of_another_split_is_refused(self):
-    train = _small()
-    images = train.images.copy()
-    images[1, 0, 0, 0] ^= 1
-    poison = _poison(train, [0, 2])
-    with self.assertRaisesRegex(errors.InputError, "another training split"):
-      poisoning.apply_poison(train._replace(images=images), poison)
-
-  @parameterized.named_parameters(
-    ("past_the_end", {"indices": np.array([0, 6])}),
-    ("of_another_class", {"indices": np.array([0, 1])}),
-    ("with_another_base", {"base_images": np.zeros((2, 2, 2, 1), np.uint8)}),
-  )
-  def test_a_poison_that_contradicts_its_split_is_refused(self, changes):
-    """Its checksum fits, its indices do not: it was not made by the attack stage."""
-    train = _small()
-    poison = _poison(train, [0, 2])._replace(**changes)
-    with self.assertRaises(errors.InputError):
-      poisoning.apply_poison(train, poison)
-
-
-class BatchIndicesTest(parameterized.TestCase):
-  def _batches(self, seed, num_batches, num_examples, batch_size):
-    key = jax.random.key(seed)
-    draw = jax.jit(
-      lambda step: batches.batch_indices(
-        key, step, num_examples=num_examples, batch_size=batch_size
-      )
-    )
-    return np.stack([draw(jnp.int32(step)) for step in range(num_batches)])
-
-  @parameterized.parameters((10, 3), (12, 4), (7, 7), (5, 1), (9, 5))
-  def test_an_epoch_visits_each_example_at_most_once(self, num_examples, batch_size):
-    per_epoch = num_examples // batch_size
-    batches = self._batches(0, 8 * per_epoch, num_examples, batch_size)
-    self.assertEqual(batches.dtype, np.int32)
-    self.assertEqual(batches.shape, (8 * per_epoch, batch_size))
-    for epoch in batches.reshape(8, per_epoch * batch_size):
-      self.assertLen(set(epoch.tolist()), per_epoch * batch_size)
-      self.assertContainsSubset(epoch.tolist(), range(num_examples))
-
-  def test_epochs_differ_in_order_and_in_what_they_leave_out(self):
-    epochs = self._batches(0, 3 * 20, 10, 3).reshape(20, 9)
-    self.assertLen({tuple(epoch) for epoch in epochs.tolist()}, 20)
-    left_out = {45 - sum(epoch) for epoch in epochs.tolist()}
-    self.assertGreater(len(left_out), 4)
-
-  def test_a_step_and_a_key_fix_the_batch(self):
-    one, two, other = (self._batches(seed, 6, 50, 20) for seed in (3, 3, 4))
-    np.testing.assert_array_equal(one, two)
-    self.assertFalse(np.array_equal(one, other))
-
-  def test_jit_and_scan_draw_what_eager_steps_draw(self):
-    key, sizes = jax.random.key(5), dict(num_examples=10, batch_size=4)
-    eager = [batches.batch_indices(key, step, **sizes) for step in range(5)]
-
-    @jax.jit
-    def scanned(key):
-      return jax.lax.scan(
-        lambda _, step: (None, batches.batch_indices(key, step, **sizes)),
-        None,
-        jnp.arange(5),
-      )[1]
-
-    np.testing.assert_array_equal(scanned(key), np.stack(eager))
-
-  def test_every_example_comes_as_often(self):
-    """Over 600 epochs of 3 of 4 examples: 450 +- 5 standard deviations of 10.6."""
-    counts = np.bincount(self._batches(1, 600, 4, 3).ravel(), minlength=4)
-    np.testing.assert_allclose(counts, 450, atol=53)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,10 @@ def _poison(**changes):
     images=images,
     base_images=base_images,
     labels=np.full(5, 8, np.int32),
+    base_labels=np.full(5, 8, np.int32),
     indices=np.array([3, 11, 4, 400, 0]),
+    inserted=np.zeros(5, bool),
+    clean_label=True,
     epsilon=0.1,
     norm="linf",
     target_class=8,
@@ -45,10 +48,40 @@ def _moved(levels, norm, epsilon):
     images=images,
     base_images=base_images,
     labels=np.full(2, 8, np.int32),
+    base_labels=np.full(2, 8, np.int32),
     indices=np.array([7, 2]),
+    inserted=np.zeros(2, bool),
     norm=norm,
     epsilon=epsilon,
   )
+
+
+def _mixed(**changes):
+  """Labels of several classes; an image that replaces, two of one image, one of none."""
+  poison = _poison()
+  images = poison.images.copy()
+  images[3:] = poison.base_images[3:]
+  fields = dict(
+    images=images,
+    labels=np.array([8, 1, 8, 2, 8], np.int32),
+    base_labels=np.array([3, 3, 3, 2, 5], np.int32),
+    indices=np.array([3, 7, 7, -1, -1]),
+    inserted=np.array([False, True, True, True, True]),
+    clean_label=False,
+  )
+  return poison._replace(**(fields | changes))
+
+
+def _fields(poison, **changes):
+  """Of the file, as `schema` 2 has them."""
+  return {"schema": 2} | poison._asdict() | changes
+
+
+def _first(**changes):
+  """The fields of a file of schema 1."""
+  new = ("schema", "base_labels", "inserted", "clean_label")
+  fields = {name: value for name, value in _fields(_poison()).items() if name not in new}
+  return fields | changes
 
 
 def _bytes(fields):
@@ -177,8 +210,8 @@ class PoisonFileTest(parameterized.TestCase):
     ("empty", b""),
     ("pickle", pickle.dumps(_poison()._asdict())),
     ("npy", _npy()),
-    ("zip_of_text", _zip(types.Poison._fields)),
-    ("zip_of_text_as_npy", _zip(name + ".npy" for name in types.Poison._fields)),
+    ("zip_of_text", _zip(_fields(_poison()))),
+    ("zip_of_text_as_npy", _zip(name + ".npy" for name in _fields(_poison()))),
   )
   def test_a_foreign_file_is_refused(self, content):
     self._assert_refused(content)
@@ -188,14 +221,20 @@ class PoisonFileTest(parameterized.TestCase):
     folder = self._folder / "unpickled"
     array = np.empty((), object)
     array[()] = _MakesFolder(folder)
-    self._assert_refused(_bytes(_poison()._asdict() | {name: array}))
+    self._assert_refused(_bytes(_fields(_poison()) | {name: array}))
     self.assertFalse(folder.exists())
 
-  @parameterized.parameters(*types.Poison._fields)
+  @parameterized.parameters("schema", *types.Poison._fields)
   def test_a_lacking_field_is_named(self, name):
-    fields = _poison()._asdict()
+    fields = _fields(_poison())
     del fields[name]
-    self.assertIn(name, self._assert_refused(_bytes(fields)))
+    self.assertIn(f"no field {name}", self._assert_refused(_bytes(fields)))
+
+  @parameterized.parameters(*_first())
+  def test_a_lacking_field_of_schema_1_is_named(self, name):
+    fields = _first()
+    del fields[name]
+    self.assertIn(f"no field {name}", self._assert_refused(_bytes(fields)))
 
   @parameterized.named_parameters(
     ("float_images", "images", np.zeros((5, 4, 4, 1), np.float32)),
@@ -205,6 +244,14 @@ class PoisonFileTest(parameterized.TestCase):
     ("other_base_shape", "base_images", np.zeros((5, 4, 5, 1), np.uint8)),
     ("fewer_labels", "labels", np.full(4, 8)),
     ("one_label", "labels", np.int32(8)),
+    ("fewer_base_labels", "base_labels", np.full(4, 8)),
+    ("float_base_labels", "base_labels", np.full(5, 8.0)),
+    ("one_for_all_inserted", "inserted", np.bool_(False)),
+    ("inserted_as_numbers", "inserted", np.zeros(5, int)),
+    ("clean_label_as_number", "clean_label", 1),
+    ("clean_label_of_each", "clean_label", np.ones(5, bool)),
+    ("schema_as_text", "schema", "2"),
+    ("schema_in_a_list", "schema", np.array([2])),
     ("float_labels", "labels", np.full(5, 8.0)),
     ("fewer_indices", "indices", np.arange(4)),
     ("indices_in_rows", "indices", np.arange(5)[:, None]),
@@ -223,13 +270,74 @@ class PoisonFileTest(parameterized.TestCase):
     ("checksum_as_number", "checksum", 7),
   )
   def test_a_wrong_type_or_shape_is_refused(self, name, value):
-    self._assert_refused(_bytes(_poison()._asdict() | {name: np.asarray(value)}))
+    self._assert_refused(_bytes(_fields(_poison()) | {name: np.asarray(value)}))
 
   @parameterized.parameters(0, 4)
-  def test_a_label_of_another_class_is_refused(self, position):
+  def test_a_label_of_another_class_is_refused_in_schema_1(self, position):
     labels = np.full(5, 8, np.int32)
     labels[position] = 3
-    self._assert_refused(_bytes(_poison(labels=labels)._asdict()))
+    message = self._assert_refused(_bytes(_first(labels=labels)))
+    self.assertIn("a label is not the target class 8", message)
+    both = _poison(labels=labels, base_labels=labels)  # Several classes, clean labels.
+    self._path.write_bytes(_bytes(_fields(both)))
+    self._assert_same(poison_file.load(self._path), both)
+
+  @parameterized.parameters(0, 4)
+  def test_a_label_that_is_not_clean_is_refused(self, position):
+    labels = np.full(5, 8, np.int32)
+    labels[position] = 3
+    message = self._assert_refused(_bytes(_fields(_poison(labels=labels))))
+    words = f"image {position} has label 3 and base label 8, but clean_label is true"
+    self.assertIn(words, message)
+    said = _poison(labels=labels, clean_label=False)
+    self._path.write_bytes(_bytes(_fields(said)))
+    self._assert_same(poison_file.load(self._path), said)
+
+  def test_a_file_of_schema_1_is_read(self):
+    """What it holds is clean-label, of one class, and replaces."""
+    self._path.write_bytes(_bytes(_first()))
+    self._assert_same(poison_file.load(self._path), _poison())
+    poison_file.save(self._path, poison_file.load(self._path))
+    with np.load(self._path) as arrays:
+      self.assertEqual(arrays["schema"], 2)
+
+  @parameterized.parameters(-1, 0, 3)
+  def test_an_unknown_schema_is_refused(self, schema):
+    message = self._assert_refused(_bytes(_fields(_poison(), schema=schema)))
+    self.assertIn(f"its schema is {schema}, and this version reads 1 and 2", message)
+
+  def test_images_may_be_inserted_under_labels_of_several_classes(self):
+    self._path.write_bytes(_bytes(_fields(_mixed())))
+    self._assert_same(poison_file.load(self._path), _mixed())
+    poison_file.save(self._path, _mixed())
+    self._assert_same(poison_file.load(self._path), _mixed())
+
+  @parameterized.named_parameters(
+    ("twice", {"inserted": np.array([0, 0, 0, 1, 1], bool)}, "not different positions"),
+    ("nowhere", {"inserted": np.array([0, 1, 1, 1, 0], bool)}, "not different positions"),
+    ("negative", {"labels": np.array([8, 1, -1, 2, 8])}, "label -1 is no class"),
+    ("below", {"indices": np.array([3, 7, -2, -1, -1])}, "inserted image is below -1"),
+    ("moved", {"images": _poison().images}, "image 3 has no base .* another base image"),
+  )
+  def test_places_that_contradict_themselves_are_refused(self, changes, message):
+    words = self._assert_refused(_bytes(_fields(_mixed(**changes))))
+    self.assertRegex(words, message)
+    with self.assertRaisesRegex(errors.InputError, message):
+      poison_file.save(self._path, _mixed(**changes))
+
+  def test_a_poison_without_an_image_is_none(self):
+    several = ("images", "base_images", "labels", "base_labels", "indices", "inserted")
+    empty = _poison(**{name: getattr(_poison(), name)[:0] for name in several})
+    words = self._assert_refused(_bytes(_fields(empty)))
+    self.assertIn("it has no image", words)
+    with self.assertRaisesRegex(errors.InputError, "it has no image: save another"):
+      poison_file.save(self._path, empty)
+
+  def test_the_budget_holds_for_inserted_images(self):
+    images = _mixed().images.copy()
+    images[2, 1, 1] = _mixed().base_images[2, 1, 1] + 26
+    words = self._assert_refused(_bytes(_fields(_mixed(images=images))))
+    self.assertIn("from its base, over its epsilon 0.1", words)
 
   @parameterized.named_parameters(
     ("linf", [26], [25], "linf", 0.1),  # 25.5 levels.
@@ -241,22 +349,22 @@ class PoisonFileTest(parameterized.TestCase):
   )
   def test_the_budget_holds(self, over, within, norm, epsilon):
     kept = _moved(within, norm, epsilon)
-    self._path.write_bytes(_bytes(kept._asdict()))
+    self._path.write_bytes(_bytes(_fields(kept)))
     self._assert_same(poison_file.load(self._path), kept)
-    self._assert_refused(_bytes(_moved(over, norm, epsilon)._asdict()))
+    self._assert_refused(_bytes(_fields(_moved(over, norm, epsilon))))
 
   def test_a_darker_image_is_as_far_as_a_brighter_one(self):
     base_images = np.full((5, 4, 4, 1), 200, np.uint8)
     kept = _poison(base_images=base_images, images=base_images - 25)
-    self._path.write_bytes(_bytes(kept._asdict()))
+    self._path.write_bytes(_bytes(_fields(kept)))
     self._assert_same(poison_file.load(self._path), kept)
     over = kept._replace(images=base_images - 26)
-    self._assert_refused(_bytes(over._asdict()))
+    self._assert_refused(_bytes(_fields(over)))
 
   def test_images_have_channels(self):
     flat = np.zeros((5, 4, 4), np.uint8)
     poison = _poison(images=flat, base_images=flat)
-    self._assert_refused(_bytes(poison._asdict()))
+    self._assert_refused(_bytes(_fields(poison)))
 
   # --- crashes ------------------------------------------------------------------------
 

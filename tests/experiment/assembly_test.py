@@ -33,7 +33,7 @@ class VictimsTest(parameterized.TestCase):
     params, gradient = np.array([2.0, -3.0, 0.0]), np.array([0.5, 0.25, -4.0])
     found = []
     for call in _trainings(**rate, **{"train.weight_decay": 0.5}):
-      optimizer = call.args[2]
+      optimizer = call.args[2](100)
       updates, _ = optimizer.update(gradient, optimizer.init(params), params)
       found.append(updates)
     adam = -0.01 * np.sign(gradient)

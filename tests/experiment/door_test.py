@@ -11,7 +11,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.data import poison_file, poisoning
+from pacd_jax.data import poison_file, training_sets
 from pacd_jax.experiment import door, stages
 from pacd_jax.experiment.entries import data_sets
 from pacd_jax.results import evaluate
@@ -65,7 +65,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
     change = np.abs(poison.images.astype(int) - poison.base_images)
     self.assertLessEqual(change.max(), 0.1 * 255)
     self.assertGreater(change.max(), 0)
-    poisoned = poisoning.apply_poison(splits.train, poison)
+    poisoned = training_sets.poisoned(splits.train, poison)
     np.testing.assert_array_equal(poisoned.labels, splits.train.labels)
     moved = (poisoned.images != splits.train.images).any(axis=(1, 2, 3))
     self.assertTrue((splits.train.labels[moved] == 8).all())
@@ -96,7 +96,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
 
   def test_each_training_split_is_made_once(self):
     with mock.patch.object(
-      poisoning, "apply_poison", wraps=poisoning.apply_poison
+      training_sets, "poisoned", wraps=training_sets.poisoned
     ) as apply_poison:
       asked.run(finished_run.smoke(), self.workdir)
     self.assertEqual(apply_poison.call_count, 3)

@@ -15,7 +15,7 @@ import numpy as np
 from absl.testing import absltest
 
 from pacd_jax import errors
-from pacd_jax.data import arrays, poison_file, poisoning
+from pacd_jax.data import arrays, poison_file, training_sets
 from pacd_jax.experiment import door, stages
 
 _OPTIONS = {
@@ -64,14 +64,17 @@ class FieldsTest(absltest.TestCase):
     np.testing.assert_array_equal(np.flatnonzero(moved.any(axis=(1, 2, 3))), half)
 
   def test_victims_go_on_from_the_poison_to_the_clean_split(self):
-    """Two epochs on the one, then two on the other, by hand; no row is the clean one."""
-    train, clean = self.plan.train, self.plan.splits.train
-    poisoned = poisoning.apply_poison(clean, self.poison)
-    images = jnp.asarray(np.stack([poisoned.images, clean.images]))
-    state, labels = train.trainer.init(train.keys), jnp.asarray(clean.labels)
+    """By a trainer that knows of no recovery; no row is the clean one."""
+    config = finished_run.smoke(**_OPTIONS)
+    config.train.update({"num_epochs": 4, "recovery_epochs": 0})
+    train = door.build(config, "unused").train
+    clean = self.plan.splits.train
+    poisoned = training_sets.poisoned(clean, self.poison)
+    data = training_sets.stack([poisoned, training_sets.whole(clean)])
+    state = train.trainer.init(train.keys)
     for row in (0, 0, 1, 1):
       rows = jnp.full(2, row, jnp.int32)
-      state, _ = train.trainer.epoch(state, images, labels, rows, train.keys)
+      state, _ = train.trainer.epoch(state, data, rows, train.keys)
     for seed, victim in enumerate(_params(self.workdir).values()):
       expected = jax.tree.map(lambda leaf, k=seed: leaf[k], state.params)
       jax.tree.map(np.testing.assert_array_equal, victim, expected)

@@ -5,7 +5,7 @@ random changes of images, `data.augment`.
 import jax
 import optax
 
-from pacd_jax import types
+from pacd_jax import train, types
 from pacd_jax.attacks import baselines, problem, step_rules
 from pacd_jax.experiment import kinds
 from pacd_jax.models import augment
@@ -29,9 +29,7 @@ kinds.SCHEDULES.add(
     "falling linearly to 0",
   )
 )
-kinds.SCHEDULES.add(
-  kinds.Schedule("cosine", optax.cosine_decay_schedule, "falling to 0 as a cosine")
-)
+kinds.SCHEDULES.add(kinds.Schedule("cosine", train.cosine, "falling to 0 as a cosine"))
 
 kinds.AUGMENTS.add(kinds.Augment("none", None, "images as they are"))
 kinds.AUGMENTS.add(

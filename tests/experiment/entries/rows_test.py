@@ -8,7 +8,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.data import arrays, poisoning
+from pacd_jax.data import arrays, training_sets
 from pacd_jax.experiment import kinds
 
 _ROWS = tuple(row for row in kinds.ROWS.names if row not in ("clean", "pacd"))
@@ -47,10 +47,10 @@ class BaselineRowsTest(parameterized.TestCase):
     poison = plan.poison(plan.baselines[row]())
     self.assertLen(poison.images, 31)
     np.testing.assert_array_equal(poison.indices, plan.poisoned)
-    changed = poisoning.apply_poison(clean, poison).images
+    changed = training_sets.poisoned(clean, poison).images
     others = np.delete(np.arange(len(changed)), plan.poisoned)
     np.testing.assert_array_equal(changed[others], clean.images[others])
-    whole = poisoning.apply_poison(clean, _plan().poison(_images(row))).images
+    whole = training_sets.poisoned(clean, _plan().poison(_images(row))).images
     np.testing.assert_array_equal(changed[plan.poisoned], whole[plan.poisoned])
     self.assertTrue((changed != clean.images)[plan.poisoned].any(axis=(1, 2, 3)).all())
 
