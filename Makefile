@@ -14,7 +14,8 @@ help:
 	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
 	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
 	@echo "make bench   speed ratios, side by side in one run, into bench.json"
-	@echo "make lint    ruff alone;  make format: rewrite;  make clean: remove .venv"
+	@echo "make lint    ruff and the type checker;  make format: ruff's fixes and layout"
+	@echo "make clean   remove .venv"
 
 demo: .venv/installed
 	$(BIN)/python main.py --config=$(CONFIG)
@@ -47,6 +48,7 @@ bench: .venv/installed_bench
 lint: .venv/installed_test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
 
 format: .venv/installed_test
 	$(BIN)/ruff check --fix .

@@ -48,6 +48,7 @@ setuptools.setup(
     "test": [
       "jupytext>=1.17",
       "nbformat>=5.10",
+      "pyrefly==1.5.0",
       "pytest>=8.3",
       "pytest-xdist>=3.6",
       "pyyaml>=6",

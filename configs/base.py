@@ -75,6 +75,7 @@ def _assign(config: ml_collections.ConfigDict, field: str, text: str) -> None:
   if kind not in (int, float, str):
     raise ValueError(f"field {field} cannot be set here: use --config.{field}=...")
   try:
+    # pyrefly: ignore[unnecessary-type-conversion]: `kind` may be int or float, too.
     holder[name] = kind(text)
   except ValueError:
     raise ValueError(f"{field}={text}: give a value of type {kind.__name__}") from None

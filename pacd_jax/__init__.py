@@ -22,6 +22,7 @@ _PUBLIC = {
   "make_network": "pacd_jax.experiment.entries.networks:make",
   "read_certificates": "pacd_jax.certification.certificates:read",
 }
+# pyrefly: ignore[unresolvable-dunder-all]: the names stand once, above.
 __all__ = ["__version__", *_PUBLIC]
 
 

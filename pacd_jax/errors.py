@@ -1,7 +1,7 @@
 """The two ways in which a run ends early: bad input, and a number that is not finite."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 
 class InputError(ValueError):
@@ -19,7 +19,7 @@ class NonFiniteError(ArithmeticError):
 
 
 @contextlib.contextmanager
-def about(what: str) -> Iterator[None]:
+def about(what: str) -> Generator[None]:
   """Says in every such error what it is about: one of several runs, say."""
   try:
     yield

@@ -139,7 +139,7 @@ def macer(
 def smoothadv(
   apply: types.ApplyFn,
   *,
-  sigma: float,
+  sigma: float | types.Array,
   attack: evasion.Pgd,
   num_noise_samples: int = 1,
 ) -> types.Loss:

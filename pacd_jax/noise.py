@@ -42,7 +42,7 @@ def noisy_logits(
   images: types.Array,
   key: types.Key,
   *,
-  sigma: float,
+  sigma: float | types.Array,
   num_samples: int,
 ) -> types.Array:
   """Logits of k noisy copies of each image: logits(x + sigma eta_j), eta_j ~ N(0, I).

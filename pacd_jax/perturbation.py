@@ -19,7 +19,7 @@ def _image_norm(delta: types.Array) -> types.Array:
   return jnp.sqrt(jnp.sum(delta**2, axis=(1, 2, 3), keepdims=True))
 
 
-def project(delta: types.Array, *, epsilon: float, norm: str) -> types.Array:
+def project(delta: types.Array, *, epsilon: float | types.Array, norm: str) -> types.Array:
   """The nearest perturbation with `|delta|_norm <= epsilon`, `[B, H, W, C]`."""
   if norm == "linf":
     return jnp.clip(delta, -epsilon, epsilon)

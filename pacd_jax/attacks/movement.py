@@ -2,6 +2,7 @@
 
 import chex
 import jax.numpy as jnp
+import numpy as np
 
 from pacd_jax import perturbation, types
 from pacd_jax.attacks import problem
@@ -15,13 +16,19 @@ def init(settings: problem.Settings, base_images: types.Array) -> Memory:
   return Memory(zero, second, jnp.zeros(len(base_images), jnp.int32))
 
 
-def poisoned_images(base_images: types.Array, delta: types.Array) -> types.Array:
+def poisoned_images(
+  base_images: types.Array, delta: types.Array | np.ndarray
+) -> types.Array:
   """u = clip(x + delta) to the box [0, 1]."""
   return jnp.clip(base_images + delta, 0.0, 1.0)
 
 
 def to_corners(
-  base_images: types.Array, delta: types.Array, *, epsilon: float, shared: bool
+  base_images: types.Array,
+  delta: types.Array | np.ndarray,
+  *,
+  epsilon: float,
+  shared: bool,
 ) -> types.Array:
   """The corner of the l_inf budget that a perturbation points to, if the box has room.
 

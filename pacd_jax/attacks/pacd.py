@@ -44,7 +44,11 @@ class Attack(NamedTuple):
 
 def make(settings: problem.Settings) -> Attack:
   """Binds the attack's functions to its settings."""
-  return Attack(*(functools.partial(f, settings) for f in (init, restart, step)))
+  return Attack(
+    functools.partial(init, settings),
+    functools.partial(restart, settings),
+    functools.partial(step, settings),
+  )
 
 
 def init(
@@ -68,8 +72,8 @@ def restart(
   state: AttackState,
   attack_data: problem.AttackData,
   key: types.Key,
-  member: types.Array = 0,
-  age: types.Array = 0,
+  member: types.Array | int = 0,
+  age: types.Array | int = 0,
 ) -> AttackState:
   """A fresh surrogate, trained for `warmup_steps` and `age` outer steps on the poison."""
   number = state.step * settings.num_surrogates + member

@@ -6,7 +6,6 @@ images are attacked at the current theta, and are trained on, and differentiated
 u + delta with delta constant.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -142,7 +141,7 @@ def attack_data(
   )
 
 
-def fold(key: types.Key, stream: int, number: types.Array) -> types.Key:
+def fold(key: types.Key, stream: int, number: types.Array | int) -> types.Key:
   """The key of one step of one stream."""
   return jax.random.fold_in(jax.random.fold_in(key, stream), number)
 
@@ -196,12 +195,13 @@ def lower_level(
       return loss.outputs(params, inputs(poison), noise_key)
     return loss.outputs(params, _images(settings, batch, poison, change_key), noise_key)
 
-  convex = None
-  if loss.convex is not None:
-    convex = functools.partial(loss.convex, labels=batch.labels)
-  return types.LowerLevel(
-    outputs, lambda logits: loss.criterion(logits, batch.labels)[0], convex
-  )
+  def criterion(logits):
+    return loss.criterion(logits, batch.labels)[0]
+
+  convex = loss.convex
+  if convex is None:
+    return types.LowerLevel(outputs, criterion)
+  return types.LowerLevel(outputs, criterion, lambda logits: convex(logits, batch.labels))
 
 
 def _keys(settings, batch, key):

@@ -50,6 +50,7 @@ def _normalized(memory: Memory, momentum: float, norm: str) -> types.Array:
 def _adam(memory: Memory, momentum: float, norm: str) -> types.Array:
   """As the authors' (Kingma & Ba, 2015), where the momentum is its beta_1, 0.9."""
   del norm
+  assert memory.second is not None  # `keeps_squares`.
   count = jnp.maximum(of_images(memory.count), 1)
   first = memory.first / (1.0 - momentum**count)
   second = memory.second / (1.0 - DECAY_OF_SQUARES**count)

@@ -28,7 +28,9 @@ class Surrogate(NamedTuple):
 
 def init(settings: problem.Settings, shape: tuple[int, ...], key: types.Key) -> Surrogate:
   """A fresh one, untrained; the key is folded, not consumed."""
-  params = settings.model.init(jax.random.fold_in(key, problem.INIT), shape)
+  height, width, channels = shape
+  init_key = jax.random.fold_in(key, problem.INIT)
+  params = settings.model.init(init_key, (height, width, channels))
   adjoint = jax.tree.map(jnp.zeros_like, params) if settings.warm_start else None
   return Surrogate(params, settings.optimizer.init(params), jnp.int32(0), adjoint)
 

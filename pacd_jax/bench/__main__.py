@@ -43,7 +43,7 @@ def hardware(gflops: float) -> str:
 
 def tables(
   with_pytorch: bool,
-) -> dict[str, dict[str, Callable[[], entry.Entry | entry.Row]]]:
+) -> Mapping[str, Mapping[str, Callable[[], entry.Entry | entry.Row]]]:
   """The entries, by what the package is compared with; some measure themselves."""
   found = {
     "plain JAX": plain.ENTRIES,

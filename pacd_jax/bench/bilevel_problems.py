@@ -184,7 +184,9 @@ def exact(
   def solve(matvec, b, start):
     del matvec, start
     flat, unravel = ravel_pytree(b)
-    return unravel(jnp.linalg.solve(matrix, flat)), None
+    num_products = jnp.int32(flat.size)  # What the matrix took.
+    info = types.SolveInfo(jnp.int32(1), num_products, None, None, None)
+    return unravel(jnp.linalg.solve(matrix, flat)), info
 
   du, _ = hypergradient.approx_grad(
     problem.upper,

@@ -145,7 +145,7 @@ class Point(NamedTuple):
   solve: types.SolveInfo
 
 
-def run(problem: bilevel_problems.Problem, method: Method) -> Callable:
+def run(problem: bilevel_problems.Problem, method: Method) -> jax.stages.Wrapped:
   """`(steps, rate, params, poison) -> (du, SolveInfo)`, jitted."""
 
   def call(steps, rate, params, poison):

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from pacd_jax import types
 from pacd_jax.bench import bilevel_problems, warm_start
 from pacd_jax.bench import hypergradient_methods as methods
 from pacd_jax.bench.hypergradient_methods import METHODS, STEPS, Point
@@ -175,7 +176,7 @@ def indefinite_table(results: Results) -> str:
     point = _at(points, 100) or points[0]
     residual, negative, least = point.solve[2:]
     cells = [f"`{name}`", _matrix(name), str(point.products)]
-    if residual is None:
+    if residual is None or least is None:
       cells += ["-", "-", "-"]
     else:
       cells += [_number(float(residual)), "yes" if negative else "no"]
@@ -220,7 +221,7 @@ def main(argv: list[str]) -> int:
   with jax.enable_x64(True):
     for key in options.problems:
       problem = PROBLEMS[key]()
-      references = {
+      references: dict[types.CurvatureFn, np.ndarray] = {
         curvature: bilevel_problems.exact(problem, curvature)
         for curvature in (hypergradient.hessian, hypergradient.gauss_newton)
       }

@@ -7,6 +7,7 @@ PyTorch is an extra (`pip install -e '.[bench]'`) that this file alone imports.
 
 import copy
 from collections.abc import Callable
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -19,7 +20,7 @@ try:
   import torch
   from torch import nn
 except ModuleNotFoundError:  # `make bench` then does without.
-  torch = None
+  torch = cast(Any, None)
 
 _NUM_CLASSES = 10
 
@@ -76,7 +77,7 @@ def make_network(params: types.Params, *, channels_last: bool = False):
   return network.to(memory_format=torch.channels_last) if channels_last else network
 
 
-def to_nchw(images: types.Array):
+def to_nchw(images: types.Array | np.ndarray):
   """`[..., H, W, C]` to `[..., C, H, W]`."""
   return torch.tensor(np.moveaxis(np.asarray(images), -1, -3).copy())
 
@@ -87,7 +88,7 @@ def to_labels(labels: types.Array):
 
 def certify_loop(
   params: types.Params,
-  image: types.Array,
+  image: types.Array | np.ndarray,
   *,
   sigma: float,
   n0: int = 100,

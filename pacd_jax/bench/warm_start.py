@@ -108,13 +108,13 @@ def measure(
   attack_data = problem.attack_data(data_sets.load("digits"), 8)
   attack, key = pacd.make(_settings(method, warm_start)), jax.random.key(0)
   step, restart = jax.jit(attack.step), jax.jit(attack.restart)
-  state = attack.init(attack_data, key)
+  state = attack.init(attack_data, key, None)
   residuals, products, alive = [], [], []
   for number in range(num_steps):
     if number % _RESTART == 0:
       state = restart(state, attack_data, key, 0, 0)
-    state, logged = step(state, attack_data, key)
-    logged = {name: float(value) for name, value in logged.items()}
+    state, values = step(state, attack_data, key)
+    logged: dict[str, float] = {name: float(value) for name, value in values.items()}
     alive.append(sum(array.nbytes for array in jax.live_arrays()))
     if number % _RESTART >= min(_SETTLED, num_steps - 1):
       residuals.append(logged.get("relative_residual", np.nan))

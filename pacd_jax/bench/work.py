@@ -137,7 +137,7 @@ def pacd_state(
   first = surrogates.Surrogate(params, settings.optimizer.init(params), jnp.int32(0), None)
   return (
     pacd.make(settings)
-    .init(attack_data, key)
+    .init(attack_data, key, None)
     ._replace(surrogates=jax.tree.map(lambda leaf: leaf[None], first))
   )
 

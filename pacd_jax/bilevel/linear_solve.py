@@ -1,6 +1,6 @@
 """Linear systems with a matrix known only by its products, and how the solve went."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,10 @@ import optax
 
 from pacd_jax import types
 
-_vdot = optax.tree.vdot
+
+def vdot(x: types.Params, y: types.Params) -> types.Scalar:
+  """x'y over pytrees."""
+  return cast(types.Scalar, optax.tree.vdot(x, y))  # optax promises less.
 
 
 def _axpy(a, x, y):
@@ -59,8 +62,8 @@ def describe(
   b: types.Params,
   x: types.Params,
   *,
-  num_steps: types.Array,
-  num_products: types.Array,
+  num_steps: types.Array | int,
+  num_products: types.Array | int,
   min_curvature: types.Array,
 ) -> types.SolveInfo:
   """The `SolveInfo` of x; one more product, counted, tells its true residual.
@@ -86,9 +89,9 @@ def describe(
 
 def curvature_along(direction: types.Params, product: types.Params) -> types.Array:
   """p'Ap / p'p, infinite for p = 0."""
-  size = _vdot(direction, direction)
+  size = vdot(direction, direction)
   return jnp.where(
-    size > 0, _vdot(direction, product) / jnp.where(size > 0, size, 1), jnp.inf
+    size > 0, vdot(direction, product) / jnp.where(size > 0, size, 1), jnp.inf
   )
 
 
@@ -160,12 +163,12 @@ def conjugate_gradient(
     x=x,
     residual=residual,
     direction=direction,
-    r_dot_r=_vdot(residual, residual),
-    r_dot_z=_vdot(residual, direction),
+    r_dot_r=vdot(residual, residual),
+    r_dot_z=vdot(residual, direction),
     negative_curvature=jnp.bool_(False),
     min_curvature=jnp.full_like(scale, jnp.inf),
   )
-  end = _iterate(matvec, precondition, first, tolerance**2 * _vdot(unit, unit), max_steps)
+  end = _iterate(matvec, precondition, first, tolerance**2 * vdot(unit, unit), max_steps)
   # Newton-CG's answer to negative curvature at once: the first direction itself.
   at_once = end.negative_curvature & (end.num_steps == 0)
   x = jax.tree.map(lambda xi, pi: jnp.where(at_once, xi + pi, xi), end.x, direction)
@@ -191,19 +194,19 @@ def _iterate(matvec, precondition, first, enough, max_steps) -> _CgState:
 
   def step(state):
     product = matvec(state.direction)
-    p_a_p = _vdot(state.direction, product)
-    curvature = p_a_p / _vdot(state.direction, state.direction)
+    p_a_p = vdot(state.direction, product)
+    curvature = p_a_p / vdot(state.direction, state.direction)
     stop = ~(p_a_p > 0)
     a = jnp.where(stop, 0.0, state.r_dot_z / jnp.where(stop, 1.0, p_a_p))
     residual = _axpy(-a, product, state.residual)
     z = precondition(residual)
-    r_dot_z = _vdot(residual, z)
+    r_dot_z = vdot(residual, z)
     return _CgState(
       num_steps=state.num_steps + jnp.where(stop, 0, 1),
       x=_axpy(a, state.direction, state.x),
       residual=residual,
       direction=_axpy(r_dot_z / state.r_dot_z, state.direction, z),
-      r_dot_r=_vdot(residual, residual),
+      r_dot_r=vdot(residual, residual),
       r_dot_z=r_dot_z,
       negative_curvature=stop,
       min_curvature=jnp.minimum(state.min_curvature, curvature),
@@ -238,7 +241,7 @@ def descend(
     x, residual = _axpy(eta, residual, x), _axpy(-eta, product, residual)
     return x, residual, jnp.minimum(least, curvature)
 
-  least = jnp.full_like(_vdot(residual, residual), jnp.inf)
+  least = jnp.full_like(vdot(residual, residual), jnp.inf)
   return jax.lax.fori_loop(0, num_steps, step, (x, residual, least))
 
 

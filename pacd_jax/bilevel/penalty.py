@@ -57,7 +57,7 @@ def penalty_grad(
     updates, opt_state = optimizer.update(total, opt_state, theta)
     return optax.apply_updates(theta, updates), opt_state, least
 
-  least = jnp.full_like(optax.tree.vdot(params, params), jnp.inf)
+  least = jnp.full_like(linear_solve.vdot(params, params), jnp.inf)
   carry = params, optimizer.init(params), least
   theta, _, least = jax.lax.fori_loop(0, num_steps, step, carry)
 

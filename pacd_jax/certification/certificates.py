@@ -127,7 +127,15 @@ def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
     where = f"{_files(path)[0]}, line {fault[0] + 2}"
     raise errors.InputError(f"{where}: {fault[1]}; delete it, {_RERUN}")
   correct = point["predict"] == point["label"]
-  return Record(*(point[name] for name in point.dtype.names), correct, counts, sidecar)
+  return Record(
+    point["idx"],
+    point["label"],
+    point["predict"],
+    point["radius"],
+    correct,
+    counts,
+    sidecar,
+  )
 
 
 def _radius_fault(predict, radius, counts, sidecar: Sidecar) -> tuple[int, str] | None:

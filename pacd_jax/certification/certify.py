@@ -109,18 +109,18 @@ def _by_rule(
     params: Params,
     images: Array,
     keys: Key,
-    labels: Sequence[int] | None = None,
+    labels: Sequence[int] | np.ndarray | None = None,
     names: Sequence[Any] | None = None,
   ):
     if labels is not None:
       _check_labels(labels, len(images), votes.num_classes(apply, params, images.shape[1:]))
     params = sharding.replicate(params, mesh)
     key_data, impl = np.asarray(jax.random.key_data(keys)), jax.random.key_impl(keys)
-    labels = itertools.repeat(None) if labels is None else map(int, labels)
+    known = itertools.repeat(None) if labels is None else map(int, labels)
     names = range(len(images)) if names is None else names
     points = (
       point_stream.Point(rule(label), _to_float(image), key, name)
-      for label, image, key, name in zip(labels, images, key_data, names, strict=False)
+      for label, image, key, name in zip(known, images, key_data, names, strict=False)
     )
 
     def start(window, key_data, first, count):
@@ -154,7 +154,9 @@ def _rule(settings: Settings) -> Rule:
   )
 
 
-def _check_labels(labels: Sequence[int], num_images: int, num_classes: int) -> None:
+def _check_labels(
+  labels: Sequence[int] | np.ndarray, num_images: int, num_classes: int
+) -> None:
   if len(labels) != num_images:
     raise errors.InputError(
       f"certify: {num_images} images but {len(labels)} labels: give one for each image"
@@ -167,8 +169,8 @@ def _check_labels(labels: Sequence[int], num_images: int, num_classes: int) -> N
 
 
 def _to_float(image: Array) -> np.ndarray:
-  image = np.asarray(image)
-  return arrays.to_float(image) if image.dtype == np.uint8 else image.astype(np.float32)
+  host = np.asarray(image)
+  return arrays.to_float(host) if host.dtype == np.uint8 else host.astype(np.float32)
 
 
 # --- arrays and files -----------------------------------------------------------------
@@ -186,7 +188,7 @@ def certify(
   alpha: float,
   mode: str = "fixed",
   options: Any = None,
-  labels: Sequence[int] | None = None,
+  labels: Sequence[int] | np.ndarray | None = None,
   dtype: str = "float32",
   batch_size: int = 1000,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -223,9 +225,9 @@ def _fold_in(key: Key, indices: np.ndarray) -> Key:
   return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(indices, jnp.uint32))
 
 
-def _check_images(images: Array) -> None:
+def _check_images(given: Array) -> None:
   """InputError for images in other units: sigma and the radius are those of [0, 1]."""
-  images = np.asarray(images)
+  images = np.asarray(given)
   if images.ndim != 4 or not len(images) or images.dtype.kind != "f":
     raise errors.InputError(
       f"certify: images are {images.dtype} of shape {images.shape}: give float32 "
@@ -293,7 +295,7 @@ def certify_to_files(
         on_point(writer.num_done, len(indices), result, int(labels[idx]))
 
 
-def described(settings: Settings) -> Mapping[str, Any]:
+def described(settings: Settings) -> dict[str, Any]:
   """The settings as a sidecar has them: the votes do not depend on the batch size."""
   names = ("mode", "dtype", "sigma", "n0", "n", "alpha")
   return {name: getattr(settings, name) for name in names}

@@ -74,6 +74,7 @@ def distances(
   adversary = losses.smoothadv(
     apply, sigma=sigma, attack=attack, num_noise_samples=search.num_noise_samples
   ).adversary
+  assert adversary is not None  # SmoothAdv has one.
 
   def halve(number, bounds):
     low, high, found = bounds

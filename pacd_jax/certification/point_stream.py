@@ -29,7 +29,8 @@ class Point:
 
   def __init__(self, rule: Sampling, image: np.ndarray, key_data, name: Any):
     self.image, self.key_data, self.name = image, key_data, name
-    self._rule, self._votes = rule, 0
+    self._rule = rule
+    self._votes: np.ndarray | int = 0
     self._missing = self.wanted = next(rule)  # Samples: not returned, not yet started.
     self.num_started, self._non_finite = 0, 0
     self.seconds, self.certificate = 0.0, None

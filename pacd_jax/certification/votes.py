@@ -91,8 +91,13 @@ def _draw(
   draw_share = functools.partial(
     _draw_share, apply=apply, batch_size=batch_size, dtype=dtype, impl=impl
   )
+
+  def of_device(*args):
+    counts, non_finite = draw_share(*args)
+    return counts[None], non_finite[None]
+
   return jax.shard_map(
-    lambda *args: [counted[None] for counted in draw_share(*args)],
+    of_device,
     mesh=mesh or sharding.mesh(),
     in_specs=PartitionSpec(),
     out_specs=PartitionSpec(sharding.AXIS),
@@ -104,7 +109,7 @@ def _draw_share(
   params, images, keys, start, count, sigma, *, apply, batch_size, dtype, impl
 ):
   """What this device counts: of D devices, number d takes the batches d, d + D, ..."""
-  num_points, *shape = images.shape
+  num_points, shape = images.shape[0], images.shape[1:]
   keys = jax.random.wrap_key_data(keys, impl=impl)
   ends = jnp.cumsum(count)  # In the row of all samples.
   k = num_classes(apply, params, shape)
@@ -140,7 +145,7 @@ draw = jax.jit(_draw, static_argnames=_STATIC)
 def check_memory(
   apply: ApplyFn,
   params: Params,
-  image_shape: tuple[int, int, int],
+  image_shape: tuple[int, ...],
   *,
   batch_size: int,
   dtype: str = "float32",

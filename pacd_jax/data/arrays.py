@@ -17,8 +17,8 @@ def to_float(images):
 def checksum(dataset: types.Dataset) -> str:
   """SHA-256 over shapes, images and labels: names the split that indices point into."""
   digest = hashlib.sha256(repr((dataset.images.shape, dataset.labels.shape)).encode())
-  digest.update(np.ascontiguousarray(dataset.images))
-  digest.update(np.ascontiguousarray(dataset.labels.astype("<i4")))
+  digest.update(np.ascontiguousarray(dataset.images).data)
+  digest.update(np.ascontiguousarray(dataset.labels.astype("<i4")).data)
   return digest.hexdigest()
 
 

@@ -61,7 +61,10 @@ def _run(arguments: Sequence[str]) -> str:
   if tfds_folder.find(chosen.name, chosen.data_dir) is None:
     _prepare(chosen.name, chosen.data_dir)
   source = tfds_folder.load(chosen.name, chosen.data_dir)
-  sizes = f"{len(source.train.labels):,} training and {len(source.test.labels):,} test"
+  num_train, num_test = (
+    0 if split is None else len(split.labels) for split in (source.train, source.test)
+  )
+  sizes = f"{num_train:,} training and {num_test:,} test"
   folder = tfds_folder.find(chosen.name, chosen.data_dir)
   return f"{source.description}: {sizes} images in {folder}"
 

@@ -105,4 +105,7 @@ def draw(
   for label, quota in zip(classes, quotas, strict=True):
     drawn[order[labels[order] == label][:quota]] = True
   chosen, left = order[drawn[order]], order[~drawn[order]]
-  return tuple(types.Dataset(images[part], labels[part]) for part in (chosen, left))
+  return (
+    types.Dataset(images[chosen], labels[chosen]),
+    types.Dataset(images[left], labels[left]),
+  )

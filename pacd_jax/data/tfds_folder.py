@@ -187,12 +187,16 @@ def _decode(encoded: bytes, image_shape: tuple[int, int, int]) -> tuple[np.ndarr
   with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
     if (image.size, image.mode) != ((width, height), "L" if channels == 1 else "RGB"):
       raise ValueError(f"is {image.mode} of {image.height} x {image.width}")
-    kind = image.format
+    kind = str(image.format)
     if kind == "JPEG":
-      tables = tuple(tuple(table) for _, table in sorted(image.quantization.items()))
-      quality = _jpeg_qualities().get(tables)
+      quality = _jpeg_qualities().get(_quantization(image))
       kind = f"JPEG-{quality}" if quality else "JPEG"
     return np.asarray(image).reshape(image_shape), kind
+
+
+def _quantization(image) -> tuple[tuple[int, ...], ...]:
+  """A JPEG's tables, as Pillow's class of that format alone has them."""
+  return tuple(tuple(table) for _, table in sorted(image.quantization.items()))
 
 
 @functools.cache
@@ -206,8 +210,7 @@ def _jpeg_qualities() -> dict[tuple[tuple[int, ...], ...], int]:
       encoded = io.BytesIO()
       Image.new(mode, (8, 8)).save(encoded, "JPEG", quality=quality)
       with Image.open(encoded) as image:
-        tables = tuple(tuple(table) for _, table in sorted(image.quantization.items()))
-      qualities.setdefault(tables, quality)
+        qualities.setdefault(_quantization(image), quality)
   return qualities
 
 

@@ -7,24 +7,24 @@ import optax
 from pacd_jax import perturbation, types
 
 # `ascent(step_size, norm) -> transformation` of gradients into steps.
-AscentFn = Callable[[types.Array, str], optax.GradientTransformation]
+AscentFn = Callable[[types.Array | float, str], optax.GradientTransformation]
 
 
-def normalized(step_size: types.Array, norm: str) -> optax.GradientTransformation:
+def normalized(step_size: types.Array | float, norm: str) -> optax.GradientTransformation:
   """Steps of length `step_size` along the steepest direction of the norm.
 
   For l2 each image's gradient over its length, as in Salman et al. (2019); for l_inf its
   sign, as in Madry et al. (2018). A gradient of 0 moves nothing.
   """
 
-  def update(gradient, state, params=None):
+  def update(updates, state, params=None):
     del params
-    return -step_size * perturbation.steepest_direction(gradient, norm=norm), state
+    return -step_size * perturbation.steepest_direction(updates, norm=norm), state
 
   return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def adam(step_size: types.Array, norm: str) -> optax.GradientTransformation:
+def adam(step_size: types.Array | float, norm: str) -> optax.GradientTransformation:
   """Steps of Adam, whatever the norm, as in the code of Mehra et al. (2021)."""
   del norm
   return optax.adam(step_size)

@@ -94,6 +94,7 @@ def uniform_in_ball(
   def of_one(key, image):
     if attack.norm == "linf":
       return jax.random.uniform(key, image.shape, image.dtype, -1.0, 1.0)
+    # pyrefly: ignore[missing-attribute]: JAX does not say what `ball` returns.
     return jax.random.ball(key, image.size, dtype=image.dtype).reshape(image.shape)
 
   return epsilon * jax.vmap(of_one)(key, images)

@@ -6,7 +6,7 @@ import numpy as np
 
 from pacd_jax import types
 from pacd_jax.data import poison_file
-from pacd_jax.experiment.plan import Plan
+from pacd_jax.experiment.plan import Plan, SelectionPlan
 from pacd_jax.runtime import metrics
 
 _REMEDY = "delete checkpoints/attack and selection.json of the run, and run it again"
@@ -24,12 +24,19 @@ class Candidate(NamedTuple):
     return "_".join(filter(None, (self.start, str(self.step), self.finish)))
 
 
+def selection(plan: Plan) -> SelectionPlan:
+  """How one is chosen; ValueError where the attack takes its last poison."""
+  if plan.attack.selection is None:
+    raise ValueError("the attack takes its last poison: it has no candidates")
+  return plan.attack.selection
+
+
 def listed(plan: Plan) -> list[Candidate]:
   """All of them, in the order in which they are made."""
-  every, num_steps = plan.attack.selection.every, plan.attack.num_steps
+  every, num_steps = selection(plan).every, plan.attack.num_steps
   steps = sorted({num_steps, *(range(0, num_steps, every) if every else ())})
   found = [(step, "") for step in steps]
-  if plan.attack.selection.corners:
+  if selection(plan).corners:
     found.append((num_steps, "corners"))
   return [
     Candidate(start, step, finish)

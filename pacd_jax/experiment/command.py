@@ -10,7 +10,7 @@ import pathlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import jax
 import ml_collections
@@ -131,7 +131,7 @@ def _find_the_others() -> None:
 
 
 @contextlib.contextmanager
-def _quiet_unless_first():
+def _quiet_unless_first() -> Generator[None]:
   """Progress is process 0's to show; what ends a process is said outside of this."""
   if processes.is_first():
     yield
@@ -167,9 +167,14 @@ def _others_are_gone(error: Exception) -> Exception:
   )
 
 
+def _config_file() -> str:
+  """FILE:VARIANT, as the flag was given."""
+  return config_flags.get_config_filename(flags.FLAGS["config"])
+
+
 def _default_workdir() -> str:
   """runs/<config>, and runs/<config>_<variant> for a variant."""
-  path, _, variant = flags.FLAGS["config"].config_filename.partition(":")
+  path, _, variant = _config_file().partition(":")
   return str(pathlib.Path("runs", identity.default_name(pathlib.Path(path).stem, variant)))
 
 
@@ -224,7 +229,7 @@ def _parse(argv: list[str], example: str) -> list[str]:
   rest = flags.FLAGS(argv)
   if len(rest) > 1:
     raise errors.InputError(f"argument {rest[1]!r} is not a flag: write --flag=value")
-  path = flags.FLAGS["config"].config_filename.partition(":")[0]
+  path = _config_file().partition(":")[0]
   if not pathlib.Path(path).is_file():
     raise errors.InputError(f"--config={path} is not a file: see configs/")
   if not isinstance(_CONFIG.value, ml_collections.ConfigDict):

@@ -170,7 +170,7 @@ def of_points(
     `[N]`, and how the solve went.
   """
   with jax.enable_x64(True):
-    theta = Softmax(*(jnp.asarray(leaf) for leaf in params))
+    theta = jax.tree.map(jnp.asarray, params)
     ones = jnp.ones(len(problem.labels))
     arrays = [jnp.asarray(x) for x in (problem.points, problem.labels, points, labels)]
     du, info = _influence(theta, ones, *arrays, problem.ridge, max_steps, tolerance)

@@ -22,7 +22,7 @@ class Value(NamedTuple):
 
 @functools.cache
 def _values() -> dict[tuple[str, ...], Value]:
-  values = {}
+  values: dict[tuple[str, ...], Value] = {}
   with open(_PATH, newline="") as file:
     for line in csv.DictReader(file, delimiter="\t"):
       scale = 100.0 if line["quantity"].endswith(_PERCENT) else 1.0

@@ -1,5 +1,7 @@
 """What the paper's appendix D asks, and what reviewers ask next, as tables like its own."""
 
+from typing import Any
+
 from pacd_jax.paper import catalog
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.protocol import Protocol, Run
@@ -67,7 +69,7 @@ def _architectures(protocol: Protocol) -> list[Run]:
 
 
 def _regularised(protocol: Protocol) -> list[Run]:
-  variants = {
+  variants: dict[str, dict[str, Any]] = {
     f"weight decay {decay:g}": {"train.weight_decay": decay} for decay in (0.01, 0.1, 1.0)
   }
   # What the main run's victims do not do.
@@ -127,7 +129,7 @@ def _fractions(protocol: Protocol) -> list[Run]:
 
 def _lengths(protocol: Protocol) -> list[Run]:
   main = catalog.MAIN
-  whole = int(protocol.config(main).train.num_epochs)
+  whole = protocol.config(main).train.num_epochs
   lengths = sorted({max(1, round(share * whole)) for share in _OF_TRAINING} - {whole})
   variants = {length: {"train.num_epochs": length} for length in lengths}
   runs = _retrained("ga_epochs", "epochs", variants)
@@ -136,7 +138,7 @@ def _lengths(protocol: Protocol) -> list[Run]:
 
 def _recovered(protocol: Protocol) -> list[Run]:
   main = catalog.MAIN
-  whole = int(protocol.config(main).train.num_epochs)
+  whole = protocol.config(main).train.num_epochs
   lengths = sorted({max(1, round(share * whole)) for share in _OF_RECOVERY})
   variants = {length: {"train.recovery_epochs": length} for length in lengths}
   runs = _retrained("ga_recovery", "clean epochs after", variants)

@@ -170,7 +170,7 @@ def _fields(fields: Mapping[str, Any]) -> str:
 def _here(here: Measured | None, scale: float, digits: int) -> str:
   if here is None:
     return "-"
-  if here.low is not None:
+  if here.low is not None and here.high is not None:
     low, high = (f"{scale * value:.{digits}f}" for value in (here.low, here.high))
     return f"{scale * here.mean:.{digits}f} [{low}, {high}]"
   if here.std is None or here.number < 2:
@@ -226,15 +226,16 @@ def _csv(protocol: Protocol, item: Item, found: Sequence[Line]) -> str:
   )
   fields = {run.name: _fields(protocol.differing(run)) for run in item.runs(protocol)}
   for line in found:
-    here = line.here or Measured(None, None, None)
-    error = table_lines.standard_error(line.here) if line.here else None
+    here, numbers = line.here, (None,) * 6
+    if here is not None:
+      error = table_lines.standard_error(here)
+      numbers = here.mean, here.std, error, here.number, here.low, here.high
     paper = line.paper or (None, None)
     made = work.provenance(protocol.runs_dir / protocol.name / line.run)
     writer.writerow(
       (
         *(work.text(line.settings[column]) for column in item.columns),
-        *(line.row, line.quantity, here.mean, here.std, error, here.number),
-        *(here.low, here.high, *paper, line.run),
+        *(line.row, line.quantity, *numbers, *paper, line.run),
         *(made.get("config"), fields[line.run].strip(), made.get("hardware")),
       )
     )

@@ -4,7 +4,7 @@ import contextlib
 import pathlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from pacd_jax.runtime import run_folder
@@ -13,7 +13,7 @@ _EVERY = 10.0  # Seconds: what a kill may lose.
 
 
 @contextlib.contextmanager
-def saved(path: pathlib.Path, before: float) -> Iterator[dict[str, Any]]:
+def saved(path: pathlib.Path, before: float) -> Generator[dict[str, Any]]:
   """Within, `path` has the seconds so far, written every ten of them and at the end.
 
   Nothing is written where the folder of `path` is not there yet.

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import jax
 
@@ -96,7 +96,7 @@ def _suite(protocol: Protocol, runs: Sequence[Run]) -> runner.Suite:
 
 
 @contextlib.contextmanager
-def _timed(protocol: Protocol, run: Run) -> Iterator[None]:
+def _timed(protocol: Protocol, run: Run) -> Generator[None]:
   """Keeps in `paper.json` what a run is done on, and how long it takes."""
   folder = protocol.folder(run)
   made = provenance(folder)

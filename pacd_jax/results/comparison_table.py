@@ -87,7 +87,7 @@ def cells(comparison: Comparison, quantity: str) -> list[tuple[str, ...]]:
   """
   title, scale, digits = QUANTITIES[quantity]
   epsilons = [f"epsilon {epsilon:g}" for epsilon in comparison["epsilons"]]
-  lines = [(title, *epsilons)]
+  lines: list[tuple[str, ...]] = [(title, *epsilons)]
   for method, rows in methods(comparison).items():
     line = [method]
     for row in rows:

@@ -108,8 +108,9 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
   acr = [average_certified_radius(record) for record in records]
   aca = [approximate_certified_accuracy(record) for record in records]
   accuracy = [float(record.sidecar["accuracy"]) for record in records]
-  class_accuracy = [record.sidecar.get("class_accuracy") for record in records]
-  has_class = None not in class_accuracy
+  per_class = [record.sidecar.get("class_accuracy") for record in records]
+  class_accuracy = [value for value in per_class if value is not None]
+  has_class = len(class_accuracy) == len(records)
   samples = [provenance.num_samples(record.sidecar, record.counts) for record in records]
   has_acr = sampling.RULES[sidecar["mode"]].has_radius
   return {
@@ -226,7 +227,7 @@ def percent_of_clean(results: Results) -> list[float | None]:
   return [100.0 * row["acr_mean"] / clean[0] for row in results["rows"]]
 
 
-def std(values: Sequence[float]) -> float:
+def std(values: Sequence[float] | np.ndarray) -> float:
   """Over victims, with one degree of freedom removed; 0.0 for one."""
   return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 

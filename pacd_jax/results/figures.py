@@ -217,7 +217,8 @@ def overview(
   Args as for `gallery` and `certified_accuracy`.
   """
   figure = Figure(figsize=(11.0, 4.6), layout="constrained")
-  left, right = figure.subfigures(1, 2, width_ratios=(1.1, 1.0), wspace=0.03)
+  widths = (1.1, 1.0)
+  left, right = figure.subfigures(1, 2, False, width_ratios=widths, wspace=0.03)[0]
   _draw_gallery(left, base_images, images, min(4, len(images)))
   left.suptitle("A small change of the training images ...", fontsize=13)
   _draw_certified_accuracy(right.subplots(), radii, accuracies, acrs, max_radius, styles)
@@ -260,15 +261,16 @@ def _draw_gallery(figure: FigureBase, base_images, images, num_images):
   panels = figure.subplots(3, num_images, squeeze=False)
   plain, title = {"cmap": "gray", "vmin": 0, "vmax": 255}, f"difference\n×{factor}"
   rows = ("original", base, plain), ("poison", poison, plain), (title, shown, color)
+  drawn = None
   for row, (label, pictures, options) in zip(panels, rows, strict=True):
     for axes, picture in zip(row, pictures, strict=True):
       drawn = axes.imshow(picture, interpolation="nearest", **options)
       axes.set(xticks=[], yticks=[])
       axes.spines[:].set(color="#999999", linewidth=0.6)
     row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=12)
-  if grey:
+  if grey and drawn is not None:
     bar = figure.colorbar(drawn, ax=panels, location="bottom", aspect=45, format="%.2g")
-    bar.set_ticks(np.linspace(-1.0, 1.0, 5) / factor)
+    bar.set_ticks((np.linspace(-1.0, 1.0, 5) / factor).tolist())
     bar.set_label("change of a pixel (image units)", fontsize=11)
     bar.outline.set_visible(False)
 
@@ -302,5 +304,5 @@ def finish(axes: Axes):
   axes.grid(color="#e4e4e4", linewidth=0.8)
   axes.set_axisbelow(True)
   axes.tick_params(labelsize=11, color=GREY)
-  axes.xaxis.label.set_size(12)
-  axes.yaxis.label.set_size(12)
+  axes.xaxis.label.set_fontsize(12)
+  axes.yaxis.label.set_fontsize(12)

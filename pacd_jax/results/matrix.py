@@ -69,7 +69,7 @@ def cells(matrix: Matrix, quantity: str) -> list[tuple[str, ...]]:
   """
   title, scale, digits = QUANTITIES[quantity]
   victims = matrix["victims"]
-  lines = [(title, *(victim["victim"] for victim in victims))]
+  lines: list[tuple[str, ...]] = [(title, *(victim["victim"] for victim in victims))]
   percents = [evaluate.percent_of_clean(victim) for victim in victims]
   for number, row in enumerate(victims[0]["rows"]):
     line = [row["data"]]

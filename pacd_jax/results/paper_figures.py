@@ -36,7 +36,7 @@ def means(
       style = style | {"linestyle": "none"}
     axes.errorbar(x, y, spread, label=name, marker="o", markersize=5, capsize=3, **style)
   if not are_numbers:
-    axes.set_xticks(range(len(places)), places)
+    axes.set_xticks(range(len(places)), map(str, places))
   elif all(isinstance(place, int) for place in places):
     axes.set_xticks(places)
   axes.set_ylim(bottom=0.0)

@@ -1,6 +1,6 @@
 """Pictures of the linear case and of its small examples, drawn from plain arrays."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -227,7 +227,7 @@ def _draw_line(axes: Axes, line: np.ndarray, low, high, **style):
   axes.plot(*points.T, linewidth=1.9, **style)
 
 
-def _legend(figure: Figure, all_axes: Sequence[Axes], *, ncols: int):
+def _legend(figure: Figure, all_axes: Iterable[Axes], *, ncols: int):
   """One legend below all panels, each label once."""
   handles = {}
   for axes in all_axes:

@@ -57,9 +57,9 @@ def _picture(collected: matrix.Matrix, folder: pathlib.Path) -> page.Picture:
     if rows[0][0][f"{quantity}_mean"] is None:
       continue
     panels[title] = {
-      of_victims[0]["data"]: tuple(
-        scale * np.array([row[f"{quantity}_{what}"] for row in of_victims])
-        for what in ("mean", "std")
+      of_victims[0]["data"]: (
+        scale * np.array([row[f"{quantity}_mean"] for row in of_victims]),
+        scale * np.array([row[f"{quantity}_std"] for row in of_victims]),
       )
       for of_victims in zip(*rows, strict=True)
     }

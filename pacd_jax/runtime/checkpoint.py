@@ -26,6 +26,8 @@ def _digest(state) -> str:
   for leaf in jax.tree.leaves(state):
     leaf = np.asarray(leaf)
     digest.update(repr((leaf.dtype.str, leaf.shape)).encode())
+    # bfloat16 has no `.data`.
+    # pyrefly: ignore[bad-argument-type]: a buffer, in NumPy's types from Python 3.12 on.
     digest.update(np.ascontiguousarray(leaf))
   return digest.hexdigest()
 
@@ -49,16 +51,18 @@ class Checkpoints:
     self._manager = None
     self._directory.mkdir(parents=True, exist_ok=True)
     if processes.is_first():
-      alone = ocp.options.MultiprocessingOptions(
-        primary_host=0, active_processes={0}, barrier_sync_key_prefix="process_0"
-      )
       several = jax.process_count() > 1
+      options = ocp.options.MultiprocessingOptions()
+      if several:
+        options = ocp.options.MultiprocessingOptions(
+          primary_host=0, active_processes={0}, barrier_sync_key_prefix="process_0"
+        )
       self._manager = ocp.CheckpointManager(
         self._directory,
         options=ocp.CheckpointManagerOptions(
           max_to_keep=2,
           create=not several,  # Orbax would have all processes wait for it.
-          **({"multiprocessing_options": alone} if several else {}),
+          multiprocessing_options=options,
         ),
       )
 
@@ -103,18 +107,20 @@ class Checkpoints:
     host, step = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like), 0
     with processes.agreeing():
       if self._manager is not None:
-        host, step = self._newest_whole(host)
+        host, step = self._newest_whole(self._manager, host)
     step = int(processes.from_first(np.int32(step)))
     if step == 0:
       return like, 0
     host = processes.from_first(host)
     return jax.tree.map(_placed, host, like), step
 
-  def _newest_whole(self, host: _State) -> tuple[_State, int]:
+  def _newest_whole(
+    self, manager: ocp.CheckpointManager, host: _State
+  ) -> tuple[_State, int]:
     reasons = {}
-    for step in sorted(self._manager.all_steps(), reverse=True):
+    for step in sorted(manager.all_steps(), reverse=True):
       try:
-        restored = self._read(step, host)
+        restored = self._read(manager, step, host)
       except _Damaged as error:
         reasons[step] = str(error)
         continue
@@ -129,23 +135,23 @@ class Checkpoints:
       raise self._unusable(*next(iter(reasons.items())))
     return host, 0
 
-  def _read(self, step: int, like: _State) -> _State:
+  def _read(self, manager: ocp.CheckpointManager, step: int, like: _State) -> _State:
     """The state of one checkpoint, as NumPy's arrays."""
     args = ocp.args.Composite(
       state=ocp.args.StandardRestore(like), record=ocp.args.JsonRestore()
     )
     try:
-      restored = self._manager.restore(step, args=args)
+      restored = manager.restore(step, args=args)
     except Exception as error:  # Orbax and its storage raise many kinds.
       raise _Damaged(f"cannot be read ({type(error).__name__})") from error
-    record = restored.record
+    record, state = restored["record"], restored["state"]
     if not isinstance(record, dict) or "fingerprint" not in record:
       raise _Damaged("does not say whose it is")
     if record["fingerprint"] != self._fingerprint:
       raise self._unusable(step, "belongs to another run")
-    if record.get("digest") != _digest(restored.state):
+    if record.get("digest") != _digest(state):
       raise _Damaged("is damaged (its checksum differs)")
-    return restored.state
+    return state
 
   def _unusable(self, step: int, reason: str) -> errors.InputError:
     return errors.InputError(

@@ -10,13 +10,14 @@ import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
+from typing import NoReturn
 
 _folders: set[str] = set()
 
 
 @contextlib.contextmanager
-def temporary_folder() -> Iterator[pathlib.Path]:
+def temporary_folder() -> Generator[pathlib.Path]:
   """A temporary folder, deleted at the end, by `at_once` too; SIGKILL alone leaves it."""
   with tempfile.TemporaryDirectory(prefix="pacd_jax.") as folder:
     _folders.add(folder)
@@ -26,7 +27,7 @@ def temporary_folder() -> Iterator[pathlib.Path]:
       _folders.discard(folder)
 
 
-def at_once(status: int) -> None:
+def at_once(status: int) -> NoReturn:
   """Ends the process with this status."""
   try:
     sys.stderr.flush()

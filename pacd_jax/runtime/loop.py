@@ -24,7 +24,7 @@ def run(
   unit: str = "steps",
   headline: str,
   began: float | None = None,
-  on_metrics: Callable[[str, int, types.Aux], None] | None = None,
+  on_metrics: Callable[[str, int, dict[str, np.ndarray]], None] | None = None,
   phase: Callable[[int], str] = lambda step: "",
 ) -> _State:
   """Runs a stage to its last step, from its newest checkpoint if it has one.

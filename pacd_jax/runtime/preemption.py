@@ -6,7 +6,8 @@ Slurm, Kubernetes and clouds send it some seconds before they take a machine awa
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from typing import NoReturn
 
 from pacd_jax.runtime import ending, processes
 
@@ -34,14 +35,14 @@ def _handle(number, frame) -> None:
   _asked = True
 
 
-def leave(text: str) -> None:
+def leave(text: str) -> NoReturn:
   """Ends at once, with a line that says so."""
   sys.stderr.write(f"\n{text}\n")
   ending.at_once(STATUS)
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[Callable[[], bool]]:
+def deferred() -> Generator[Callable[[], bool]]:
   """Inside, a first SIGTERM waits: gives a function that tells whether one has come.
 
   It tells all processes the same, whichever got the signal; all have to call it. Whoever

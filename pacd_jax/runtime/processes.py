@@ -3,7 +3,7 @@
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -55,7 +55,7 @@ def start(
   missing = [name for name, value in given.items() if value is None]
   if missing and len(missing) < len(given):
     raise errors.InputError(f"{' and '.join(missing)} is missing: give all of {_ALL}")
-  if not missing:
+  if coordinator is not None and num_processes is not None and process_id is not None:
     _check(coordinator, num_processes, process_id)
   waiting = threading.Timer(timeout, lambda: give_up(_no_answer(coordinator, timeout)))
   waiting.daemon = True
@@ -147,7 +147,7 @@ def all_texts(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def agreeing() -> Iterator[None]:
+def agreeing() -> Generator[None]:
   """What cannot go on in one process goes on in none: its error is every process's.
 
   For parts in which a process may fail by itself, and that start no work of several.
@@ -168,7 +168,7 @@ def agreeing() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held(folders: Iterable[contextlib.AbstractContextManager]) -> Iterator[None]:
+def held(folders: Iterable[contextlib.AbstractContextManager]) -> Generator[None]:
   """All of the runs' folders are entered, in every process or in none.
 
   Raises:

@@ -50,7 +50,8 @@ class Progress:
     self._stream = sys.stderr if stream is None else stream
     self._is_terminal = self._stream.isatty()
     self._clock, self._began = clock, clock()
-    self._first = None  # (steps done, time) at the first update.
+    # (steps done, time) at the first update.
+    self._first: tuple[int, float] | None = None
     self._shown = self._began if self._is_terminal else -_LINE_SECONDS
     self._width = 0
     if start:
@@ -66,7 +67,7 @@ class Progress:
     if not finished and now - self._shown < wait:
       return
     self._shown = now
-    text = self._text(done, now, note)
+    text = self._text(done, now, self._first, note)
     if not self._is_terminal:
       self._write_line(text)
       return
@@ -77,9 +78,9 @@ class Progress:
     self._stream.flush()
     self._width = len(line)
 
-  def _text(self, done: int, now: float, note: str) -> str:
+  def _text(self, done: int, now: float, first: tuple[int, float], note: str) -> str:
     parts = [f"{self._stage}: {done}/{self._total} {self._unit}"]
-    first_done, first_time = self._first
+    first_done, first_time = first
     if now > first_time and done > first_done:
       rate = (done - first_done) / (now - first_time)
       parts.append(f"{rate:.3g} {self._unit}/s")

@@ -175,7 +175,7 @@ def over_rows(
 def num_cores() -> int:
   """CPU cores that this process may use: its affinity, and a container's quota."""
   has_affinity = hasattr(os, "sched_getaffinity")
-  cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count()
+  cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
   quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")
   if quota.isdecimal() and period.strip().isdecimal():
     cores = min(cores, max(1, int(quota) // int(period)))

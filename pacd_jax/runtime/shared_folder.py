@@ -12,7 +12,7 @@ import pathlib
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import jax
 import numpy as np
@@ -25,7 +25,7 @@ _SEEN_WITHIN = 30.0  # Seconds that a file may take to be seen on the other host
 
 
 @contextlib.contextmanager
-def own(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
+def own(workdir: str | os.PathLike) -> Generator[pathlib.Path]:
   """The run's folder for process 0, and a copy of it, deleted at the end, for any other.
 
   Checkpoints are not copied, their folders are: process 0 reads them.
@@ -52,7 +52,7 @@ def own(workdir: str | os.PathLike) -> Iterator[pathlib.Path]:
 def _copy(workdir: pathlib.Path, folder: pathlib.Path) -> None:
   try:
     shutil.copytree(workdir, folder, ignore=_not_to_copy)
-  except (OSError, shutil.Error) as error:
+  except OSError as error:  # `shutil.Error`, too.
     raise errors.InputError(
       f"--workdir={workdir} cannot be copied to {folder} ({error}): make room there, or "
       "set TMPDIR"

@@ -7,7 +7,7 @@ on; a part whose numbers are not finite stops only those that need its poison.
 import contextlib
 import functools
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import NamedTuple
 
 from pacd_jax import errors
@@ -80,7 +80,7 @@ def run(suite: Suite, stage_names: Sequence[str] = stages.NAMES) -> str | None:
 
 
 @contextlib.contextmanager
-def _held(suite: Suite, plans: Mapping[str, Plan]) -> Iterator[None]:
+def _held(suite: Suite, plans: Mapping[str, Plan]) -> Generator[None]:
   """The suite's folder and all parts', looked at and claimed; nothing where it has none."""
   if suite.folder is None:
     yield

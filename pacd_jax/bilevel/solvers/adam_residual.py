@@ -48,7 +48,7 @@ def adam_residual(
     updates, opt_state = optimizer.update(optax.tree.scale(-2.0, product), opt_state, x)
     return optax.apply_updates(x, updates), opt_state, least
 
-  least = jnp.full_like(optax.tree.vdot(b, b), jnp.inf)
+  least = jnp.full_like(linear_solve.vdot(b, b), jnp.inf)
   carry = x, optimizer.init(x), least
   x, _, least = jax.lax.fori_loop(0, num_steps, step, carry)
   info = linear_solve.describe(

@@ -9,8 +9,6 @@ import optax
 from pacd_jax import types
 from pacd_jax.bilevel import linear_solve
 
-_vdot = optax.tree.vdot
-
 
 class _State(NamedTuple):
   num_steps: types.Array
@@ -53,22 +51,22 @@ def normal_equations(
   unit, x, scale = linear_solve.normalised(b, start)
   residual = unit if start is None else optax.tree.sub(unit, matvec(x))
   gradient = matvec(residual)
-  b_dot_b = _vdot(unit, unit)
+  b_dot_b = linear_solve.vdot(unit, unit)
 
   def unfinished(state):
     return (
       (state.num_steps < max_steps)
-      & (_vdot(state.residual, state.residual) > tolerance**2 * b_dot_b)
+      & (linear_solve.vdot(state.residual, state.residual) > tolerance**2 * b_dot_b)
       & (state.z_dot_z > 0)
     )
 
   def step(state):
     product = matvec(state.direction)
-    size = _vdot(product, product)
+    size = linear_solve.vdot(product, product)
     a = jnp.where(size > 0, state.z_dot_z / jnp.where(size > 0, size, 1.0), 0.0)
     residual = optax.tree.add_scale(state.residual, -a, product)
     gradient = matvec(residual)
-    z_dot_z = _vdot(gradient, gradient)
+    z_dot_z = linear_solve.vdot(gradient, gradient)
     curvature = linear_solve.curvature_along(state.direction, product)
     return _State(
       num_steps=state.num_steps + 1,
@@ -80,7 +78,7 @@ def normal_equations(
       min_curvature=jnp.minimum(state.min_curvature, curvature),
     )
 
-  z_dot_z = _vdot(gradient, gradient)
+  z_dot_z = linear_solve.vdot(gradient, gradient)
   least = jnp.full_like(z_dot_z, jnp.inf)
   first = _State(jnp.int32(0), x, residual, gradient, gradient, z_dot_z, least)
   end = jax.lax.while_loop(unfinished, step, first)

@@ -55,8 +55,8 @@ def make(settings: rule.Settings, options: Any = None) -> rule.Rule:
 def _check(sidecar: Mapping[str, Any]) -> None:
   rule.check_sizes(sidecar, "stages")
   alphas, alpha = sidecar.get("alphas"), sidecar["alpha"]
-  one_each = rule.are_all(alphas, float) and len(alphas) == len(sidecar["stages"])
-  if not (one_each and min(alphas) > 0.0):
+  num_stages = len(sidecar["stages"])
+  if not (rule.are_all(alphas, float) and len(alphas) == num_stages and min(alphas) > 0.0):
     raise ValueError(
       f"alphas is {rule.brief(alphas)}, not one share of alpha for each stage"
     )

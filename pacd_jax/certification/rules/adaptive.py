@@ -66,7 +66,7 @@ def _size(count: int, *, pilot: int, sizes: tuple[int, ...], alpha: float) -> in
 def _check(sidecar: Mapping[str, Any]) -> None:
   rule.check_sizes(sidecar, "sizes")
   pilot = sidecar.get("pilot")
-  if not (rule.are_all([pilot], int) and pilot >= 1):
+  if type(pilot) is not int or pilot < 1:
     raise ValueError(f"pilot is {rule.brief(pilot)}, no number of votes")
 
 

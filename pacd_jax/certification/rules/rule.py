@@ -3,12 +3,13 @@
 import dataclasses
 import reprlib
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
 
 from pacd_jax.types import Certificate
 
+_Kind = TypeVar("_Kind")
 Sidecar = dict[str, Any]  # What stands beside a file of certificates; JSON can hold it.
 
 # `votes = yield k` asks for the votes, int `[K]`, of k fresh noisy copies of the point.
@@ -82,7 +83,7 @@ def check_sizes(sidecar: Mapping[str, Any], name: str) -> None:
     raise ValueError(f"{name} is {brief(votes)}, not numbers of votes that rise to n")
 
 
-def are_all(values: Any, kind: type) -> bool:
+def are_all(values: Any, kind: type[_Kind]) -> TypeGuard[list[_Kind]]:
   """Whether it is a list of such values that is not empty."""
   return isinstance(values, list) and {*map(type, values)} == {kind}
 

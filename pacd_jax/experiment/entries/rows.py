@@ -107,15 +107,17 @@ def _error_minimizing(tools: kinds.RowTools, options: ErrorMinimizing) -> np.nda
 def _targeted_adversarial(
   tools: kinds.RowTools, options: TargetedAdversarial
 ) -> np.ndarray:
-  more = dataclasses.asdict(options)
-  label = (tools.target_class + more.pop("shift")) % tools.splits.num_classes
+  label = (tools.target_class + options.shift) % tools.splits.num_classes
   return targeted_adversarial(
     tools.attack_settings(),
     tools.attack_data(),
     tools.key,
     tools.watch(options.warmup_steps + options.num_steps, "steps"),
     label=label,
-    **more,
+    warmup_steps=options.warmup_steps,
+    num_steps=options.num_steps,
+    step_size=options.step_size,
+    shared=options.shared,
   )
 
 
