@@ -62,7 +62,7 @@ config.rows = ("clean", "classwise", "pacd")
 config.attack.num_steps = config.attack.num_shared_steps = 100
 config.train.num_victims = config.train.victims_at_once = 2
 config.train.num_epochs = 50
-plan = door.build(config, tempfile.mkdtemp())
+plan = door.build(door.parse(config), tempfile.mkdtemp())
 plan.folder.claim()
 {part: getattr(plan.splits, part).images.shape for part in ("train", "validation", "test")}
 

@@ -163,11 +163,13 @@ class TrainingSet(NamedTuple):
 class Rows(NamedTuple):
   """The training sets of R rows, in arrays of one shape, for the device."""
 
-  images: Array  # uint8 `[R, M, H, W, C]`; black where a row stores fewer.
-  labels: Array  # int32 `[R, M]`.
-  present: Array  # int32 `[R, L]`, L the most of any row; filled up with a row's last.
+  images: Array | np.ndarray  # uint8 `[R, M, H, W, C]`; black where a row stores fewer.
+  labels: Array | np.ndarray  # int32 `[R, M]`.
+  present: (
+    Array | np.ndarray
+  )  # int32 `[R, L]`, L the most of any row; filled up with a row's last.
   # int32 `[R]`: how many of `present` are a row's; None: L of every row.
-  sizes: Array | None
+  sizes: Array | np.ndarray | None
 
 
 class Poison(NamedTuple):

@@ -11,7 +11,7 @@ from pacd_jax import types
 
 
 def batch_indices(
-  key: types.Key, step: types.Array, *, num_examples: int, batch_size: int
+  key: types.Key, step: types.Array | int, *, num_examples: int, batch_size: int
 ) -> types.Array:
   """The step's mini-batch in a stream of epochs without replacement.
 

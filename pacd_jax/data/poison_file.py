@@ -8,11 +8,12 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.data import files
 
 SCHEMA = 2  # Of the files that `save` writes.
 _NEW = ("base_labels", "inserted", "clean_label")  # In it.
@@ -42,19 +43,8 @@ def save(path: str | os.PathLike, poison: types.Poison) -> None:
   """
   poison = poison._replace(epsilon=float(poison.epsilon), sigma=float(poison.sigma))
   _check(poison, functools.partial(_unusable, path, "save another"))
-  fields = {"schema": SCHEMA} | poison._asdict()
-  _write(path, lambda file: np.savez_compressed(file, **fields))
-
-
-def _write(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(path.name + ".tmp")
-  with open(beside, "wb") as file:
-    write(file)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(beside, path)
+  fields: dict[str, Any] = {"schema": SCHEMA} | poison._asdict()
+  files.write(path, lambda file: np.savez_compressed(file, **fields))
 
 
 def copy(source: str | os.PathLike, path: str | os.PathLike) -> None:
@@ -63,16 +53,8 @@ def copy(source: str | os.PathLike, path: str | os.PathLike) -> None:
   Raises:
     errors.InputError: it cannot be read.
   """
-  contents = read_bytes(source)
-  _write(path, lambda file: file.write(contents))
-
-
-def read_bytes(path: str | os.PathLike) -> bytes:
-  """The whole file; errors.InputError where it cannot be read."""
-  try:
-    return pathlib.Path(path).read_bytes()
-  except OSError as error:
-    raise errors.InputError(f"{path} cannot be read: {error.strerror}") from None
+  contents = files.read_bytes(source)
+  files.write(path, lambda file: file.write(contents))
 
 
 def find(path: str | os.PathLike) -> pathlib.Path:
@@ -97,7 +79,7 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
       names = ("schema", *types.Poison._fields)
       there = [name for name in names if name in arrays.files]
-      fields = {name: np.asarray(arrays[name]) for name in there}
+      fields: dict[str, Any] = {name: np.asarray(arrays[name]) for name in there}
   except FileNotFoundError:
     remedy = remedy or "rerun --stage=attack"
     raise errors.InputError(f"{path}: no such poison: {remedy}") from None

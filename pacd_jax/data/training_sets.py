@@ -32,7 +32,7 @@ def checksum(training_set: types.TrainingSet) -> str:
   if len(present) == len(labels):
     return of_stored
   digest = hashlib.sha256(of_stored.encode())
-  digest.update(np.ascontiguousarray(present.astype("<i8")))
+  digest.update(np.ascontiguousarray(present.astype("<i8")).data)
   return digest.hexdigest()
 
 

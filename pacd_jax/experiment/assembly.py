@@ -15,7 +15,7 @@ from pacd_jax.attacks import pacd, problem
 from pacd_jax.bilevel import linear_solve
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays
-from pacd_jax.experiment import kinds, making, plan, targets
+from pacd_jax.experiment import kinds, plan, targets
 from pacd_jax.experiment.config import Attack, Config, Train, Training
 from pacd_jax.experiment.config import has_selection as _has_selection
 from pacd_jax.experiment.config import needs_definite as _needs_definite
@@ -144,7 +144,7 @@ def attack_settings(
 
 
 def attack(
-  config: Config, splits: types.Splits, model: types.Model, tools: making.Tools
+  config: Config, splits: types.Splits, model: types.Model, tools: kinds.RowTools
 ) -> plan.AttackPlan:
   """PACD as the config has it; nothing is put on a device yet.
 

@@ -25,6 +25,8 @@ def check(plan: Plan, stages: Collection[str]) -> None:
     if plan.training_sets.is_there(row):
       plan.training_sets.split(row)
       plan.training_sets.attack_seconds(row)
+      if plan.defended.is_there(row):
+        plan.defended.split(row)
     elif "attack" not in stages:
       poison = plan.folder.poison(row)
       raise errors.InputError(f"{poison} is missing: run --stage=attack first")
@@ -64,7 +66,7 @@ def _incomplete_rows(plan: Plan) -> list[str]:
   """Rows that lack certificates; all that are there are looked at."""
   incomplete = []
   for row in plan.rows:
-    if not plan.training_sets.is_there(row) or not all(
+    if not plan.defended.is_there(row) or not all(
       [_check_certificate(plan, row, seed) for seed in plan.seeds]
     ):
       incomplete.append(row)
@@ -90,7 +92,7 @@ def _check_victims(plan: Plan, stages: Collection[str]) -> None:
   """Their checkpoint, where all that it is bound to is there."""
   epochs = 0
   if plan.folder.checkpoints("train").exists() and all(
-    plan.training_sets.is_there(row) for row in plan.rows
+    plan.defended.is_there(row) for row in plan.rows
   ):
     with plan.victim_checkpoints() as checkpoints:
       _, keys = plan.victims()

@@ -18,6 +18,7 @@ from pacd_jax.data import poison_file
 from pacd_jax.experiment import (
   assembly,
   config_files,
+  defences,
   kinds,
   making,
   plan,
@@ -155,8 +156,8 @@ def build(
   budget = assembly.budget(config)
   poisoned = targets.poisoned(config, splits)
 
-  def tools(entry: kinds.Row) -> making.Tools:
-    return making.Tools(
+  def tools(entry: kinds.Row) -> kinds.RowTools:
+    return kinds.RowTools(
       row=entry.name,
       splits=splits,
       target_class=config.data.target_class,
@@ -193,6 +194,7 @@ def build(
       if row not in kinds.ROWS
     },
     attack=assembly.attack(config, splits, model, tools(kinds.ROWS["pacd"])),
+    defense=defences.plan(config, splits, model, jax.random.fold_in(root, making.DEFEND)),
     train=assembly.training(config, splits, model, jax.random.fold_in(root, making.TRAIN)),
     certify=assembly.certification(
       config, splits, jax.random.fold_in(root, making.CERTIFY)

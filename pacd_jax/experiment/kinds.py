@@ -7,15 +7,17 @@ plain values and the instance of `options` that the config has; None where there
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import optax
 
 from pacd_jax import evasion, types
-from pacd_jax.attacks import problem, step_rules
+from pacd_jax.attacks import step_rules
 from pacd_jax.certification import sampling
 from pacd_jax.data import sources
+from pacd_jax.experiment.row_tools import Poisoned as Poisoned
+from pacd_jax.experiment.row_tools import RowTools as RowTools
 from pacd_jax.registry import Registry
 
 Options = Any  # An instance of an entry's dataclass.
@@ -205,38 +207,6 @@ class Network:
 
 
 # --- rows and defences ----------------------------------------------------------------
-
-
-class RowTools(Protocol):
-  """What a row's poison is made of; `rows.Tools` has it for one run."""
-
-  splits: types.Splits
-  target_class: int
-  poisoned: np.ndarray  # int64 `[n]`: the training images to change, in order.
-  key: types.Key  # The row's own.
-  epsilon: float  # The budget, image units,
-  norm: str  # in this norm.
-
-  def attack_settings(self) -> problem.Settings:
-    """The attacker's model of the victim, and the budget."""
-    ...
-
-  def attack_data(self) -> problem.AttackData:
-    """What the attacker sees, on the device."""
-    ...
-
-  def watch(self, total: int, unit: str) -> Callable[[int, types.Aux], None]:
-    """`on_part(done, {"loss": ...})`: shows how far it is; refuses what is not finite."""
-    ...
-
-
-class Poisoned(NamedTuple):
-  """Training images as an attack would have them; what is None is as it was."""
-
-  images: np.ndarray  # float `[n, H, W, C]` in [0, 1] and in the budget, not yet rounded.
-  labels: np.ndarray | None = None  # int `[n]`.
-  indices: np.ndarray | None = None  # int `[n]` into the training split; None: `poisoned`.
-  inserted: np.ndarray | None = None  # bool `[n]`: beside, not instead of, that image.
 
 
 class Style(NamedTuple):

@@ -16,7 +16,7 @@ from pacd_jax import perturbation, train, types
 from pacd_jax.attacks import pacd, problem, surrogates
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays
-from pacd_jax.experiment import kinds, row_data
+from pacd_jax.experiment import defended, kinds, row_data
 from pacd_jax.experiment.config import Config
 from pacd_jax.runtime import checkpoint, run_folder, sharding
 
@@ -119,17 +119,23 @@ class Plan:
   baselines: Mapping[str, Callable[[], np.ndarray | kinds.Poisoned]]
   poisons: Mapping[str, pathlib.Path]  # Row -> a poison's file from elsewhere.
   attack: AttackPlan
+  defense: defended.DefencePlan
   train: TrainPlan
   certify: CertifyPlan
 
   @functools.cached_property
   def training_sets(self) -> row_data.TrainingSets:
-    """The training split of every row."""
+    """The training split of every row, before the defences."""
     identity = self.budget._asdict() | {
       "target_class": self.target_class,
       "sigma": self.sigma if self.attack.uses_sigma else 0.0,
     }
     return row_data.TrainingSets(self.folder, self.splits, identity, self.poisons)
+
+  @functools.cached_property
+  def defended(self) -> defended.Defended:
+    """What the victims of every row are trained on."""
+    return defended.Defended(self.folder, self.training_sets, self.defense)
 
   def poison(self, made: np.ndarray | kinds.Poisoned) -> types.Poison:
     """What an attack made, in 8 bits and in the budget.
@@ -151,7 +157,7 @@ class Plan:
       base_labels=base_labels,
       indices=indices,
       inserted=np.asarray(inserted, bool),
-      clean_label=bool(np.array_equal(labels, base_labels)),
+      clean_label=np.array_equal(labels, base_labels),
       **self.training_sets.identity,
     )
 
@@ -170,7 +176,7 @@ class Plan:
 
   def victim_checkpoints(self) -> checkpoint.Checkpoints:
     """Checkpoints of all victims, bound to the data that they are trained on."""
-    checksums = [self.training_sets.checksum(row) for row in self.rows]
+    checksums = [self.defended.checksum(row) for row in self.rows]
     return checkpoint.Checkpoints(
       self.folder.checkpoints("train"), " ".join([self.folder.fingerprint, *checksums])
     )
@@ -193,5 +199,5 @@ class Plan:
       "data": self.splits.description,
       "split": self.certify.split,
       "certified_on": self._certified_on,
-      "trained_on": self.training_sets.checksum(row),
+      "trained_on": self.defended.checksum(row),
     }

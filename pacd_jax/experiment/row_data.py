@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pacd_jax import errors, types
-from pacd_jax.data import arrays, poison_file, training_sets
+from pacd_jax.data import arrays, files, poison_file, training_sets
 from pacd_jax.runtime import run_folder
 
 CLEAN = "clean"  # The row without a poison.
@@ -57,7 +57,7 @@ class TrainingSets:
     """
     path, copy = self._given[row], self._folder.poison(row)
     if copy.exists():
-      read = poison_file.read_bytes
+      read = files.read_bytes
       if path.exists() and read(path) != read(copy):
         raise errors.InputError(
           f"{path} has changed since {copy} was copied from it: choose another --workdir"

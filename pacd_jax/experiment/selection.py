@@ -15,7 +15,7 @@ import numpy as np
 
 from pacd_jax import errors, types
 from pacd_jax.certification import certify
-from pacd_jax.data import arrays, poison_file, training_sets
+from pacd_jax.data import arrays, files, training_sets
 from pacd_jax.experiment import candidates
 from pacd_jax.experiment.candidates import Candidate
 from pacd_jax.experiment.plan import Plan
@@ -42,8 +42,10 @@ def choose(plan: Plan) -> tuple[types.Poison, float]:
 
 def _score_all(plan: Plan, times: dict[str, float]) -> Scores:
   """Every candidate's ACR under each fresh surrogate, as `selection.json` has them."""
+  selection = plan.attack.selection
+  assert selection is not None
   scores, found = read_scores(plan), candidates.listed(plan)
-  num_surrogates = len(plan.attack.selection.train.keys)
+  num_surrogates = len(selection.train.keys)
   shown = progress.Progress("select", len(found) * num_surrogates, unit="surrogates")
   for candidate in found:
     digest = _digest(plan, candidate)
@@ -78,7 +80,7 @@ def _times(plan: Plan) -> dict[str, float]:
 
 def _digest(plan: Plan, candidate: Candidate) -> str:
   candidates.load(plan, candidate)  # One line where it is missing or damaged.
-  contents = poison_file.read_bytes(candidates.path(plan, candidate))
+  contents = files.read_bytes(candidates.path(plan, candidate))
   return hashlib.sha256(contents).hexdigest()
 
 
@@ -98,6 +100,7 @@ def read_scores(plan: Plan) -> Scores:
   if not path.exists():
     return {}
   there = run_folder.read_json(path)
+  scores: Scores = {}
   try:
     scores = {score["name"]: score for score in there["candidates"]}
     whole = all(
@@ -115,6 +118,7 @@ def read_scores(plan: Plan) -> Scores:
 def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   """ACR of one surrogate on what the attack sees; trained from scratch as a victim is."""
   selection = plan.attack.selection
+  assert selection is not None
   poison = candidates.load(plan, candidate)
   poisoned = training_sets.poisoned(plan.splits.train, poison)
   run, keys = selection.train, selection.train.keys[np.array([seed])]

@@ -51,18 +51,20 @@ def attack(plan: Plan) -> None:
 def train_victims(plan: Plan) -> None:
   """Trains the victims of every row on its poison as saved, all in one program.
 
-  Where they have epochs of recovery, these follow on the clean training split, for every
-  row alike, from the parameters and the optimiser's state as they are.
+  The run's defences see each row's training set before. Where victims have epochs of
+  recovery, these follow on the clean training split, for every row alike, from the
+  parameters and the optimiser's state as they are.
   """
   if checks.is_certified(plan):
     return
   run, (rows, keys) = plan.train, plan.victims()
-  names = list(plan.rows)
-  if run.recovery_epochs and row_data.CLEAN not in names:
-    names.append(row_data.CLEAN)
-  sets = {name: plan.training_sets.split(name) for name in names}
+  for row in plan.rows:
+    plan.defended.make(row)
+  sets = {row: plan.defended.split(row) for row in plan.rows}
+  clean = 0
+  if run.recovery_epochs:  # On the clean split as it is: it is trusted.
+    clean = _place_of_clean(plan, sets)
   training_sets.check_batch_size(sets, run.batch_size)
-  clean = names.index(row_data.CLEAN) if run.recovery_epochs else 0
   data = training_sets.stack(list(sets.values()))
   first, *given = sharding.replicate(
     (run.trainer.init(keys), data, rows, keys, np.full_like(rows, clean)), run.mesh
@@ -89,6 +91,15 @@ def train_victims(plan: Plan) -> None:
       headline="loss",
       phase=lambda number: "recovery on clean data" if recovers(number) else "",
     )
+
+
+def _place_of_clean(plan: Plan, sets: dict[str, types.TrainingSet]) -> int:
+  """The number of the set that is the clean training split, added where there is none."""
+  name, clean = row_data.CLEAN, plan.training_sets.split(row_data.CLEAN)
+  if sets.get(name) is not clean:
+    name = name if name not in sets else "clean, undefended"
+    sets[name] = clean
+  return list(sets).index(name)
 
 
 def _by_row(plan: Plan, values: types.Aux) -> dict[str, types.Array]:

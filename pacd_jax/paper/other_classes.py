@@ -42,7 +42,7 @@ def _certify(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) ->
     **plan.certify.settings._asdict(),
     extra={
       "split": plan.certify.split,
-      "trained_on": plan.training_sets.checksum(stem.parent.name),
+      "trained_on": plan.defended.checksum(stem.parent.name),
     },
   )
 

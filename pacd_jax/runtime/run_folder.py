@@ -157,6 +157,14 @@ class RunFolder:
     """`poison/<row>.json`: how long the row's poison took to make."""
     return self.path / "poison" / f"{row}.json"
 
+  def defended(self, row: str) -> pathlib.Path:
+    """`defense/<row>.npz`: what defences made of the row's training set."""
+    return self.path / "defense" / f"{row}.npz"
+
+  def defence_report(self, row: str) -> pathlib.Path:
+    """`defense/<row>.json`: what each of them removed, relabelled and changed."""
+    return self.path / "defense" / f"{row}.json"
+
   def candidate(self, name: str) -> pathlib.Path:
     """`poison/candidates/<name>.npz`: a poison on the way, that selection looks at."""
     return self.path / "poison" / "candidates" / f"{name}.npz"

@@ -1,0 +1,89 @@
+"""`defense/<row>.npz`: what defences made of a row's training set, as what they changed.
+
+It holds no image that is as it was: those are of the set before them, which it names.
+"""
+
+import os
+
+import numpy as np
+
+from pacd_jax import errors, types
+from pacd_jax.data import files, training_sets
+
+# Fields, with their dtype and rank.
+_FIELDS = {
+  "before": ("U", 0),  # `training_sets.checksum` of the set before the defences,
+  "after": ("U", 0),  # and of what they made of it.
+  "present": ("i", 1),  # `[n]` positions that are there.
+  "labels": ("i", 1),  # `[M]`, of all that is stored.
+  "changed": ("i", 1),  # `[c]` positions below that of the first new image;
+  "changed_images": ("u", 4),  # `[c, H, W, C]`.
+  "new_images": ("u", 4),  # Behind the last position of the set before.
+}
+_REMEDY = "delete it and rerun --stage=train"
+
+
+def save(
+  path: str | os.PathLike, before: types.TrainingSet, after: types.TrainingSet
+) -> None:
+  """Writes beside `path`, then renames.
+
+  Args:
+    path: of the file.
+    before: what the defences were given.
+    after: what they made of it; stored images keep their places.
+  """
+  size = len(before.labels)
+  moved = (before.images != after.images[:size]).any(axis=(1, 2, 3))
+  changed = np.flatnonzero(moved)
+  fields = {
+    "before": training_sets.checksum(before),
+    "after": training_sets.checksum(after),
+    "present": after.present,
+    "labels": after.labels,
+    "changed": changed,
+    "changed_images": after.images[changed],
+    "new_images": after.images[size:],
+  }
+  files.write(path, lambda file: np.savez_compressed(file, **fields))
+
+
+def load(path: str | os.PathLike, before: types.TrainingSet) -> types.TrainingSet:
+  """What the defences made of a training set.
+
+  Args:
+    path: of the file.
+    before: what they were given.
+
+  Raises:
+    errors.InputError: the file is damaged, or of another training set.
+  """
+  try:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+      found = {name: np.asarray(arrays[name]) for name in _FIELDS}
+  except Exception as error:  # Damaged zip files raise a dozen kinds.
+    reason = type(error).__name__
+    raise errors.InputError(
+      f"{path}: it is truncated or no defended training set ({reason}): {_REMEDY}"
+    ) from None
+  for name, (kind, rank) in _FIELDS.items():
+    if found[name].dtype.kind != kind or found[name].ndim != rank:
+      raise errors.InputError(
+        f"{path}: {name} is {found[name].dtype} of shape {found[name].shape}: {_REMEDY}"
+      )
+  if str(found["before"]) != training_sets.checksum(before):
+    raise errors.InputError(
+      f"{path} was made of another training set (its checksum differs): {_REMEDY}"
+    )
+  contradiction = errors.InputError(
+    f"{path}: its arrays contradict its checksum: {_REMEDY}"
+  )
+  try:
+    images = np.concatenate([before.images, found["new_images"]])
+    images[found["changed"]] = found["changed_images"]
+  except (ValueError, IndexError):
+    raise contradiction from None
+  after = types.TrainingSet(images, found["labels"], found["present"])
+  if str(found["after"]) != training_sets.checksum(after):
+    raise contradiction
+  return after

@@ -1,0 +1,28 @@
+"""Whole files: written beside, then renamed, so that no half-written one is ever seen."""
+
+import os
+import pathlib
+from collections.abc import Callable
+from typing import BinaryIO
+
+from pacd_jax import errors
+
+
+def write(path: str | os.PathLike, write_to: Callable[[BinaryIO], object]) -> None:
+  """Makes the folder, calls `write_to(file)` on a file beside `path`, then renames it."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  beside = path.with_name(path.name + ".tmp")
+  with open(beside, "wb") as file:
+    write_to(file)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(beside, path)
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+  """The whole file; errors.InputError where it cannot be read."""
+  try:
+    return pathlib.Path(path).read_bytes()
+  except OSError as error:
+    raise errors.InputError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,108 @@
+"""What victims are trained on once the run's defences have seen it: `defense/<row>.npz`."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from pacd_jax import types
+from pacd_jax.data import defended_file, training_sets
+from pacd_jax.defenses import chain
+from pacd_jax.experiment import row_data
+from pacd_jax.runtime import processes, progress, run_folder
+
+
+class DefencePlan(NamedTuple):
+  """What every row's training set goes through before its victims see it."""
+
+  chain: Sequence[tuple[str, types.DefenceFn]]  # With their names; often empty.
+  key: types.Key  # The same for every row.
+  tools: Callable[[], types.Tools]
+
+
+class Defended:
+  """The rows' training sets as their victims get them; without a chain, as they are.
+
+  Args:
+    folder: of the run.
+    rows: its training sets before the defences.
+    plan: the defences.
+  """
+
+  def __init__(
+    self,
+    folder: run_folder.RunFolder,
+    rows: row_data.TrainingSets,
+    plan: DefencePlan,
+  ):
+    self._folder, self._rows, self._plan = folder, rows, plan
+    self._of_row: dict[str, tuple[types.TrainingSet, str]] = {}
+
+  def is_there(self, row: str) -> bool:
+    """Whether victims can be trained on the row."""
+    is_made = not self._plan.chain or self._folder.defended(row).exists()
+    return is_made and self._rows.is_there(row)
+
+  def split(self, row: str) -> types.TrainingSet:
+    """What the row's victims are trained on.
+
+    Raises:
+      errors.InputError: a file of it is missing, damaged or another run's.
+    """
+    return self._load(row)[0]
+
+  def checksum(self, row: str) -> str:
+    """`training_sets.checksum` of that; errors as from `split`."""
+    return self._load(row)[1]
+
+  def make(self, row: str) -> None:
+    """Lets the defences see the row, where they have not: its two files.
+
+    Raises:
+      errors.InputError: a defence returned what cannot be used.
+    """
+    if self.is_there(row):
+      return
+    began = time.monotonic()
+    before = self._rows.split(row)
+    after, reports = chain.apply(
+      self._plan.chain, before, self._plan.key, self._plan.tools()
+    )
+    processes.check_same(
+      {f"what the defences made of {row}": training_sets.checksum(after)}
+    )
+    names = [name for name, _ in self._plan.chain]
+    run_folder.write_json(
+      self._folder.defence_report(row),
+      {
+        "row": row,
+        "seconds": round(time.monotonic() - began, 6),
+        "images_before": len(before.present),
+        "images_after": len(after.present),
+        "defences": [
+          _report(name, report) for name, report in zip(names, reports, strict=True)
+        ],
+      },
+    )
+    defended_file.save(self._folder.defended(row), before, after)
+    progress.note(
+      f"defense/{row}: {', then '.join(names)} left {len(after.present)} of "
+      f"{len(before.present)} images"
+    )
+
+  def _load(self, row: str) -> tuple[types.TrainingSet, str]:
+    if not self._plan.chain:
+      return self._rows.split(row), self._rows.checksum(row)
+    if row not in self._of_row:
+      path = self._folder.defended(row)
+      after = defended_file.load(path, self._rows.split(row))
+      self._of_row[row] = after, training_sets.checksum(after)
+    return self._of_row[row]
+
+
+def _report(name: str, report: types.DefenceReport) -> dict[str, Any]:
+  """As JSON has it."""
+  positions = {
+    field: getattr(report, field).tolist() for field in ("removed", "relabelled", "changed")
+  }
+  values = {key: float(value) for key, value in report.values.items()}
+  return {"name": name, **positions, "values": values}

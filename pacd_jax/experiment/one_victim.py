@@ -1,0 +1,37 @@
+"""A victim for a defence to look at: trained as the run's are, on what it is given."""
+
+import jax
+import numpy as np
+
+from pacd_jax import types
+from pacd_jax.data import training_sets
+from pacd_jax.experiment.plan import TrainPlan
+from pacd_jax.runtime import metrics, progress, sharding
+
+_STAGE = "defense/victim"
+
+
+def train(run: TrainPlan, training_set: types.TrainingSet, key: types.Key) -> types.Params:
+  """The parameters after the last epoch; nothing is saved.
+
+  Args:
+    run: how; without epochs of recovery.
+    training_set: at least a batch.
+    key: consumed.
+
+  Raises:
+    errors.InputError: the set has less than a batch.
+    errors.NonFiniteError: its loss is not finite.
+  """
+  training_sets.check_batch_size({"of a defence": training_set}, run.batch_size)
+  data, row, keys = sharding.replicate(
+    (training_sets.stack([training_set]), np.zeros(1, np.int32), key[None]), run.mesh
+  )
+  state = sharding.replicate(run.trainer.init(keys), run.mesh)
+  shown = progress.Progress(_STAGE, run.num_epochs, unit="epochs")
+  for number in range(1, run.num_epochs + 1):
+    state, values = run.trainer.epoch(state, data, row, keys)
+    found = {name: float(value[0]) for name, value in values.items()}
+    metrics.check_finite(_STAGE, number, found)
+    shown.update(number, f"loss {found['loss']:.4g}")
+  return jax.tree.map(lambda leaf: leaf[0], state.params)

@@ -1,0 +1,49 @@
+"""What a row's poison is made with: the run's data, budget, key and surrogate."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from pacd_jax import types
+from pacd_jax.attacks import problem
+from pacd_jax.runtime import metrics, progress
+
+
+class Poisoned(NamedTuple):
+  """Training images as an attack would have them; what is None is as it was."""
+
+  images: np.ndarray  # float `[n, H, W, C]` in [0, 1] and in the budget, not yet rounded.
+  labels: np.ndarray | None = None  # int `[n]`.
+  indices: np.ndarray | None = None  # int `[n]` into the training split; None: `poisoned`.
+  inserted: np.ndarray | None = None  # bool `[n]`: beside, not instead of, that image.
+
+
+@dataclasses.dataclass(frozen=True)
+class RowTools:
+  """What one row's poison is made of, in one run."""
+
+  row: str
+  splits: types.Splits
+  target_class: int
+  poisoned: np.ndarray  # int64 `[n]`: the training images to change, in order.
+  key: types.Key  # The row's own.
+  epsilon: float  # The budget, image units,
+  norm: str  # in this norm.
+  # The attacker's model of the victim, and the budget.
+  attack_settings: Callable[[], problem.Settings]
+  # What the attacker sees, on the device.
+  attack_data: Callable[[], problem.AttackData]
+
+  def watch(self, total: int, unit: str) -> Callable[[int, types.Aux], None]:
+    """`on_part(done, {"loss": ...})`: shows how far it is; refuses what is not finite."""
+    stage = f"attack/{self.row}"
+    shown = progress.Progress(stage, total, unit=unit)
+
+    def on_part(done, values):
+      values = {name: float(value) for name, value in values.items()}
+      metrics.check_finite(stage, done, values)
+      shown.update(done, f"loss {values['loss']:.4g}")
+
+    return on_part
