@@ -42,10 +42,8 @@ def choose(plan: Plan) -> tuple[types.Poison, float]:
 
 def _score_all(plan: Plan, times: dict[str, float]) -> Scores:
   """Every candidate's ACR under each fresh surrogate, as `selection.json` has them."""
-  selection = plan.attack.selection
-  assert selection is not None
   scores, found = read_scores(plan), candidates.listed(plan)
-  num_surrogates = len(selection.train.keys)
+  num_surrogates = len(candidates.selection(plan).train.keys)
   shown = progress.Progress("select", len(found) * num_surrogates, unit="surrogates")
   for candidate in found:
     digest = _digest(plan, candidate)
@@ -117,8 +115,7 @@ def read_scores(plan: Plan) -> Scores:
 
 def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   """ACR of one surrogate on what the attack sees; trained from scratch as a victim is."""
-  selection = plan.attack.selection
-  assert selection is not None
+  selection = candidates.selection(plan)
   poison = candidates.load(plan, candidate)
   poisoned = training_sets.poisoned(plan.splits.train, poison)
   run, keys = selection.train, selection.train.keys[np.array([seed])]
