@@ -1,26 +1,41 @@
-"""Every record and every function contract of the package: read this file first.
+"""The records and the function contracts that rooms share: read this file first.
 
 In the shape descriptions `B` is a batch of images, `[H, W, C]` one image, `K` the number
 of classes and `n` the number of images of the target class in the training split.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
 
-Array = jax.Array
-Key = jax.Array  # A typed PRNG key (`jax.random.key`).
-Scalar = jax.Array  # `[]` float32.
-Params = Any  # A pytree of arrays: theta, the parameters of a base classifier.
-Aux = dict[str, jax.Array]  # Scalars to log beside a loss.
+if TYPE_CHECKING:
+  import jax
 
-# `init(key, image_shape) -> params`; `image_shape` is `(H, W, C)`; the key is consumed.
-InitFn = Callable[[Key, tuple[int, int, int]], Params]
-# `apply(params, images) -> logits`: float32 `[B, H, W, C]` -> float32 `[B, K]`. Images
-# are in [0, 1] or such images plus noise, as they are: nothing is clipped.
-ApplyFn = Callable[[Params, Array], Array]
+  Array = jax.Array
+else:  # Results are read, and pages written, where there is no JAX.
+  Array = Any
+Key = Array  # A typed PRNG key (`jax.random.key`).
+Scalar = Array  # `[]` float32.
+Params = Any  # A pytree of arrays: theta, the parameters of a base classifier.
+Aux = dict[str, Array]  # Scalars to log beside a loss.
+
+
+class InitFn(Protocol):
+  """First parameters of a base classifier."""
+
+  def __call__(self, key: Key, image_shape: tuple[int, int, int], /) -> Params:
+    """The parameters; `image_shape` is `(H, W, C)`; the key is consumed."""
+
+
+class ApplyFn(Protocol):
+  """A base classifier."""
+
+  def __call__(self, params: Params, images: Array, /) -> Array:
+    """Logits: float32 `[B, H, W, C]` -> float32 `[B, K]`.
+
+    Images are in [0, 1] or such images plus noise, as they are: nothing is clipped.
+    """
 
 
 class Model(NamedTuple):
@@ -30,9 +45,17 @@ class Model(NamedTuple):
   apply: ApplyFn
 
 
-# `loss(params, images, labels, key) -> (scalar, aux)`; the key is consumed. It is one key
-# `[]`, or `[B]`: an image's own, which then draws the same noise wherever it is used.
-LossFn = Callable[[Params, Array, Array, Key], tuple[Scalar, Aux]]
+class LossFn(Protocol):
+  """What a network is trained to minimise."""
+
+  def __call__(
+    self, params: Params, images: Array, labels: Array, key: Key
+  ) -> tuple[Scalar, Aux]:
+    """`(scalar, aux)`; the key is consumed.
+
+    It is one key `[]`, or `[B]`: an image's own, which then draws the same noise wherever
+    it is used.
+    """
 
 
 class Loss(NamedTuple):
@@ -60,6 +83,8 @@ class Loss(NamedTuple):
   def __call__(
     self, params: Params, images: Array, labels: Array, key: Key, strength: Any = 1.0
   ) -> tuple[Scalar, Aux]:
+    import jax  # Here: reading results takes this file without it.
+
     inputs = images
     if self.adversary is not None:
       # The same key on purpose: the images are attacked under the noise they train with.
@@ -67,14 +92,24 @@ class Loss(NamedTuple):
     return self.criterion(self.outputs(params, inputs, key), labels)
 
 
-# `change(key, images) -> images`: a random change of `[B, H, W, C]`; the key is consumed.
-AugmentFn = Callable[[Key, Array], Array]
+class AugmentFn(Protocol):
+  """A random change of training images `[B, H, W, C]`; the key is consumed."""
 
-# `objective(params, images, labels, key) -> scalar`: what the attacker minimises, on
-# validation images of the target class; the key is consumed.
-ObjectiveFn = Callable[[Params, Array, Array, Key], Scalar]
-# `upper(params, poison) -> scalar`: the same with its images and noise fixed.
-UpperFn = Callable[[Params, Array], Scalar]
+  def __call__(self, key: Key, images: Array, /) -> Array: ...
+
+
+class ObjectiveFn(Protocol):
+  """What the attacker minimises, on images of the class; the key is consumed."""
+
+  def __call__(
+    self, params: Params, images: Array, labels: Array, key: Key, /
+  ) -> Scalar: ...
+
+
+class UpperFn(Protocol):
+  """An attacker's objective with its images and noise fixed."""
+
+  def __call__(self, params: Params, poison: Array, /) -> Scalar: ...
 
 
 class LowerLevel(NamedTuple):
@@ -88,8 +123,10 @@ class LowerLevel(NamedTuple):
     return self.criterion(self.outputs(params, poison))
 
 
-# `matvec(v) -> A v` for a symmetric matrix A over pytrees like the parameters.
-MatvecFn = Callable[[Params], Params]
+class MatvecFn(Protocol):
+  """`v -> A v` with a symmetric matrix A over pytrees like the parameters."""
+
+  def __call__(self, vector: Params, /) -> Params: ...
 
 
 class Curvature(NamedTuple):
@@ -99,7 +136,10 @@ class Curvature(NamedTuple):
   lower: LowerLevel  # Its own derivative in (theta, u) goes with A.
 
 
-CurvatureFn = Callable[[LowerLevel, Params, Array], Curvature]
+class CurvatureFn(Protocol):
+  """A choice of the matrix A, at (theta, u)."""
+
+  def __call__(self, lower: LowerLevel, params: Params, poison: Array, /) -> Curvature: ...
 
 
 class SolveInfo(NamedTuple):
@@ -112,9 +152,17 @@ class SolveInfo(NamedTuple):
   min_curvature: Array | None  # The least p'Ap / p'p over the directions met; 0: none.
 
 
-# `solve(matvec, b, start) -> (x, info)` with A x = b; x is like b. `start` is like b, a
-# first guess, such as the last outer step's x (a warm start); None: zero.
-SolveFn = Callable[[MatvecFn, Params, Params | None], tuple[Params, SolveInfo]]
+class SolveFn(Protocol):
+  """A method for A x = b."""
+
+  def __call__(
+    self, matvec: MatvecFn, b: Params, start: Params | None, /
+  ) -> tuple[Params, SolveInfo]:
+    """`(x, info)`; x is like b.
+
+    `start` is like b, a first guess, such as the last outer step's x (a warm start); None:
+    zero.
+    """
 
 
 class HypergradientInfo(NamedTuple):
@@ -124,11 +172,19 @@ class HypergradientInfo(NamedTuple):
   adjoint: Params | None  # p with A p = grad_theta f: the next one's warm start.
 
 
-# `hypergradient(upper, lower, params, poison, start) -> (du, info)`: du is like the
-# poison; `start` is an earlier `info.adjoint`, or None.
-HypergradientFn = Callable[
-  [UpperFn, LowerLevel, Params, Array, Params | None], tuple[Array, HypergradientInfo]
-]
+class HypergradientFn(Protocol):
+  """The derivative of the upper level in the poison, through the lower level."""
+
+  def __call__(
+    self,
+    upper: UpperFn,
+    lower: LowerLevel,
+    params: Params,
+    poison: Array,
+    start: Params | None,
+    /,
+  ) -> tuple[Array, HypergradientInfo]:
+    """`(du, info)`, du like the poison; `start` is an earlier `info.adjoint`, or None."""
 
 
 class Dataset(NamedTuple):
