@@ -5,12 +5,13 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors, types
-from pacd_jax.data import load, training_sets
+from pacd_jax.data import training_sets
 from pacd_jax.defenses import identity, random_share
+from pacd_jax.experiment.entries import data_sets
 
 
 def _digits():
-  return training_sets.whole(load.load("digits").train)
+  return training_sets.whole(data_sets.load("digits").train)
 
 
 def _kept(training_set, share, seed=0):
