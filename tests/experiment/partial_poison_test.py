@@ -67,7 +67,7 @@ class FieldsTest(absltest.TestCase):
     """By a trainer that knows of no recovery; no row is the clean one."""
     config = finished_run.smoke(**_OPTIONS)
     config.train.update({"num_epochs": 4, "recovery_epochs": 0})
-    train = door.build(config, "unused").train
+    train = asked.build(config, "unused").train
     clean = self.plan.splits.train
     poisoned = training_sets.poisoned(clean, self.poison)
     data = training_sets.stack([poisoned, training_sets.whole(clean)])
