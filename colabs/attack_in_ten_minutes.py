@@ -54,7 +54,7 @@ from pacd_jax.results import evaluate, figures, report, tables
 #
 # A config names every setting. This one is `configs/digits_ga.py` with fewer steps and
 # victims, for a notebook: class 8, $\ell_\infty$ budget 0.1 of the grey range, Gaussian
-# augmentation with sigma 0.25. `experiment.build` makes functions of it.
+# augmentation with sigma 0.25. `door.build` makes functions of it.
 
 # %%
 config = digits_ga.get_config()
