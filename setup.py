@@ -23,7 +23,7 @@ setuptools.setup(
   python_requires=">=3.11",
   packages=setuptools.find_packages(include=["pacd_jax", "pacd_jax.*"]),
   package_data={
-    "pacd_jax.results": ["page.css", "page.html", "*_body.html"],
+    "pacd_jax.results": ["page.css", "*.html"],
     "pacd_jax.paper": ["published.tsv"],
   },
   install_requires=[

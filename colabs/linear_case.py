@@ -20,8 +20,8 @@
 # \quad \text{s.t.} \quad |u_i - x_i^-| \le \epsilon,$$
 #
 # with $w^*, b^*$ the least-squares line through $(x_i^+, 1)$ and $(u_i, -1)$. Here the
-# closed form (`pacd_jax.theory`) meets the package's own bilevel solver, then two
-# dimensions, and the smaller examples that teach the same lesson.
+# closed form (`pacd_jax.linear_case.theory`) meets the package's own bilevel solver, then
+# two dimensions, and the smaller examples that teach the same lesson.
 
 # %% [markdown]
 # **Install.** In Colab, give the address that the repository is cloned from. Where the

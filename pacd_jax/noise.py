@@ -1,5 +1,6 @@
 """Gaussian noise: one key for a batch, or one for each image; logits of noisy copies."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -29,6 +30,7 @@ def draw(key: types.Key, num_samples: int, images: types.Array) -> types.Array:
     num_samples: draws for each image.
     images: what it is for.
   """
+  chex.assert_rank(images, 4)
   if not key.shape:
     return jax.random.normal(key, (num_samples, *images.shape), images.dtype)
   shape = num_samples, *images.shape[1:]
@@ -58,6 +60,7 @@ def noisy_logits(
   Returns:
     `[k, B, K]`.
   """
+  chex.assert_rank(images, 4)
   noisy = images[None] + sigma * draw(key, num_samples, images)
   logits = apply(params, noisy.reshape(-1, *images.shape[1:]))
   return logits.reshape(num_samples, len(images), -1)

@@ -4,6 +4,7 @@ A perturbation is one image's `delta = u - x`, `[H, W, C]` in image units ([0, 1
 function on a batch works on each image by itself.
 """
 
+import chex
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
@@ -21,6 +22,7 @@ def _image_norm(delta: types.Array) -> types.Array:
 
 def project(delta: types.Array, *, epsilon: float | types.Array, norm: str) -> types.Array:
   """The nearest perturbation with `|delta|_norm <= epsilon`, `[B, H, W, C]`."""
+  chex.assert_rank(delta, 4)
   if norm == "linf":
     return jnp.clip(delta, -epsilon, epsilon)
   if norm == "l2":
@@ -30,6 +32,7 @@ def project(delta: types.Array, *, epsilon: float | types.Array, norm: str) -> t
 
 def steepest_direction(gradient: types.Array, *, norm: str) -> types.Array:
   """argmax of <gradient, v> over |v|_norm <= 1 for each image; 0 where it is 0."""
+  chex.assert_rank(gradient, 4)
   if norm == "linf":
     return jnp.sign(gradient)
   if norm == "l2":
@@ -42,6 +45,7 @@ def steepest_direction(gradient: types.Array, *, norm: str) -> types.Array:
 
 def normalized(gradient: types.Array, *, norm: str) -> types.Array:
   """Each image's gradient over its norm, `[B, H, W, C]`; 0 where it is 0."""
+  chex.assert_rank(gradient, 4)
   if norm == "linf":
     largest = jnp.abs(gradient).max(axis=(1, 2, 3), keepdims=True)
     return gradient / jnp.where(largest > 0, largest, 1.0)
@@ -55,6 +59,7 @@ def low_pass(images: types.Array, num_frequencies: int) -> types.Array:
   transform (DCT-II), as low-frequency attacks take (Guo et al., 2018,
   https://arxiv.org/abs/1809.08758).
   """
+  chex.assert_rank(images, 4)
   for axis in (1, 2):
     cosines = scipy.fft.dct(np.eye(images.shape[axis]), axis=0, norm="ortho")
     kept = cosines[:num_frequencies]
@@ -80,6 +85,7 @@ def quantize(
   Returns:
     uint8 `[n, H, W, C]` with `|images - base_images| <= 255 epsilon` in the norm.
   """
+  chex.assert_rank([images, base_images], 4)
   base = base_images.astype(np.float64)
   exact = np.clip(np.asarray(images, np.float64) * 255.0, 0.0, 255.0) - base
   levels = np.rint(exact)

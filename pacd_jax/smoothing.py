@@ -96,6 +96,7 @@ def average_certified_radius(
 
   Section 3.2 of Mehra et al. (2021). Arguments as `certified_radius`; returns `[]`.
   """
+  chex.assert_rank([probs, labels], [2, 1])
   return certified_radius(probs, labels, sigma=sigma, margin=margin).mean()
 
 

@@ -1,4 +1,6 @@
-"""The records and the function contracts that rooms share: read this file first.
+"""Every function contract that crosses rooms, and the records that most rooms pass on.
+
+Read this file first. A record of one room, such as `train.Trainer`, stands in that room.
 
 In the shape descriptions `B` is a batch of images, `[H, W, C]` one image, `K` the number
 of classes and `n` the number of images of the target class in the training split.
@@ -11,6 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
   import jax
+  import optax
 
   Array = jax.Array
 else:  # Results are read, and pages written, where there is no JAX.
@@ -96,6 +99,15 @@ class AugmentFn(Protocol):
   """A random change of training images `[B, H, W, C]`; the key is consumed."""
 
   def __call__(self, key: Key, images: Array, /) -> Array: ...
+
+
+class AscentFn(Protocol):
+  """The steps of an adversary at test time."""
+
+  def __call__(
+    self, step_size: Array | float, norm: str, /
+  ) -> "optax.GradientTransformation":
+    """A transformation of gradients into steps; `norm` is "linf" or "l2"."""
 
 
 class ObjectiveFn(Protocol):

@@ -69,6 +69,10 @@ class ColabsTest(parameterized.TestCase):
     else:
       self.assertEmpty([ast.unparse(node) for node in found])
 
+  def test_all_install_by_the_same_cell(self):
+    """Each is opened alone, so each has it; they may not drift apart."""
+    self.assertLen({_code(_source(name))[0].source for name in _NAMES}, 1)
+
   def test_the_readme_links_each(self):
     readme = (_COLABS.parent / "README.md").read_text()
     for name in _NAMES:

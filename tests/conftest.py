@@ -2,20 +2,25 @@
 
 Implicit broadcasting and a key's second use are errors.
 
-Most of their time is XLA's compilation, which is faster with few of LLVM's
-optimisations; `make demo` and every run have them. Programs that several tests build are
-compiled once in a session, and the run that many begin with is done once, in a folder
-that ends with it.
+Most of their time is XLA's compilation, which takes a third of its time without LLVM's
+optimisations and XLA's newer fusions; `make demo` and every run have them, and tests that
+compute much (`as_users_run.py`). Programs that several tests build are compiled once in a
+session, and the run that many begin with is done once, in a folder that ends with it.
 """
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
 
-os.environ["XLA_FLAGS"] = " ".join(
-  [os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=1"]
-)
+import as_users_run
+
+if as_users_run.USERS_FLAGS not in os.environ:  # A worker has its session's.
+  of_users = os.environ.get("XLA_FLAGS", "")
+  os.environ[as_users_run.USERS_FLAGS] = of_users
+  few = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+  os.environ["XLA_FLAGS"] = f"{of_users} {few}"
 
 import jax
 
@@ -26,12 +31,18 @@ if _FOLDER not in os.environ:
   os.environ[_FOLDER] = tempfile.mkdtemp()
   atexit.register(shutil.rmtree, os.environ[_FOLDER], ignore_errors=True)
 
-jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ[_FOLDER], "xla"))
+# Processes that a test starts have it from here.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(os.environ[_FOLDER], "xla")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 os.environ.pop("JAX_NUM_CPU_DEVICES", None)
 sharding.cores_as_devices(3)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+
+# A session holds a thousand programs, and looking through them all takes a second.
+gc.set_threshold(100_000, 50, 100)
 
 # Files go to the workers in this order, the longest first, so that none waits at the end.
 _LONGEST = (

@@ -5,6 +5,7 @@ class, inside the budget and the box but not yet rounded to 8 bits. Poisons that
 surrogate are in `error_minimizing.py` and `targeted_adversarial.py`.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -192,6 +193,7 @@ def filtered(images: types.Array, kernel: types.Array) -> types.Array:
   Returns:
     `[n, H, W, C]` in [0, 1].
   """
+  chex.assert_rank([images, kernel], [4, 2])
   channels = images.shape[-1]
   of_channels = jnp.broadcast_to(kernel[:, :, None, None], (*kernel.shape, 1, channels))
   images = jax.lax.conv_general_dilated(

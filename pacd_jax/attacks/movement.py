@@ -20,6 +20,7 @@ def poisoned_images(
   base_images: types.Array, delta: types.Array | np.ndarray
 ) -> types.Array:
   """u = clip(x + delta) to the box [0, 1]."""
+  chex.assert_rank([base_images, delta], 4)
   return jnp.clip(base_images + delta, 0.0, 1.0)
 
 

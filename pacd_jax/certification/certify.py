@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -112,6 +113,7 @@ def _by_rule(
     labels: Sequence[int] | np.ndarray | None = None,
     names: Sequence[Any] | None = None,
   ):
+    chex.assert_rank([images, keys], [4, 1])
     if labels is not None:
       _check_labels(labels, len(images), votes.num_classes(apply, params, images.shape[1:]))
     params = sharding.replicate(params, mesh)

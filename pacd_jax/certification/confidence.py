@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-import scipy.stats
+import scipy.special  # scipy.stats takes a second to import.
 
 from pacd_jax.types import Certificate
 
@@ -27,7 +27,7 @@ def clopper_pearson_lower(count, n, alpha) -> np.float64 | np.ndarray:
   count, n, alpha = np.asarray(count), np.asarray(n), np.asarray(alpha)
   if not np.all((count >= 0) & (count <= n) & (alpha > 0.0) & (alpha < 1.0)):
     raise ValueError(f"count {count}, n {n} or alpha {alpha} is out of range")
-  bound = scipy.stats.beta.ppf(alpha, np.maximum(count, 1), n - count + 1)
+  bound = scipy.special.betaincinv(np.maximum(count, 1), n - count + 1, alpha)
   return np.where(count > 0, bound, 0.0)[()]
 
 
@@ -38,7 +38,7 @@ def radius(count, n, *, sigma: float, alpha) -> np.float64 | np.ndarray:
 
   Returns float64 in the units of sigma: below 0 where p_A is under 1/2, -inf for none.
   """
-  return sigma * scipy.stats.norm.ppf(clopper_pearson_lower(count, n, alpha))
+  return sigma * scipy.special.ndtri(clopper_pearson_lower(count, n, alpha))
 
 
 def certificate(
@@ -70,7 +70,7 @@ def largest_radius(sigma: float, n: int, alpha: float) -> float:
 
   No radius is larger; 0 where not even these votes certify anything.
   """
-  return max(0.0, float(sigma * scipy.stats.norm.ppf(alpha ** (1.0 / n))))
+  return max(0.0, float(sigma * scipy.special.ndtri(alpha ** (1.0 / n))))
 
 
 def can_certify(n: int, alpha: float) -> bool:

@@ -1,6 +1,6 @@
 """Attacks at test time."""
 
-from pacd_jax.evasion.ascent import AscentFn, adam, normalized
+from pacd_jax.evasion.ascent import adam, normalized
 from pacd_jax.evasion.projected import Pgd, check, pgd, uniform_in_ball
 
-__all__ = ["AscentFn", "Pgd", "adam", "check", "normalized", "pgd", "uniform_in_ball"]
+__all__ = ["Pgd", "adam", "check", "normalized", "pgd", "uniform_in_ball"]

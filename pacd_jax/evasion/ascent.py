@@ -1,13 +1,8 @@
 """Steps of gradient ascent on images, by the norm of their ball."""
 
-from collections.abc import Callable
-
 import optax
 
 from pacd_jax import perturbation, types
-
-# `ascent(step_size, norm) -> transformation` of gradients into steps.
-AscentFn = Callable[[types.Array | float, str], optax.GradientTransformation]
 
 
 def normalized(step_size: types.Array | float, norm: str) -> optax.GradientTransformation:

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
 from pacd_jax import perturbation, types
-from pacd_jax.evasion.ascent import AscentFn, normalized
+from pacd_jax.evasion.ascent import normalized
 
 
 class Pgd(NamedTuple):
@@ -16,7 +17,7 @@ class Pgd(NamedTuple):
   epsilon: float  # Radius of the ball, in image units.
   norm: str = "l2"  # "l2" or "linf".
   num_steps: int = 2
-  ascent: AscentFn = normalized  # Its steps are of size 2 epsilon / num_steps.
+  ascent: types.AscentFn = normalized  # Its steps are of size 2 epsilon / num_steps.
 
 
 def check(attack: Pgd) -> None:
@@ -57,6 +58,7 @@ def pgd(
     delta `[B, H, W, C]`: a constant, no derivative goes through it or the steps. What the
     objective closes over should be constant, too (`jax.lax.stop_gradient`).
   """
+  chex.assert_rank(images, 4)
   images = jax.lax.stop_gradient(images)
   epsilon = attack.epsilon * strength
   ascent = attack.ascent(2.0 * epsilon / attack.num_steps, attack.norm)
@@ -87,6 +89,7 @@ def uniform_in_ball(
     images: `[B, H, W, C]`.
     strength: in [0, 1]: the share of epsilon that is used.
   """
+  chex.assert_rank(images, 4)
   epsilon = attack.epsilon * strength
   if not key.shape:
     key = jax.random.split(key, len(images))

@@ -4,12 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pacd_jax import types
-from pacd_jax.data import poison_file
 from pacd_jax.experiment.plan import Plan, SelectionPlan
 from pacd_jax.runtime import metrics
-
-_REMEDY = "delete checkpoints/attack and selection.json of the run, and run it again"
 
 
 class Candidate(NamedTuple):
@@ -46,16 +42,8 @@ def listed(plan: Plan) -> list[Candidate]:
   ]
 
 
-def path(plan: Plan, candidate: Candidate):
-  return plan.folder.candidate(candidate.name)
-
-
 def save(plan: Plan, candidate: Candidate, images: np.ndarray) -> None:
   """Writes a candidate; its step's metrics are looked at only after the next step."""
   sum_of_images = {f"the poison {candidate.name}": images.sum()}
   metrics.check_finite("attack", candidate.step, sum_of_images)
-  poison_file.save(path(plan, candidate), plan.poison(images))
-
-
-def load(plan: Plan, candidate: Candidate) -> types.Poison:
-  return poison_file.load(path(plan, candidate), remedy=_REMEDY)
+  plan.training_sets.save_candidate(candidate.name, images)

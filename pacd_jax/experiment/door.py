@@ -14,7 +14,6 @@ import jax
 import ml_collections
 
 from pacd_jax import errors, types
-from pacd_jax.data import poison_file
 from pacd_jax.experiment import (
   assembly,
   config_files,
@@ -189,9 +188,7 @@ def build(
       if entry.make is not None
     },
     poisons={
-      row: poison_file.find(config.poisons[row])
-      for row in config.rows.names
-      if row not in kinds.ROWS
+      row: config.poisons[row] for row in config.rows.names if row not in kinds.ROWS
     },
     attack=assembly.attack(config, splits, model, tools(kinds.ROWS["pacd"])),
     defense=defences.plan(config, splits, model, jax.random.fold_in(root, making.DEFEND)),

@@ -73,7 +73,7 @@ class Ascent:
   """The steps of an adversary's PGD."""
 
   name: str
-  function: evasion.AscentFn
+  function: types.AscentFn
   words: str
   options: None = None
 

@@ -5,14 +5,13 @@ Its methods name what the run's files carry, so that another run's are told from
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from pacd_jax import perturbation, train, types
+from pacd_jax import train, types
 from pacd_jax.attacks import pacd, problem, surrogates
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays
@@ -117,7 +116,7 @@ class Plan:
   sigma: float
   # Row -> its poison before rounding.
   baselines: Mapping[str, Callable[[], np.ndarray | kinds.Poisoned]]
-  poisons: Mapping[str, pathlib.Path]  # Row -> a poison's file from elsewhere.
+  poisons: Mapping[str, str]  # Row -> a poison from elsewhere: a file, or a run's folder.
   attack: AttackPlan
   defense: defended.DefencePlan
   train: TrainPlan
@@ -130,36 +129,14 @@ class Plan:
       "target_class": self.target_class,
       "sigma": self.sigma if self.attack.uses_sigma else 0.0,
     }
-    return row_data.TrainingSets(self.folder, self.splits, identity, self.poisons)
+    return row_data.TrainingSets(
+      self.folder, self.splits, self.poisoned, identity, self.poisons
+    )
 
   @functools.cached_property
   def defended(self) -> defended.Defended:
     """What the victims of every row are trained on."""
     return defended.Defended(self.folder, self.training_sets, self.defense)
-
-  def poison(self, made: np.ndarray | kinds.Poisoned) -> types.Poison:
-    """What an attack made, in 8 bits and in the budget.
-
-    Args:
-      made: float images `[n, H, W, C]` for `poisoned`, or more than images.
-    """
-    if not isinstance(made, kinds.Poisoned):
-      made = kinds.Poisoned(np.asarray(made))
-    train_split = self.splits.train
-    indices = self.poisoned if made.indices is None else np.asarray(made.indices, np.int64)
-    base_images, base_labels = train_split.images[indices], train_split.labels[indices]
-    labels = base_labels if made.labels is None else np.asarray(made.labels, np.int32)
-    inserted = np.zeros(len(indices), bool) if made.inserted is None else made.inserted
-    return types.Poison(
-      images=perturbation.quantize(made.images, base_images, **self.budget._asdict()),
-      base_images=base_images,
-      labels=labels,
-      base_labels=base_labels,
-      indices=indices,
-      inserted=np.asarray(inserted, bool),
-      clean_label=np.array_equal(labels, base_labels),
-      **self.training_sets.identity,
-    )
 
   @property
   def seeds(self) -> range:

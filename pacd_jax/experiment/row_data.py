@@ -1,4 +1,7 @@
-"""What victims are trained on: the training split of each row, with its poison as saved."""
+"""What victims are trained on: the training split of each row, with its poison as saved.
+
+Of a run's modules this one alone writes and reads poisons.
+"""
 
 import functools
 import json
@@ -7,8 +10,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from pacd_jax import errors, types
+import numpy as np
+
+from pacd_jax import errors, perturbation, types
 from pacd_jax.data import arrays, files, poison_file, training_sets
+from pacd_jax.experiment.row_tools import Poisoned
 from pacd_jax.runtime import run_folder
 
 CLEAN = "clean"  # The row without a poison.
@@ -21,21 +27,26 @@ class TrainingSets:
   Args:
     folder: of the run.
     splits: of its data; the poisons must be of their training split.
+    poisoned: int64 `[n]`: the training images that an attack changes where it does not
+      say which.
     identity: further fields that every poison made by this run carries; one from
       elsewhere has to share its target class.
-    given: rows whose poison is a file from elsewhere, which the run's folder gets a
-      copy of.
+    given: rows whose poison is from elsewhere, and where: a file, which the run's folder
+      gets a copy of, or the folder of a run.
   """
 
   def __init__(
     self,
     folder: run_folder.RunFolder,
     splits: types.Splits,
+    poisoned: np.ndarray,
     identity: dict[str, Any],
-    given: Mapping[str, pathlib.Path] | None = None,
+    given: Mapping[str, str] | None = None,
   ):
     self._folder, self._splits, self._identity = folder, splits, identity
-    self._given = given or {}
+    self._poisoned = poisoned
+    # Rows whose poison is from elsewhere, and its file, whether or not it is there.
+    self.given = {row: poison_file.find(path) for row, path in (given or {}).items()}
     self._of_row: dict[str, tuple[types.TrainingSet, str]] = {}
 
   @functools.cached_property
@@ -55,13 +66,9 @@ class TrainingSets:
       errors.InputError: it is missing, damaged, of another data set, split or class, or
         differs from the copy.
     """
-    path, copy = self._given[row], self._folder.poison(row)
+    path, copy = self.given[row], self._folder.poison(row)
     if copy.exists():
-      read = files.read_bytes
-      if path.exists() and read(path) != read(copy):
-        raise errors.InputError(
-          f"{path} has changed since {copy} was copied from it: choose another --workdir"
-        )
+      check_unchanged(path, copy, "choose another --workdir")
       return
     folder = path.parent.parent
     if not path.exists() and path == poison_file.find(folder):
@@ -77,11 +84,62 @@ class TrainingSets:
 
   def is_given(self, row: str) -> bool:
     """Whether its poison is a file from elsewhere."""
-    return row in self._given
+    return row in self.given
 
   def copy_given(self, row: str) -> None:
     """Copies the file from elsewhere, as it is, to `poison/<row>.npz`."""
-    poison_file.copy(self._given[row], self._folder.poison(row))
+    poison_file.copy(self.given[row], self._folder.poison(row))
+
+  def save(self, row: str, made: np.ndarray | Poisoned, seconds: float) -> None:
+    """Writes the poison that an attack made, and before it what it cost.
+
+    Args:
+      row: its name.
+      made: as `made` takes it.
+      seconds: wall time of making it.
+    """
+    run_folder.write_json(self._folder.attack_time(row), {"attack_seconds": seconds})
+    poison_file.save(self._folder.poison(row), self.made(made))
+
+  def made(self, made: np.ndarray | Poisoned) -> types.Poison:
+    """What an attack made, in 8 bits and in the budget.
+
+    Args:
+      made: float images `[n, H, W, C]` for the images that the run poisons, or more than
+        images.
+    """
+    if not isinstance(made, Poisoned):
+      made = Poisoned(np.asarray(made))
+    train, identity = self._splits.train, self.identity
+    indices = self._poisoned if made.indices is None else np.asarray(made.indices, np.int64)
+    base_images, base_labels = train.images[indices], train.labels[indices]
+    labels = base_labels if made.labels is None else np.asarray(made.labels, np.int32)
+    inserted = np.zeros(len(indices), bool) if made.inserted is None else made.inserted
+    return types.Poison(
+      images=perturbation.quantize(
+        made.images, base_images, epsilon=identity["epsilon"], norm=identity["norm"]
+      ),
+      base_images=base_images,
+      labels=labels,
+      base_labels=base_labels,
+      indices=indices,
+      inserted=np.asarray(inserted, bool),
+      clean_label=np.array_equal(labels, base_labels),
+      **identity,
+    )
+
+  def save_candidate(self, name: str, images: np.ndarray) -> None:
+    """Writes a poison on the attack's way, float `[n, H, W, C]`."""
+    poison_file.save(self._folder.candidate(name), self.made(images))
+
+  def candidate(self, name: str) -> tuple[types.TrainingSet, np.ndarray]:
+    """The training split with a candidate in it, and its images, uint8 `[n, H, W, C]`.
+
+    Raises:
+      errors.InputError: it is missing, damaged or of another training split.
+    """
+    poison = poison_file.load(self._folder.candidate(name), remedy=_CANDIDATE_REMEDY)
+    return training_sets.poisoned(self._splits.train, poison), poison.images
 
   def split(self, row: str) -> types.TrainingSet:
     """What the row's victims are trained on.
@@ -99,8 +157,12 @@ class TrainingSets:
     """Epsilon and norm of a row's poison, as its file says; None of clean data."""
     if row == CLEAN:
       return None, None
-    poison = self.poison(row)
+    poison = self._poison(row)
     return poison.epsilon, poison.norm
+
+  def assumed_sigma(self, row: str) -> float:
+    """The noise that the row's attack knew of; 0 where it knew of none."""
+    return 0.0 if row == CLEAN else self._poison(row).sigma
 
   def attack_seconds(self, row: str) -> float | None:
     """Wall time of making the row's poison; None for one that this run did not make.
@@ -109,7 +171,7 @@ class TrainingSets:
       errors.InputError: the file that says it is damaged.
     """
     path = self._folder.attack_time(row)
-    if row == CLEAN or row in self._given or not path.exists():
+    if row == CLEAN or row in self.given or not path.exists():
       return None
     try:
       seconds = float(json.loads(path.read_text())["attack_seconds"])
@@ -121,21 +183,17 @@ class TrainingSets:
       )
     return seconds
 
-  def save_attack_seconds(self, row: str, seconds: float) -> None:
-    """Keeps it beside the poison: before that is saved, so that no poison lacks it."""
-    run_folder.write_json(self._folder.attack_time(row), {"attack_seconds": seconds})
-
   def _load(self, row: str) -> tuple[types.TrainingSet, str]:
     if row not in self._of_row:
       if row == CLEAN:
         clean = training_sets.whole(self._splits.train)
         self._of_row[row] = clean, self.identity["checksum"]
       else:
-        poisoned = training_sets.poisoned(self._splits.train, self.poison(row))
+        poisoned = training_sets.poisoned(self._splits.train, self._poison(row))
         self._of_row[row] = poisoned, training_sets.checksum(poisoned)
     return self._of_row[row]
 
-  def poison(self, row: str) -> types.Poison:
+  def _poison(self, row: str) -> types.Poison:
     """The row's poison as saved; errors as from `split`."""
     path = self._folder.poison(row)
     poison = poison_file.load(path)
@@ -145,7 +203,7 @@ class TrainingSets:
   def _check(self, path: pathlib.Path, poison: types.Poison, row: str) -> None:
     """Refuses a poison of other data or another class, or another run's own."""
     identity, remedy = self.identity, "delete it and rerun --stage=attack"
-    if row in self._given:
+    if row in self.given:
       identity = {name: identity[name] for name in ("dataset", "target_class", "checksum")}
       remedy = (
         f"set poisons.{row} to one of this data set and class, and run with the seed and "
@@ -161,6 +219,22 @@ class TrainingSets:
         )
 
 
+def check_unchanged(given: str | pathlib.Path, copy: pathlib.Path, remedy: str) -> None:
+  """Whether a copied poison is still what stands where it was copied from.
+
+  Args:
+    given: a file, or the folder of a run; where it is gone, nothing has changed.
+    copy: of the file.
+    remedy: what an error advises.
+
+  Raises:
+    errors.InputError: another poison stands there now.
+  """
+  path = poison_file.find(given)
+  if path.exists() and files.read_bytes(path) != files.read_bytes(copy):
+    raise errors.InputError(f"{path} has changed since {copy} was copied from it: {remedy}")
+
+
 def _short(value: Any) -> str:
   """As it is, but eight digits of a checksum."""
   long = isinstance(value, str) and len(value) == 64
@@ -173,4 +247,7 @@ _WHAT = {
   "target_class": "target class",
   "checksum": "training split",
 }
+_CANDIDATE_REMEDY = (
+  "delete checkpoints/attack and selection.json of the run, and run it again"
+)
 _GIVEN_REMEDY = "give the file of a poison, or the folder of a run that made one"

@@ -37,8 +37,8 @@ def pacd_images(plan: Plan, began: float) -> tuple[np.ndarray, float]:
   seconds = metrics.MetricsFile(plan.folder.metrics).seconds("attack")
   if plan.attack.selection is None:
     return _images(plan, state), seconds
-  poison, of_choice = selection.choose(plan)
-  return arrays.to_float(poison.images), seconds + of_choice
+  images, of_choice = selection.choose(plan)
+  return arrays.to_float(images), seconds + of_choice
 
 
 def _run(plan: Plan, began: float) -> pacd.AttackState:

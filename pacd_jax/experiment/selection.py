@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pacd_jax import errors, types
+from pacd_jax import errors
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays, files, training_sets
 from pacd_jax.experiment import candidates
@@ -26,8 +26,11 @@ Scores = dict[
 ]  # By the candidates' names, as `selection.json` has them.
 
 
-def choose(plan: Plan) -> tuple[types.Poison, float]:
-  """The candidate with the lowest mean ACR, and what the choice cost, in seconds.
+def choose(plan: Plan) -> tuple[np.ndarray, float]:
+  """The candidate with the lowest mean ACR, and what the choice cost.
+
+  Returns:
+    Its images, uint8 `[n, H, W, C]`, and seconds.
 
   Raises:
     errors.InputError: a candidate is damaged or missing, or selection.json is.
@@ -37,7 +40,7 @@ def choose(plan: Plan) -> tuple[types.Poison, float]:
   best = min(candidates.listed(plan), key=lambda each: np.mean(scores[each.name]["acr"]))
   _write_scores(plan, scores, chosen=best.name)
   seconds = sum(score["seconds"] for score in scores.values())
-  return candidates.load(plan, best), seconds
+  return plan.training_sets.candidate(best.name)[1], seconds
 
 
 def _score_all(plan: Plan, times: dict[str, float]) -> Scores:
@@ -77,8 +80,8 @@ def _times(plan: Plan) -> dict[str, float]:
 
 
 def _digest(plan: Plan, candidate: Candidate) -> str:
-  candidates.load(plan, candidate)  # One line where it is missing or damaged.
-  contents = files.read_bytes(candidates.path(plan, candidate))
+  plan.training_sets.candidate(candidate.name)  # One line if missing or damaged.
+  contents = files.read_bytes(plan.folder.candidate(candidate.name))
   return hashlib.sha256(contents).hexdigest()
 
 
@@ -116,8 +119,7 @@ def read_scores(plan: Plan) -> Scores:
 def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   """ACR of one surrogate on what the attack sees; trained from scratch as a victim is."""
   selection = candidates.selection(plan)
-  poison = candidates.load(plan, candidate)
-  poisoned = training_sets.poisoned(plan.splits.train, poison)
+  poisoned, _ = plan.training_sets.candidate(candidate.name)
   run, keys = selection.train, selection.train.keys[np.array([seed])]
   state, *given = sharding.replicate(
     (

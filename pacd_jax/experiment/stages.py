@@ -13,10 +13,10 @@ import numpy as np
 
 from pacd_jax import train, types
 from pacd_jax.certification import certificates, certify
-from pacd_jax.data import arrays, poison_file, training_sets
+from pacd_jax.data import arrays, training_sets
 from pacd_jax.experiment import checks, row_data, search, words
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.results import evaluate, report, tables
+from pacd_jax.results import evaluate, tables
 from pacd_jax.runtime import loop, metrics, processes, progress, run_folder, sharding
 
 NAMES = ("attack", "train", "certify", "report")
@@ -41,8 +41,7 @@ def attack(plan: Plan) -> None:
       images = plan.baselines[row]()
       seconds = round(time.monotonic() - began, 6)
     images = processes.from_first(images)  # Victims of all processes train on the same.
-    plan.training_sets.save_attack_seconds(row, seconds)
-    poison_file.save(plan.folder.poison(row), plan.poison(images))
+    plan.training_sets.save(row, images, seconds)
 
 
 # --- train ----------------------------------------------------------------------------
@@ -185,6 +184,8 @@ def reports(stage_names: Collection[str]) -> bool:
 
 def write_report(plan: Plan) -> None:
   """Writes `results.json`, then the pictures and the page; process 0 alone."""
+  from pacd_jax.results import report  # Here: Matplotlib takes a second.
+
   if not processes.is_first():
     return
   run_folder.write_json(plan.folder.results, _results(plan))

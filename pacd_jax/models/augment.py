@@ -1,5 +1,6 @@
 """Random changes of training images inside the compiled step, differentiable in them."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -20,6 +21,7 @@ def crop_and_flip(key: types.Key, images: types.Array, *, pad: int = 4) -> types
   Returns:
     `[B, H, W, C]`; linear in the images.
   """
+  chex.assert_rank(images, 4)
   batch, height, width, channels = images.shape
   offset_key, flip_key = jax.random.split(key)
   offsets = jax.random.randint(offset_key, (batch, 2), 0, 2 * pad + 1)

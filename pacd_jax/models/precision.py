@@ -1,5 +1,6 @@
 """What the dtype beside a certificate means: which classifier it is that was evaluated."""
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -14,6 +15,7 @@ def evaluate(
   float32: at full precision, where an accelerator would round the factors of products
   further by itself. bfloat16: parameters and images are rounded to it first.
   """
+  chex.assert_rank(images, 4)
   if dtype == "float32":
     with jax.default_matmul_precision("highest"):
       return apply(params, images)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pacd_jax.data import poison_file
 from pacd_jax.paper import empirical, other_classes
 from pacd_jax.results import detectability, evaluate, paired
 
@@ -64,7 +63,7 @@ def _read_detectability(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
   for row in rows:
     path = folder / "poison" / f"{row}.npz"
     if path.exists():  # Clean data have none.
-      distances = detectability.distances(poison_file.load(path))
+      distances = detectability.of_file(path)
       found[row] = {
         name: mean(values)
         for name, values in distances._asdict().items()

@@ -3,13 +3,12 @@
 import pathlib
 from collections.abc import Sequence
 
-from pacd_jax.data import poison_file
 from pacd_jax.experiment import words
 from pacd_jax.paper import work
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
 from pacd_jax.paper.protocol import Protocol, Run
-from pacd_jax.results import figures, paper_figures
+from pacd_jax.results import figures, paper_figures, report
 
 _LABELS = {
   "epsilon": "epsilon (l_inf, image units)",
@@ -65,12 +64,10 @@ def _points(item: Item, found: Sequence[Line]) -> dict[str, list[tuple]]:
 
 
 def _gallery(stem: pathlib.Path, protocol: Protocol, run: Run) -> list[pathlib.Path]:
-  path = protocol.folder(run) / "poison" / "pacd.npz"
-  if not path.exists():
+  epsilon = work.text(run.settings["epsilon"])
+  figure = report.gallery(protocol.folder(run), "pacd", title=f"PACD, epsilon {epsilon}")
+  if figure is None:
     return []
-  poison, epsilon = poison_file.load(path), work.text(run.settings["epsilon"])
-  title = f"PACD, epsilon {epsilon}"
-  figure = figures.gallery(poison.base_images, poison.images, title=title)
   return [_saved(figure, stem.with_name(f"{stem.name}_{epsilon}"))]
 
 

@@ -1,11 +1,13 @@
 """How far poisoned images are from their base images: can an eye, or a filter, tell?"""
 
+import os
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
 from pacd_jax import types
+from pacd_jax.data import poison_file
 
 _RADIUS, _SIGMA = 5, 1.5  # Of SSIM's Gaussian window: 11x11 pixels.
 _K1, _K2 = 0.01, 0.03
@@ -31,6 +33,15 @@ def distances(poison: types.Poison) -> Distances:
   return Distances(
     np.abs(delta).max(axes), np.sqrt((delta**2).sum(axes)), psnr, ssim(images, base)
   )
+
+
+def of_file(path: str | os.PathLike) -> Distances:
+  """`distances` of a saved poison.
+
+  Raises:
+    errors.InputError: it cannot be read.
+  """
+  return distances(poison_file.load(path))
 
 
 def ssim(images: np.ndarray, others: np.ndarray) -> np.ndarray:

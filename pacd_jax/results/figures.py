@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure as Figure
+from matplotlib.figure import FigureBase
 
 DPI = 150
 # Colour and dashes by row, as results.json has them; None, or absent: one that is free.

@@ -24,10 +24,11 @@ def write(path: pathlib.Path, template: str, words: dict[str, str]) -> None:
   Args:
     path: of the page.
     template: a file of this package: the page's body, without title and reference.
-    words: what stands for the template's names, as HTML; "title" and "section", what of
-      the paper it is about, are the frame's.
+    words: what stands for the template's names, as HTML, beside "terms": what ACR and ACA
+      are; "title" and "section", what of the paper it is about, are the frame's.
   """
-  body = string.Template(_packaged(template)).substitute(words)
+  terms = _packaged("terms.html").rstrip()
+  body = string.Template(_packaged(template)).substitute({"terms": terms} | words)
   frame = string.Template(_packaged("page.html"))
   own = {"title": words["title"], "section": words["section"], "body": body}
   run_folder.write_text(path, frame.substitute(own, style=_packaged("page.css")))

@@ -82,8 +82,8 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
         f"{workdir / 'results.json'}: row {name} is not of the certificates beside "
         "it: delete it and rerun --stage=report"
       )
-  files = {name: workdir / "poison" / f"{name}.npz" for name in names}
-  poisons = {n: poison_file.load(path) for n, path in files.items() if path.exists()}
+  found = {name: _poison(workdir, name) for name in names}
+  poisons = {name: poison for name, poison in found.items() if poison is not None}
   metrics = attack_metrics(workdir / "metrics.jsonl")
   folder = workdir / "report"
   folder.mkdir(exist_ok=True)
@@ -95,6 +95,21 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
   words["selection"] = _selection(workdir / "selection.json", seen)
   page.write(path, "report_body.html", words)
   return path
+
+
+def gallery(workdir: str | os.PathLike, row: str, *, title: str) -> figures.Figure | None:
+  """The poison of a row, as `figures.gallery` draws it; None where the row has none."""
+  poison = _poison(pathlib.Path(workdir), row)
+  return None if poison is None else _gallery(poison, title)
+
+
+def _poison(workdir: pathlib.Path, row: str) -> types.Poison | None:
+  path = workdir / "poison" / f"{row}.npz"
+  return poison_file.load(path) if path.exists() else None
+
+
+def _gallery(poison: types.Poison, title: str) -> figures.Figure:
+  return figures.gallery(poison.base_images, poison.images, title=title)
 
 
 def _draw(
@@ -119,8 +134,7 @@ def _draw(
     _draw_curves(add, results, records, poisons)
   for name, poison in poisons.items():
     title = f"{name}: epsilon {poison.epsilon:g} ({poison.norm})"
-    figure = figures.gallery(poison.base_images, poison.images, title=title)
-    add(figure, "gallery", row=name, suffix=f"_{name}")
+    add(_gallery(poison, title), "gallery", row=name, suffix=f"_{name}")
   if attack_metrics:
     add(figures.attack_curves(attack_metrics), "attack")
   return pictures

@@ -18,7 +18,7 @@ from pacd_jax import errors
 from pacd_jax.experiment import schema, words
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.experiment.suite_specs import Comparison
-from pacd_jax.results import comparison_page, comparison_table
+from pacd_jax.results import comparison_table
 from pacd_jax.runtime import run_folder
 from pacd_jax.suites.runner import Part, Suite
 
@@ -67,6 +67,8 @@ def _report(
   plans: Mapping[str, Plan],
 ) -> str:
   """Writes `results.json`, the picture and the page; returns the tables."""
+  from pacd_jax.results import comparison_page  # Here: Matplotlib takes a second.
+
   results = {name: run_folder.read_json(p.folder.results) for name, p in plans.items()}
   collected = comparison_table.collect(entries, results)
   run_folder.write_json(path / "results.json", collected)

@@ -11,8 +11,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import NamedTuple
 
 from pacd_jax import errors
-from pacd_jax.data import poison_file
-from pacd_jax.experiment import checks, door, schema, stages
+from pacd_jax.experiment import checks, door, row_data, schema, stages
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.entries import data_sets
 from pacd_jax.experiment.identity import Identity
@@ -169,11 +168,7 @@ def is_finished(path: pathlib.Path, config: Config) -> bool:
     copy = path / "poison" / f"{row}.npz"
     if not given or not copy.exists():
       continue
-    made = poison_file.find(given)
-    if made.exists() and made.read_bytes() != copy.read_bytes():
-      raise errors.InputError(
-        f"{made} has changed since {copy} was copied from it: move {path} away"
-      )
+    row_data.check_unchanged(given, copy, f"move {path} away")
   return (path / "results.json").exists() and all(
     (path / "certificates" / row / f"seed_{seed}.tsv").exists()
     for row in config.rows.names

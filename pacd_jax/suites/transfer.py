@@ -15,7 +15,7 @@ from pacd_jax import errors
 from pacd_jax.certification import certify
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.experiment.suite_specs import Transfer
-from pacd_jax.results import matrix, transfer_page
+from pacd_jax.results import matrix
 from pacd_jax.runtime import run_folder
 from pacd_jax.suites.runner import Part, Suite
 
@@ -37,7 +37,7 @@ def _check(victims: Mapping[str, Plan]) -> None:
   """All poisons are there, and numbers of the victims can stand beside each other."""
   missing = {}
   for victim in victims.values():
-    for name, path in victim.poisons.items():
+    for name, path in victim.training_sets.given.items():
       if not path.exists() and not victim.training_sets.is_there(name):
         missing[name] = path
   if missing:
@@ -72,21 +72,23 @@ def _how_certified(victim: Plan) -> dict[str, Any]:
 
 def _report(path: pathlib.Path, victims: Mapping[str, Plan]) -> str:
   """Writes `results.json`, the picture and the page; returns the tables."""
+  from pacd_jax.results import transfer_page  # Here: Matplotlib takes a second.
+
   results = {
     name: run_folder.read_json(victim.folder.results) for name, victim in victims.items()
   }
   collected = matrix.collect(results)
   run_folder.write_json(path / "results.json", collected)
   first = next(iter(victims.values()))
-  origins = {name: _origin(first, name) for name in first.poisons}
+  origins = {name: _origin(first, name) for name in first.training_sets.given}
   transfer_page.write(path, collected, split=first.certify.split, origins=origins)
   return matrix.table(collected)
 
 
 def _origin(victim: Plan, row: str) -> str:
-  poison = victim.training_sets.poison(row)
-  made = f"made for sigma {poison.sigma:g}" if poison.sigma else "made without a sigma"
+  sets = victim.training_sets
+  (epsilon, norm), sigma = sets.budget(row), sets.assumed_sigma(row)
+  made = f"made for sigma {sigma:g}" if sigma else "made without a sigma"
   return (
-    f"{victim.poisons[row]}: at most {poison.epsilon:g} ({poison.norm}) from the images "
-    f"of the class, {made}."
+    f"{sets.given[row]}: at most {epsilon:g} ({norm}) from the images of the class, {made}."
   )

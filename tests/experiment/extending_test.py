@@ -14,7 +14,7 @@ from configs import digits_ga
 from pacd_jax import errors, losses
 from pacd_jax.bilevel import linear_solve
 from pacd_jax.certification import certificates, sampling
-from pacd_jax.data import sources, training_sets
+from pacd_jax.data import poison_file, sources, training_sets
 from pacd_jax.experiment import door, fields, kinds
 from pacd_jax.models import networks
 
@@ -162,7 +162,7 @@ class ExtendingTest(absltest.TestCase):
     plan = door.load(self.workdir)
     self.assertEqual(plan.splits.description, "half of the digits")
     self.assertEqual(plan.config.train.loss.own.scale, 1.5)
-    poison = plan.training_sets.poison("darker")
+    poison = poison_file.load(plan.folder.poison("darker"))
     moved = poison.base_images.astype(int) - poison.images
     self.assertEqual(moved.max(), round(0.07 * 255))
     report = json.loads(plan.folder.defence_report("darker").read_text())

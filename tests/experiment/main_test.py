@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 
+import forked_command
 from absl.testing import absltest, parameterized
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -83,6 +84,16 @@ class MainTest(parameterized.TestCase):
       ["--config=configs/digits_ga.py", "--num_processes=2", "--process_id=0"],
       "--coordinator_address is missing: give all of",
     ),
+    (
+      "field_given_twice_by_flags",
+      ["--config=configs/digits_ga.py", "--config.sigma=0.25", "--config.sigma=0.5"],
+      "config field sigma is given by two flags: give it once",
+    ),
+    (
+      "field_given_behind_the_colon_and_by_a_flag",
+      ["--config=configs/digits_ga.py:smoke,sigma=0.25", "--config.sigma=0.5"],
+      "config field sigma is given behind the config's colon and by a flag: give it once",
+    ),
     ("unknown_stage", ["--config=configs/digits_ga.py", "--stage=eat"], "stage=eat"),
     (
       "stray_argument",
@@ -106,7 +117,7 @@ class MainTest(parameterized.TestCase):
         *arguments,
         f"--workdir={self.enterContext(tempfile.TemporaryDirectory())}",
       ]
-    done = _main(*arguments)
+    done = forked_command.run(*arguments)
     self.assertEqual(done.returncode, 2, done.stderr)
     self.assertEqual(done.stdout, "")
     self.assertRegex(done.stderr, message)

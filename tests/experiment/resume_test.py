@@ -1,6 +1,7 @@
 """SIGKILL in every stage, then the same command again: the results of an unbroken run."""
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -25,6 +26,7 @@ def _start(workdir, cache):
   environment = {
     "PATH": "",
     "PYTHONPATH": str(_ROOT),
+    "XLA_FLAGS": os.environ["XLA_FLAGS"],
     "JAX_COMPILATION_CACHE_DIR": str(cache),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }

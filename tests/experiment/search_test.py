@@ -141,7 +141,7 @@ class SearchTest(parameterized.TestCase):
   def test_a_lost_candidate_says_how_to_make_it_again(self):
     plan = asked.build(_config(), self.workdir / "elsewhere")
     with self.assertRaisesRegex(errors.InputError, "delete checkpoints/attack"):
-      candidates.load(plan, candidates.Candidate("clean", 4))
+      plan.training_sets.candidate("clean_4")
 
   def test_a_poison_that_is_not_finite_is_none(self):
     plan = asked.build(_config(), self.workdir / "elsewhere")

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -93,6 +94,60 @@ class RulesTest(parameterized.TestCase):
     }
     self.assertEmpty({module: names for module, names in relative.items() if names})
 
+  def test_function_contracts_that_cross_rooms_stand_in_types(self):
+    crossing = []
+    for module, tree in sources().items():
+      for node in tree.body:
+        if not (isinstance(node, ast.Assign) and "Callable[" in ast.unparse(node.value)):
+          continue
+        name = ast.unparse(node.targets[0])
+        crossing += [
+          f"{name} of {module} in {other}"
+          for other, of_other in sources().items()
+          if room(other) != room(module)
+          and re.search(rf"\b{name}\b", ast.unparse(of_other))
+        ]
+    self.assertEmpty(crossing)
+
+  def test_few_modules_handle_poisons(self):
+    """Whoever else wants what is in one asks `experiment.row_data`."""
+    handle = {
+      module
+      for module, tree in sources().items()
+      if re.search(r"\b(Poison|poison_file)\b", ast.unparse(tree))
+    }
+    self.assertEqual(
+      handle,
+      {
+        "types",
+        "data.poison_file",
+        "data.training_sets",
+        "experiment.row_data",
+        "results.detectability",
+        "results.report",
+      },
+    )
+
+  def test_public_functions_assert_the_ranks_of_images_and_logits(self):
+    """A missing axis would broadcast: [H, W, C] as a batch, or labels [B, 1]."""
+    rooms = ("noise", "perturbation", "smoothing", "losses", "evasion", "models", "attacks")
+    given = {"images", "base_images", "logits", "probs", "delta", "gradient"}
+    lacking = []
+    for module, tree in sources().items():
+      if room(module) not in (*rooms, "certification"):
+        continue
+      for function in tree.body:
+        if not isinstance(function, ast.FunctionDef) or function.name.startswith("_"):
+          continue
+        names = [argument.arg for argument in function.args.args]
+        of_a_step = names[:1] == ["settings"]  # Not called from outside of the attack.
+        asserts = of_a_step or "chex.assert_rank" in ast.unparse(function)
+        if given.intersection(names) and not asserts:
+          lacking.append(f"{module}.{function.name}")
+    # These say it in one line of an InputError, as a user's own images come to them.
+    own = {"certification.certify.certify", "certification.certify.certify_to_files"}
+    self.assertEqual(set(lacking), own)
+
   def test_there_is_no_cycle(self):
     circular = [m for m in sources() if m in reachable(m, sources())]
     self.assertEmpty(circular)
@@ -163,6 +218,16 @@ class RulesTest(parameterized.TestCase):
     for path in (_ROOT / "main.py", *sorted((_ROOT / "configs").glob("*.py"))):
       tree = ast.parse(path.read_text())
       self.assertEmpty(imports_any(tree, "flax", "matplotlib", "jax"), path.name)
+
+  def test_starting_a_run_loads_nothing_that_it_needs_not_yet(self):
+    """Each of them takes a second or more, of every start."""
+    code = "import sys, pacd_jax.suites.commands; print(*sys.modules)"
+    loaded = subprocess.run(
+      [sys.executable, "-c", code], cwd=_ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    slow = {"matplotlib", "scipy.stats", "sklearn", "tensorflow", "tensorflow_datasets"}
+    self.assertIn("jax", loaded)
+    self.assertEmpty(slow.intersection(loaded))
 
   def test_reading_results_needs_no_jax(self):
     """Every module of `results/`, imported in a process of its own."""

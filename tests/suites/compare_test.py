@@ -17,8 +17,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from configs import comparisons
 from pacd_jax import errors
-from pacd_jax.experiment import door, schema, stages
-from pacd_jax.results import comparison_table
+from pacd_jax.experiment import door, schema
+from pacd_jax.results import comparison_table, report
 from pacd_jax.suites import comparison
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -96,7 +96,7 @@ class CompareTest(parameterized.TestCase):
     super().setUp()
     folder = self.enterContext(tempfile.TemporaryDirectory())
     self.workdir = pathlib.Path(folder, "compared")
-    self.enterContext(mock.patch.object(stages.report, "write", _write_page))
+    self.enterContext(mock.patch.object(report, "write", _write_page))
     self.enterContext(_compiled_once(self.workdir.with_name("cache")))
 
   def _times(self):

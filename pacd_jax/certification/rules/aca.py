@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
 from pacd_jax.certification import confidence
 from pacd_jax.certification.rules import rule
@@ -24,6 +23,8 @@ def make(settings: rule.Settings, options: Any = None) -> rule.Rule:
   probability is clearly above 1/2, or hopeless. The radius of so few samples holds, too,
   but says little.
   """
+  import scipy.stats  # Here: it takes a second, and other rules do without.
+
   del options
   sigma, n0, n, alpha = settings
   stages = [n]

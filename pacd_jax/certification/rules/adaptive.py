@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from pacd_jax.certification import confidence
 from pacd_jax.certification.rules import rule
@@ -55,10 +55,10 @@ def _size(count: int, *, pilot: int, sizes: tuple[int, ...], alpha: float) -> in
   Whatever is chosen, the certificate holds: its votes are drawn after the choice.
   """
   shares = (np.arange(32) + 0.5) / 32
-  p_a = scipy.stats.beta.ppf(shares, count + 0.5, pilot - count + 0.5)[None]
+  p_a = scipy.special.betaincinv(count + 0.5, pilot - count + 0.5, shares)[None]
   n = np.array(sizes)[:, None]
   bounds = confidence.clopper_pearson_lower(p_a * n, n, alpha)
-  radii = scipy.stats.norm.ppf(np.maximum(bounds, 0.5)).mean(axis=1)  # In sigma.
+  radii = scipy.special.ndtri(np.maximum(bounds, 0.5)).mean(axis=1)  # In sigma.
   little = radii[-1] - radii <= _LOSS * radii[-1] + _LEAST_LOSS
   return sizes[int(np.argmax(little))]
 

@@ -44,13 +44,13 @@ class BaselineRowsTest(parameterized.TestCase):
     """And every other image of the training split stays as it is, to the bit."""
     plan = _plan(**{"attack.poisoned_fraction": 0.3})
     clean = plan.splits.train
-    poison = plan.poison(plan.baselines[row]())
+    poison = plan.training_sets.made(plan.baselines[row]())
     self.assertLen(poison.images, 31)
     np.testing.assert_array_equal(poison.indices, plan.poisoned)
     changed = training_sets.poisoned(clean, poison).images
     others = np.delete(np.arange(len(changed)), plan.poisoned)
     np.testing.assert_array_equal(changed[others], clean.images[others])
-    whole = training_sets.poisoned(clean, _plan().poison(_images(row))).images
+    whole = training_sets.poisoned(clean, _plan().training_sets.made(_images(row))).images
     np.testing.assert_array_equal(changed[plan.poisoned], whole[plan.poisoned])
     self.assertTrue((changed != clean.images)[plan.poisoned].any(axis=(1, 2, 3)).all())
 
