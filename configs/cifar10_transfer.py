@@ -34,5 +34,4 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
       "smoothadv": cifar10_smoothadv.get_config,
       "standard": cifar10_standard.get_config,
     },
-    other_model="wide_cnn" if "fast" in variant.split(",") else "resnet32",
   )

@@ -55,5 +55,4 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
       "smoothadv": digits_smoothadv.get_config,
       "standard": digits_standard.get_config,
     },
-    other_model="mlp",
   )

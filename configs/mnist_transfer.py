@@ -29,5 +29,4 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
       "smoothadv": mnist_smoothadv.get_config,
       "standard": mnist_standard.get_config,
     },
-    other_model="wide_cnn",
   )

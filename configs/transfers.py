@@ -38,7 +38,7 @@ def get_config(
 
 
 def paper(
-  variant: str, data: str, victims: dict[str, GetConfig], *, other_model: str
+  variant: str, data: str, victims: dict[str, GetConfig]
 ) -> ml_collections.ConfigDict:
   """Figure 4 of Mehra et al. (2021); with "table1" in the variant, their Table 1.
 
@@ -46,7 +46,6 @@ def paper(
     variant: of every victim and run, and "table1".
     data: what names of runs begin with, such as "mnist".
     victims: by the names of `pacd_jax.paper.transfers.CONFIGS`.
-    other_model: whose surrogate a further poison was made with, in Figure 4.
   """
   items = variant.split(",")
   is_table1 = "table1" in items
@@ -58,6 +57,7 @@ def paper(
     for name in wanted.poisons
   }
   if not is_table1:
+    other_model = transfers.other_model(data, variant)
     run, more = poisons["gaussian"]
     poisons[other_model] = (run, f"{more},model.name={other_model}")
   chosen = {name: victims[name] for name in wanted.victims}

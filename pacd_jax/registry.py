@@ -38,6 +38,7 @@ class Registry(Generic[_Entry]):
   def __init__(self, kind: str):
     self.kind = kind
     self._entries: dict[str, _Entry] = {}
+    self.version = 0  # How often it has changed.
 
   def add(self, entry: _Entry) -> _Entry:
     """Adds an entry under its name, and returns it.
@@ -54,11 +55,13 @@ class Registry(Generic[_Entry]):
         f"there is a {self.kind} {entry.name!r} already: choose another name"
       )
     self._entries[entry.name] = entry
+    self.version += 1
     return entry
 
   def remove(self, name: str) -> None:
     """Takes an entry out again, as tests do with theirs."""
     del self._entries[name]
+    self.version += 1
 
   def __getitem__(self, name: str) -> _Entry:
     """The entry of a name; errors.InputError, with the names that there are, for none."""

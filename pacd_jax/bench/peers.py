@@ -54,7 +54,7 @@ def flatten(tree: types.Params):
 
 
 def make_network(params: types.Params, *, channels_last: bool = False):
-  """`models.py`'s "mnist_cnn" as a module, with these parameters.
+  """`networks.py`'s "mnist_cnn" as a module, with these parameters.
 
   Without `channels_last` its kernels lie as PyTorch makes them; with it, as is faster on
   a CPU and seldom done.

@@ -150,8 +150,9 @@ def _check(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -
       raise unusable(f"{words} are not one for each of {len(images)} images")
     if any(value.dtype.kind not in kinds for value in of_pair):
       raise unusable(f"{words} are not {kind}")
-  if poison.labels.min() < 0:
-    raise unusable(f"label {poison.labels.min()} is no class")
+  for labels in (poison.labels, poison.base_labels):
+    if labels.min() < 0:
+      raise unusable(f"label {labels.min()} is no class")
   _check_places(poison, unusable)
   flipped = np.flatnonzero(poison.labels != poison.base_labels)
   if poison.clean_label and len(flipped):
@@ -159,6 +160,11 @@ def _check(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -
     raise unusable(
       f"image {flipped[0]} has label {label} and base label {base_label}, but clean_label "
       "is true (where that is meant, it is false)"
+    )
+  if not (poison.clean_label or len(flipped)):
+    raise unusable(
+      "clean_label is false, but every label is that of its base image (where that is "
+      "meant, it is true)"
     )
   if not (np.isfinite([poison.epsilon, poison.sigma]).all() and poison.epsilon > 0):
     raise unusable(f"epsilon {poison.epsilon} or sigma {poison.sigma} is no budget")

@@ -48,7 +48,7 @@ def loss(training: Training, apply: types.ApplyFn, sigma: float) -> types.Loss:
     epsilon=adversary.epsilon,
     norm=adversary.norm,
     num_steps=adversary.num_steps,
-    ascent=kinds.ASCENTS[adversary.ascent.name].function,
+    ascent=kinds.ASCENTS[adversary.ascent.name].make(adversary.ascent.own),
   )
   tools = kinds.LossTools(apply, sigma, attack)
   return kinds.LOSSES[training.loss.name].make(tools, training.loss.own)
@@ -69,7 +69,7 @@ def hypergradient(attack: Attack) -> types.HypergradientFn:
   solve = entry.make(tools, attack.solver.own)
   if not entry.adds_damping:
     solve = _damped(solve, attack.damping)
-  curvature = kinds.CURVATURES[attack.curvature.name].function
+  curvature = kinds.CURVATURES[attack.curvature.name].make(attack.curvature.own)
   way = kinds.HYPERGRADIENTS[attack.hypergradient.name]
   return way.make(
     kinds.HypergradientTools(tools, curvature, solve), attack.hypergradient.own
@@ -126,7 +126,7 @@ def attack_settings(
     clean_batch=attack.clean_batch,
     poison_batch=attack.poison_batch,
     val_batch=attack.val_batch,
-    augment=kinds.AUGMENTS[config.data.augment.name].function,
+    augment=kinds.AUGMENTS[config.data.augment.name].make(config.data.augment.own),
     noise=attack.noise,
     adversary_warmup=attack.adversary.warmup,
     lower_steps=attack.lower_steps,
@@ -136,9 +136,9 @@ def attack_settings(
     warm_start=attack.warm_start,
     num_shared_steps=attack.num_shared_steps,
     num_frequencies=attack.num_frequencies,
-    step_rule=kinds.STEP_RULES[attack.step_rule.name].rule,
+    step_rule=kinds.STEP_RULES[attack.step_rule.name].make(attack.step_rule.own),
     normalize=attack.normalize,
-    step_size=schedule.make(attack.step_size, attack.num_steps),
+    step_size=schedule.make(attack.step_size, attack.num_steps, attack.step_schedule.own),
     momentum=attack.momentum,
   )
 
@@ -164,7 +164,10 @@ def attack(
     pacd.make(attack_settings(config, model, mesh)),
     functools.cache(tools.attack_data),
     tools.key,
-    {each.name: functools.partial(each.make, tools) for each in starts},
+    {
+      each.name: functools.partial(each.make, tools, options.starts.options.get(each.name))
+      for each in starts
+    },
     clean_starts=tuple(each.name for each in starts if each.is_clean),
     mesh=mesh,
     num_steps=options.num_steps,
@@ -237,7 +240,7 @@ def training(
 ) -> plan.TrainPlan:
   """How the victims are trained."""
   options = config.train
-  augment = options.augment.name or config.data.augment.name
+  augment = options.augment if options.augment.name else config.data.augment
   trainer = train.make(
     model,
     loss(options, model.apply, config.sigma),
@@ -247,7 +250,7 @@ def training(
     recovery_epochs=options.recovery_epochs,
     batch_size=options.batch_size,
     victims_at_once=options.victims_at_once,
-    augment=kinds.AUGMENTS[augment].function,
+    augment=kinds.AUGMENTS[augment.name].make(augment.own),
     noise_choice=options.noise,
     adversary_warmup=options.adversary.warmup,
     mesh=sharding.batch_mesh(),
@@ -268,7 +271,7 @@ def _optimizer(
 ) -> optax.GradientTransformation:
   """Of the victims: Adam, with decoupled weight decay (AdamW) where they have some."""
   schedule = kinds.SCHEDULES[options.schedule.name]
-  rate = schedule.make(options.learning_rate, num_steps)
+  rate = schedule.make(options.learning_rate, num_steps, options.schedule.own)
   if not options.weight_decay:
     return optax.adam(rate)
   return optax.adamw(rate, weight_decay=options.weight_decay)

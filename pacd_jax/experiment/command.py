@@ -1,6 +1,6 @@
 """What commands that run a config share: flags, errors as one line, interruption.
 
-`main.py` and `python -m pacd_jax.compare` give `start` a function of config and folder;
+`main.py` and `python -m pacd_jax compare` give `start` a function of config and folder;
 further flags are their own.
 """
 
@@ -225,8 +225,11 @@ def _parse(argv: list[str], example: str) -> list[str]:
   if not any(arg.lstrip("-").startswith(("config", "help")) for arg in argv[1:]):
     raise errors.InputError(f"which experiment? try --config={example}")
   _bind_configs(argv)
-  _check_fields(argv)
-  rest = flags.FLAGS(argv)
+  _check_given_once(argv)
+  try:
+    rest = flags.FLAGS(argv)
+  finally:  # What the config file registers is known from here on.
+    _check_known(argv)
   if len(rest) > 1:
     raise errors.InputError(f"argument {rest[1]!r} is not a flag: write --flag=value")
   path = _config_file().partition(":")[0]
@@ -261,21 +264,32 @@ def _bind_configs(argv: list[str]) -> None:
     config_files.bind(folder)
 
 
-def _check_fields(argv: list[str]) -> None:
-  """Fields that flags set are known, and each is given once, behind the colon or by a flag.
+def _fields_of_flags(argv: list[str]) -> list[str]:
+  """Names of the fields that flags set, as they are given; of `--noconfig.X`, X."""
+  found = []
+  for argument in argv[1:]:
+    name = argument.lstrip("-").partition("=")[0]
+    if argument.startswith("-") and name.startswith(("config.", "noconfig.")):
+      found.append(name.removeprefix("no").removeprefix("config."))
+  return found
+
+
+def _check_known(argv: list[str]) -> None:
+  """Fields that flags set are known; errors.InputError for one that is not."""
+  for name in _fields_of_flags(argv):
+    schema.check_flag(name)
+
+
+def _check_given_once(argv: list[str]) -> None:
+  """Each field is given once, behind the config's colon or by a flag.
 
   Raises:
-    errors.InputError: one is unknown, or is there twice.
+    errors.InputError: one is there twice.
   """
   _, variant = _config_flag(argv)
   behind = [item.partition("=")[0] for item in variant.split(",") if "=" in item]
-  given = [
-    argument.lstrip("-").partition("=")[0].removeprefix("config.")
-    for argument in argv[1:]
-    if argument.startswith("-") and argument.lstrip("-").startswith("config.")
-  ]
-  for name in given:
-    schema.check_flag(name)
+  # A comparison's fields behind the colon are its base's.
+  given = [name.removeprefix("base.") for name in _fields_of_flags(argv)]
   for number, name in enumerate([*behind, *given]):
     if name in [*behind, *given][:number]:
       where = "behind the config's colon" if name in behind else "by two flags"

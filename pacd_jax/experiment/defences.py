@@ -26,6 +26,7 @@ def plan(
     (name, kinds.DEFENCES[name].make(options.options.get(name))) for name in options.names
   ]
 
+  @functools.cache  # All rows' defences have the same compiled trainer.
   def tools() -> types.Tools:
     plainly = dataclasses.replace(config.train, recovery_epochs=0)
     of_one = dataclasses.replace(config, train=plainly)

@@ -147,7 +147,7 @@ def build(
     data_dir=config.data.data_dir,
     path=config.data.path,
     num_train=config.data.num_train,
-    **({"options": config.data.name.own} if config.data.name.own is not None else {}),
+    options=config.data.name.own,
   )
   sizes.check(config, splits)
   model, model_name = assembly.network(config, splits)

@@ -1,8 +1,9 @@
 """Every kind of thing that a config names: what an entry of it holds, and its registry.
 
-The package's entries are in `entries/`, a file for each kind or two; sampling rules are in
-`certification/sampling.py`, as files of certificates are read by them. A `make` is given
-plain values and the instance of `options` that the config has; None where there is none.
+The package's entries are in `entries/`, a file for each kind or two; those of sampling
+rules are in `certification/rules/`, as files of certificates are read by them. A `make` is
+given plain values and the instance of `options` that the config has; None where there is
+none.
 """
 
 import dataclasses
@@ -73,19 +74,19 @@ class Ascent:
   """The steps of an adversary's PGD."""
 
   name: str
-  function: types.AscentFn
+  make: Callable[[Options], types.AscentFn]
   words: str
-  options: None = None
+  options: type | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-  """A random change of training images; None: there is none."""
+  """A random change of training images."""
 
   name: str
-  function: types.AugmentFn | None
+  make: Callable[[Options], types.AugmentFn | None]  # None: there is none.
   words: str
-  options: None = None
+  options: type | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +94,10 @@ class Schedule:
   """A size by the number of the step."""
 
   name: str
-  make: Callable[[float, Any], optax.Schedule]  # `(size, number of steps)`.
+  # `(size, number of steps, options)`.
+  make: Callable[[float, Any, Options], optax.Schedule]
   words: str
-  options: None = None
+  options: type | None = None
 
 
 # --- hypergradients -------------------------------------------------------------------
@@ -129,9 +131,9 @@ class Curvature:
   """The matrix A of ApproxGrad."""
 
   name: str
-  function: types.CurvatureFn
+  make: Callable[[Options], types.CurvatureFn]
   words: str
-  options: None = None
+  options: type | None = None
   is_semidefinite: bool = False
 
 
@@ -159,9 +161,9 @@ class StepRule:
   """How a step of the poison follows from its hypergradients."""
 
   name: str
-  rule: step_rules.StepRule
+  make: Callable[[Options], step_rules.StepRule]
   words: str
-  options: None = None
+  options: type | None = None
 
 
 # --- data and networks ----------------------------------------------------------------
@@ -237,9 +239,9 @@ class Start:
 
   name: str
   # `[1 or n, H, W, C]`; None: the clean images.
-  make: Callable[[RowTools], types.Array | None]
+  make: Callable[[RowTools, Options], types.Array | None]
   words: str
-  options: None = None
+  options: type | None = None
   is_clean: bool = False  # It is no poison by itself.
 
 

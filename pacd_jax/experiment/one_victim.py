@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from pacd_jax import types
+from pacd_jax import errors, types
 from pacd_jax.data import training_sets
 from pacd_jax.experiment.plan import TrainPlan
 from pacd_jax.runtime import metrics, progress, sharding
@@ -23,7 +23,11 @@ def train(run: TrainPlan, training_set: types.TrainingSet, key: types.Key) -> ty
     errors.InputError: the set has less than a batch.
     errors.NonFiniteError: its loss is not finite.
   """
-  training_sets.check_batch_size({"of a defence": training_set}, run.batch_size)
+  if len(training_set.present) < run.batch_size:
+    raise errors.InputError(
+      f"a defence trains on {len(training_set.present)} images, but config field "
+      f"train.batch_size is {run.batch_size}: use a smaller one"
+    )
   data, row, keys = sharding.replicate(
     (training_sets.stack([training_set]), np.zeros(1, np.int32), key[None]), run.mesh
   )

@@ -107,6 +107,9 @@ class TrainingSets:
     Args:
       made: float images `[n, H, W, C]` for the images that the run poisons, or more than
         images.
+
+    Raises:
+      ValueError: an image that is made of none has no label.
     """
     if not isinstance(made, Poisoned):
       made = Poisoned(np.asarray(made))
@@ -114,6 +117,11 @@ class TrainingSets:
     indices = self._poisoned if made.indices is None else np.asarray(made.indices, np.int64)
     base_images, base_labels = train.images[indices], train.labels[indices]
     labels = base_labels if made.labels is None else np.asarray(made.labels, np.int32)
+    if (alone := indices < 0).any():  # Made of no image: of themselves, as they are said.
+      if made.labels is None:
+        raise ValueError("images of no base (index -1) have no labels: give labels")
+      own = np.rint(np.clip(np.asarray(made.images)[alone], 0.0, 1.0) * 255.0)
+      base_images[alone], base_labels[alone] = own.astype(np.uint8), labels[alone]
     inserted = np.zeros(len(indices), bool) if made.inserted is None else made.inserted
     return types.Poison(
       images=perturbation.quantize(
@@ -159,6 +167,18 @@ class TrainingSets:
       return None, None
     poison = self._poison(row)
     return poison.epsilon, poison.norm
+
+  def facts(self, row: str) -> str:
+    """What is unusual of a row's poison, as a sentence; "": images that take the place of
+    others, under their own labels."""
+    if row == CLEAN:
+      return ""
+    poison, found = self._poison(row), []
+    if num := int(poison.inserted.sum()):
+      found.append(f"{num} images inserted")
+    if num := int((poison.labels != poison.base_labels).sum()):
+      found.append(f"{num} under another label")
+    return f"Of {len(poison.images)} images {', '.join(found)}." if found else ""
 
   def assumed_sigma(self, row: str) -> float:
     """The noise that the row's attack knew of; 0 where it knew of none."""

@@ -16,7 +16,8 @@ class Poisoned(NamedTuple):
 
   images: np.ndarray  # float `[n, H, W, C]` in [0, 1] and in the budget, not yet rounded.
   labels: np.ndarray | None = None  # int `[n]`.
-  indices: np.ndarray | None = None  # int `[n]` into the training split; None: `poisoned`.
+  # int `[n]` into the training split, -1: made of none, with labels; None: `poisoned`.
+  indices: np.ndarray | None = None
   inserted: np.ndarray | None = None  # bool `[n]`: beside, not instead of, that image.
 
 

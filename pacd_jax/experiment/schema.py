@@ -65,13 +65,13 @@ def known() -> Mapping[str, Field]:
   Raises:
     errors.InputError: an entry's group has the name of a field, or of another's group.
   """
-  return _known(tuple(registry.names for registry in kinds.ALL))
+  return _known(tuple(registry.version for registry in kinds.ALL))
 
 
 @functools.lru_cache(maxsize=4)
-def _known(names: tuple[tuple[str, ...], ...]) -> Mapping[str, Field]:
-  """The same for these names of entries."""
-  del names
+def _known(versions: tuple[int, ...]) -> Mapping[str, Field]:
+  """The same for these versions of the registries."""
+  del versions
   found: dict[str, Field] = {}
   for name, each in _walk(Config, {}):
     if name in found:
@@ -79,6 +79,14 @@ def _known(names: tuple[tuple[str, ...], ...]) -> Mapping[str, Field]:
         f"two entries, or an entry and a field, are both called {name}: rename one"
       )
     found[name] = each
+  groups: set[str] = set()
+  for group in _groups(Config):
+    if group in groups:
+      raise errors.InputError(
+        f"the options of an entry are the group {group}, which is there already: rename "
+        "the entry"
+      )
+    groups.add(group)
   for one, other in itertools.pairwise(sorted(found)):
     if other.startswith(f"{one}."):
       raise errors.InputError(f"the options {other} stand below the field {one}: rename it")
@@ -104,6 +112,20 @@ def _walk(
       yield from _options(registry, about["defaults"], prefix)
     elif "named" not in about:
       raise TypeError(f"{kind.__name__}.{each.name} is not made by experiment.fields")
+
+
+def _groups(kind: type, prefix: str = "") -> Iterator[str]:
+  """Names of a class's groups: its own, and those of entries' options."""
+  for each in dataclasses.fields(kind):
+    about = each.metadata
+    if "group" in about:
+      yield f"{prefix}{each.name}"
+      yield from _groups(about["group"], f"{prefix}{each.name}.")
+    elif registry := about.get("one_of") or about.get("some_of"):
+      for entry in registry:
+        if entry.options is not None:
+          yield f"{prefix}{entry.name}"
+          yield from _groups(entry.options, f"{prefix}{entry.name}.")
 
 
 def _one_of(registry: Registry[Any], empty: str) -> Check:

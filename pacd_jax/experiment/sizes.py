@@ -40,7 +40,7 @@ def check(config: Config, splits: types.Splits) -> None:
   if rows.PACD.name in config.rows.names:
     check_shares(config, num_train - num_poisoned)
   for entry in kinds.ROWS:
-    if entry.check is not None:
+    if entry.check is not None and entry.name in config.rows.names:
       entry.check(config.rows.options.get(entry.name), splits)
 
 

@@ -223,7 +223,7 @@ def _about(plan: Plan, row: str) -> evaluate.About:
     epsilon=epsilon,
     norm=norm,
     attack_seconds=sets.attack_seconds(row),
-    words=words.origin(row, plan.config),
+    words=" ".join(filter(None, (words.origin(row, plan.config), sets.facts(row)))),
     is_given=sets.is_given(row),
     style=None if style is None else tuple(style),
   )

@@ -1,4 +1,4 @@
-"""Convolutions for the backend at hand, behind `Layout`: for `models.py` alone.
+"""Convolutions for the backend at hand, behind `Layout`: for `networks.py` alone.
 
 `NHWC` is XLA's own convolution, which GPUs and TPUs like. The others are for XLA on CPU,
 whose derivatives of a convolution are several times slower than matrix products, most of

@@ -162,7 +162,7 @@ def is_finished(path: pathlib.Path, config: Config) -> bool:
   if difference := Identity(schema.values(config)).differences(there):
     raise errors.InputError(
       f"{path} holds a run of another protocol ({difference}): move it away, or choose "
-      "another --runs_dir"
+      "another folder"
     )
   for row, given in config.poisons.items():
     copy = path / "poison" / f"{row}.npz"

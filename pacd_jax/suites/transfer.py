@@ -89,6 +89,4 @@ def _origin(victim: Plan, row: str) -> str:
   sets = victim.training_sets
   (epsilon, norm), sigma = sets.budget(row), sets.assumed_sigma(row)
   made = f"made for sigma {sigma:g}" if sigma else "made without a sigma"
-  return (
-    f"{sets.given[row]}: at most {epsilon:g} ({norm}) from the images of the class, {made}."
-  )
+  return f"{sets.given[row]}: at most {epsilon:g} ({norm}) from its base images, {made}."

@@ -248,6 +248,8 @@ class PoisonFileTest(parameterized.TestCase):
     ("float_base_labels", "base_labels", np.full(5, 8.0)),
     ("one_for_all_inserted", "inserted", np.bool_(False)),
     ("inserted_as_numbers", "inserted", np.zeros(5, int)),
+    ("not_clean_label_of_the_same_labels", "clean_label", False),
+    ("base_label_below_0", "base_labels", np.array([8, 8, -1, 8, 8])),
     ("clean_label_as_number", "clean_label", 1),
     ("clean_label_of_each", "clean_label", np.ones(5, bool)),
     ("schema_as_text", "schema", "2"),

@@ -8,6 +8,7 @@ import tempfile
 
 import asked
 import numpy as np
+import optax
 from absl.testing import absltest
 
 from configs import digits_ga
@@ -30,6 +31,16 @@ class Darker:
 
 
 @dataclasses.dataclass(frozen=True)
+class Slower:
+  by: float = fields.field(0.5, fields.above_zero(), "The last size over the first.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Grey:
+  level: float = fields.field(0.5, fields.interval("[0, 1]"), "Of every pixel.")
+
+
+@dataclasses.dataclass(frozen=True)
 class Less:
   most: int = fields.field(30, fields.count(), "Images of a class.")
 
@@ -37,6 +48,32 @@ class Less:
 def _darker(tools, options):
   clean = tools.splits.train.images[tools.poisoned].astype(np.float32) / 255.0
   return np.clip(clean - options.by, 0.0, 1.0)
+
+
+def _mixed(tools, options):
+  """Two of the images relabelled in their places, one put beside, and one made of none."""
+  two = tools.poisoned[:2]
+  images = tools.splits.train.images[[*two, two[0], two[0]]].astype(np.float32) / 255.0
+  images[3] = options.level
+  return kinds.Poisoned(
+    images,
+    labels=np.array([1, 1, tools.target_class, 3]),
+    indices=np.array([*two, two[0], -1]),
+    inserted=np.array([False, False, True, True]),
+  )
+
+
+def _no_loss_over_a_victims(training_set, key, tools):
+  """Takes out the image that a victim is the least sure of."""
+  params = tools.train(training_set, key)
+  images, labels = training_sets.to_dataset(training_set)
+  logits = np.asarray(tools.model.apply(params, images.astype(np.float32) / 255.0))
+  margin = logits[np.arange(len(labels)), labels] - logits.max(axis=1)
+  worst = training_set.present[int(margin.argmin())]
+  after = training_sets.keep(
+    training_set, training_set.present[training_set.present != worst]
+  )
+  return after, training_sets.difference(training_set, after)
 
 
 def _few_digits(tools, options):
@@ -79,6 +116,33 @@ ENTRIES = (
       options=Louder,
       needs_noise=True,
     ),
+  ),
+  (kinds.ROWS, kinds.Row("mixed", _mixed, "of all sorts.", options=Grey)),
+  (
+    kinds.SCHEDULES,
+    kinds.Schedule(
+      "slower",
+      lambda size, num_steps, options: optax.linear_schedule(
+        size, options.by * size, num_steps
+      ),
+      "falling linearly to a share",
+      options=Slower,
+    ),
+  ),
+  (
+    kinds.STARTS,
+    kinds.Start(
+      "grey",
+      lambda tools, options: np.full(
+        (1, 8, 8, 1), options.level * tools.epsilon, np.float32
+      ),
+      "all brighter by a share of the budget",
+      options=Grey,
+    ),
+  ),
+  (
+    kinds.DEFENCES,
+    kinds.Defence("surest", lambda options: _no_loss_over_a_victims, "all but one"),
   ),
   (kinds.ROWS, kinds.Row("darker", _darker, "all darker by the same.", options=Darker)),
   (
@@ -135,12 +199,17 @@ def smoke():
   config.update(digits_ga.get_config("smoke").copy_and_resolve_references())
   config.data.name = "few_digits"
   config.model.name = "plain"
-  config.rows = ("clean", "darker", "pacd")
+  config.rows = ("clean", "darker", "mixed", "pacd")
+  config.mixed.level = 0.25
+  config.attack.starts = ("grey",)
+  config.attack.grey.level = 1.0
+  config.attack.step_schedule = config.train.schedule = "slower"
+  config.train.slower.by = 0.25
   config.darker.by = 0.07
   config.attack.loss = config.train.loss = "louder"
   config.attack.louder.scale = config.train.louder.scale = 1.5
   config.attack.solver = "short_cg"
-  config.defense.chain = ("less", "random_share")
+  config.defense.chain = ("less", "random_share", "surest")
   config.defense.less.most = 20
   config.certify.mode = "also_fixed"
   config.attack.val_batch = 15
@@ -158,7 +227,7 @@ class ExtendingTest(absltest.TestCase):
     table = asked.run(config, self.workdir)
     self.assertIn("darker", table)
     self.assertIn("training louder", table)
-    self.assertIn("defended by less, then random_share", table)
+    self.assertIn("defended by less, then random_share, then surest", table)
     plan = door.load(self.workdir)
     self.assertEqual(plan.splits.description, "half of the digits")
     self.assertEqual(plan.config.train.loss.own.scale, 1.5)
@@ -166,12 +235,14 @@ class ExtendingTest(absltest.TestCase):
     moved = poison.base_images.astype(int) - poison.images
     self.assertEqual(moved.max(), round(0.07 * 255))
     report = json.loads(plan.folder.defence_report("darker").read_text())
-    less, share = report["defences"]
+    less, share, surest = report["defences"]
     self.assertEqual((less["name"], less["values"]), ("less", {"most": 20.0}))
     self.assertEqual(report["images_after"], len(plan.defended.split("darker").present))
-    self.assertEqual(report["images_after"], 100)  # Half of twenty, ten times.
-    removed = {*less["removed"], *share["removed"]}
+    self.assertEqual(report["images_after"], 99)  # Half of twenty, ten times; less one.
+    self.assertLen(surest["removed"], 1)
+    removed = {*less["removed"], *share["removed"], *surest["removed"]}
     self.assertTrue(removed.isdisjoint(plan.defended.split("darker").present.tolist()))
+    self._check_mixed(plan)
     record = certificates.read(plan.folder.certificate("pacd", 0))
     self.assertEqual(record.sidecar["mode"], "also_fixed")
     self.assertEqual(record.sidecar["trained_on"], plan.defended.checksum("pacd"))
@@ -181,6 +252,28 @@ class ExtendingTest(absltest.TestCase):
       path.write_bytes(path.read_bytes()[:200])
       with self.assertRaisesRegex(errors.InputError, "pacd.npz: it is truncated"):
         asked.run(config, self.workdir)
+
+  def _check_mixed(self, plan):
+    poison = poison_file.load(plan.folder.poison("mixed"))
+    self.assertFalse(poison.clean_label)
+    np.testing.assert_array_equal(poison.base_labels, [8, 8, 8, 3])
+    self.assertEqual((poison.images[3].min(), poison.images[3].max()), (64, 64))
+    split, clean = plan.training_sets.split("mixed"), plan.splits.train
+    num = len(clean.labels)
+    np.testing.assert_array_equal(split.labels[num:], [8, 3])
+    np.testing.assert_array_equal(split.images[num:], poison.images[2:])
+    np.testing.assert_array_equal(
+      np.flatnonzero(split.labels[:num] != clean.labels), np.sort(poison.indices[:2])
+    )
+    self.assertLen(split.present, num + 2)
+    (row,) = (
+      each
+      for each in json.loads(plan.folder.results.read_text())["rows"]
+      if each["data"] == "mixed"
+    )
+    self.assertEndsWith(
+      row["words"], "Of 4 images 2 images inserted, 2 under another label."
+    )
 
   def test_a_defence_that_takes_a_class(self):
     config = smoke()

@@ -20,6 +20,37 @@ def _main(*arguments):
   )
 
 
+# A config that brings a loss with an option.
+_REGISTERS = """
+import dataclasses
+
+from configs import digits_ga
+from pacd_jax import losses
+from pacd_jax.experiment import fields, kinds
+
+
+@dataclasses.dataclass(frozen=True)
+class Louder:
+  scale: float = fields.field(1.0, fields.above_zero(), "Of the noise, over sigma.")
+
+
+kinds.LOSSES.add(
+  kinds.Loss(
+    "louder",
+    lambda tools, options: losses.gaussian_augmentation(tools.apply, sigma=tools.sigma),
+    "more noise",
+    options=Louder,
+  )
+)
+
+
+def get_config():
+  config = digits_ga.get_config("smoke")
+  config.train.loss = "louder"
+  return config
+"""
+
+
 class MainTest(parameterized.TestCase):
   @parameterized.named_parameters(
     ("no_config", [], "--config"),
@@ -94,6 +125,23 @@ class MainTest(parameterized.TestCase):
       ["--config=configs/digits_ga.py:smoke,sigma=0.25", "--config.sigma=0.5"],
       "config field sigma is given behind the config's colon and by a flag: give it once",
     ),
+    (
+      "field_given_twice_and_denied",
+      [
+        "--config=configs/digits_ga.py",
+        "--config.attack.warm_start=true",
+        "--noconfig.attack.warm_start",
+      ],
+      "config field attack.warm_start is given by two flags: give it once",
+    ),
+    (
+      "base_given_twice",
+      [
+        "--config=configs/digits_compare.py:sigma=0.25",
+        "--config.base.sigma=0.5",
+      ],
+      "config field sigma is given behind the config's colon and by a flag: give it once",
+    ),
     ("unknown_stage", ["--config=configs/digits_ga.py", "--stage=eat"], "stage=eat"),
     (
       "stray_argument",
@@ -122,6 +170,20 @@ class MainTest(parameterized.TestCase):
     self.assertEqual(done.stdout, "")
     self.assertRegex(done.stderr, message)
     self.assertRegex(done.stderr, r"\Aerror: [^\n]+\n\Z")
+
+  def test_flags_set_the_options_of_what_a_config_file_registers(self):
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    (folder / "mine.py").write_text(_REGISTERS)
+    done = forked_command.run(
+      f"--config={folder / 'mine.py'}",
+      f"--workdir={folder / 'run'}",
+      "--config.train.louder.scale=-2",
+    )
+    self.assertEqual(done.returncode, 2, done.stderr)
+    self.assertRegex(
+      done.stderr,
+      r"\Aerror: config field train.louder.scale is -2.0: it must be [^\n]+\n\Z",
+    )
 
   def test_an_interrupt_is_one_line(self):
     workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

@@ -1,5 +1,6 @@
 """Every config field is checked, and every refusal is one line that names the field."""
 
+import dataclasses
 import itertools
 import math
 import re
@@ -9,7 +10,7 @@ from scipy import stats
 
 from configs import base
 from pacd_jax import errors
-from pacd_jax.experiment import schema, together
+from pacd_jax.experiment import fields, kinds, schema, together
 
 _MOST_EPSILON = 1000.0  # In l2: over the largest distance of two images of 1,000 x 1,000.
 _WRONG_TYPES = {
@@ -368,6 +369,44 @@ class SettingsTest(parameterized.TestCase):
     self._assert_refused(refused, "attack.damping is 0.0", "attack.solver=nystrom")
     _check(_settings(attack__solver="nystrom", attack__damping=1e-6))
     _check(_settings(attack__solver="cg", **zero))
+
+
+@dataclasses.dataclass(frozen=True)
+class _One:
+  x: int = fields.field(1, fields.count(), "One.")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Other:
+  y: int = fields.field(2, fields.count(), "Another.")
+
+
+class NamesOfEntriesTest(parameterized.TestCase):
+  def added(self, options, name="mine"):
+    entry = kinds.Row(name, lambda tools, options: None, "mine.", options=options)
+    kinds.ROWS.add(entry)
+    self.addCleanup(lambda: name in kinds.ROWS and kinds.ROWS.remove(name))
+
+  @parameterized.parameters("attack", "data", "certify")
+  def test_options_by_the_name_of_a_group(self, name):
+    self.added(_One, name)
+    with self.assertRaisesRegex(errors.InputError, f"the group {name}, .* rename"):
+      schema.known()
+
+  def test_options_by_the_name_of_a_field(self):
+    self.added(_One, "sigma")
+    with self.assertRaisesRegex(errors.InputError, "sigma.x stand below the field sigma"):
+      schema.known()
+
+  def test_another_entry_of_the_same_name_has_its_own_options(self):
+    self.added(_One)
+    self.assertIn("mine.x", schema.known())
+    kinds.ROWS.remove("mine")
+    self.added(_Other)
+    self.assertIn("mine.y", schema.known())
+    self.assertNotIn("mine.x", schema.known())
+    made = schema.make(schema.defaults())
+    self.assertEqual(made.rows.options["mine"], _Other(2))
 
 
 if __name__ == "__main__":

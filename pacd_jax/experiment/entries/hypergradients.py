@@ -22,13 +22,15 @@ from pacd_jax.experiment import fields, kinds
 kinds.CURVATURES.add(
   kinds.Curvature(
     "gauss_newton",
-    hypergradient.gauss_newton,
+    lambda options: hypergradient.gauss_newton,
     "the generalised Gauss-Newton matrix, positive semi-definite",
     is_semidefinite=True,
   )
 )
 kinds.CURVATURES.add(
-  kinds.Curvature("hessian", hypergradient.hessian, "the Hessian of the lower level")
+  kinds.Curvature(
+    "hessian", lambda options: hypergradient.hessian, "the Hessian of the lower level"
+  )
 )
 
 

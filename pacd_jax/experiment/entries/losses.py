@@ -90,9 +90,15 @@ for _entry in (
   kinds.LOSSES.add(_entry)
 
 kinds.ASCENTS.add(
-  kinds.Ascent("normalized", evasion.normalized, "along the norm's steepest direction")
+  kinds.Ascent(
+    "normalized",
+    lambda options: evasion.normalized,
+    "along the norm's steepest direction",
+  )
 )
-kinds.ASCENTS.add(kinds.Ascent("adam", evasion.adam, "of Adam, as the authors' code"))
+kinds.ASCENTS.add(
+  kinds.Ascent("adam", lambda options: evasion.adam, "of Adam, as the authors' code")
+)
 
 
 def _soft_acr(tools: kinds.ObjectiveTools, options: Any):

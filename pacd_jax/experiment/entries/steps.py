@@ -15,26 +15,36 @@ for _rule, _words in (
   (step_rules.NORMALIZED, "the hypergradient over its norm"),
   (step_rules.ADAM, "Adam's, as the authors' code"),
 ):
-  kinds.STEP_RULES.add(kinds.StepRule(_rule.name, _rule, _words))
+  kinds.STEP_RULES.add(kinds.StepRule(_rule.name, lambda options, rule=_rule: rule, _words))
 
 kinds.SCHEDULES.add(
   kinds.Schedule(
-    "constant", lambda size, num_steps: optax.constant_schedule(size), "the same throughout"
+    "constant",
+    lambda size, num_steps, options: optax.constant_schedule(size),
+    "the same throughout",
   )
 )
 kinds.SCHEDULES.add(
   kinds.Schedule(
     "linear",
-    lambda size, num_steps: optax.linear_schedule(size, 0.0, num_steps),
+    lambda size, num_steps, options: optax.linear_schedule(size, 0.0, num_steps),
     "falling linearly to 0",
   )
 )
-kinds.SCHEDULES.add(kinds.Schedule("cosine", train.cosine, "falling to 0 as a cosine"))
+kinds.SCHEDULES.add(
+  kinds.Schedule(
+    "cosine",
+    lambda size, num_steps, options: train.cosine(size, num_steps),
+    "falling to 0 as a cosine",
+  )
+)
 
-kinds.AUGMENTS.add(kinds.Augment("none", None, "images as they are"))
+kinds.AUGMENTS.add(kinds.Augment("none", lambda options: None, "images as they are"))
 kinds.AUGMENTS.add(
   kinds.Augment(
-    "crop_and_flip", augment.crop_and_flip, "random crops of padded images, and flips"
+    "crop_and_flip",
+    lambda options: augment.crop_and_flip,
+    "random crops of padded images, and flips",
   )
 )
 
@@ -42,28 +52,33 @@ kinds.AUGMENTS.add(
 # --- starts ---------------------------------------------------------------------------
 
 
-def _classwise(tools: kinds.RowTools) -> types.Array:
+def _classwise(tools: kinds.RowTools, options: None) -> types.Array:
+  del options
   return baselines.classwise_shift(
     tools.splits.train, tools.target_class, epsilon=tools.epsilon, norm=tools.norm
   )
 
 
-def _brightness(tools: kinds.RowTools) -> types.Array:
+def _brightness(tools: kinds.RowTools, options: None) -> types.Array:
+  del options
   shape = tools.splits.train.images.shape[1:]
   return baselines.brightness_shift(shape, epsilon=tools.epsilon, norm=tools.norm)
 
 
-def _random(tools: kinds.RowTools) -> types.Array:
+def _random(tools: kinds.RowTools, options: None) -> types.Array:
+  del options
   own = jax.random.fold_in(tools.key, problem.START)
   shape = tools.splits.train.images.shape[1:]
   return baselines.random_shift(own, shape, epsilon=tools.epsilon, norm=tools.norm)
 
 
 for _start in (
-  kinds.Start("clean", lambda tools: None, "the clean images", is_clean=True),
+  kinds.Start("clean", lambda tools, options: None, "the clean images", is_clean=True),
   kinds.Start("classwise", _classwise, "the shift towards the other classes' mean"),
   kinds.Start(
-    "away", lambda tools: -_classwise(tools), "the opposite, Theorem 1's other optimum"
+    "away",
+    lambda tools, options: -_classwise(tools, options),
+    "the opposite, Theorem 1's other optimum",
   ),
   kinds.Start("brightness", _brightness, "all pixels brighter"),
   kinds.Start("random", _random, "a random pattern"),

@@ -57,9 +57,11 @@ class BaselineRowsTest(parameterized.TestCase):
   def test_the_targeted_class_is_counted_from_the_target_and_goes_round(self):
     splits = _plan().splits
     most = splits.num_classes - 1
-    _plan(**{"targeted_adversarial.shift": most})
+    row = {"rows": ("clean", "targeted_adversarial")}
+    _plan(**row, **{"targeted_adversarial.shift": most})
     with self.assertRaisesRegex(errors.InputError, f"shift is 10, .* use at most {most}"):
-      _plan(**{"targeted_adversarial.shift": most + 1})
+      _plan(**row, **{"targeted_adversarial.shift": most + 1})
+    _plan(**{"targeted_adversarial.shift": most + 1})  # A row that the run has not.
 
   def test_a_loss_that_is_not_finite_ends_the_row(self):
     named = "attack/error_minimizing, step 1: loss is"
