@@ -31,7 +31,7 @@ class Comparison(NamedTuple):
   base: Config
   epsilons: tuple[float, ...]  # Rising.
   baselines: tuple[str, ...]  # Rows, in the registry's order.
-  variants: Mapping[str, Mapping[str, Any]]  # PACD by name: fields that differ, flat.
+  variants: Mapping[str, Config]  # PACD by name: the base with other fields of `attack`.
 
 
 def transfer(values: Mapping[str, Any]) -> Transfer:
@@ -93,7 +93,11 @@ def comparison(values: Mapping[str, Any]) -> Comparison:
   with errors.about("base"):
     base = _with(values["base"], own, values["data"]["data_dir"])
   ordered = sorted(baselines, key=kinds.ROWS.names.index)
-  return Comparison(Identity(values, grows=True), base, epsilons, tuple(ordered), variants)
+  configs = {}
+  for name, overrides in variants.items():
+    with errors.about(f"attack {name}"):
+      configs[name] = schema.replaced(base, overrides)
+  return Comparison(Identity(values, grows=True), base, epsilons, tuple(ordered), configs)
 
 
 def _with(values: Mapping[str, Any], own: Mapping[str, Any], data_dir: str) -> Config:

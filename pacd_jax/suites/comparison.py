@@ -45,13 +45,13 @@ def _parts(spec: Comparison, entries: Sequence[comparison_table.Entry]) -> list[
   for entry in entries:
     if entry.part in parts:
       continue
+    of_method = spec.variants.get(entry.method, spec.base)
     own = {
       "rows": tuple(each.row for each in entries if each.part == entry.part),
       "attack.epsilon": entry.epsilon or spec.epsilons[0],
-      **spec.variants.get(entry.method, {}),
     }
     with errors.about(entry.part):
-      parts[entry.part] = Part(entry.part, schema.replaced(spec.base, own))
+      parts[entry.part] = Part(entry.part, schema.replaced(of_method, own))
   return list(parts.values())
 
 
@@ -85,8 +85,11 @@ def _report(
 
 def _origin(spec: Comparison, plan: Plan, entry: comparison_table.Entry) -> str:
   """Where a method's images come from."""
-  overrides = spec.variants.get(entry.method, {})
-  changes = ", ".join(f"{name} = {value}" for name, value in overrides.items())
+  variant = spec.variants.get(entry.method, spec.base)
+  of_base, fields = (schema.flatten(schema.values(each)) for each in (spec.base, variant))
+  changes = ", ".join(
+    f"{name} = {value}" for name, value in fields.items() if value != of_base[name]
+  )
   if changes:
     return f"PACD (Algorithm 1) with {changes}."
   return words.origin(entry.row, plan.config)

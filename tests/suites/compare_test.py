@@ -171,11 +171,11 @@ class CompareTest(parameterized.TestCase):
     ({"attacks__report": {"row": "pacd"}}, "attacks.report has an unusable name"),
     (
       {"attacks__cheap__overrides": {"attack": {"solver": "magic"}}},
-      "eps_0.05/cheap: config field attack.solver is 'magic'",
+      "attack cheap: config field attack.solver is 'magic'",
     ),
     (
       {"attacks__cheap__overrides": {"attack": {"damping": "x"}}},
-      "eps_0.05/cheap: config field attack.damping is 'x'",
+      "attack cheap: config field attack.damping is 'x'",
     ),
     ({"attacks__cheap__overrides": {"attack": {"solvr": 1}}}, "attack.solvr is unknown"),
     ({"attacks__cheap__overrides": {"sigma": 0.5}}, "overrides.sigma: a variant may"),
