@@ -259,9 +259,8 @@ def _config_flag(argv: list[str]) -> tuple[str, str]:
 def _bind_configs(argv: list[str]) -> None:
   """Config files of one folder find each other, wherever this is called."""
   path, _ = _config_flag(argv)
-  folder = pathlib.Path(path).absolute().parent
-  if path and folder.name == config_files.PACKAGE:
-    config_files.bind(folder)
+  if path:
+    config_files.find_neighbours(pathlib.Path(path))
 
 
 def _fields_of_flags(argv: list[str]) -> list[str]:
@@ -292,8 +291,11 @@ def _check_given_once(argv: list[str]) -> None:
   given = [name.removeprefix("base.") for name in _fields_of_flags(argv)]
   for number, name in enumerate([*behind, *given]):
     if name in [*behind, *given][:number]:
-      where = "behind the config's colon" if name in behind else "by two flags"
-      where += " and by a flag" if name in behind and name in given else ""
+      where = "behind the config's colon and by a flag"
+      if name not in behind:
+        where = "by two flags"
+      elif name not in given:
+        where = "twice behind the config's colon"
       raise errors.InputError(f"config field {name} is given {where}: give it once")
 
 

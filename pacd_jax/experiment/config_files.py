@@ -5,6 +5,7 @@ file is in, whatever the current folder is and whatever else is called `configs`
 """
 
 import importlib
+import importlib.util
 import os
 import pathlib
 import runpy
@@ -35,11 +36,22 @@ def bind(folder: pathlib.Path) -> None:
   sys.modules[PACKAGE] = package
 
 
+def find_neighbours(path: pathlib.Path) -> None:
+  """What a config file imports from its own folder is found, wherever this is called."""
+  folder = path.absolute().parent
+  if folder.name == PACKAGE:
+    bind(folder)
+    return
+  if str(folder) not in sys.path:
+    sys.path.append(str(folder))
+  if PACKAGE not in sys.modules and importlib.util.find_spec(PACKAGE) is None:
+    bind(FOLDER)
+
+
 def get_config_in(path: str | os.PathLike[str]) -> Callable[..., Any]:
   """`get_config` of a config file, wherever it is; whatever the file raises comes out."""
   path = pathlib.Path(path).absolute()
-  if path.parent.name == PACKAGE:
-    bind(path.parent)
+  find_neighbours(path)
   return runpy.run_path(str(path))["get_config"]
 
 

@@ -54,6 +54,13 @@ class Defended:
     """`training_sets.checksum` of that; errors as from `split`."""
     return self._load(row)[1]
 
+  def facts(self, row: str) -> str:
+    """How many images the defences left, as a sentence; "" without a chain."""
+    if not self._plan.chain:
+      return ""
+    before, after = self._rows.split(row).present, self.split(row).present
+    return f"Its defences left {len(after)} of {len(before)} images."
+
   def make(self, row: str) -> None:
     """Lets the defences see the row, where they have not: its two files.
 

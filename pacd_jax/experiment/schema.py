@@ -268,9 +268,11 @@ def check_name(name: str) -> None:
     return
   group = name.rpartition(".")[0]
   near = [field for field in there if field.rpartition(".")[0] == group]
+  hint = "" if near else "; an entry's options are known once its file is imported"
   near = near or difflib.get_close_matches(name, there, n=5, cutoff=0.5)
+  near = sorted(near, key=lambda field: field not in difflib.get_close_matches(name, near))
   raise errors.InputError(
-    f"config field {name} is unknown: use one of {', '.join(near or there)}"
+    f"config field {name} is unknown: use one of {', '.join(near or there)}{hint}"
   )
 
 

@@ -219,11 +219,12 @@ def _about(plan: Plan, row: str) -> evaluate.About:
   """What results say of a row beside its numbers."""
   sets, style = plan.training_sets, words.style(row)
   epsilon, norm = sets.budget(row)
+  facts = sets.facts(row), plan.defended.facts(row)
   return evaluate.About(
     epsilon=epsilon,
     norm=norm,
     attack_seconds=sets.attack_seconds(row),
-    words=" ".join(filter(None, (words.origin(row, plan.config), sets.facts(row)))),
+    words=" ".join(each for each in (words.origin(row, plan.config), *facts) if each),
     is_given=sets.is_given(row),
     style=None if style is None else tuple(style),
   )

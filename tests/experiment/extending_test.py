@@ -271,8 +271,9 @@ class ExtendingTest(absltest.TestCase):
       for each in json.loads(plan.folder.results.read_text())["rows"]
       if each["data"] == "mixed"
     )
-    self.assertEndsWith(
-      row["words"], "Of 4 images 2 images inserted, 2 under another label."
+    left = "Its defences left 99 of 542 images."
+    self.assertIn(
+      f"Of 4 images 2 images inserted, 2 under another label. {left}", row["words"]
     )
 
   def test_a_defence_that_takes_a_class(self):

@@ -142,6 +142,11 @@ class MainTest(parameterized.TestCase):
       ],
       "config field sigma is given behind the config's colon and by a flag: give it once",
     ),
+    (
+      "field_given_twice_behind_the_colon",
+      ["--config=configs/digits_ga.py:smoke,seed=1,seed=2"],
+      "config field seed is given twice behind the config's colon: give it once",
+    ),
     ("unknown_stage", ["--config=configs/digits_ga.py", "--stage=eat"], "stage=eat"),
     (
       "stray_argument",
@@ -173,7 +178,8 @@ class MainTest(parameterized.TestCase):
 
   def test_flags_set_the_options_of_what_a_config_file_registers(self):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-    (folder / "mine.py").write_text(_REGISTERS)
+    (folder / "my_loss.py").write_text(_REGISTERS)  # It is found beside the config.
+    (folder / "mine.py").write_text("from my_loss import get_config as get_config\n")
     done = forked_command.run(
       f"--config={folder / 'mine.py'}",
       f"--workdir={folder / 'run'}",
