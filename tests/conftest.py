@@ -12,6 +12,8 @@ import atexit
 import gc
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 
 import as_users_run
@@ -19,8 +21,12 @@ import as_users_run
 if as_users_run.USERS_FLAGS not in os.environ:  # A worker has its session's.
   of_users = os.environ.get("XLA_FLAGS", "")
   os.environ[as_users_run.USERS_FLAGS] = of_users
-  few = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-  os.environ["XLA_FLAGS"] = f"{of_users} {few}"
+  few = f"{of_users} --xla_backend_optimization_level=0"
+  fewer = f"{few} --xla_cpu_use_fusion_emitters=false"
+  # A flag that a version of XLA does not know ends the process.
+  command = [sys.executable, "-c", "import jax; jax.devices()"]
+  done = subprocess.run(command, env=os.environ | {"XLA_FLAGS": fewer}, capture_output=True)
+  os.environ["XLA_FLAGS"] = few if done.returncode else fewer
 
 import jax
 
