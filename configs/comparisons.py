@@ -8,13 +8,12 @@ from typing import Any
 
 import ml_collections
 
+from pacd_jax import types
+from pacd_jax.experiment import entries as _entries  # noqa: F401  Fills the registry.
 from pacd_jax.experiment import kinds
-from pacd_jax.experiment.entries import rows
 
 # Every attack that the package has, but the bilevel one.
-BASELINES = tuple(
-  row for row in kinds.ROWS.names if row not in (rows.CLEAN.name, rows.PACD.name)
-)
+BASELINES = tuple(row for row in kinds.ROWS.names if row not in (types.CLEAN, types.PACD))
 # Fields of a run that a comparison sets: they are not its base's.
 _OWN = ("rows", "poisons", "data.data_dir", "attack.epsilon")
 

@@ -22,6 +22,8 @@ Key = Array  # A typed PRNG key (`jax.random.key`).
 Scalar = Array  # `[]` float32.
 Params = Any  # A pytree of arrays: theta, the parameters of a base classifier.
 Aux = dict[str, Array]  # Scalars to log beside a loss.
+# The rows that code knows by name: clean data, and the attack of the paper.
+CLEAN, PACD = "clean", "pacd"
 
 
 class InitFn(Protocol):

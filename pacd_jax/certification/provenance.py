@@ -80,6 +80,12 @@ def supported_radius(
 def num_samples(sidecar: Mapping[str, Any], counts: np.ndarray) -> np.ndarray:
   """How many noisy copies each point took, those that chose its class or size included.
 
-  counts: int `[N, K]`, the votes of the certificates. Returns int64 `[N]`.
+  Args:
+    sidecar: one that is `checked`.
+    counts: int `[N, K]`, the votes of the certificates.
+
+  Returns:
+    int64 `[N]`.
   """
-  return sidecar["n0"] + sidecar.get("pilot", 0) + counts.sum(axis=1)
+  extra = sampling.RULES[sidecar["mode"]].extra_samples(sidecar)
+  return sidecar["n0"] + extra + counts.sum(axis=1)

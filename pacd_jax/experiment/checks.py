@@ -4,11 +4,10 @@ from collections.abc import Collection
 
 import jax
 
-from pacd_jax import errors
+from pacd_jax import errors, types
 from pacd_jax.certification import certificates, votes
 from pacd_jax.experiment import selection
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.experiment.row_data import PACD
 from pacd_jax.runtime import processes
 
 
@@ -30,7 +29,7 @@ def check(plan: Plan, stages: Collection[str]) -> None:
     elif "attack" not in stages:
       poison = plan.folder.poison(row)
       raise errors.InputError(f"{poison} is missing: run --stage=attack first")
-    elif row == PACD:
+    elif row == types.PACD:
       _check_attack(plan)
   incomplete = _incomplete_rows(plan)
   if not incomplete:

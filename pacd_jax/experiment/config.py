@@ -81,7 +81,7 @@ class Network:
 
 @_frozen
 class Adversary:
-  """The PGD of smoothadv, adversarial and trades."""
+  """The PGD of losses that have an adversary."""
 
   epsilon: float = field(1.0, fields.above_zero(), "Radius of the ball, image units.")
   norm: str = field("l2", fields.one_of(*perturbation.NORMS), "Of the ball.")
@@ -216,10 +216,10 @@ class Attack(Training):
   solver_tolerance: float = field(
     0.0,
     fields.interval("[0, 1)"),
-    "Relative residual at which cg, normal_equations and ekfac stop before.",
+    "Relative residual at which solvers by conjugate gradients stop before.",
   )
   solver_learning_rate: float = field(
-    0.01, fields.above_zero(), "Of adam_residual and single_loop."
+    0.01, fields.above_zero(), "Of solvers that take gradient steps."
   )
   save_every: int = field(
     100, fields.count(), "Outer steps between checkpoints.", free=True

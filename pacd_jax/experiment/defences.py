@@ -33,7 +33,7 @@ def plan(
     run = assembly.training(of_one, splits, model, jax.random.clone(key))
     return types.Tools(
       model=model,
-      train=functools.partial(one_victim.train, run),
+      train=functools.partial(one_victim.train, run, stage="defense/victim"),
       validation=splits.validation,
       num_classes=splits.num_classes,
     )

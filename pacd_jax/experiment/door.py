@@ -16,6 +16,7 @@ import ml_collections
 from pacd_jax import errors, types
 from pacd_jax.experiment import (
   assembly,
+  attack_assembly,
   config_files,
   defences,
   kinds,
@@ -117,12 +118,8 @@ def run(
   """
   with processes.agreeing():
     run_plan = build(config, workdir)
-  with processes.held([run_plan.folder]):
-    stages.check(run_plan, stage_names)
-    run_plan.folder.claim()
-    for name in stage_names:
-      stages.RUN[name](run_plan)
-    return stages.table(run_plan) if stages.reports(stage_names) else None
+  stages.run_alone(run_plan, stage_names)
+  return stages.table(run_plan) if stages.reports(stage_names) else None
 
 
 def build(
@@ -164,7 +161,7 @@ def build(
       key=making.row_key(root, entry),
       epsilon=budget.epsilon,
       norm=budget.norm,
-      attack_settings=lambda: assembly.attack_settings(config, model),
+      attack_settings=lambda: attack_assembly.settings(config, model),
       attack_data=lambda: targets.attack_data(config, splits),
     )
 
@@ -190,7 +187,7 @@ def build(
     poisons={
       row: config.poisons[row] for row in config.rows.names if row not in kinds.ROWS
     },
-    attack=assembly.attack(config, splits, model, tools(kinds.ROWS["pacd"])),
+    attack=attack_assembly.assemble(config, splits, model, tools(kinds.ROWS[types.PACD])),
     defense=defences.plan(config, splits, model, jax.random.fold_in(root, making.DEFEND)),
     train=assembly.training(config, splits, model, jax.random.fold_in(root, making.TRAIN)),
     certify=assembly.certification(

@@ -223,7 +223,7 @@ class Row:
   """A training set: the clean one, or one with the poison of an attack."""
 
   name: str
-  # None: clean data, or an attack that goes step by step (`search.py`).
+  # None: the two of `types`, clean data and PACD, which goes step by step (`search.py`).
   make: Callable[[RowTools, Options], np.ndarray | Poisoned] | None
   words: str
   style: Style | None = None  # None: one that is free.

@@ -17,9 +17,6 @@ from pacd_jax.data import arrays, files, poison_file, training_sets
 from pacd_jax.experiment.row_tools import Poisoned
 from pacd_jax.runtime import run_folder
 
-CLEAN = "clean"  # The row without a poison.
-PACD = "pacd"  # The row whose poison is optimised, step by step.
-
 
 class TrainingSets:
   """The rows' training splits; each is read, checked and hashed once, on first use.
@@ -57,7 +54,7 @@ class TrainingSets:
 
   def is_there(self, row: str) -> bool:
     """Whether the row's poison is saved, or it needs none."""
-    return row == CLEAN or self._folder.poison(row).exists()
+    return row == types.CLEAN or self._folder.poison(row).exists()
 
   def check_given(self, row: str) -> None:
     """Whether the file from elsewhere can be trained on, and is the one copied before.
@@ -163,7 +160,7 @@ class TrainingSets:
 
   def budget(self, row: str) -> tuple[float | None, str | None]:
     """Epsilon and norm of a row's poison, as its file says; None of clean data."""
-    if row == CLEAN:
+    if row == types.CLEAN:
       return None, None
     poison = self._poison(row)
     return poison.epsilon, poison.norm
@@ -171,7 +168,7 @@ class TrainingSets:
   def facts(self, row: str) -> str:
     """What is unusual of a row's poison, as a sentence; "": images that take the place of
     others, under their own labels."""
-    if row == CLEAN:
+    if row == types.CLEAN:
       return ""
     poison, found = self._poison(row), []
     if num := int(poison.inserted.sum()):
@@ -182,7 +179,7 @@ class TrainingSets:
 
   def assumed_sigma(self, row: str) -> float:
     """The noise that the row's attack knew of; 0 where it knew of none."""
-    return 0.0 if row == CLEAN else self._poison(row).sigma
+    return 0.0 if row == types.CLEAN else self._poison(row).sigma
 
   def attack_seconds(self, row: str) -> float | None:
     """Wall time of making the row's poison; None for one that this run did not make.
@@ -191,7 +188,7 @@ class TrainingSets:
       errors.InputError: the file that says it is damaged.
     """
     path = self._folder.attack_time(row)
-    if row == CLEAN or row in self.given or not path.exists():
+    if row == types.CLEAN or row in self.given or not path.exists():
       return None
     try:
       seconds = float(json.loads(path.read_text())["attack_seconds"])
@@ -205,7 +202,7 @@ class TrainingSets:
 
   def _load(self, row: str) -> tuple[types.TrainingSet, str]:
     if row not in self._of_row:
-      if row == CLEAN:
+      if row == types.CLEAN:
         clean = training_sets.whole(self._splits.train)
         self._of_row[row] = clean, self.identity["checksum"]
       else:

@@ -282,6 +282,11 @@ def check_flag(name: str) -> None:
     check_name(field_name(name))
 
 
+def fields_like(name: str) -> list[str]:
+  """The fields of that flat name, or that end with it: a flag without `--config.`."""
+  return [each for each in known() if each == name or each.endswith(f".{name}")]
+
+
 def must_be(name: str) -> str:
   """What a field has to be, in words; empty for a field that is not there."""
   field = known().get(field_name(name))

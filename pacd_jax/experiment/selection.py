@@ -10,16 +10,15 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pacd_jax import errors
 from pacd_jax.certification import certify
-from pacd_jax.data import arrays, files, training_sets
-from pacd_jax.experiment import candidates
+from pacd_jax.data import arrays, files
+from pacd_jax.experiment import candidates, one_victim
 from pacd_jax.experiment.candidates import Candidate
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.runtime import metrics, progress, run_folder, sharding
+from pacd_jax.runtime import metrics, progress, run_folder
 
 Scores = dict[
   str, dict[str, Any]
@@ -120,20 +119,9 @@ def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   """ACR of one surrogate on what the attack sees; trained from scratch as a victim is."""
   selection = candidates.selection(plan)
   poisoned, _ = plan.training_sets.candidate(candidate.name)
-  run, keys = selection.train, selection.train.keys[np.array([seed])]
-  state, *given = sharding.replicate(
-    (
-      run.trainer.init(keys),
-      training_sets.stack([poisoned]),
-      jnp.zeros(1, jnp.int32),
-      keys,
-    ),
-    run.mesh,
+  params = one_victim.train(
+    selection.train, poisoned, selection.train.keys[seed], stage="select", shows=False
   )
-  for epoch in range(run.num_epochs):
-    state, values = run.trainer.epoch(state, *given)
-    metrics.check_finite("select", epoch, jax.tree.map(np.asarray, values))
-  params = jax.tree.map(lambda leaf: np.asarray(leaf)[0], state.params)
   points = selection.certify
   labels = points.dataset.labels[points.indices]
   predicted, radii, _ = certify.certify(

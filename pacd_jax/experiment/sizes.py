@@ -4,7 +4,6 @@ from pacd_jax import errors, types
 from pacd_jax.data import arrays
 from pacd_jax.experiment import kinds, targets
 from pacd_jax.experiment.config import Config
-from pacd_jax.experiment.entries import rows
 from pacd_jax.runtime import sharding
 
 
@@ -37,7 +36,7 @@ def check(config: Config, splits: types.Splits) -> None:
         f"config field {name} is {size}, but {splits.name} has {available} images for it: "
         f"use at most {available}"
       )
-  if rows.PACD.name in config.rows.names:
+  if types.PACD in config.rows.names:
     check_shares(config, num_train - num_poisoned)
   for entry in kinds.ROWS:
     if entry.check is not None and entry.name in config.rows.names:

@@ -6,7 +6,7 @@ the folder holds before any of them starts.
 
 import json
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from pacd_jax import train, types
 from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays, training_sets
-from pacd_jax.experiment import checks, row_data, search, words
+from pacd_jax.experiment import checks, search, words
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import evaluate, tables
 from pacd_jax.runtime import loop, metrics, processes, progress, run_folder, sharding
@@ -35,7 +35,7 @@ def attack(plan: Plan) -> None:
       plan.training_sets.copy_given(row)
       continue
     began = time.monotonic()
-    if row == row_data.PACD:
+    if row == types.PACD:
       images, seconds = search.pacd_images(plan, began)
     else:
       images = plan.baselines[row]()
@@ -94,7 +94,7 @@ def train_victims(plan: Plan) -> None:
 
 def _place_of_clean(plan: Plan, sets: dict[str, types.TrainingSet]) -> int:
   """The number of the set that is the clean training split, added where there is none."""
-  name, clean = row_data.CLEAN, plan.training_sets.split(row_data.CLEAN)
+  name, clean = types.CLEAN, plan.training_sets.split(types.CLEAN)
   if sets.get(name) is not clean:
     name = name if name not in sets else "clean, undefended"
     sets[name] = clean
@@ -236,3 +236,17 @@ RUN = {
   "certify": certify_victims,
   "report": write_report,
 }
+
+
+def run(plan: Plan, names: Sequence[str]) -> None:
+  """Runs stages by their names, in order; looked at with `check` before."""
+  for name in names:
+    RUN[name](plan)
+
+
+def run_alone(plan: Plan, names: Sequence[str]) -> None:
+  """Holds the run's folder, looks at it, and runs stages; errors as of both."""
+  with processes.held([plan.folder]):
+    check(plan, names)
+    plan.folder.claim()
+    run(plan, names)

@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pacd_jax import errors
+from pacd_jax import errors, types
 from pacd_jax.experiment import kinds, schema, together
 from pacd_jax.experiment.config import Config
-from pacd_jax.experiment.entries import rows
 from pacd_jax.experiment.identity import Identity
 
 # The budget is the same for all attacks of a comparison.
@@ -56,7 +55,7 @@ def transfer(values: Mapping[str, Any]) -> Transfer:
   victims = {}
   for name, of_victim in values["victims"].items():
     together.check_row_name("victims", name)
-    own = {"rows": ("clean", *poisons), "poisons": poisons}
+    own = {"rows": (types.CLEAN, *poisons), "poisons": poisons}
     with errors.about(f"victim {name}"):
       victims[name] = _with(of_victim, own, values["data"]["data_dir"])
   return Transfer(Identity(values), victims, poisons)
@@ -81,7 +80,7 @@ def comparison(values: Mapping[str, Any]) -> Comparison:
   baselines, variants = [], {}
   for name, attack in values["attacks"].items():
     row, overrides = _check_attack(name, attack)
-    if row == rows.PACD.name:
+    if row == types.PACD:
       variants[name] = overrides
     elif row:
       baselines.append(name)
@@ -89,7 +88,7 @@ def comparison(values: Mapping[str, Any]) -> Comparison:
     raise errors.InputError("a comparison needs attacks: set one's row in config.attacks")
   _check_different(values["base"], variants)
   epsilons = tuple(float(epsilon) for epsilon in values["epsilons"])
-  own = {"rows": ("clean",), "poisons": {}, "attack": {"epsilon": epsilons[0]}}
+  own = {"rows": (types.CLEAN,), "poisons": {}, "attack": {"epsilon": epsilons[0]}}
   with errors.about("base"):
     base = _with(values["base"], own, values["data"]["data_dir"])
   ordered = sorted(baselines, key=kinds.ROWS.names.index)
@@ -126,7 +125,7 @@ def _check_attack(name: str, attack: Any) -> tuple[str, dict[str, Any]]:
   }:
     raise errors.InputError(f"{field} must have a row, and may have overrides")
   row, overrides = attack["row"], schema.flatten(attack.get("overrides", {}))
-  pacd, clean = rows.PACD.name, rows.CLEAN.name
+  pacd, clean = types.PACD, types.CLEAN
   if row and (row == clean or row not in kinds.ROWS):
     known = ", ".join(each for each in kinds.ROWS.names if each != clean)
     raise errors.InputError(

@@ -2,7 +2,7 @@
 
 import re
 
-from pacd_jax import errors
+from pacd_jax import errors, types
 from pacd_jax.certification import confidence
 from pacd_jax.experiment import kinds
 from pacd_jax.experiment.config import Attack, Config, has_selection
@@ -48,7 +48,7 @@ def _check_rows(config: Config) -> None:
   for name, path in config.poisons.items():
     check_row_name("poisons", name)
     if path and name not in rows:
-      example = ", ".join(f"'{row}'" for row in ("clean", name))
+      example = ", ".join(f"'{row}'" for row in (types.CLEAN, name))
       raise errors.InputError(
         f"config field poisons.{name} is set, but rows has no {name!r}: add it, as in "
         f'--config.rows="({example})"'

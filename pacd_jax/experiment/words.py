@@ -1,8 +1,8 @@
 """A run in words, for tables and pages: its rows, how victims train, what is unusual."""
 
+from pacd_jax import types
 from pacd_jax.experiment import kinds
 from pacd_jax.experiment.config import Config, Train
-from pacd_jax.experiment.entries import rows
 
 
 def training(train: Train) -> str:
@@ -34,7 +34,7 @@ def origin(row: str, config: Config) -> str:
   if row not in kinds.ROWS:
     return f"the poison {config.poisons.get(row, 'of another run')}, as given."
   of_objective = kinds.OBJECTIVES[config.attack.objective.name].row_words
-  if row == rows.PACD.name and of_objective:
+  if row == types.PACD and of_objective:
     return of_objective
   return kinds.ROWS[row].words
 

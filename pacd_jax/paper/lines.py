@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-from pacd_jax.experiment.row_data import CLEAN, PACD
+from pacd_jax import types
 from pacd_jax.paper import analyses, catalog, published
 from pacd_jax.paper.analyses import Measured
 from pacd_jax.paper.catalog import Item
@@ -58,12 +58,12 @@ def lines(protocol: Protocol, item: Item) -> list[Line]:
     measured, is_finished = _measured(protocol, item, run), protocol.is_finished(run)
     for row in item.rows(run):
       settings = dict(run.settings)
-      if row == CLEAN and item.axis == "epsilon":
+      if row == types.CLEAN and item.axis == "epsilon":
         if run.name != runs[0].name:
           continue  # Clean images have no epsilon: one line is enough.
         settings["epsilon"] = 0.0
       for quantity in item.quantities:
-        if row == CLEAN and item.analysis in _AGAINST_CLEAN:
+        if row == types.CLEAN and item.analysis in _AGAINST_CLEAN:
           continue
         here = measured.get(row, {}).get(quantity)
         paper = None
@@ -73,7 +73,7 @@ def lines(protocol: Protocol, item: Item) -> list[Line]:
         is_done = is_finished and (
           quantity in _OF_CERTIFICATES or any(quantity in q for q in measured.values())
         )
-        shown = PACD if row == catalog.POISON else row
+        shown = types.PACD if row == catalog.POISON else row
         found.append(Line(settings, shown, quantity, here, paper, run.name, is_done))
   return found
 

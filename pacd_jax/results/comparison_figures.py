@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from pacd_jax import types
 from pacd_jax.results import figures
 
-_CLEAN = "clean"
 _MARKERS = "os^DvPX<>ph*"  # With the colours they tell many methods apart.
 _COLUMNS = 3  # Epsilons side by side.
 _APART = 0.012  # Of the axis of epsilon, between methods.
@@ -41,7 +41,7 @@ def comparison(
 
   Args:
     epsilons: `[E]` in image units, rising.
-    curves: by method, with "clean" among them.
+    curves: by method, with clean data among them.
     ylabel: what the means are of.
     styles: of the methods' lines.
   """
@@ -96,7 +96,7 @@ def _draw_times(
   for name, curve in curves.items():
     mean, std, seconds = (values[number] for values in curve)
     style = styles[name]
-    if name == _CLEAN:
+    if name == types.CLEAN:
       axes.axhline(mean, color=style["color"], linewidth=1.9)
       axes.axhspan(mean - std, mean + std, color=style["color"], alpha=0.14, linewidth=0)
     elif np.isfinite(seconds):  # A poison made in no time stands at a millisecond.
@@ -112,9 +112,12 @@ def _draw_epsilons(
   styles: Mapping[str, dict],
 ) -> None:
   """Lines from clean data at 0; methods stand a little apart, so that bars are seen."""
-  clean, style = curves[_CLEAN], styles[_CLEAN] | {"linestyle": "", "markersize": 9}
-  axes.errorbar(0.0, clean.means[0], clean.stds[0], label=_CLEAN, zorder=5, **style)
-  others = [name for name in curves if name != _CLEAN]
+  clean, style = (
+    curves[types.CLEAN],
+    styles[types.CLEAN] | {"linestyle": "", "markersize": 9},
+  )
+  axes.errorbar(0.0, clean.means[0], clean.stds[0], label=types.CLEAN, zorder=5, **style)
+  others = [name for name in curves if name != types.CLEAN]
   for number, name in enumerate(others):
     curve = curves[name]
     shift = _APART * epsilons[-1] * (number - (len(others) - 1) / 2.0)

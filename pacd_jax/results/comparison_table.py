@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pacd_jax import types
 from pacd_jax.results import evaluate, tables
 
 Comparison = dict[str, Any]
 
-CLEAN = "clean"
 # What is tabulated: quantity of a row -> (title, scale, digits).
 QUANTITIES = {"acr": ("ACR", 1.0, 3), "aca": ("ACA %", 100.0, 1)}
 _SHARED = ("dataset", "description", "target_class", "sigma", "norm", "model", "training")
@@ -33,11 +33,11 @@ def entries(
     baselines: methods that are rows of one run for each epsilon, which they name.
     variants: names of PACD's variants, each a run of its own for each epsilon.
   """
-  found = [Entry(CLEAN, 0.0, CLEAN, CLEAN)]
+  found = [Entry(types.CLEAN, 0.0, types.CLEAN, types.CLEAN)]
   for epsilon in map(float, epsilons):
     folder = f"eps_{epsilon!r}"
     found += [Entry(row, epsilon, f"{folder}/baselines", row) for row in baselines]
-    found += [Entry(name, epsilon, f"{folder}/{name}", "pacd") for name in variants]
+    found += [Entry(name, epsilon, f"{folder}/{name}", types.PACD) for name in variants]
   return found
 
 
@@ -69,7 +69,7 @@ def methods(comparison: Comparison) -> dict[str, list[evaluate.Row]]:
   """The rows of each method by rising epsilon; for clean data, the one row each time."""
   found = {}
   for row in comparison["rows"]:
-    is_clean = row["method"] == CLEAN
+    is_clean = row["method"] == types.CLEAN
     times = len(comparison["epsilons"]) if is_clean else 1
     found.setdefault(row["method"], []).extend([row] * times)
   return found

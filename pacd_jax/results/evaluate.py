@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pacd_jax import errors
+from pacd_jax import errors, types
 from pacd_jax.certification import certificates, provenance, sampling
 
 Row = dict[str, Any]
@@ -221,7 +221,7 @@ def samples_mean(results: Results) -> float:
 
 def percent_of_clean(results: Results) -> list[float | None]:
   """100 ACR / (ACR of the row `clean`) for each row; None where that has no meaning."""
-  clean = [row["acr_mean"] for row in results["rows"] if row["data"] == "clean"]
+  clean = [row["acr_mean"] for row in results["rows"] if row["data"] == types.CLEAN]
   if not clean or not clean[0]:  # No such row, no ACR, or 0.
     return [None] * len(results["rows"])
   return [100.0 * row["acr_mean"] / clean[0] for row in results["rows"]]

@@ -18,6 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Figure
 from matplotlib.figure import FigureBase
 
+from pacd_jax import types
+
 DPI = 150
 # Colour and dashes by row, as results.json has them; None, or absent: one that is free.
 Styles = Mapping[str, tuple[str, Any] | None]
@@ -119,7 +121,7 @@ def transfer(
         0.9 * width,
         yerr=stds,
         color=lines[name]["color"],
-        label="clean data" if name == "clean" else f"poison {name}",
+        label="clean data" if name == types.CLEAN else f"poison {name}",
         error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": GREY},
       )
       # A bar of 0 would not be seen.
@@ -286,7 +288,7 @@ def line_styles(
     name: {
       "color": color,
       "linestyle": dashes if isinstance(dashes, str) else (dashes[0], tuple(dashes[1])),
-      "linewidth": 2.6 if name == "pacd" else 1.9,
+      "linewidth": 2.6 if name == types.PACD else 1.9,
     }
     for name, (color, dashes) in chosen.items()
   }

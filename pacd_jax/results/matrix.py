@@ -6,7 +6,7 @@ Figure 4 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274, and its Table
 from collections.abc import Mapping
 from typing import Any
 
-from pacd_jax import errors
+from pacd_jax import errors, types
 from pacd_jax.results import evaluate, tables
 
 Matrix = dict[str, Any]
@@ -76,7 +76,7 @@ def cells(matrix: Matrix, quantity: str) -> list[tuple[str, ...]]:
     for victim, percent in zip(victims, percents, strict=True):
       of_victim = victim["rows"][number]
       cell = tables.mean_and_std(of_victim, quantity, scale=scale, digits=digits)
-      if quantity == "acr" and percent[number] is not None and row["data"] != "clean":
+      if quantity == "acr" and percent[number] is not None and row["data"] != types.CLEAN:
         cell += f" ({percent[number]:.0f} %)"
       line.append(cell)
     lines.append(tuple(line))

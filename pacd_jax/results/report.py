@@ -152,7 +152,7 @@ def _draw_curves(add, results, records, poisons) -> None:
     curves[name] = np.stack([evaluate.certified_accuracy(r, radii) for r in of_row])
     p_a[name] = np.stack([evaluate.top_probability(r) for r in of_row])
   if poisons:
-    name = "pacd" if "pacd" in poisons else list(poisons)[-1]
+    name = types.PACD if types.PACD in poisons else list(poisons)[-1]
     images = poisons[name].base_images, poisons[name].images
     figure = figures.overview(
       *images, radii, curves, acrs, max_radius=max_radius, styles=styles
@@ -263,9 +263,9 @@ def _headline(results: evaluate.Results) -> str:
   rows = {row["data"]: row for row in results["rows"]}
   mean = "aca_mean" if results["rows"][0]["acr"] is None else "acr_mean"
   name = min(rows, key=lambda name: rows[name][mean])
-  if name == "clean" or not ("clean" in rows and rows["clean"][mean]):
+  if name == types.CLEAN or not (types.CLEAN in rows and rows[types.CLEAN][mean]):
     return tables.caption(results)[0].rstrip(";") + "."
-  clean, row = rows["clean"], rows[name]
+  clean, row = rows[types.CLEAN], rows[name]
   if mean == "acr_mean":
     what = f"average certified radius (ACR) of class {results['target_class']}"
     change = f"{clean[mean]:.3f} to {row[mean]:.3f}"

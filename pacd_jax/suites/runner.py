@@ -112,26 +112,14 @@ def _work(
     progress.note(f"{part.name} ({number} of {len(todo)} runs)")
     try:
       with errors.about(suite.title.format(part.name)), suite.around(part):
-        _one(suite, plan, stage_names)
+        if suite.folder is None:
+          stages.run_alone(plan, stage_names)
+        else:
+          stages.run(plan, stage_names)
     except errors.NonFiniteError as error:  # The others do not hang on it.
       progress.note(str(error))
       failed[part.name] = str(error)
   return failed
-
-
-def _one(suite: Suite, plan: Plan, stage_names: Sequence[str]) -> None:
-  if suite.folder is None:
-    with processes.held([plan.folder]):
-      stages.check(plan, stage_names)
-      plan.folder.claim()
-      _stages(plan, stage_names)
-    return
-  _stages(plan, stage_names)
-
-
-def _stages(plan: Plan, stage_names: Sequence[str]) -> None:
-  for name in stage_names:
-    stages.RUN[name](plan)
 
 
 def _is_done(plan: Plan) -> bool:

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from pacd_jax import errors
+from pacd_jax import errors, types
 from pacd_jax.certification import certify
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.experiment.suite_specs import Transfer
@@ -49,7 +49,7 @@ def _check(victims: Mapping[str, Plan]) -> None:
   (first_name, first), *others = victims.items()
   for name, other in others:
     for what, values in {
-      "data": [victim.training_sets.checksum("clean") for victim in (first, other)],
+      "data": [victim.training_sets.checksum(types.CLEAN) for victim in (first, other)],
       "data.target_class": [first.target_class, other.target_class],
       "sigma": [first.sigma, other.sigma],
       "certify": [_how_certified(victim) for victim in (first, other)],

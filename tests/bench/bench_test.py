@@ -1,5 +1,7 @@
 """The benchmark's arithmetic; and that both sides of an entry do the same work."""
 
+import pathlib
+import re
 from unittest import mock
 
 import as_users_run
@@ -9,6 +11,8 @@ from absl.testing import absltest, parameterized
 
 from pacd_jax.bench import __main__ as bench
 from pacd_jax.bench import entry, plain
+
+_DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
 
 def _both_sides(name):
@@ -40,6 +44,14 @@ class BenchTest(parameterized.TestCase):
     page = bench.markdown({"certify_cnn": row}, "two abaci")
     self.assertIn("| `certify_cnn` | PyTorch | 30 | 10 | 3.00 | x/s |", page)
     self.assertIn("two abaci", page)
+
+  def test_the_page_in_docs_is_of_this_bench(self):
+    """Its words, and an entry's line for each, whatever the figures are."""
+    written = _DOCS.read_text()
+    words, _, _ = bench.markdown({}, "two abaci").partition("Measured on")
+    self.assertStartsWith(written, words)
+    names = [name for table in bench.tables(True).values() for name in table]
+    self.assertEqual(re.findall(r"^\| `(\w+)` \|", written, re.MULTILINE), names)
 
   def test_the_entries_that_others_read(self):
     names = [name for table in bench.tables(True).values() for name in table]

@@ -8,7 +8,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.experiment import assembly, door
+from pacd_jax.experiment import assembly, attack_assembly, door
 from pacd_jax.experiment.entries import networks
 from pacd_jax.models import augment
 
@@ -52,7 +52,7 @@ class VictimsTest(parameterized.TestCase):
     found = [call.kwargs["augment"] for call in _trainings(**config)]
     self.assertEqual(found, [of_surrogates, of_victims])
     model = networks.make("linear", num_classes=10, image_shape=(8, 8, 1))
-    settings = assembly.attack_settings(door.parse(finished_run.smoke(**config)), model)
+    settings = attack_assembly.settings(door.parse(finished_run.smoke(**config)), model)
     self.assertIs(settings.augment, of_surrogates)
 
 

@@ -149,6 +149,16 @@ class MainTest(parameterized.TestCase):
     ),
     ("unknown_stage", ["--config=configs/digits_ga.py", "--stage=eat"], "stage=eat"),
     (
+      "field_without_its_config",
+      ["--config=configs/digits_ga.py", "--sigma=0.5"],
+      "unknown flag --sigma: did you mean --config.sigma?",
+    ),
+    (
+      "field_without_its_group",
+      ["--config=configs/digits_ga.py", "--noise=fresh"],
+      "did you mean --config.attack.noise or --config.train.noise?",
+    ),
+    (
       "stray_argument",
       ["--config=configs/digits_ga.py", "attack"],
       "'attack' is not a flag",

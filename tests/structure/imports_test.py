@@ -190,7 +190,7 @@ class RulesTest(parameterized.TestCase):
     self.assertContainsSubset({room(module) for module in using}, _BEFORE_THE_DOOR)
 
   @parameterized.parameters(
-    ("ml_collections", "experiment.door", "experiment.command", "experiment.config_files"),
+    ("ml_collections", "experiment.door", "experiment.command_line", "experiment.config_files"),
     ("flax", "models.networks"),
     (
       "matplotlib",

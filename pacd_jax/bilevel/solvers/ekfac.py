@@ -17,7 +17,7 @@ def ekfac(
   *,
   max_steps: int = 10,
   tolerance: float = 0.0,
-  num_probes: int = 8,
+  num_probes: int = 4,
   max_side: int = 512,
   seed: int = 0,
 ) -> tuple[types.Params, types.SolveInfo]:
@@ -55,7 +55,7 @@ def preconditioner(
   matvec: types.MatvecFn,
   like: types.Params,
   *,
-  num_probes: int = 8,
+  num_probes: int = 4,
   max_side: int = 512,
   seed: int = 0,
 ) -> types.MatvecFn:

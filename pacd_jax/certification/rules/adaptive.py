@@ -78,6 +78,7 @@ ENTRY = rule.SamplingRule(
   check=_check,
   allowed_votes=lambda sidecar: tuple(sidecar["sizes"]),
   alphas=rule.alpha_of_all,
+  extra_samples=lambda sidecar: sidecar["pilot"],
   note="Sampling was adaptive: how many others, a further small sample decided for "
   "each point, so that its radius is expected to be at most about 2 % under that of $n "
   "copies. With all of them a point took $samples copies on average.",

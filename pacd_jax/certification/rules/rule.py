@@ -54,6 +54,8 @@ class SamplingRule:
   allowed_votes: Callable[[Mapping[str, Any]], tuple[int, ...]]
   # The alpha of each point's bound, by what its votes sum to, int `[N]`.
   alphas: Callable[[Mapping[str, Any], np.ndarray], np.ndarray | float]
+  # Samples of a point beside its counts and the n0, such as a pilot's.
+  extra_samples: Callable[[Mapping[str, Any]], int] = lambda sidecar: 0
   options: type | None = None
   draws_all: bool = False  # Always n samples, so that their number says itself.
   has_radius: bool = True  # Radii are a measure; else ACR means nothing.

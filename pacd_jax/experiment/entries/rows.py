@@ -130,8 +130,8 @@ def _check_shift(options: TargetedAdversarial, splits: types.Splits) -> None:
     )
 
 
-CLEAN = kinds.ROWS.add(
-  kinds.Row("clean", None, "the training images as they are.", kinds.Style(_BLUE))
+kinds.ROWS.add(
+  kinds.Row(types.CLEAN, None, "the training images as they are.", kinds.Style(_BLUE))
 )
 for _row in (
   kinds.Row(
@@ -190,9 +190,9 @@ for _row in (
   ),
 ):
   kinds.ROWS.add(_row)
-PACD = kinds.ROWS.add(
+kinds.ROWS.add(
   kinds.Row(
-    "pacd",
+    types.PACD,
     None,
     "the attack: bilevel optimisation finds the change of the images, shared by the "
     "class or each image's own, after which a classifier trained on them has a small "

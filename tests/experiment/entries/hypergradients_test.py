@@ -6,7 +6,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import types
-from pacd_jax.experiment import assembly, config, kinds, schema
+from pacd_jax.experiment import attack_assembly, config, kinds, schema
 
 
 def _attack(**changes):
@@ -33,7 +33,7 @@ class SolversTest(parameterized.TestCase):
     options = _attack(
       solver=name, damping=0.5, solver_steps=60, solver_learning_rate=0.03, nystrom__rank=3
     )
-    du, info = jax.jit(assembly.hypergradient(options), static_argnums=(0, 1))(
+    du, info = jax.jit(attack_assembly.hypergradient(options), static_argnums=(0, 1))(
       *_quadratic()
     )
     expected = np.ones(3) if name == "identity" else 1.0 / (np.arange(1.0, 4.0) + 0.5)
@@ -48,7 +48,7 @@ class SolversTest(parameterized.TestCase):
     options = _attack(
       hypergradient=name, solver_steps=40, **{f"{name}__learning_rate": rate}
     )
-    du, info = jax.jit(assembly.hypergradient(options), static_argnums=(0, 1))(
+    du, info = jax.jit(attack_assembly.hypergradient(options), static_argnums=(0, 1))(
       *_quadratic()
     )
     np.testing.assert_allclose(du, 1.0 / np.arange(1.0, 4.0), rtol=0.2)
@@ -67,11 +67,11 @@ class DefiniteTest(parameterized.TestCase):
     self.assertFalse(config.needs_definite(_attack(solver=solver)))
 
   def test_the_remedy_is_one_line_with_a_damping_that_is_enough(self):
-    line = assembly.remedy(_attack(curvature="hessian", damping=0.1), -0.3)
+    line = attack_assembly.remedy(_attack(curvature="hessian", damping=0.1), -0.3)
     self.assertLen(line.splitlines(), 1)
     for words in ("damping over 0.4", "curvature=gauss_newton", "normal_equations"):
       self.assertIn(f"attack.{words}" if "=" in words or " " in words else words, line)
-    self.assertNotIn("curvature=", assembly.remedy(_attack(), -0.3))
+    self.assertNotIn("curvature=", attack_assembly.remedy(_attack(), -0.3))
 
 
 if __name__ == "__main__":

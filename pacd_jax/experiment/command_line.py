@@ -1,0 +1,149 @@
+"""The command line of a run: its config, with the fields that flags set.
+
+What is wrong is an error of one line that names the flag; further flags are the commands'.
+"""
+
+import pathlib
+import sys
+
+import ml_collections
+from absl import flags
+from ml_collections import config_flags
+
+from pacd_jax import errors
+from pacd_jax.experiment import config_files, schema, together
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config",
+  None,
+  "Experiment, such as configs/digits_ga.py or configs/digits_ga.py:smoke.",
+)
+flags.mark_flag_as_required("config")
+
+_POISON_FLAG = "--config.poisons."
+
+
+def parse(argv: list[str], example: str) -> list[str]:
+  """absl's flags, the config with what they set, and what is left: the program."""
+  argv, poisons = _take_poisons(argv)
+  sys.argv = argv  # Where ml_collections looks for the fields that flags set.
+  if not any(arg.lstrip("-").startswith(("config", "help")) for arg in argv[1:]):
+    raise errors.InputError(f"which experiment? try --config={example}")
+  _bind_configs(argv)
+  _check_given_once(argv)
+  try:
+    rest = flags.FLAGS(argv)
+  finally:  # What the config file registers is known from here on.
+    _check_known(argv)
+  if len(rest) > 1:
+    raise errors.InputError(f"argument {rest[1]!r} is not a flag: write --flag=value")
+  path = config_file().partition(":")[0]
+  if not pathlib.Path(path).is_file():
+    raise errors.InputError(f"--config={path} is not a file: see configs/")
+  if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
+    raise errors.InputError(f"--config={path}: get_config() gives no ConfigDict")
+  if poisons and "poisons" not in _CONFIG.value:
+    raise errors.InputError(f"--config={path} takes no poisons from elsewhere")
+  with _CONFIG.value.unlocked():
+    for name, poison in poisons.items():
+      _CONFIG.value.poisons[name] = poison
+  return rest
+
+
+def _config_flag(argv: list[str]) -> tuple[str, str]:
+  """File and variant of `--config=FILE:VARIANT`, empty where there is none."""
+  for number, argument in enumerate(argv[1:], start=1):
+    name, is_given, value = argument.lstrip("-").partition("=")
+    if name == "config" and argument.startswith("-"):
+      value = value if is_given else (argv[number + 1 : number + 2] or [""])[0]
+      path, _, variant = value.partition(":")
+      return path, variant
+  return "", ""
+
+
+def _bind_configs(argv: list[str]) -> None:
+  """Config files of one folder find each other, wherever this is called."""
+  path, _ = _config_flag(argv)
+  if path:
+    config_files.find_neighbours(pathlib.Path(path))
+
+
+def _fields_of_flags(argv: list[str]) -> list[str]:
+  """Names of the fields that flags set, as they are given; of `--noconfig.X`, X."""
+  found = []
+  for argument in argv[1:]:
+    name = argument.lstrip("-").partition("=")[0]
+    if argument.startswith("-") and name.startswith(("config.", "noconfig.")):
+      found.append(name.removeprefix("no").removeprefix("config."))
+  return found
+
+
+def _check_known(argv: list[str]) -> None:
+  """Fields that flags set are known; errors.InputError for one that is not."""
+  for name in _fields_of_flags(argv):
+    schema.check_flag(name)
+
+
+def _check_given_once(argv: list[str]) -> None:
+  """Each field is given once, behind the config's colon or by a flag.
+
+  Raises:
+    errors.InputError: one is there twice.
+  """
+  _, variant = _config_flag(argv)
+  behind = [item.partition("=")[0] for item in variant.split(",") if "=" in item]
+  # A comparison's fields behind the colon are its base's.
+  given = [name.removeprefix("base.") for name in _fields_of_flags(argv)]
+  for number, name in enumerate([*behind, *given]):
+    if name in [*behind, *given][:number]:
+      where = "behind the config's colon and by a flag"
+      if name not in behind:
+        where = "by two flags"
+      elif name not in given:
+        where = "twice behind the config's colon"
+      raise errors.InputError(f"config field {name} is given {where}: give it once")
+
+
+def config() -> ml_collections.ConfigDict:
+  """What was asked for, after `parse`."""
+  return _CONFIG.value
+
+
+def config_file() -> str:
+  """FILE:VARIANT, as the flag was given."""
+  return config_flags.get_config_filename(flags.FLAGS["config"])
+
+
+def _take_poisons(argv: list[str]) -> tuple[list[str], dict[str, str]]:
+  """The arguments without `--config.poisons.NAME=PATH`, whose names are the user's."""
+  rest, poisons = [], {}
+  for argument in argv:
+    name, is_given, path = argument.partition("=")
+    if not name.startswith(_POISON_FLAG):
+      rest.append(argument)
+    elif is_given:
+      poisons[name.removeprefix(_POISON_FLAG)] = path
+    else:
+      raise errors.InputError(f"{name} has no value: write {name}=PATH")
+  for name in poisons:
+    together.check_row_name("poisons", name)
+  return rest, poisons
+
+
+def words(error: Exception) -> str:
+  """What a config file, or a flag that sets a field, raised."""
+  if isinstance(error, flags.IllegalFlagValueError):
+    _, is_field, field = str(error).partition("--config.")
+    name = field.partition("=")[0]
+    if is_field and (must_be := schema.must_be(name)):
+      return f"--config.{field.partition(':')[0]}: it must be {must_be}"
+  if isinstance(error, flags.UnrecognizedFlagError):
+    name = error.flagname
+    fields = schema.fields_like(name) or schema.fields_like(name.removeprefix("no"))
+    if fields:
+      meant = " or ".join(f"--config.{name}" for name in fields)
+      return f"unknown flag --{name}: did you mean {meant}?"
+  if isinstance(error, KeyError):  # Its own text is quoted, with its line breaks.
+    return "--config: no " + " ".join(str(error.args[0]).split())
+  known = isinstance(error, (ValueError, flags.Error))
+  return str(error) if known else f"--config: {type(error).__name__}: {error}"
