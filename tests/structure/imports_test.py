@@ -190,7 +190,12 @@ class RulesTest(parameterized.TestCase):
     self.assertContainsSubset({room(module) for module in using}, _BEFORE_THE_DOOR)
 
   @parameterized.parameters(
-    ("ml_collections", "experiment.door", "experiment.command_line", "experiment.config_files"),
+    (
+      "ml_collections",
+      "experiment.door",
+      "experiment.command_line",
+      "experiment.config_files",
+    ),
     ("flax", "models.networks"),
     (
       "matplotlib",
@@ -253,7 +258,8 @@ _NAMES_OF_SETTINGS = ("config", "settings", "options", "spec")
 # Files that make the config of plain values, and read it back, are the door themselves.
 _THE_DOOR = (
   *("experiment.schema", "experiment.door", "experiment.identity"),
-  *("experiment.suite_specs", "experiment.command", "experiment.config_files"),
+  *("experiment.suite_specs", "experiment.command", "experiment.command_line"),
+  "experiment.config_files",
 )
 
 
