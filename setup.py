@@ -1,9 +1,13 @@
 """Packaging of pacd_jax; tool settings are in pyproject.toml."""
 
+import json
 import pathlib
 import re
+import shutil
+import subprocess
 
 import setuptools
+from setuptools.command import build_py
 
 _ROOT = pathlib.Path(__file__).parent
 
@@ -11,6 +15,31 @@ _ROOT = pathlib.Path(__file__).parent
 def _version() -> str:
   text = (_ROOT / "pacd_jax" / "__init__.py").read_text()
   return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE).group(1)
+
+
+def _git(*arguments: str) -> str | None:
+  command = ["git", "-C", str(_ROOT), *arguments]
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return done.stdout.strip()
+
+
+class _Build(build_py.build_py):
+  """Wheels have the configs, and say of which commit they are (`runtime/stamp.py`)."""
+
+  def run(self) -> None:
+    super().run()
+    if self.editable_mode:  # The clone has them.
+      return
+    package = pathlib.Path(self.build_lib, "pacd_jax")
+    (package / "configs").mkdir(parents=True, exist_ok=True)
+    for path in sorted((_ROOT / "configs").glob("*.py")):
+      shutil.copy(path, package / "configs")
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "pacd_jax")
+    built = {"commit": commit, "changed": None if changes is None else bool(changes)}
+    (package / "_built_from.json").write_text(json.dumps(built) + "\n", encoding="utf-8")
 
 
 setuptools.setup(
@@ -21,6 +50,8 @@ setuptools.setup(
   long_description_content_type="text/markdown",
   license="Apache-2.0",
   python_requires=">=3.11",
+  cmdclass={"build_py": _Build},
+  entry_points={"console_scripts": ["pacd = pacd_jax.__main__:command"]},
   packages=setuptools.find_packages(include=["pacd_jax", "pacd_jax.*"]),
   package_data={
     "pacd_jax.results": ["page.css", "*.html"],

@@ -12,15 +12,23 @@ __version__ = "0.1.0"
 
 # Name -> where it is: a module, or a module and what is in it.
 _PUBLIC = {
+  "Victims": "pacd_jax.experiment.library:Victims",
   "InputError": "pacd_jax.errors:InputError",
+  "LowerLevel": "pacd_jax.types:LowerLevel",
   "NonFiniteError": "pacd_jax.errors:NonFiniteError",
   "approx_grad": "pacd_jax.bilevel.hypergradient:approx_grad",
+  "apply_poison": "pacd_jax.experiment.library:apply_poison",
   "certify": "pacd_jax.certification.certify:certify",
+  "conjugate_gradient": "pacd_jax.bilevel.linear_solve:conjugate_gradient",
   "kinds": "pacd_jax.experiment.kinds",
   "load_data": "pacd_jax.experiment.entries.data_sets:load",
   "load_run": "pacd_jax.experiment.door:load",
+  "make_config": "pacd_jax.experiment.library:make_config",
   "make_network": "pacd_jax.experiment.entries.networks:make",
+  "poison": "pacd_jax.experiment.library:poison",
   "read_certificates": "pacd_jax.certification.certificates:read",
+  "split_arrays": "pacd_jax.experiment.library:split_arrays",
+  "train_victims": "pacd_jax.experiment.library:train_victims",
 }
 # pyrefly: ignore[unresolvable-dunder-all]: the names stand once, above.
 __all__ = ["__version__", *_PUBLIC]

@@ -36,5 +36,10 @@ def main(arguments: Sequence[str]) -> int:
   return importlib.import_module(module).main([*first, *arguments[1:]])
 
 
+def command() -> int:
+  """The console command `pacd`."""
+  return main(sys.argv[1:])
+
+
 if __name__ == "__main__":
-  sys.exit(main(sys.argv[1:]))
+  sys.exit(command())

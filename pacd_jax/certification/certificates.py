@@ -254,8 +254,11 @@ def _read_sidecar(path) -> Sidecar:
 
 
 def _check_same(path, then: Sidecar, now: Sidecar):
-  """InputError unless both sidecars have the same fields with the same values."""
-  names = sorted(then.keys() | now.keys())
+  """InputError unless both sidecars have the same fields with the same values.
+
+  What made them is not held against each other here: the run's folder does that.
+  """
+  names = sorted((then.keys() | now.keys()) - {"stamp"})
   changes = [
     f"{name} was {brief(then.get(name))}, now {brief(now.get(name))}"
     for name in names

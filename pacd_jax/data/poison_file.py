@@ -5,9 +5,10 @@ hold images of one class that take the place of others under their own labels, a
 """
 
 import functools
+import json
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,19 @@ _SCALARS = {
 }
 
 
-def save(path: str | os.PathLike, poison: types.Poison) -> None:
+def save(
+  path: str | os.PathLike,
+  poison: types.Poison,
+  stamp: Mapping[str, Any] | None = None,
+) -> None:
   """Writes the poison beside `path`, then renames: no half-written file is ever seen.
 
   The same poison gives the same bytes: entries carry no date.
+
+  Args:
+    path: of the file.
+    poison: all of it.
+    stamp: where it comes from (`runtime.stamp`), if that is to stand in the file.
 
   Raises:
     errors.InputError: the poison is not one that `load` would read.
@@ -44,6 +54,8 @@ def save(path: str | os.PathLike, poison: types.Poison) -> None:
   poison = poison._replace(epsilon=float(poison.epsilon), sigma=float(poison.sigma))
   _check(poison, functools.partial(_unusable, path, "save another"))
   fields: dict[str, Any] = {"schema": SCHEMA} | poison._asdict()
+  if stamp is not None:
+    fields["stamp"] = json.dumps(stamp)
   files.write(path, lambda file: np.savez_compressed(file, **fields))
 
 
@@ -101,6 +113,23 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
   if schema == 1 and (poison.labels != poison.target_class).any():
     raise unusable(f"a label is not the target class {poison.target_class}")
   return poison
+
+
+def read_stamp(path: str | os.PathLike) -> dict[str, Any] | None:
+  """Where a poison comes from, as `save` was told; None: the file does not say.
+
+  Raises:
+    errors.InputError: what stands there is no stamp.
+  """
+  load(path)
+  with np.load(path, allow_pickle=False) as arrays:
+    if "stamp" not in arrays.files:
+      return None
+    text = arrays["stamp"]
+  try:
+    return dict(json.loads(text.item()))
+  except (ValueError, TypeError):
+    raise _unusable(path, "make it again", "its stamp is damaged") from None
 
 
 def _schema(

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -47,8 +48,23 @@ def npz(path: str | os.PathLike | None) -> Source:
       "data.name=npz needs a file: set data.path to an .npz with images and labels"
     )
   path = pathlib.Path(path).expanduser()
-  arrays = _read_arrays(path)
-  train = _dataset(path, arrays, "images", "labels")
+  return of_arrays(_read_arrays(path), path.name, path)
+
+
+def of_arrays(
+  arrays: Mapping[str, np.ndarray], description: str, where: pathlib.Path | str = "arrays"
+) -> Source:
+  """Your own images in memory: the arrays of `npz`.
+
+  Args:
+    arrays: `images`, `labels`, and maybe `test_images` and `test_labels`.
+    description: what a result says about them.
+    where: what errors call the place that they are from.
+
+  Raises:
+    errors.InputError: they are of another type, shape or range.
+  """
+  path, train = where, _dataset(where, arrays, "images", "labels")
   num_classes = _num_classes(path, train.labels)
   test = None
   if "test_images" in arrays or "test_labels" in arrays:
@@ -63,7 +79,7 @@ def npz(path: str | os.PathLike | None) -> Source:
         f"{path}: test_labels hold class {test.labels.max()}, which labels lack: leave "
         "its images out, or add some to images"
       )
-  return Source(path.name, num_classes, train, test)
+  return Source(description, num_classes, train, test)
 
 
 _ARRAYS = ("images", "labels", "test_images", "test_labels")
@@ -114,7 +130,10 @@ def _member(path: pathlib.Path, loaded: np.lib.npyio.NpzFile, name: str) -> np.n
 
 
 def _dataset(
-  path: pathlib.Path, arrays: dict[str, np.ndarray], images_name: str, labels_name: str
+  path: pathlib.Path | str,
+  arrays: Mapping[str, np.ndarray],
+  images_name: str,
+  labels_name: str,
 ) -> types.Dataset:
   """One pair of arrays, checked alone: labels are at least 0."""
   for name, other in ((images_name, labels_name), (labels_name, images_name)):
@@ -163,7 +182,7 @@ def _dataset(
   return types.Dataset(np.ascontiguousarray(images), labels.astype(np.int32))
 
 
-def _num_classes(path: pathlib.Path, labels: np.ndarray) -> int:
+def _num_classes(path: pathlib.Path | str, labels: np.ndarray) -> int:
   """K of labels that are 0..K-1 without a gap."""
   present = np.unique(labels)
   if len(present) < 2:

@@ -4,6 +4,7 @@ They import each other as `configs.base` and the like. Their package is the fold
 file is in, whatever the current folder is and whatever else is called `configs`.
 """
 
+import difflib
 import importlib
 import importlib.util
 import os
@@ -19,8 +20,11 @@ import ml_collections
 from pacd_jax import errors
 
 PACKAGE = "configs"
-# The package's own.
-FOLDER = pathlib.Path(__file__).resolve().parents[2] / PACKAGE
+_IN_WHEEL = pathlib.Path(__file__).resolve().parents[1] / PACKAGE
+# The package's own: in a wheel inside of it, in a clone beside it.
+FOLDER = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_WHEEL.parents[1] / PACKAGE
+
+_SHARED = ("base", "comparisons", "transfers")  # What configs have in common.
 
 
 def bind(folder: pathlib.Path) -> None:
@@ -53,6 +57,29 @@ def get_config_in(path: str | os.PathLike[str]) -> Callable[..., Any]:
   path = pathlib.Path(path).absolute()
   find_neighbours(path)
   return runpy.run_path(str(path))["get_config"]
+
+
+def find(given: str) -> str:
+  """FILE:VARIANT of what may be a file or the name of one of the package's own configs.
+
+  `find("digits_ga:smoke")` is the file of that name, with its variant.
+
+  Raises:
+    errors.InputError: it is neither.
+  """
+  name, colon, variant = given.partition(":")
+  path = pathlib.Path(name)
+  if not (path.is_file() or path.suffix == ".py"):
+    path = FOLDER / f"{name}.py"
+    known = [each.stem for each in sorted(FOLDER.glob("*.py"))]
+    known = [each for each in known if each not in _SHARED]
+    if name not in known:
+      near = difflib.get_close_matches(name, known) or known
+      raise errors.InputError(
+        f"{name!r} is neither a file nor a config of the package: there are "
+        + ", ".join(near)
+      )
+  return f"{path}{colon}{variant}"
 
 
 def get_config_of(name: str) -> Callable[..., ml_collections.ConfigDict]:

@@ -6,7 +6,7 @@ import functools
 import jax
 
 from pacd_jax import types
-from pacd_jax.experiment import assembly, defended, kinds, one_victim
+from pacd_jax.experiment import assembly, defended, kinds, victims
 from pacd_jax.experiment.config import Config
 
 
@@ -33,7 +33,7 @@ def plan(
     run = assembly.training(of_one, splits, model, jax.random.clone(key))
     return types.Tools(
       model=model,
-      train=functools.partial(one_victim.train, run, stage="defense/victim"),
+      train=functools.partial(victims.train_one, run, stage="defense/victim"),
       validation=splits.validation,
       num_classes=splits.num_classes,
     )

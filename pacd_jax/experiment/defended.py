@@ -8,7 +8,7 @@ from pacd_jax import types
 from pacd_jax.data import defended_file, training_sets
 from pacd_jax.defenses import chain
 from pacd_jax.experiment import row_data
-from pacd_jax.runtime import processes, progress, run_folder
+from pacd_jax.runtime import processes, progress, run_folder, stamp
 
 
 class DefencePlan(NamedTuple):
@@ -81,6 +81,7 @@ class Defended:
     run_folder.write_json(
       self._folder.defence_report(row),
       {
+        "stamp": stamp.make(),
         "row": row,
         "seconds": round(time.monotonic() - began, 6),
         "images_before": len(before.present),

@@ -15,7 +15,7 @@ import numpy as np
 from pacd_jax import errors, perturbation, types
 from pacd_jax.data import arrays, files, poison_file, training_sets
 from pacd_jax.experiment.row_tools import Poisoned
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import run_folder, stamp
 
 
 class TrainingSets:
@@ -96,7 +96,7 @@ class TrainingSets:
       seconds: wall time of making it.
     """
     run_folder.write_json(self._folder.attack_time(row), {"attack_seconds": seconds})
-    poison_file.save(self._folder.poison(row), self.made(made))
+    poison_file.save(self._folder.poison(row), self.made(made), stamp.make())
 
   def made(self, made: np.ndarray | Poisoned) -> types.Poison:
     """What an attack made, in 8 bits and in the budget.
@@ -135,7 +135,7 @@ class TrainingSets:
 
   def save_candidate(self, name: str, images: np.ndarray) -> None:
     """Writes a poison on the attack's way, float `[n, H, W, C]`."""
-    poison_file.save(self._folder.candidate(name), self.made(images))
+    poison_file.save(self._folder.candidate(name), self.made(images), stamp.make())
 
   def candidate(self, name: str) -> tuple[types.TrainingSet, np.ndarray]:
     """The training split with a candidate in it, and its images, uint8 `[n, H, W, C]`.
@@ -162,7 +162,7 @@ class TrainingSets:
     """Epsilon and norm of a row's poison, as its file says; None of clean data."""
     if row == types.CLEAN:
       return None, None
-    poison = self._poison(row)
+    poison = self.poison(row)
     return poison.epsilon, poison.norm
 
   def facts(self, row: str) -> str:
@@ -170,7 +170,7 @@ class TrainingSets:
     others, under their own labels."""
     if row == types.CLEAN:
       return ""
-    poison, found = self._poison(row), []
+    poison, found = self.poison(row), []
     if num := int(poison.inserted.sum()):
       found.append(f"{num} images inserted")
     if num := int((poison.labels != poison.base_labels).sum()):
@@ -179,7 +179,7 @@ class TrainingSets:
 
   def assumed_sigma(self, row: str) -> float:
     """The noise that the row's attack knew of; 0 where it knew of none."""
-    return 0.0 if row == types.CLEAN else self._poison(row).sigma
+    return 0.0 if row == types.CLEAN else self.poison(row).sigma
 
   def attack_seconds(self, row: str) -> float | None:
     """Wall time of making the row's poison; None for one that this run did not make.
@@ -206,11 +206,11 @@ class TrainingSets:
         clean = training_sets.whole(self._splits.train)
         self._of_row[row] = clean, self.identity["checksum"]
       else:
-        poisoned = training_sets.poisoned(self._splits.train, self._poison(row))
+        poisoned = training_sets.poisoned(self._splits.train, self.poison(row))
         self._of_row[row] = poisoned, training_sets.checksum(poisoned)
     return self._of_row[row]
 
-  def _poison(self, row: str) -> types.Poison:
+  def poison(self, row: str) -> types.Poison:
     """The row's poison as saved; errors as from `split`."""
     path = self._folder.poison(row)
     poison = poison_file.load(path)

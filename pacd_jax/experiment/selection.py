@@ -15,10 +15,10 @@ import numpy as np
 from pacd_jax import errors
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays, files
-from pacd_jax.experiment import candidates, one_victim
+from pacd_jax.experiment import candidates, victims
 from pacd_jax.experiment.candidates import Candidate
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.runtime import metrics, progress, run_folder
+from pacd_jax.runtime import metrics, progress, run_folder, stamp
 
 Scores = dict[
   str, dict[str, Any]
@@ -86,7 +86,8 @@ def _digest(plan: Plan, candidate: Candidate) -> str:
 
 def _write_scores(plan: Plan, scores: Scores, **chosen: str) -> None:
   run_folder.write_json(
-    plan.folder.selection, {"candidates": list(scores.values()), **chosen}
+    plan.folder.selection,
+    {"stamp": stamp.make(), "candidates": list(scores.values()), **chosen},
   )
 
 
@@ -119,8 +120,8 @@ def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   """ACR of one surrogate on what the attack sees; trained from scratch as a victim is."""
   selection = candidates.selection(plan)
   poisoned, _ = plan.training_sets.candidate(candidate.name)
-  params = one_victim.train(
-    selection.train, poisoned, selection.train.keys[seed], stage="select", shows=False
+  params = victims.train_one(
+    selection.train, poisoned, jax.random.clone(selection.train.keys)[seed], stage="select", shows=False
   )
   points = selection.certify
   labels = points.dataset.labels[points.indices]

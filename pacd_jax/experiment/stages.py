@@ -17,10 +17,33 @@ from pacd_jax.data import arrays, training_sets
 from pacd_jax.experiment import checks, search, words
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import evaluate, tables
-from pacd_jax.runtime import loop, metrics, processes, progress, run_folder, sharding
+from pacd_jax.runtime import (
+  loop,
+  metrics,
+  processes,
+  progress,
+  run_folder,
+  sharding,
+  stamp,
+)
 
 NAMES = ("attack", "train", "certify", "report")
-check = checks.check
+
+
+def check(plan: Plan, names: Collection[str], *, allow_others: bool = False) -> None:
+  """Looks at everything that the stages will read; nothing is started or changed.
+
+  Args:
+    plan: of the run.
+    names: of the stages.
+    allow_others: whether a run is resumed that other code or versions began.
+
+  Raises:
+    errors.InputError: as from `checks.check` and `RunFolder.check_made_by`.
+  """
+  checks.check(plan, names)
+  if not checks.is_certified(plan):  # After that, there is nothing to resume.
+    plan.folder.check_made_by(allow_others=allow_others)
 
 
 # --- attack ---------------------------------------------------------------------------
@@ -144,7 +167,7 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
   dataset = plan.certify.dataset
   identity = plan.certificate_identity(row, seed)
   names = ("model", "dataset", "data", "split", "trained_on", "certified_on")
-  extra = {name: identity[name] for name in names}
+  extra = {name: identity[name] for name in names} | {"stamp": stamp.make()}
   target = arrays.class_indices(dataset, plan.target_class)
   of_class = types.Dataset(dataset.images[target], dataset.labels[target])
   dtype = plan.certify.settings.dtype
@@ -188,7 +211,7 @@ def write_report(plan: Plan) -> None:
 
   if not processes.is_first():
     return
-  run_folder.write_json(plan.folder.results, _results(plan))
+  run_folder.write_json(plan.folder.results, _results(plan) | {"stamp": stamp.make()})
   report.write(plan.folder.path)
 
 
@@ -244,9 +267,9 @@ def run(plan: Plan, names: Sequence[str]) -> None:
     RUN[name](plan)
 
 
-def run_alone(plan: Plan, names: Sequence[str]) -> None:
-  """Holds the run's folder, looks at it, and runs stages; errors as of both."""
+def run_alone(plan: Plan, names: Sequence[str], *, allow_others: bool = False) -> None:
+  """Holds the run's folder, looks at it (`check`), and runs stages; errors as of both."""
   with processes.held([plan.folder]):
-    check(plan, names)
+    check(plan, names, allow_others=allow_others)
     plan.folder.claim()
     run(plan, names)

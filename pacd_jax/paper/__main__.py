@@ -20,7 +20,7 @@ from absl import logging
 from pacd_jax import errors
 from pacd_jax.experiment import command
 from pacd_jax.paper import catalog, protocol, questions, render, work
-from pacd_jax.runtime import preemption, sharding
+from pacd_jax.runtime import preemption, sharding, stamp
 
 ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS)}
 
@@ -64,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
   scale.add_argument("--smoke", action="store_const", dest="scale", const="smoke")
   run.add_argument("--data_dir", default="", help="where TFDS's data are")
   run.add_argument("--only", action="append", default=[], help="SETTING=VALUE of the runs")
+  run.add_argument(
+    stamp.ALLOW_FLAG,
+    action="store_true",
+    help="resume runs that other code or versions began",
+  )
   page = commands.add_parser("render", help="write the page from what is finished")
   for each in (run, page):
     each.add_argument("--runs_dir", default="runs/paper", type=pathlib.Path)
@@ -85,7 +90,7 @@ def _run(chosen: argparse.Namespace) -> int:
     )
     items, only = _items(chosen.items), _only(chosen.only)
     try:
-      work.do(place, items, only)
+      work.do(place, items, only, allow_others=chosen.allow_other_versions)
     except errors.NonFiniteError:
       _render(chosen)  # What is done is shown.
       raise

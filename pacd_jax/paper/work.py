@@ -40,8 +40,20 @@ def in_order(runs: Sequence[Run]) -> list[Run]:
   return list(found.values())
 
 
-def do(protocol: Protocol, items: Sequence[Item], only: dict[str, str]) -> None:
+def do(
+  protocol: Protocol,
+  items: Sequence[Item],
+  only: dict[str, str],
+  *,
+  allow_others: bool = False,
+) -> None:
   """Runs and analyses all that the tables lack; every config is checked before the first.
+
+  Args:
+    protocol: data set, scale and folder.
+    items: the tables.
+    only: of their runs those with these settings, as text.
+    allow_others: whether runs are resumed that other code or versions began.
 
   Raises:
     errors.InputError: something given cannot be used, or a folder holds a run of another
@@ -63,7 +75,7 @@ def do(protocol: Protocol, items: Sequence[Item], only: dict[str, str]) -> None:
     )
   failed = None
   try:
-    runner.run(_suite(protocol, runs))
+    runner.run(_suite(protocol, runs), allow_others=allow_others)
   except errors.NonFiniteError as error:  # What is done is analysed.
     failed = error
   for item in items:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pacd_jax import errors
+from pacd_jax.runtime import stamp
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -105,9 +106,35 @@ class RunFolder:
       f"--workdir={self.path} cannot be written ({error.strerror}): choose another"
     )
 
+  def check_made_by(self, *, allow_others: bool = False) -> None:
+    """Whether this code, these versions and this device made what is in the folder so far.
+
+    Raises:
+      errors.InputError: others did, or nothing says who, and that is not allowed.
+    """
+    if allow_others or not (self.path / "config.json").exists():
+      return
+    stamps = stamp.read(self._stamps)
+    go_on = f"resume it with those, or anyway by {stamp.ALLOW_FLAG}"
+    if not stamps:
+      raise errors.InputError(
+        f"--workdir={self.path} does not say what made it (it has no {self._stamps.name}): "
+        f"choose another, or resume it anyway by {stamp.ALLOW_FLAG}"
+      )
+    if differences := stamp.differences(stamps[-1], stamp.make()):
+      raise errors.InputError(
+        f"--workdir={self.path} was made by other code or versions ({differences}): {go_on}"
+      )
+
   def claim(self) -> None:
-    """Writes `config.json`: from now on the folder is this config's."""
-    path = self.path / "config.json"
+    """Writes `config.json` and `stamp.json`: from now on the folder is this config's."""
+    path, stamps = self.path / "config.json", stamp.read(self._stamps)
+    here = stamp.make()
+    try:
+      if not stamps or stamp.differences(stamps[-1], here):
+        write_json(self._stamps, [*stamps, here])
+    except OSError as error:
+      raise self._unwritable(error) from None
     if not path.exists() or self._identity.grows:
       try:
         write_text(path, self._identity.text)
@@ -136,6 +163,10 @@ class RunFolder:
   def fingerprint(self) -> str:
     """Names the run's config, and the package's version."""
     return self._identity.fingerprint
+
+  @property
+  def _stamps(self) -> pathlib.Path:
+    return self.path / "stamp.json"
 
   @property
   def metrics(self) -> pathlib.Path:

@@ -1,27 +1,49 @@
 """The commands that run a config: `run`, as main.py is, and `compare`.
 
-python -m pacd_jax compare --config=configs/digits_compare.py [--workdir=DIR]
+pacd run digits_ga:smoke --config.sigma=0.5
+pacd compare digits_compare --workdir=DIR
+
+A config is one of the package's, by its name, or a file; `--config=FILE` is the same.
 """
 
+import pathlib
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from absl import flags
 
 from pacd_jax import errors
-from pacd_jax.experiment import command, door, stages
+from pacd_jax.experiment import command, config_files, door, stages
 from pacd_jax.experiment.suite_specs import Comparison
+from pacd_jax.runtime import stamp
 from pacd_jax.suites import run
 
 _STAGE = flags.DEFINE_enum(
   "stage", None, stages.NAMES, "Run this stage alone; by default all that are not done."
 )
-flags.adopt_module_key_flags(command)  # For --help.
+_ALLOW = flags.DEFINE_bool(
+  stamp.ALLOW_FLAG.removeprefix("--"),
+  False,
+  "Resume a run that other code, versions or another device began.",
+)
+_HELP = """usage: pacd {name} CONFIG[:VARIANT] [--config.FIELD=VALUE ...] [--FLAG=VALUE ...]
+
+{what}
+CONFIG is a file, or the name of one of the package's: {example} is one. VARIANT is
+one of its variants, such as smoke, or FIELD=VALUE, or several with commas. The fields,
+their ranges and defaults stand in docs/configuration.md.
+
+"""
+_FLAGS = (  # In this order.
+  *("workdir", "stage", stamp.ALLOW_FLAG.removeprefix("--")),
+  *("coordinator_address", "num_processes", "process_id", "coordinator_timeout"),
+)
 
 
 def _run(asked: door.Asked, workdir: str) -> str | None:
   chosen = (_STAGE.value,) if _STAGE.value else stages.NAMES
-  return run.run(asked, workdir, chosen)
+  return run.run(asked, workdir, chosen, allow_others=_ALLOW.value)
 
 
 def _compare(asked: door.Asked, workdir: str) -> str | None:
@@ -33,15 +55,37 @@ def _compare(asked: door.Asked, workdir: str) -> str | None:
 
 
 _COMMANDS = {
-  "run": (_run, "configs/digits_ga.py"),
-  "compare": (_compare, "configs/digits_compare.py"),
+  "run": (_run, "configs/digits_ga.py", "Poisons, retrains, certifies and reports."),
+  "compare": (
+    _compare,
+    "configs/digits_compare.py",
+    "Runs several attacks on the same budgets, and makes one table.",
+  ),
 }
+
+
+def _help(name: str, example: str, what: str) -> str:
+  """What `--help` says."""
+  text = _HELP.format(name=name, example=pathlib.Path(example).stem, what=what)
+  for flag in _FLAGS:
+    words = textwrap.wrap(flags.FLAGS[flag].help, 60)
+    text += f"  --{flag:22}{words[0]}\n"
+    text += "".join(f"{'':26}{line}\n" for line in words[1:])
+  return text
 
 
 def main(arguments: Sequence[str]) -> int:
   """Runs a command, whose name comes first, and exits; absl reads the other arguments."""
   name, *rest = arguments
-  function, example = _COMMANDS[name]
+  function, example, what = _COMMANDS[name]
+  if {"-h", "-help", "--help", "help"} & {*rest}:
+    sys.stdout.write(_help(name, example, what))
+    return 0
+  if rest and not rest[0].startswith("-"):
+    try:
+      rest[0] = f"--config={config_files.find(rest[0])}"
+    except errors.InputError as error:
+      return command.fail(error, 2)
   sys.argv = [f"python -m pacd_jax {name}", *rest]
   command.start(function, example=example)
   return 0

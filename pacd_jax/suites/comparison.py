@@ -19,7 +19,7 @@ from pacd_jax.experiment import schema, words
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.experiment.suite_specs import Comparison
 from pacd_jax.results import comparison_table
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import run_folder, stamp
 from pacd_jax.suites.runner import Part, Suite
 
 
@@ -71,7 +71,7 @@ def _report(
 
   results = {name: run_folder.read_json(p.folder.results) for name, p in plans.items()}
   collected = comparison_table.collect(entries, results)
-  run_folder.write_json(path / "results.json", collected)
+  run_folder.write_json(path / "results.json", collected | {"stamp": stamp.make()})
   first = next(iter(plans.values()))
   comparison_page.write(
     path,

@@ -12,6 +12,8 @@ def run(
   asked: door.Asked,
   workdir: str | os.PathLike[str],
   stage_names: Sequence[str] = stages.NAMES,
+  *,
+  allow_others: bool = False,
 ) -> str | None:
   """Runs the stages that are not done; everything is checked before the first.
 
@@ -19,6 +21,7 @@ def run(
     asked: what `door.parse` made of a config.
     workdir: the folder of the run, or of the suite.
     stage_names: some of `stages.NAMES`.
+    allow_others: whether a run is resumed that other code or versions began.
 
   Returns:
     The tables of results where "report" is among the stages.
@@ -28,7 +31,9 @@ def run(
     errors.NonFiniteError: a loss or a gradient is not finite.
   """
   if isinstance(asked, Transfer):
-    return runner.run(transfer.suite(asked, workdir), stage_names)
-  if isinstance(asked, Comparison):
-    return runner.run(comparison.suite(asked, workdir), stage_names)
-  return door.run(asked, workdir, stage_names)
+    suite = transfer.suite(asked, workdir)
+  elif isinstance(asked, Comparison):
+    suite = comparison.suite(asked, workdir)
+  else:
+    return door.run(asked, workdir, stage_names, allow_others=allow_others)
+  return runner.run(suite, stage_names, allow_others=allow_others)

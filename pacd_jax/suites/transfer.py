@@ -16,7 +16,7 @@ from pacd_jax.certification import certify
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.experiment.suite_specs import Transfer
 from pacd_jax.results import matrix
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import run_folder, stamp
 from pacd_jax.suites.runner import Part, Suite
 
 
@@ -78,7 +78,7 @@ def _report(path: pathlib.Path, victims: Mapping[str, Plan]) -> str:
     name: run_folder.read_json(victim.folder.results) for name, victim in victims.items()
   }
   collected = matrix.collect(results)
-  run_folder.write_json(path / "results.json", collected)
+  run_folder.write_json(path / "results.json", collected | {"stamp": stamp.make()})
   first = next(iter(victims.values()))
   origins = {name: _origin(first, name) for name in first.training_sets.given}
   transfer_page.write(path, collected, split=first.certify.split, origins=origins)

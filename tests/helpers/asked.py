@@ -6,9 +6,11 @@ from pacd_jax.experiment import door, plan, stages
 from pacd_jax.suites import run as suites_run
 
 
-def run(config: ml_collections.ConfigDict, workdir, stage_names=stages.NAMES) -> str | None:
+def run(
+  config: ml_collections.ConfigDict, workdir, stage_names=stages.NAMES, **options
+) -> str | None:
   """As main.py runs it."""
-  return suites_run.run(door.parse(config), workdir, stage_names)
+  return suites_run.run(door.parse(config), workdir, stage_names, **options)
 
 
 def build(config: ml_collections.ConfigDict, workdir, *args) -> plan.Plan:

@@ -1,4 +1,7 @@
-"""One victim by itself, trained as the run's are: for defences and for the selection."""
+"""Victims of one training set, trained as a run's are and returned: nothing is saved.
+
+For defences that look at one, for the selection among candidates, and for programs.
+"""
 
 import jax
 import numpy as np
@@ -9,7 +12,7 @@ from pacd_jax.experiment.plan import TrainPlan
 from pacd_jax.runtime import metrics, progress, sharding
 
 
-def train(
+def train_one(
   run: TrainPlan,
   training_set: types.TrainingSet,
   key: types.Key,
@@ -17,33 +20,46 @@ def train(
   stage: str,
   shows: bool = True,
 ) -> types.Params:
-  """The parameters after the last epoch; nothing is saved.
+  """`train` of one victim: its parameters; the key is consumed."""
+  params = train(run, training_set, key[None], stage=stage, shows=shows)
+  return jax.tree.map(lambda leaf: leaf[0], params)
+
+
+def train(
+  run: TrainPlan,
+  training_set: types.TrainingSet,
+  keys: types.Key,
+  *,
+  stage: str,
+  shows: bool = True,
+) -> types.Params:
+  """The parameters after the last epoch, every leaf `[S, ...]`.
 
   Args:
     run: how; without epochs of recovery.
     training_set: at least a batch.
-    key: consumed.
+    keys: `[S]`, one for each victim; consumed.
     stage: what progress and errors call it.
     shows: progress, an epoch at a time.
 
   Raises:
     errors.InputError: the set has less than a batch.
-    errors.NonFiniteError: its loss is not finite.
+    errors.NonFiniteError: a loss is not finite.
   """
   if len(training_set.present) < run.batch_size:
     raise errors.InputError(
       f"{stage} is to train on {len(training_set.present)} images, but config field "
       f"train.batch_size is {run.batch_size}: use a smaller one"
     )
-  data, row, keys = sharding.replicate(
-    (training_sets.stack([training_set]), np.zeros(1, np.int32), key[None]), run.mesh
+  data, rows, keys = sharding.replicate(
+    (training_sets.stack([training_set]), np.zeros(len(keys), np.int32), keys), run.mesh
   )
   state = sharding.replicate(run.trainer.init(keys), run.mesh)
   shown = progress.Progress(stage, run.num_epochs, unit="epochs") if shows else None
   for number in range(1, run.num_epochs + 1):
-    state, values = run.trainer.epoch(state, data, row, keys)
-    found = {name: float(value[0]) for name, value in values.items()}
+    state, values = run.trainer.epoch(state, data, rows, keys)
+    found = {name: np.asarray(value) for name, value in values.items()}
     metrics.check_finite(stage, number, found)
     if shown is not None:
-      shown.update(number, f"loss {found['loss']:.4g}")
-  return jax.tree.map(lambda leaf: leaf[0], state.params)
+      shown.update(number, f"loss {found['loss'].mean():.4g}")
+  return state.params

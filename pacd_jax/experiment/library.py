@@ -1,0 +1,160 @@
+"""Poisoning and training for a program that has arrays, without files of data or commands.
+
+A config says how, as for a command: one of the package's by its name (`door.named`), with
+any field changed. `pacd_jax` has these functions under its own name.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from pacd_jax import errors, types
+from pacd_jax.data import sources, splits, training_sets
+from pacd_jax.experiment import assembly, door, kinds, schema, stages, victims
+from pacd_jax.experiment.config import Config
+from pacd_jax.experiment.making import TRAIN
+
+
+def split_arrays(
+  images: np.ndarray,
+  labels: np.ndarray,
+  test_images: np.ndarray | None = None,
+  test_labels: np.ndarray | None = None,
+  *,
+  name: str = "arrays",
+  seed: int = 0,
+) -> types.Splits:
+  """Training, validation and test split of images in memory.
+
+  Args:
+    images: uint8 `[N, H, W, C]` (or `[N, H, W]`, C = 1), C = 1 or 3.
+    labels: integers `[N]`, 0..K-1, each at least once.
+    test_images, test_labels: a standard test split; without it the parts are 60 / 20 / 20
+      percent, with it a tenth of the images becomes validation.
+    name: what results and poisons call the data.
+    seed: of the split.
+
+  Returns:
+    Splits of uint8 images `[N, H, W, C]` and int32 labels `[N]`.
+
+  Raises:
+    errors.InputError: the arrays are of another type, shape or range, or too few.
+  """
+  given = {"images": images, "labels": labels}
+  if test_images is not None:
+    given["test_images"] = test_images
+  if test_labels is not None:
+    given["test_labels"] = test_labels
+  arrays = {name: np.asarray(value) for name, value in given.items()}
+  return splits.cut(sources.of_arrays(arrays, name), name, seed=seed)
+
+
+def make_config(
+  name: str = "digits_ga", variant: str = "", changes: Mapping[str, Any] | None = None
+) -> Config:
+  """The config of one of the package's experiments, with some fields changed.
+
+  `make_config("mnist_ga", "fast", {"attack.epsilon": 0.2, "data.target_class": 3})`.
+
+  Args:
+    name: of a file in `configs/`, without `.py`.
+    variant: what would stand behind the colon on a command line.
+    changes: fields by their flat names; docs/configuration.md lists them.
+
+  Raises:
+    errors.InputError: there is no such config, or a field cannot be used.
+  """
+  return door.named(name, variant, changes)
+
+
+def poison(
+  data: types.Splits, config: Config, workdir: str | os.PathLike[str], *, row: str = "pacd"
+) -> types.Poison:
+  """The poison of one attack on arrays of yours, made as `main.py --stage=attack` makes it.
+
+  The attack sees the training and the validation split alone. What it does is resumed
+  where a kill stopped it, and where it is done the file is read.
+
+  Args:
+    data: as `split_arrays` gives them.
+    config: of a run, as `make_config` gives it; its `data.name` is not looked at.
+    workdir: a folder of its own; `poison/<row>.npz` is the poison's file.
+    row: which attack: one of `kinds.ROWS`.
+
+  Returns:
+    The poison as saved: images in 8 bits and within `attack.epsilon` of their bases.
+
+  Raises:
+    errors.InputError: a field or the data cannot be used, or the folder is another run's.
+    errors.NonFiniteError: a value of a step is not finite.
+  """
+  if row not in kinds.ROWS or row == types.CLEAN:
+    known = ", ".join(name for name in kinds.ROWS.names if name != types.CLEAN)
+    raise errors.InputError(f"row={row!r}: it must be one of {known}")
+  config = schema.replaced(config, {"rows": (types.CLEAN, row)})
+  plan = door.build(config, workdir, lambda *args, **kwargs: data)
+  stages.run_alone(plan, ("attack",))
+  return plan.training_sets.poison(row)
+
+
+def apply_poison(train: types.Dataset, poison: types.Poison) -> types.TrainingSet:
+  """The training set with the poison in it: `data.train` as a victim gets it.
+
+  Raises:
+    errors.InputError: the poison is of another training split.
+  """
+  return training_sets.poisoned(train, poison)
+
+
+class Victims(NamedTuple):
+  """Trained networks."""
+
+  apply: types.ApplyFn  # `apply(params, images)`: logits `[B, K]`.
+  params: list[types.Params]  # One for each victim.
+
+
+def train_victims(
+  training_set: types.TrainingSet | types.Dataset,
+  config: Config,
+  *,
+  num_classes: int | None = None,
+) -> Victims:
+  """Networks trained from scratch as a run's victims: `config.train`, `.model`, `.sigma`.
+
+  All of `train.num_victims` seeds are trained in one compiled program; nothing is saved.
+
+  Args:
+    training_set: uint8 images `[M, H, W, C]` with labels; of a `TrainingSet` those that
+      are there.
+    config: of a run, as `make_config` gives it.
+    num_classes: K; by default the largest label and 1.
+
+  Returns:
+    The networks, which `pacd_jax.certify` takes one by one.
+
+  Raises:
+    errors.InputError: there are fewer images than `train.batch_size`, or the config has
+      epochs of recovery.
+    errors.NonFiniteError: a loss is not finite.
+  """
+  if config.train.recovery_epochs:
+    raise errors.InputError(
+      "config field train.recovery_epochs needs clean images beside these: set it to 0"
+    )
+  if isinstance(training_set, types.Dataset):
+    training_set = training_sets.whole(training_set)
+  data = training_sets.to_dataset(training_set)
+  if num_classes is None:
+    num_classes = int(data.labels.max()) + 1
+  whole = types.Splits("arrays", num_classes, data, data, data, "arrays")
+  model, _ = assembly.network(config, whole)
+  key = jax.random.fold_in(jax.random.key(config.seed), TRAIN)
+  plan = assembly.training(config, whole, model, key)
+  params = victims.train(plan, training_set, plan.keys, stage="train")
+  return Victims(
+    model.apply,
+    [jax.tree.map(lambda leaf, v=v: leaf[v], params) for v in range(len(plan.keys))],
+  )

@@ -1,0 +1,152 @@
+"""Where an artefact comes from: the code, the versions and the device that made it.
+
+A stamp is a dictionary that JSON can hold. A run's folder has its stamps in `stamp.json`,
+one for each time that other code or versions went on with it, and every file of results
+carries the one that it was made under. Each is sealed by a hash of itself.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import platform
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+import pacd_jax
+from pacd_jax import errors
+
+SCHEMA = 1
+ALLOW_FLAG = "--allow_other_versions"
+_PACKAGE = pathlib.Path(pacd_jax.__file__).parent
+_BUILT_FROM = _PACKAGE / "_built_from.json"  # In a wheel, as setup.py writes it.
+_LIBRARIES = ("jax", "jaxlib", "numpy", "flax", "optax")
+_PRECISION = ("default_matmul_precision", "enable_x64")  # Of JAX's settings.
+# What a run is not resumed under other values of; the rest of a stamp is for readers.
+_BINDING = (
+  *("version", "code", *_LIBRARIES, "backend", "device_kind"),
+  *_PRECISION,
+)
+Stamp = dict[str, Any]
+
+
+@functools.cache
+def _of_code() -> Mapping[str, Any]:
+  """The package's version, its commit where that is known, and a hash of its sources."""
+  digest = hashlib.sha256()
+  for path in sorted(_PACKAGE.rglob("*.py")):
+    digest.update(f"{path.relative_to(_PACKAGE).as_posix()}\0".encode())
+    digest.update(path.read_bytes())
+  return {
+    "version": pacd_jax.__version__,
+    **_commit(),
+    "code": digest.hexdigest(),
+  }
+
+
+def _commit() -> dict[str, Any]:
+  """The commit of the clone, or of the clone that a wheel was built in; None: unknown."""
+  root = _PACKAGE.parent
+  if (root / ".git").exists():
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--", "pacd_jax")
+    changed = None if changes is None else bool(changes)
+    return {"commit": commit, "changed": changed}
+  if _BUILT_FROM.exists():
+    built = json.loads(_BUILT_FROM.read_text(encoding="utf-8"))
+    return {"commit": built["commit"], "changed": built["changed"]}
+  return {"commit": None, "changed": None}
+
+
+def _git(root: pathlib.Path, *arguments: str) -> str | None:
+  """What git says of a clone; None where there is no git, or it refuses."""
+  command = ["git", "-C", str(root), *arguments]
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+  except (OSError, subprocess.SubprocessError):
+    return None
+  return done.stdout.strip()
+
+
+def make() -> Stamp:
+  """The stamp of what this process makes."""
+  return dict(_made())
+
+
+@functools.cache
+def _made() -> Stamp:
+  import jax  # Here: results are read where there is no JAX.
+
+  device = jax.devices()[0]
+  versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+  return _sealed(
+    {
+      "schema": SCHEMA,
+      **_of_code(),
+      "python": platform.python_version(),
+      **versions,
+      "backend": jax.default_backend(),
+      "device_kind": device.device_kind,
+      **{name: getattr(jax.config, f"jax_{name}") for name in _PRECISION},
+    }
+  )
+
+
+def _sealed(stamp: Stamp) -> Stamp:
+  """With the hash of all the rest as `sha256`."""
+  rest = {name: value for name, value in stamp.items() if name != "sha256"}
+  digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+  return rest | {"sha256": digest}
+
+
+def is_whole(stamp: Any) -> bool:
+  """Whether it is a stamp, as it was made."""
+  return isinstance(stamp, dict) and _sealed(stamp) == stamp
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+  """What differs of that which a run is bound to, in words; "" where nothing does."""
+  names = [name for name in _BINDING if there.get(name) != here.get(name)]
+  if "code" in names and "version" in names:
+    names.remove("code")  # The version says it.
+  found = []
+  for name in names:
+    if name == "code":
+      one, other = (_words_of_code(stamp) for stamp in (there, here))
+      found.append(f"the code is {one} there and {other} here")
+    else:
+      one, other = (stamp.get(name, "unknown") for stamp in (there, here))
+      found.append(f"{name} is {one} there and {other} here")
+  return "; ".join(found)
+
+
+def _words_of_code(stamp: Mapping[str, Any]) -> str:
+  """A commit in seven digits, or of the sources' hash, and whether it was changed."""
+  commit = stamp.get("commit")
+  if not commit:
+    return f"of sources {str(stamp.get('code'))[:7]}"
+  return commit[:7] + (" with changes" if stamp.get("changed") else "")
+
+
+# --- stamp.json -----------------------------------------------------------------------
+
+
+def read(path: pathlib.Path) -> list[Stamp]:
+  """The stamps of a run, oldest first; empty where the file is not there.
+
+  Raises:
+    errors.InputError: it is damaged, or was edited.
+  """
+  try:
+    stamps = json.loads(path.read_text(encoding="utf-8"))
+  except FileNotFoundError:
+    return []
+  except (OSError, ValueError):
+    stamps = None
+  if not (isinstance(stamps, list) and stamps and all(map(is_whole, stamps))):
+    raise errors.InputError(
+      f"{path} is damaged or was edited: restore it, or delete it and add {ALLOW_FLAG}"
+    )
+  return stamps
