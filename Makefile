@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-data test-colabs colabs test-processes test-slurm bench lint \
+.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm bench lint \
   format clean
 
 help:
 	@echo "make demo    poison, retrain, certify and report on digits (minutes, two cores)"
-	@echo "make test    lint and every test"
+	@echo "make test    lint and the tests: minutes, as CI runs them"
+	@echo "make test-all   with the long ones, twice as many minutes"
 	@echo "make test-data DATA_DIR=FOLDER   the loaders and a short attack on MNIST and CIFAR-10"
 	@echo "make test-colabs   execute every colab;  make colabs: and write its .ipynb"
 	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
@@ -21,7 +22,11 @@ demo: .venv/installed
 	$(BIN)/python main.py --config=$(CONFIG)
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "not long" tests
+
+# Those, too, that `make test` has no time for.
+test-all: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q tests
 
 # MNIST and CIFAR-10 as TFDS prepares them: make test-data DATA_DIR=FOLDER
 test-data: .venv/installed_test

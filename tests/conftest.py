@@ -11,12 +11,16 @@ session, and the run that many begin with is done once, in a folder that ends wi
 import atexit
 import gc
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 import as_users_run
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 if as_users_run.USERS_FLAGS not in os.environ:  # A worker has its session's.
   of_users = os.environ.get("XLA_FLAGS", "")
@@ -39,13 +43,31 @@ if _FOLDER not in os.environ:
 
 # Processes that a test starts have it from here.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(os.environ[_FOLDER], "xla")
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 os.environ.pop("JAX_NUM_CPU_DEVICES", None)
 sharding.cores_as_devices(3)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_pictures(request):
+  """Laying a run's pictures out takes longer than the run: tests of pictures alone do."""
+  if request.path.parent.name == "results":
+    yield
+    return
+  from pacd_jax.results import figures
+
+  def save(figure, path):
+    figure.set_layout_engine("none")
+    FigureCanvasAgg(figure)
+    figure.savefig(path, format="png", dpi=20)
+
+  with mock.patch.object(figures, "save", save):
+    yield
+
 
 # A session holds a thousand programs, and looking through them all takes a second.
 gc.set_threshold(100_000, 50, 100)
@@ -69,6 +91,11 @@ _LONGEST = (
 
 
 def pytest_collection_modifyitems(items):
-  """Sorts the files, and keeps the order inside of each."""
+  """Sorts the files, keeping the order inside of each, and marks cases that are long."""
+  for item in items:
+    most = getattr(getattr(item, "function", None), "long_after", None)
+    case = re.search(r"\d+$", item.name)
+    if most is not None and case and int(case[0]) >= most:
+      item.add_marker("long")
   order = {name: number for number, name in enumerate(_LONGEST)}
   items.sort(key=lambda item: order.get(item.path.name, len(order)))

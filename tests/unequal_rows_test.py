@@ -3,6 +3,7 @@
 import as_users_run
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 import optax
 from absl.testing import absltest, parameterized
@@ -46,6 +47,7 @@ class UnequalRowsTest(parameterized.TestCase):
   """Batches of 16: the rows have 3, 2, 1 and 4 of them in an epoch."""
 
   @parameterized.parameters("fresh", "fixed")
+  @long.after(1)
   def test_victims_are_those_of_their_row_alone(self, noise_choice):
     """To the bit, where a device trains one after the other, as users compile it."""
     options = dict(noise_choice=noise_choice, victims_at_once=1)
@@ -54,6 +56,7 @@ class UnequalRowsTest(parameterized.TestCase):
       assert_close(found[1], expected[1])  # Sums of other lengths.
 
   @parameterized.parameters((0, False), (3, False), (0, True), (1, True))
+  @long.after(1)
   def test_side_by_side_they_differ_by_rounding(self, victims_at_once, on_devices):
     """Products of batches of another size add up in another order, as of equal rows."""
     options = dict(victims_at_once=victims_at_once, alone=(1, 2))

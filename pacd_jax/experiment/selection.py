@@ -121,7 +121,11 @@ def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   selection = candidates.selection(plan)
   poisoned, _ = plan.training_sets.candidate(candidate.name)
   params = victims.train_one(
-    selection.train, poisoned, jax.random.clone(selection.train.keys)[seed], stage="select", shows=False
+    selection.train,
+    poisoned,
+    jax.random.clone(selection.train.keys)[seed],
+    stage="select",
+    shows=False,
   )
   points = selection.certify
   labels = points.dataset.labels[points.indices]

@@ -137,8 +137,9 @@ class ConvolutionTest(parameterized.TestCase):
 
   def test_a_large_budget_leaves_the_filtered_images(self):
     base = np.float32(_train().images[_train().labels == 1] / 255.0)
-    poison = baselines.convolution(_train(), 1, jax.random.key(3), epsilon=1.0, blur=0.5)
-    kernel = baselines.random_filter(jax.random.key(3), 3, 0.5)
+    filter_of = {"kernel_size": 3, "blur": 0.5}
+    poison = baselines.convolution(_train(), 1, jax.random.key(3), epsilon=1.0, **filter_of)
+    kernel = baselines.random_filter(jax.random.key(3), **filter_of)
     np.testing.assert_allclose(poison, baselines.filtered(base, kernel), atol=1e-6)
 
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 import optax
 import small_attack as small
@@ -116,7 +117,8 @@ class StepTest(parameterized.TestCase):
     self.assertGreater(np.mean(upper[:3]), 0.01)
     self.assertLess(np.mean(upper[-5:]), 0.5 * np.mean(upper[:3]))
 
-  @parameterized.parameters(0, 2, 100)
+  @parameterized.parameters(2, 0, 100)
+  @long.after(1)
   def test_momentum_is_a_running_mean_that_shared_steps_give_to_all(self, num_shared_steps):
     """v = m v + (1 - m) du, and delta follows its sign by the schedule's length."""
     attack_data, key = small.setting()[0], jax.random.key(0)

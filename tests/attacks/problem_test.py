@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 import optax
 import small_attack as small
@@ -36,7 +37,8 @@ class AttackDataTest(absltest.TestCase):
 
 
 class LevelsTest(parameterized.TestCase):
-  @parameterized.parameters(0, 4)
+  @parameterized.parameters(4, 0)
+  @long.after(1)
   def test_smoothadv_lower_level_is_the_papers_approximation(self, warmup):
     """Attacked once at theta; the lower steps and du at u + delta, delta constant."""
     attack_data, _, model, _ = small.setting()

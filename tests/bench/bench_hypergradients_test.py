@@ -5,6 +5,7 @@ import tempfile
 
 import jax
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 from jax.flatten_util import ravel_pytree
 
@@ -14,6 +15,7 @@ from pacd_jax.bilevel import hypergradient
 
 
 class ProblemsTest(absltest.TestCase):
+  @pytest.mark.long
   def test_the_exact_hypergradient_is_what_retraining_does(self):
     """Softmax regression, in a direction that has pixels and data weights."""
     with jax.enable_x64(True):

@@ -7,6 +7,7 @@ from unittest import mock
 import as_users_run
 import jax
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax.bench import __main__ as bench
@@ -63,6 +64,7 @@ class BenchTest(parameterized.TestCase):
   @parameterized.parameters(
     "curvature_products", "convolution_gradient", "convolution_in_loop"
   )
+  @pytest.mark.long
   def test_both_sides_compute_the_same(self, name):
     ours, peer = as_users_run.call(_both_sides, name)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(peer), strict=True):

@@ -4,6 +4,7 @@ import as_users_run
 import jax
 import linear_classifier
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 from scipy.stats import binom, norm, poisson
 
@@ -16,6 +17,7 @@ def _certify(distances, **settings):
   return certify.certify(linear_classifier.apply, params, images, key, **settings)
 
 
+@pytest.mark.long
 class LinearClassifierTest(absltest.TestCase):
   """A smoothed linear classifier's radius is the distance |w.x + b| / |w| to its plane.
 

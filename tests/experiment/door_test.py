@@ -8,6 +8,7 @@ import asked
 import finished_run
 import jax
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
@@ -24,7 +25,8 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
       for path in self.finished.rglob("*")
       if path.is_file() and "checkpoints" not in path.parts
     }
-    expected = {"config.json", "metrics.jsonl", "results.json", "report/index.html"}
+    expected = {"config.json", "stamp.json", "metrics.jsonl", "results.json"}
+    expected |= {"report/index.html"}
     poisons = finished_run.ROWS[1:]
     expected |= {f"poison/{row}.{end}" for row in poisons for end in ("npz", "json")}
     for row in finished_run.ROWS:
@@ -184,6 +186,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
       "certify.dtype": "bfloat16",
     },
   )
+  @pytest.mark.long
   def test_every_choice_of_a_name_runs(self, **overrides):
     tiny = {"rows": ("pacd",), "attack.num_steps": 2, "train.num_epochs": 1}
     table = asked.run(finished_run.smoke(**tiny, **overrides), self.workdir)

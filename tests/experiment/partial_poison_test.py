@@ -12,6 +12,7 @@ import finished_run
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest
 
 from pacd_jax import errors
@@ -98,6 +99,7 @@ class FieldsTest(absltest.TestCase):
     self.assertRegex(said.getvalue(), "train: 4/4 epochs .*recovery on clean data  loss")
     jax.tree.map(np.testing.assert_array_equal, _params(workdir), _params(self.workdir))
 
+  @pytest.mark.long
   def test_a_recovery_without_a_poison_is_a_longer_training(self):
     """Under a rate that falls over all epochs, too."""
     found = []

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 
+import pytest
 from absl.testing import absltest
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -71,6 +72,7 @@ def _results(workdir: pathlib.Path):
 
 
 class ResumeTest(absltest.TestCase):
+  @pytest.mark.long
   def test_killed_in_every_stage(self):
     root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     unbroken, broken, cache = root / "unbroken", root / "broken", root / "cache"

@@ -5,6 +5,7 @@ from unittest import mock
 
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 from absl.testing import absltest, parameterized
 
@@ -28,6 +29,7 @@ class ModelsTest(parameterized.TestCase):
     ("resnet32", (8, 8, 3), 467_946),
     ("resnet56", (8, 8, 3), 857_706),
   )
+  @long.after(7)
   def test_size_and_contract(self, name, image_shape, num_params):
     norm = "affine" if name.startswith("resnet") else ""
     model = networks.make(name, num_classes=10, image_shape=image_shape, norm=norm)
@@ -84,6 +86,7 @@ class ModelsTest(parameterized.TestCase):
       np.testing.assert_allclose(a, b, atol=2e-5 * max(1.0, float(jnp.abs(b).max())))
 
   @parameterized.parameters("affine", "group")
+  @long.after(1)
   def test_resnet_is_its_formula_by_lax(self, norm):
     """conv, then three stacks of three blocks; the first of a stack halves the image."""
     shape = (9, 8, 3)

@@ -73,14 +73,14 @@ class CatalogTest(parameterized.TestCase):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     place, tried = Protocol("digits", "smoke", folder), []
 
-    def one(suite, plan, stage_names):
-      del suite, stage_names
+    def one(plan, stage_names, *, allow_others):
+      del stage_names, allow_others
       tried.append(plan)
       raise errors.NonFiniteError("its loss is nan")
 
     items = [paper.ITEMS["recovery"], paper.ITEMS["points"]]
     with (
-      mock.patch.object(runner, "_one", one),
+      mock.patch.object(runner.stages, "run_alone", one),
       mock.patch.object(runner.door, "build", lambda config, path, load: path.name),
       mock.patch.object(runner.progress, "note"),
       self.assertRaisesRegex(errors.NonFiniteError, "ga_recovery=1: it needs the poison"),

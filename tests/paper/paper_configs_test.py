@@ -6,6 +6,7 @@ import tempfile
 import asked
 import fake_tfds
 import numpy as np
+import pytest
 from absl.testing import absltest
 
 from configs import mnist_ga
@@ -13,6 +14,7 @@ from pacd_jax.experiment.entries import data_sets
 
 
 class PaperConfigsTest(absltest.TestCase):
+  @pytest.mark.long
   def test_mnist_smoke(self):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     parts = {"train": 1500, "test": 100}

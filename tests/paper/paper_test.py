@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from unittest import mock
 
+import pytest
 import smoke_tables
 from absl.testing import absltest, parameterized
 
@@ -26,6 +27,7 @@ class PaperTest(smoke_tables.TestCase):
     self.assertEqual(made["config"], "configs/digits_ga.py:smoke,sigma=0.25")
     self.assertGreater(made["seconds"], 0.0)
 
+  @pytest.mark.long
   def test_a_certificate_that_is_gone_is_made_again(self):
     (path, *others) = sorted((self.run_folder / "certificates/clean").glob("seed_0*"))
     before = {each: each.read_text() for each in (path, *others)}
@@ -82,7 +84,7 @@ class PaperTest(smoke_tables.TestCase):
     self.assertNotRegex("\n".join(lines), r"(?<!\\)[%_]")
 
   def test_a_second_time_nothing_is_run(self):
-    with mock.patch.object(runner, "_one") as one:
+    with mock.patch.object(runner.stages, "run_alone") as one:
       status, _, said = smoke_tables.command(*self.arguments)
     self.assertEqual((status, said), (0, ""))
     one.assert_not_called()
