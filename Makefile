@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm bench lint \
+.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm bench docs lint \
   format clean
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
 	@echo "make bench   speed ratios, side by side in one run, into bench.json"
 	@echo "make lint    ruff and the type checker;  make format: ruff's fixes and layout"
+	@echo "make docs    the documentation as a site, docs/_build/html"
 	@echo "make clean   remove .venv"
 
 demo: .venv/installed
@@ -50,6 +51,10 @@ test-slurm: .venv/installed
 bench: .venv/installed_bench
 	$(BIN)/python -m pacd_jax.bench
 
+docs: .venv/installed_docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 lint: .venv/installed_test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -79,6 +84,11 @@ clean:
 .venv/installed_colabs: .venv/installed_test
 	@echo "Installing what executes notebooks into .venv"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,colabs]'
+	@touch $@
+
+.venv/installed_docs: .venv/installed
+	@echo "Installing what builds the documentation into .venv"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
 
 .venv/installed_bench: .venv/installed

@@ -88,6 +88,8 @@ setuptools.setup(
     ],
     # `make test-colabs` and `make colabs` execute them.
     "colabs": ["ipykernel>=6.29", "nbclient>=0.10"],
+    # `make docs`: Sphinx reads Markdown and notebooks by MyST.
+    "docs": ["furo>=2025.7", "myst-nb>=1.3", "sphinx>=8.2"],
     # JAX for NVIDIA GPUs, with its CUDA libraries.
     "cuda": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],

@@ -2,7 +2,6 @@
 
 import pathlib
 import re
-import shutil
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _TEXT = (_ROOT / "pacd_jax" / "__init__.py").read_text(encoding="utf-8")
@@ -21,20 +20,52 @@ extensions = [
 exclude_patterns = ["_build", "reproduction/*", "conf.py"]
 html_theme = "furo"
 html_title = f"pacd_jax {release}"
-html_static_path = ["_static"]
 
 nb_execution_mode = "off"  # `make colabs` executes them; outputs are stored.
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 4
-# Files of the repository that pages point to are not pages.
-suppress_warnings = ["myst.xref_missing", "mystnb.unknown_mime_type"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # Docstrings give shapes, ranges and units.
 autodoc_default_options = {"members": True, "undoc-members": False}
 napoleon_google_docstring = True
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 autosummary_generate = True
+
+
+def _to_rst(app, what, name, obj, options, lines):
+  """Docstrings as reStructuredText: formulas, which are indented, stand as they are.
+
+  Elsewhere, what the markup would take for its own, such as |x|, is escaped.
+  """
+  del app, what, name, obj, options
+  found, is_formula, before, is_section = [], False, "", False
+  for line in lines:
+    indent = len(line) - len(line.lstrip())
+    text = line.strip()
+    if text.startswith(":") or text in ("Args:", "Returns:", "Raises:", "Yields:"):
+      is_section = True
+    if is_formula and text and indent < 2:
+      is_formula = False
+    if not is_section and not is_formula and text and indent >= 2 and not before:
+      found += ["::", ""]
+      is_formula = True
+    found.append(line if is_formula else _escaped(line))
+    before = text
+  lines[:] = found
+
+
+def _escaped(line):
+  parts = re.split(r"(`+[^`]*`+|\*\*?[^* ][^*]*\*\*?|:\w+ [^:]*:)", line)
+  for number in range(0, len(parts), 2):
+    parts[number] = re.sub(r"([|*])", r"\\\1", parts[number])
+    parts[number] = re.sub(r"(?<=\w)_(?=\W|$)", r"\_", parts[number])
+  return "".join(parts)
+
+
+def setup(app):
+  app.connect("autodoc-process-docstring", _to_rst, priority=400)
 
 
 def _copy_colabs() -> None:
@@ -42,7 +73,9 @@ def _copy_colabs() -> None:
   folder = pathlib.Path(__file__).parent / "colabs"
   folder.mkdir(exist_ok=True)
   for path in sorted((_ROOT / "colabs").glob("*.ipynb")):
-    shutil.copy(path, folder)
+    text = path.read_text(encoding="utf-8")
+    text = text.replace("](../docs/", "](../").replace("](../README.md)", "](../index.md)")
+    (folder / path.name).write_text(text, encoding="utf-8")
 
 
 _copy_colabs()

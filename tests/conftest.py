@@ -69,6 +69,13 @@ def quick_pictures(request):
     yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_programs_of_other_files():
+  """A session's programs would hold gigabytes; what is compiled again is read from disk."""
+  yield
+  jax.clear_caches()
+
+
 # A session holds a thousand programs, and looking through them all takes a second.
 gc.set_threshold(100_000, 50, 100)
 

@@ -1,44 +1,107 @@
-"""Every example of docs/library.md runs as it stands, one after the other."""
+"""The documentation's examples run as they stand; README is short and its links lead on."""
 
+import contextlib
+import io
 import os
 import pathlib
 import re
 
+import asked
 import finished_run
 import numpy as np
-from absl.testing import absltest
+from absl.testing import absltest, parameterized
 
 import pacd_jax
+from pacd_jax.data import poison_file
+from pacd_jax.experiment import kinds
 
-_PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "library.md"
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-class LibraryPageTest(finished_run.FinishedRunTestCase):
-  def test_every_example(self):
-    root = pathlib.Path(self.workdir)
-    (root / "runs").mkdir(parents=True)
-    (root / "runs" / "digits_ga").symlink_to(self.finished)
+def _examples(page):
+  text = (_ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+  return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+class ExamplesTest(finished_run.FinishedRunTestCase):
+  """In a folder where a demo has been run, one page's examples after the other."""
+
+  def setUp(self):
+    super().setUp()
     self.addCleanup(os.chdir, os.getcwd())
-    os.chdir(root)
-    snippets = re.findall(r"```python\n(.*?)```", _PAGE.read_text("utf-8"), re.DOTALL)
-    self.assertLen(snippets, 5)
-    names = {}
-    for number, snippet in enumerate(snippets):
-      exec(compile(snippet, f"library.md, example {number}", "exec"), names)
-      if number == 0:
-        np.testing.assert_array_equal(names["prediction"], [0, 1])
-        distance = 8.0 * np.array([0.3, 0.2])
-        self.assertTrue((names["radius"] <= distance).all())
-        self.assertTrue((names["radius"] > 0.7).all())
-    self.assertTrue((root / "my_run" / "poison" / "brightness.npz").exists())
-    self.assertTrue((names["poison"].images > names["poison"].base_images).any())
-    self.assertBetween(names["acr"]["poisoned"], 0.0, names["acr"]["clean"])
-    np.testing.assert_allclose(names["gradient"], [0.5, 0.25], rtol=1e-6)
-    self.assertLen(names["radii"], len(names["run"].certify.indices))
+    self.root = pathlib.Path(self.workdir)
+    (self.root / "runs").mkdir(parents=True)
+    (self.root / "runs" / "digits_ga").symlink_to(self.finished)
+    os.chdir(self.root)
 
-  def test_every_public_name_is_there_and_has_a_docstring(self):
+  def _run(self, page, count):
+    """What the page's examples leave, after each of them."""
+    examples = _examples(page)
+    self.assertLen(examples, count)
+    names = {}
+    for number, example in enumerate(examples):
+      exec(compile(example, f"{page}.md, example {number}", "exec"), names)
+      yield names
+
+  def test_library(self):
+    pages = self._run("library", 5)
+    found = next(pages)
+    np.testing.assert_array_equal(found["prediction"], [0, 1])
+    distance = 8.0 * np.array([0.3, 0.2])
+    self.assertTrue((found["radius"] <= distance).all())
+    self.assertTrue((found["radius"] > 0.7).all())
+    with contextlib.redirect_stderr(io.StringIO()):
+      *_, found = pages
+    self.assertTrue((self.root / "my_run" / "poison" / "brightness.npz").exists())
+    self.assertTrue((found["poison"].images > found["poison"].base_images).any())
+    self.assertBetween(found["acr"]["poisoned"], 0.0, 0.9 * found["acr"]["clean"])
+    np.testing.assert_allclose(found["gradient"], [0.5, 0.25], rtol=1e-6)
+    self.assertLen(found["radii"], len(found["run"].certify.indices))
+
+  def test_certification(self):
+    (found,) = self._run("certification", 1)
+    self.assertBetween(found["acr"], 0.0, 1.0)
+
+  def test_suites(self):
+    (_,) = self._run("suites", 1)
+    self.assertEqual(poison_file.load("mine.npz").target_class, 8)
+
+  def test_extending(self):
+    pages = self._run("extending", 2)
+    next(pages)
+    self.addCleanup(kinds.LOSSES.remove, "louder")
+    self.assertIn("louder", kinds.LOSSES)
+    next(pages)
+    self.addCleanup(kinds.ROWS.remove, "stripes")
+    workdir = self.root / "striped"
+    asked.run(finished_run.smoke(rows=("stripes",)), workdir, ("attack",))
+    poison = poison_file.load(workdir / "poison" / "stripes.npz")
+    raised = poison.images.astype(int) - poison.base_images
+    self.assertEqual(raised[:, :, 1::2].max(), 0)
+    self.assertGreater(raised[:, :, ::2].min(axis=0).max(), 10)
+
+
+class PublicNamesTest(absltest.TestCase):
+  def test_each_is_there_and_has_a_docstring(self):
     for name in pacd_jax.__all__:
       self.assertTrue(getattr(pacd_jax, name).__doc__, name)
+
+  def test_a_name_that_is_not_there_lists_near_ones(self):
+    with self.assertRaisesRegex(AttributeError, "has no 'certifi': it has certify"):
+      _ = pacd_jax.certifi
+
+
+class ReadmeTest(parameterized.TestCase):
+  def test_it_is_short(self):
+    text = (_ROOT / "README.md").read_text(encoding="utf-8")
+    self.assertLessEqual(len(text.splitlines()), 200)
+
+  @parameterized.parameters("README.md", "CONTRIBUTING.md", "launch/README.md")
+  def test_links_lead_to_files(self, name):
+    path = _ROOT / name
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+      if not link.startswith("http"):
+        self.assertTrue((path.parent / link).exists(), link)
 
 
 if __name__ == "__main__":

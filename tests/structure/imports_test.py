@@ -123,6 +123,7 @@ class RulesTest(parameterized.TestCase):
         "data.poison_file",
         "data.training_sets",
         "experiment.row_data",
+        "experiment.library",
         "results.detectability",
         "results.report",
       },
