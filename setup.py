@@ -96,7 +96,7 @@ setuptools.setup(
     # `make bench` measures against PyTorch on the CPU: where pip takes a build for GPUs,
     # install PyTorch's CPU build first, as pytorch.org says.
     "bench": ["torch>=2.13"],
-    # `python -m pacd_jax.data prepare`; TFDS needs importlib_resources and does not say so.
+    # `pacd prepare`; TFDS needs importlib_resources and does not say so.
     "prepare": ["importlib_resources>=6", "tensorflow-cpu>=2.18"],
   },
 )

@@ -5,7 +5,7 @@
   python main.py --config=configs/cifar10_ga.py:fast         two cores, no GPU: 40 minutes
   python main.py --config=configs/cifar10_ga.py:smoke        every stage, for tests
 
-`python -m pacd_jax.data prepare cifar10` gets the data. 45,000 training images, class 8
+`pacd prepare cifar10` gets the data. 45,000 training images, class 8
 ("ship") poisoned by at most 0.03, ResNet-20 without normalisation, random crop and flip
 in both levels, victims by the authors' settings (Adam 1e-3, batch 200, 201 epochs), 500
 test points, n = 100,000. The paper's ACR of PACD at sigma 0.25 / 0.5: 0.059 / 0.221.

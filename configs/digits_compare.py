@@ -1,7 +1,7 @@
 """Attacks side by side on scikit-learn's digits: ACR against time and epsilon.
 
-  python -m pacd_jax compare --config=configs/digits_compare.py
-  python -m pacd_jax compare --config=configs/digits_compare.py:smoke     for tests
+  pacd compare --config=configs/digits_compare.py
+  pacd compare --config=configs/digits_compare.py:smoke     for tests
 
 `:smoke` takes some minutes, as each PACD compiles anew, and its numbers mean nothing.
 

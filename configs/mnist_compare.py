@@ -1,9 +1,9 @@
 """Attacks side by side on MNIST: ACR against time and epsilon.
 
-  python -m pacd_jax compare --config=configs/mnist_compare.py \\
+  pacd compare --config=configs/mnist_compare.py \\
       --config.data.data_dir=FOLDER
-  python -m pacd_jax compare --config=configs/mnist_compare.py:fast     two cores, no GPU
-  python -m pacd_jax compare --config=configs/mnist_compare.py:smoke    for tests
+  pacd compare --config=configs/mnist_compare.py:fast     two cores, no GPU
+  pacd compare --config=configs/mnist_compare.py:smoke    for tests
 
 The victims, the attack and the points are those of `configs/mnist_ga.py`, but for five
 victims of every attack in `:fast`, too. Leave an attack out by

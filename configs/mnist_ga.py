@@ -5,7 +5,7 @@
   python main.py --config=configs/mnist_ga.py:fast           two cores, no GPU: an hour
   python main.py --config=configs/mnist_ga.py:smoke          every stage, for tests
 
-`python -m pacd_jax.data prepare mnist` gets the data. 55,000 training images, class 8
+`pacd prepare mnist` gets the data. 55,000 training images, class 8
 poisoned, victims by the authors' settings (Adam 1e-3, batch 200, 101 epochs), 500 test
 points, n = 100,000. The paper's ACR at sigma 0.25 / 0.5 / 0.75: PACD 0.325 / 0.733 /
 0.698; clean 0.896 / 1.481 at the first two. This scale has not been run here yet.

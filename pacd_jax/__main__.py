@@ -1,4 +1,4 @@
-"""`python -m pacd_jax COMMAND ...`: the package's commands by name.
+"""`pacd COMMAND ...`, or `python -m pacd_jax COMMAND ...`; each has a `--help`.
 
 run       an experiment, or several of one config, as main.py does
 compare   attacks side by side, on the same budgets

@@ -2,7 +2,7 @@
 
 Each entry times what the package does against another way of doing the same, in turn
 (A B A B ...), and reports the medians. A ratio above 1 is faster than the other way.
-`docs/performance.md` is rewritten by `python -m pacd_jax.bench --write-docs`.
+`docs/performance.md` is rewritten by `pacd bench --write-docs`.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def markdown(results: Results, on: str) -> str:
   lines = [
     "# Performance",
     "",
-    "Rewritten by `python -m pacd_jax.bench --write-docs`; `make bench` measures alone.",
+    "Rewritten by `pacd bench --write-docs`; `make bench` measures alone.",
     "Each line is one comparison, both sides in turn in one run, medians; a ratio above 1",
     "is in the package's favour. Against the machine's own float32 matrix products of as",
     "many multiplications, it is the share of what they would allow; `*_channels_last` is",
@@ -81,7 +81,7 @@ def markdown(results: Results, on: str) -> str:
 
 def main(argv: list[str]) -> int:
   """Measures, prints the table, writes bench.json; returns the exit status."""
-  parser = argparse.ArgumentParser(prog="python -m pacd_jax.bench")
+  parser = argparse.ArgumentParser(prog="pacd bench")
   parser.add_argument("--write-docs", action="store_true", help=f"rewrite {_DOCS}")
   parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the entries")
   options = parser.parse_args(argv)

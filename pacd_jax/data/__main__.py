@@ -1,4 +1,4 @@
-"""`python -m pacd_jax.data prepare mnist --data_dir=DIR` stores a data set."""
+"""`pacd prepare mnist --data_dir=DIR` stores a data set."""
 
 import sys
 

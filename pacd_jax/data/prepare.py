@@ -1,4 +1,4 @@
-"""`python -m pacd_jax.data prepare mnist --data_dir=DIR`: downloads and stores a data set.
+"""`pacd prepare mnist --data_dir=DIR`: downloads and stores a data set.
 
 TensorFlow Datasets does it, with TensorFlow; reading what it has stored needs none.
 """
@@ -22,7 +22,7 @@ class _Parser(argparse.ArgumentParser):
     raise errors.InputError(f"{message}: write `{_USAGE}`")
 
 
-_USAGE = f"python -m pacd_jax.data prepare {{{','.join(tfds_folder.NAMES)}}} --data_dir=DIR"
+_USAGE = f"pacd prepare {{{','.join(tfds_folder.NAMES)}}} --data_dir=DIR"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,9 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> str:
-  parser = _Parser(
-    prog="python -m pacd_jax.data", description="Prepares data sets.", allow_abbrev=False
-  )
+  parser = _Parser(prog="pacd", description="Prepares data sets.", allow_abbrev=False)
   commands = parser.add_subparsers(dest="command", required=True)
   command = commands.add_parser("prepare", help="download a data set and store it")
   command.add_argument("name", choices=tfds_folder.NAMES)

@@ -65,7 +65,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Source:
   """
   known, folder = _KNOWN[name], find(name, data_dir)
   where = root(data_dir)
-  command = f"python -m pacd_jax.data prepare {name} --data_dir={shlex.quote(str(where))}"
+  command = f"pacd prepare {name} --data_dir={shlex.quote(str(where))}"
   if folder is None and where.name == name and list(where.glob("*/dataset_info.json")):
     raise errors.InputError(
       f"data_dir={where} is {known.title}'s own folder: give the one above, {where.parent}"

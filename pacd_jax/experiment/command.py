@@ -1,6 +1,6 @@
 """What commands that run a config share: errors as one line, interruption, processes.
 
-`main.py` and `python -m pacd_jax compare` give `start` a function of config and folder;
+`main.py` and `pacd compare` give `start` a function of config and folder;
 further flags are their own.
 """
 

@@ -1,10 +1,10 @@
 """The paper's tables and figures by name.
 
-  python -m pacd_jax.paper list
-  python -m pacd_jax.paper run table2 figure3 [--fast] [--dataset=mnist] [--data_dir=DIR]
+  pacd paper list
+  pacd paper run table2 figure3 [--fast] [--dataset=mnist] [--data_dir=DIR]
       [--only sigma=0.25] [--runs_dir=runs/paper]
-  python -m pacd_jax.paper run all --fast
-  python -m pacd_jax.paper render [--out=docs] [--runs_dir=runs/paper]
+  pacd paper run all --fast
+  pacd paper render [--out=docs] [--runs_dir=runs/paper]
 
 `run` does what is missing and leaves finished runs alone, then renders the page.
 """
@@ -27,7 +27,7 @@ ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS)}
 
 class _Parser(argparse.ArgumentParser):
   def error(self, message: str):
-    raise errors.InputError(f"{message}: see python -m pacd_jax.paper --help")
+    raise errors.InputError(f"{message}: see pacd paper --help")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = _Parser(prog="python -m pacd_jax.paper", allow_abbrev=False)
+  parser = _Parser(prog="pacd paper", allow_abbrev=False)
   commands = parser.add_subparsers(dest="command", required=True)
   commands.add_parser("list", help="the tables and figures")
   run = commands.add_parser("run", help="do the runs of some tables, then render")
@@ -140,7 +140,7 @@ def _protocols(runs_dir: pathlib.Path) -> list[protocol.Protocol]:
   ]
   found = [each for each in found if (runs_dir / each.name).is_dir()]
   if not found:
-    raise errors.InputError(f"{runs_dir} has no runs: python -m pacd_jax.paper run table2")
+    raise errors.InputError(f"{runs_dir} has no runs: pacd paper run table2")
   return [each for each in found if each.scale != "smoke"] or found
 
 

@@ -36,7 +36,7 @@ _HEAD = """# Reproduction of the paper's evaluation
 
 Mehra, Kailkhura, Chen and Hamm, CVPR 2021,
 [arXiv:2012.01274](https://arxiv.org/abs/2012.01274), and the questions that follow.
-`python -m pacd_jax.paper render` writes this page from the runs that are finished; every
+`pacd paper render` writes this page from the runs that are finished; every
 number is computed from their files. Beside a mean stands the standard deviation over
 victims that differ by their seed, or over images; *s.e.* is the standard error of the
 mean, and *paper* what the paper prints. A dash is a number that is not there.
@@ -106,7 +106,7 @@ def _section(
   name = f"{protocol.name}_{item.name}"
   parts = [f"### {item.title}\n", f"{item.words}\n"]
   if not any(line.here for line in found):
-    parts.append(f"Not run: `python -m pacd_jax.paper run {_command(protocol, item)}`.\n")
+    parts.append(f"Not run: `pacd paper run {_command(protocol, item)}`.\n")
     if not any(line.paper for line in found):
       return "\n".join(parts), []
   cells = _cells(item, found)

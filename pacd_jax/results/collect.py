@@ -1,6 +1,6 @@
 """Results of many runs as one table, such as those of a sweep.
 
-  python -m pacd_jax.results.collect runs/sweep [MORE...] [--tsv=FILE]
+  pacd collect runs/sweep [MORE...] [--tsv=FILE]
 
 Looks for `results.json` in the folders and in those below them. A line is one row of one
 run; `--tsv` writes the numbers unrounded, with each victim's ACR.
@@ -111,7 +111,7 @@ def write_tsv(lines: Sequence[Line], path: str | os.PathLike) -> None:
 
 def main(argv: Sequence[str]) -> int:
   """Prints the table; returns the exit status."""
-  parser = argparse.ArgumentParser(prog="python -m pacd_jax.results.collect")
+  parser = argparse.ArgumentParser(prog="pacd collect")
   parser.add_argument("folders", nargs="+", metavar="DIR", help="of runs, or above them")
   parser.add_argument("--tsv", metavar="FILE", help="write all numbers there, too")
   options = parser.parse_args(argv)

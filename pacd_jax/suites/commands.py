@@ -86,6 +86,6 @@ def main(arguments: Sequence[str]) -> int:
       rest[0] = f"--config={config_files.find(rest[0])}"
     except errors.InputError as error:
       return command.fail(error, 2)
-  sys.argv = [f"python -m pacd_jax {name}", *rest]
+  sys.argv = [f"pacd {name}", *rest]
   command.start(function, example=example)
   return 0

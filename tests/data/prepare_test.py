@@ -117,7 +117,7 @@ class PrepareTest(parameterized.TestCase):
     self.assertRegex(
       err,
       rf"\Aerror: [^\n]*{message}[^\n]*: write "
-      r"`python -m pacd_jax.data prepare \{mnist,cifar10\} --data_dir=DIR`\n\Z",
+      r"`pacd prepare \{mnist,cifar10\} --data_dir=DIR`\n\Z",
     )
 
   def test_the_module_data_is_the_program(self):

@@ -221,7 +221,7 @@ class TfdsFolderTest(parameterized.TestCase):
     self.assertEqual(
       self._message("cifar10"),
       f"{self.data_dir}/cifar10: CIFAR-10 is not prepared there: run "
-      f"python -m pacd_jax.data prepare cifar10 --data_dir={self.data_dir}",
+      f"pacd prepare cifar10 --data_dir={self.data_dir}",
     )
     self.assertIn("--data_dir='/no such/place'", self._message(data_dir="/no such/place"))
 
@@ -239,7 +239,7 @@ class TfdsFolderTest(parameterized.TestCase):
     self.assertEndsWith(
       message,
       "): delete it, or take another data_dir, and run "
-      f"python -m pacd_jax.data prepare mnist --data_dir={self.data_dir}",
+      f"pacd prepare mnist --data_dir={self.data_dir}",
     )
 
   @parameterized.parameters("tensorflow_datasets", "array_record.python")

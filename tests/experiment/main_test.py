@@ -149,6 +149,11 @@ class MainTest(parameterized.TestCase):
     ),
     ("unknown_stage", ["--config=configs/digits_ga.py", "--stage=eat"], "stage=eat"),
     (
+      "unknown_config_name",
+      ["digits_gaa:smoke"],
+      "'digits_gaa' is neither a file nor a config of the package: there are digits_ga",
+    ),
+    (
       "field_without_its_config",
       ["--config=configs/digits_ga.py", "--sigma=0.5"],
       "unknown flag --sigma: did you mean --config.sigma?",

@@ -59,7 +59,7 @@ class PaperTest(smoke_tables.TestCase):
   def test_the_page_marks_what_has_not_been_run(self):
     self.assertIn("Not run yet: ga_sigma=0.5, ga_sigma=0.75.", self.page)
     self.assertIn("| 0.5 | pacd | not run |", self.page)
-    self.assertIn("Not run: `python -m pacd_jax.paper run table3", self.page)
+    self.assertIn("Not run: `pacd paper run table3", self.page)
     self.assertIn("cores of", self.page)
 
   def test_the_page_names_the_data_and_scales_it_has_nothing_of(self):
