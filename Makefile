@@ -1,9 +1,16 @@
-# Every target sets itself up: a virtual environment in .venv, installed once.
+# Every target sets itself up: a virtual environment in .venv, installed once from lock.txt.
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+# Exact versions; empty (make LOCK=): the newest ones that setup.py allows.
+LOCK ?= lock.txt
+BIN := $(VENV)/bin
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check $(LOCK:%=--constraint=%) \
+  --editable
+UNFIT = { echo "error: $(LOCK) does not fit this Python, or cannot be fetched: use Python" \
+  "3.11 to 3.13 (make PYTHON=python3.12), or the newest versions (make LOCK=)"; exit 2; }
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm bench docs lint \
+.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm bench docs lock test-newest lint \
   format clean
 
 help:
@@ -17,9 +24,10 @@ help:
 	@echo "make bench   speed ratios, side by side in one run, into bench.json"
 	@echo "make lint    ruff and the type checker;  make format: ruff's fixes and layout"
 	@echo "make docs    the documentation as a site, docs/_build/html"
+	@echo "make test-newest   the tests with the newest versions; make lock: these become lock.txt"
 	@echo "make clean   remove .venv"
 
-demo: .venv/installed
+demo: $(VENV)/installed
 	$(BIN)/python main.py --config=$(CONFIG)
 
 test: lint
@@ -30,68 +38,80 @@ test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q tests
 
 # MNIST and CIFAR-10 as TFDS prepares them: make test-data DATA_DIR=FOLDER
-test-data: .venv/installed_test
+test-data: $(VENV)/installed_test
 	PACD_DATA_DIR=$(DATA_DIR) $(BIN)/python -m pytest -q tests/heavy/real_data.py
 
 # Every colab top to bottom, under three minutes each; `colabs` keeps what they show.
-test-colabs: .venv/installed_colabs
+test-colabs: $(VENV)/installed_colabs
 	$(BIN)/python tests/heavy/run_colabs.py
 
-colabs: .venv/installed_colabs
+colabs: $(VENV)/installed_colabs
 	$(BIN)/python tests/heavy/run_colabs.py --write
 
 # Real processes on this machine, compared with one, and killed at random moments.
-test-processes: .venv/installed_test
+test-processes: $(VENV)/installed_test
 	$(BIN)/python -m pytest -q -s tests/heavy/processes_runs.py
 
 # Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
-test-slurm: .venv/installed
+test-slurm: $(VENV)/installed
 	BIN=$(BIN) tests/heavy/slurm_run.sh
 
-bench: .venv/installed_bench
+bench: $(VENV)/installed_bench
 	$(BIN)/python -m pacd_jax.bench
 
-docs: .venv/installed_docs
+docs: $(VENV)/installed_docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-lint: .venv/installed_test
+# The same with the newest versions that setup.py allows, in an environment of its own.
+test-newest:
+	$(MAKE) VENV=.venv-newest LOCK= test
+
+# The versions of an environment that has all of it become the tested ones.
+lock: $(VENV)/installed_colabs $(VENV)/installed_docs
+	@{ echo "# Versions that the tests passed with (Python 3.11): the Makefile installs these."; \
+	  echo "# Written by make lock."; \
+	  $(BIN)/pip freeze --disable-pip-version-check --exclude-editable; } > lock.txt
+
+lint: $(VENV)/installed_test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
 
-format: .venv/installed_test
+format: $(VENV)/installed_test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv
+	rm -rf $(VENV)
 
-.venv/installed: setup.py
+$(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11: use make PYTHON=python3.12, say"; exit 2; }
-	@echo "Installing into .venv (about a minute)"
-	@$(PYTHON) -m venv .venv || \
+	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "error: $(PYTHON) cannot make virtual environments: install its venv package"; exit 2; }
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+
+$(VENV)/installed: setup.py $(LOCK) | $(VENV)/bin/pip
+	@echo "Installing into $(VENV) (about a minute)"
+	@$(PIP) . || $(UNFIT)
 	@touch $@
 
-.venv/installed_test: .venv/installed
-	@echo "Installing the test tools into .venv"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+$(VENV)/installed_test: setup.py $(LOCK) | $(VENV)/bin/pip
+	@echo "Installing the package and the test tools into $(VENV) (about two minutes)"
+	@$(PIP) '.[test]' || $(UNFIT)
+	@touch $(VENV)/installed $@
+
+$(VENV)/installed_docs: $(VENV)/installed
+	@echo "Installing what builds the documentation into $(VENV)"
+	@$(PIP) '.[docs]' || $(UNFIT)
 	@touch $@
 
-.venv/installed_colabs: .venv/installed_test
-	@echo "Installing what executes notebooks into .venv"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,colabs]'
+$(VENV)/installed_colabs: $(VENV)/installed_test
+	@echo "Installing what executes notebooks into $(VENV)"
+	@$(PIP) '.[test,colabs]' || $(UNFIT)
 	@touch $@
 
-.venv/installed_docs: .venv/installed
-	@echo "Installing what builds the documentation into .venv"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
-	@touch $@
-
-.venv/installed_bench: .venv/installed
-	@echo "Installing PyTorch, which the benchmark measures against, into .venv"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
+$(VENV)/installed_bench: $(VENV)/installed
+	@echo "Installing PyTorch, which the benchmark measures against, into $(VENV)"
+	@$(PIP) '.[bench]' || $(UNFIT)
 	@touch $@
