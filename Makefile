@@ -4,8 +4,10 @@ VENV ?= .venv
 # Exact versions; empty (make LOCK=): the newest ones that setup.py allows.
 LOCK ?= lock.txt
 BIN := $(VENV)/bin
-PIP = $(BIN)/pip install --quiet --disable-pip-version-check $(LOCK:%=--constraint=%) \
-  --editable
+PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile \
+  $(LOCK:%=--constraint=%) --editable
+# Bytecode on all cores, which pip would write on one.
+COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 UNFIT = { echo "error: $(LOCK) does not fit this Python, or cannot be fetched: use Python" \
   "3.11 to 3.13 (make PYTHON=python3.12), or the newest versions (make LOCK=)"; exit 2; }
 CONFIG ?= configs/digits_ga.py
@@ -94,24 +96,29 @@ $(VENV)/bin/pip:
 $(VENV)/installed: setup.py $(LOCK) | $(VENV)/bin/pip
 	@echo "Installing into $(VENV) (about a minute)"
 	@$(PIP) . || $(UNFIT)
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/installed_test: setup.py $(LOCK) | $(VENV)/bin/pip
 	@echo "Installing the package and the test tools into $(VENV) (about two minutes)"
 	@$(PIP) '.[test]' || $(UNFIT)
+	@$(COMPILE)
 	@touch $(VENV)/installed $@
 
 $(VENV)/installed_docs: $(VENV)/installed
 	@echo "Installing what builds the documentation into $(VENV)"
 	@$(PIP) '.[docs]' || $(UNFIT)
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/installed_colabs: $(VENV)/installed_test
 	@echo "Installing what executes notebooks into $(VENV)"
 	@$(PIP) '.[test,colabs]' || $(UNFIT)
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/installed_bench: $(VENV)/installed
 	@echo "Installing PyTorch, which the benchmark measures against, into $(VENV)"
 	@$(PIP) '.[bench]' || $(UNFIT)
+	@$(COMPILE)
 	@touch $@

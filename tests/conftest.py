@@ -13,24 +13,18 @@ import gc
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from unittest import mock
 
 import as_users_run
 import pytest
+import quick_compilation
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 if as_users_run.USERS_FLAGS not in os.environ:  # A worker has its session's.
   of_users = os.environ.get("XLA_FLAGS", "")
   os.environ[as_users_run.USERS_FLAGS] = of_users
-  few = f"{of_users} --xla_backend_optimization_level=0"
-  fewer = f"{few} --xla_cpu_use_fusion_emitters=false"
-  # A flag that a version of XLA does not know ends the process.
-  command = [sys.executable, "-c", "import jax; jax.devices()"]
-  done = subprocess.run(command, env=os.environ | {"XLA_FLAGS": fewer}, capture_output=True)
-  os.environ["XLA_FLAGS"] = few if done.returncode else fewer
+  os.environ["XLA_FLAGS"] = quick_compilation.flags(of_users)
 
 import jax
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import long
 import numpy as np
 import optax
+import pytest
 from absl.testing import absltest, parameterized
 from small_training import assert_close, make, of_victim, recorded, run, shifted
 
@@ -47,7 +48,7 @@ class UnequalRowsTest(parameterized.TestCase):
   """Batches of 16: the rows have 3, 2, 1 and 4 of them in an epoch."""
 
   @parameterized.parameters("fresh", "fixed")
-  @long.after(1)
+  @pytest.mark.long
   def test_victims_are_those_of_their_row_alone(self, noise_choice):
     """To the bit, where a device trains one after the other, as users compile it."""
     options = dict(noise_choice=noise_choice, victims_at_once=1)

@@ -4,8 +4,8 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-import long
 import numpy as np
+import pytest
 import small_attack as small
 from absl.testing import absltest, parameterized
 
@@ -50,7 +50,7 @@ class EnsembleTest(parameterized.TestCase):
         np.testing.assert_array_equal(before[2], after[2])
 
   @parameterized.parameters(1, 2)
-  @long.after(1)
+  @pytest.mark.long
   def test_at_once_changes_nothing_but_rounding(self, at_once):
     key = jax.random.key(1)
     states = []

@@ -37,6 +37,7 @@ class ProblemsTest(absltest.TestCase):
     self.assertEqual(ravel_pytree(params)[0].size, 500)
 
 
+@pytest.mark.long
 class MeasureTest(parameterized.TestCase):
   @parameterized.parameters("ridge", "logistic")
   def test_conjugate_gradients_reach_the_exact_one(self, make):

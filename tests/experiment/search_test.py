@@ -10,6 +10,7 @@ from unittest import mock
 import asked
 import finished_run
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
@@ -115,6 +116,7 @@ class SearchTest(parameterized.TestCase):
     )
     self.assertEqual(again["chosen"], self.selection["chosen"])
 
+  @pytest.mark.long
   def test_a_candidate_that_is_made_anew_is_judged_anew(self):
     plan = asked.build(_config(), self.workdir)
     scores = selection.read_scores(plan)

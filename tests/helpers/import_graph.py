@@ -21,6 +21,7 @@ def sources():
   return {_module_name(path): ast.parse(path.read_text()) for path in files}
 
 
+@functools.cache
 def imported(tree):
   """Dotted names of all that a file imports anywhere; `from a import b` is a.b."""
   names = set()

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
@@ -102,6 +103,7 @@ class TheoremTest(Float64TestCase):
       self.assertGreater(min(ends.values()), 20)
 
 
+@pytest.mark.long
 class DimensionsTest(Float64TestCase):
   """Two correlated clusters in [0, 1]^2."""
 
