@@ -8,7 +8,7 @@ import difflib
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Name -> where it is: a module, or a module and what is in it.
 _PUBLIC = {

@@ -4,6 +4,7 @@
 and metrics.jsonl. Most of the page's words are in `report_body.html`.
 """
 
+import html
 import json
 import os
 import pathlib
@@ -17,7 +18,7 @@ from pacd_jax import errors, types
 from pacd_jax.certification import certificates, confidence, sampling
 from pacd_jax.data import poison_file
 from pacd_jax.results import evaluate, figures, page, tables
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import run_folder, stamp
 
 _ATTACK_CURVES = ("step", "upper", "lower")
 # Picture -> (caption, alternative text); `{}` is the row that it shows.
@@ -92,6 +93,7 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
   words = _words(config, results, pictures)
   has_points = bool(config.get("data", {}).get("target_points"))
   seen = "target points" if has_points else "validation split"
+  words["made"] = html.escape(stamp.in_words(results.get("stamp")))
   words["selection"] = _selection(workdir / "selection.json", seen)
   page.write(path, "report_body.html", words)
   return path

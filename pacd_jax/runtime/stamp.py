@@ -126,8 +126,19 @@ def _words_of_code(stamp: Mapping[str, Any]) -> str:
   """A commit in seven digits, or of the sources' hash, and whether it was changed."""
   commit = stamp.get("commit")
   if not commit:
-    return f"of sources {str(stamp.get('code'))[:7]}"
-  return commit[:7] + (" with changes" if stamp.get("changed") else "")
+    return f"sources {str(stamp.get('code'))[:7]}"
+  return f"commit {commit[:7]}" + (" with changes" if stamp.get("changed") else "")
+
+
+def in_words(stamp: Mapping[str, Any] | None) -> str:
+  """A stamp as a sentence's end: "pacd_jax 0.2.0 (commit 1234567), jax 0.10.2, ..."."""
+  if not stamp:
+    return "unknown code and versions: the run has no stamp"
+  if not is_whole(stamp):
+    return "unknown code and versions: the stamp of the run was edited"
+  code = f"pacd_jax {stamp['version']} ({_words_of_code(stamp)})"
+  versions = [f"{name} {stamp[name]}" for name in (*_LIBRARIES, "python")]
+  return ", ".join([code, *versions, f"on {stamp['backend']} ({stamp['device_kind']})"])
 
 
 # --- stamp.json -----------------------------------------------------------------------

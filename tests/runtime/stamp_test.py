@@ -56,14 +56,22 @@ class StampTest(parameterized.TestCase):
     ({"enable_x64": True}, "enable_x64 is True there and False here"),
     (
       {"code": "f" * 64, "commit": "abcdef0123", "changed": True},
-      "the code is abcdef0 with changes there and ",
+      "the code is commit abcdef0 with changes there and ",
     ),
-    ({"code": "f" * 64, "commit": None}, "the code is of sources fffffff there"),
+    ({"code": "f" * 64, "commit": None}, "the code is sources fffffff there"),
     ({"code": "f" * 64, "version": "0.0.9"}, "version is 0.0.9 there and "),
   )
   def test_differences_are_named(self, changes, words):
     here = stamp.make()
     self.assertStartsWith(stamp.differences(here | changes, here), words)
+
+  def test_in_words(self):
+    here = stamp.make()
+    self.assertStartsWith(stamp.in_words(here), f"pacd_jax {here['version']} (")
+    self.assertIn(f"jax {jax.__version__}, ", stamp.in_words(here))
+    self.assertIn("on cpu (cpu)", stamp.in_words(here))
+    self.assertIn("has no stamp", stamp.in_words(None))
+    self.assertIn("was edited", stamp.in_words(here | {"jax": "0.9"}))
 
   def test_what_binds_nothing_may_differ(self):
     here = stamp.make()
