@@ -7,6 +7,7 @@ differences; a linear classifier gives the logits.
 import formulas
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 from absl.testing import absltest, parameterized
 from scipy import special
@@ -50,6 +51,7 @@ class _Pgd64:
 
 class SmoothAdvTest(parameterized.TestCase):
   @parameterized.parameters((1, 2, 0.3), (4, 3, 0.3), (2, 1, 2.0), (1, 2, 1e-3))
+  @long.after(2)
   def test_is_its_formula(self, m, num_steps, epsilon):
     params, labels = _params(1.0), jnp.asarray(_LABELS)
     attack = evasion.Pgd(epsilon, "l2", num_steps)

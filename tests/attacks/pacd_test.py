@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import long
 import numpy as np
 import optax
+import pytest
 import small_attack as small
 from absl.testing import absltest, parameterized
 
@@ -82,7 +83,8 @@ class StepTest(parameterized.TestCase):
     others = np.setdiff1d(np.arange(len(after.delta)), np.asarray(rows))
     np.testing.assert_array_equal(np.asarray(after.delta)[others], 0.0)
 
-  @parameterized.product(norm=("linf", "l2"), num_shared_steps=(0, 3, 100))
+  @parameterized.product(num_shared_steps=(3, 0, 100), norm=("linf", "l2"))
+  @long.after(2)
   def test_stays_in_the_ball_and_the_box(self, norm, num_shared_steps):
     epsilon = {"linf": 0.05, "l2": 0.4}[norm]
     attack = small.attack(
@@ -118,7 +120,7 @@ class StepTest(parameterized.TestCase):
     self.assertLess(np.mean(upper[-5:]), 0.5 * np.mean(upper[:3]))
 
   @parameterized.parameters(2, 0, 100)
-  @long.after(1)
+  @pytest.mark.long
   def test_momentum_is_a_running_mean_that_shared_steps_give_to_all(self, num_shared_steps):
     """v = m v + (1 - m) du, and delta follows its sign by the schedule's length."""
     attack_data, key = small.setting()[0], jax.random.key(0)

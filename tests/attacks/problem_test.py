@@ -132,6 +132,7 @@ class LevelsTest(parameterized.TestCase):
     self.assertGreater(float(jnp.abs(one - other).min()), 0.0)
 
   @parameterized.parameters("macer", "smoothadv", "adversarial", "trades", "standard")
+  @long.after(3)
   def test_every_loss_has_a_positive_curvature(self, name):
     """What conjugate gradients need: the Gauss-Newton matrix of each loss has it."""
     attack_data, _, model, _ = small.setting()

@@ -78,6 +78,7 @@ class EnsembleTest(parameterized.TestCase):
     self.assertGreater(float(jnp.abs(other - alone).max()), 0.0)
     self.assertGreater(float(jnp.abs(du - alone).max()), 0.0)
 
+  @pytest.mark.long
   def test_normalised_hypergradients_have_norm_one(self):
     key = jax.random.key(0)
     attack = small.attack(normalize=True)

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from configs import base
@@ -31,6 +32,7 @@ class BenchWorkTest(parameterized.TestCase):
       self.assertBetween(float(images.max()), 0.5, 1.0)
     self.assertLen(set(np.concatenate(attack_data[1::2]).tolist()), 10)
 
+  @pytest.mark.long
   def test_a_step_is_that_of_the_attack(self):
     """Traced only: `make bench` runs it, and refuses a solve that ends early."""
     params, attack_data = work.attack_problem(18, 2, 3)

@@ -112,6 +112,7 @@ class ChecksTest(finished_run.FinishedRunTestCase):
     shutil.copytree(other / "checkpoints", self.workdir / "checkpoints")
     self.refuses("attack/6 belongs to another run: delete that folder")
 
+  @pytest.mark.long
   def test_a_noise_batch_that_does_not_fit(self):
     asked.run(finished_run.smoke(), self.workdir, ("attack", "train"))
     self.enter_context(mock.patch.object(votes, "free_bytes", lambda: 2**16))

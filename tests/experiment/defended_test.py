@@ -8,6 +8,7 @@ import chex
 import finished_run
 import jax
 import numpy as np
+import pytest
 from absl.testing import absltest
 
 from pacd_jax import errors
@@ -28,6 +29,7 @@ class DefendedTest(absltest.TestCase):
     super().setUp()
     self.workdir = self.enter_context(tempfile.TemporaryDirectory())
 
+  @pytest.mark.long
   def test_one_that_keeps_all_changes_no_result(self):
     asked.run(_config(1.0), self.workdir)
     defended = self._rows(self.workdir)

@@ -86,6 +86,7 @@ class FieldsTest(absltest.TestCase):
     self.assertEqual([line["step"] for line in epochs], [0, 1, 2, 3])
     self.assertEqual([line["recovery"] for line in epochs], [False, False, True, True])
 
+  @pytest.mark.long
   def test_goes_on_in_the_middle_of_the_recovery(self):
     """The last epoch is lost, and comes again."""
     workdir = pathlib.Path(shutil.copytree(self.workdir, self.temporary()))

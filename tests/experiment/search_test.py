@@ -171,6 +171,7 @@ class SearchTest(parameterized.TestCase):
     self.assertEqual(chosen.train.num_epochs, plan.train.num_epochs)
 
 
+@pytest.mark.long
 class DefinitenessTest(absltest.TestCase):
   def test_a_matrix_that_is_not_definite_is_told_once_with_the_remedy(self):
     config = _config(

@@ -43,4 +43,4 @@ def _call(arguments, stdout, stderr):
     os.dup2(file, stream.fileno())
   from pacd_jax.suites import commands  # There already.
 
-  commands.main(["run", *arguments])
+  sys.exit(commands.main(["run", *arguments]))

@@ -3,6 +3,7 @@
 import collections
 
 import numpy as np
+import pytest
 import random_classes
 from absl.testing import absltest, parameterized
 
@@ -48,6 +49,7 @@ class TheoremTest(absltest.TestCase):
       else:
         np.testing.assert_array_equal(du, np.zeros_like(du))
 
+  @pytest.mark.long
   def test_no_exception_in_a_thousand_problems(self):
     counts = collections.Counter()
     for seed in range(self.NUM_PROBLEMS):
