@@ -1,12 +1,12 @@
-"""What every experiment shares; a config is a short delta to it.
+"""Defaults shared by all experiments; each config sets only what differs from them.
 
-The fields and their defaults are those of `pacd_jax/experiment/config.py`: the numbers of
-the paper and of its authors' code, for MNIST and Gaussian augmentation, with two
-departures: conjugate gradients on the Gauss-Newton matrix with damping 0.1 (theirs: Adam on
+The fields and their defaults are defined in `pacd_jax/experiment/config.py`. They are the
+values of the paper and of its authors' code for MNIST and Gaussian augmentation, with two
+exceptions: conjugate gradients on the Gauss-Newton matrix with damping 0.1 (theirs: Adam on
 the squared residual of the Hessian's system, damping 1e-3), and steps along the sign of the
-hypergradient (theirs: Adam). In the lower level MACER has k = 2, as the paper says; their
-code has 1. docs/configuration.md lists each field's type, range and default. Not an
-experiment by itself.
+hypergradient (theirs: Adam). In the lower level MACER has k = 2, as in the paper; their
+code has 1. docs/configuration.md lists each field's type, range and default. This file is
+not an experiment by itself.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def get_config() -> ml_collections.ConfigDict:
 
 
 def smoke_baselines(config: ml_collections.ConfigDict) -> None:
-  """The baselines that train a surrogate, as small as they go."""
+  """Sets the baselines that train a surrogate to their smallest sizes."""
   config.error_minimizing.num_rounds = 2
   config.error_minimizing.surrogate_steps = 2
   config.error_minimizing.poison_steps = 2
@@ -37,7 +37,7 @@ def apply_variant(
   variant: str,
   variants: dict[str, Callable[[ml_collections.ConfigDict], None]],
 ) -> None:
-  """Applies what stands behind the colon of `--config=FILE:VARIANT,FIELD=VALUE,...`.
+  """Applies the part after the colon of `--config=FILE:VARIANT,FIELD=VALUE,...`.
 
   Raises:
     ValueError: the config has no such variant or field, or the value is not of its type.
@@ -56,7 +56,7 @@ def apply_variant(
 
 
 def sigma_in(variant: str, default: float = 0.25) -> float:
-  """The sigma that a variant sets, for what the paper sets by it."""
+  """The sigma that a variant sets; the paper chooses some other fields by sigma."""
   values = [item.partition("=")[2] for item in variant.split(",") if item[:6] == "sigma="]
   try:
     return float(values[-1]) if values else default

@@ -5,31 +5,32 @@
   python main.py --config=configs/cifar10_ga.py:fast         two cores, no GPU: 40 minutes
   python main.py --config=configs/cifar10_ga.py:smoke        every stage, for tests
 
-`pacd prepare cifar10` gets the data. 45,000 training images, class 8
-("ship") poisoned by at most 0.03, ResNet-20 without normalisation, random crop and flip
-in both levels, victims by the authors' settings (Adam 1e-3, batch 200, 201 epochs), 500
-test points, n = 100,000. The paper's ACR of PACD at sigma 0.25 / 0.5: 0.059 / 0.221.
-This scale has not been run here yet: no ACR of ours stands beside it.
+`pacd prepare cifar10` downloads the data. 45,000 training images, class 8 ("ship") poisoned
+by at most 0.03, ResNet-20 without normalisation, random crop and flip in both levels of the
+attack and in the victims, victims by the authors' settings (Adam 1e-3, batch 200, 201
+epochs), 500 test points, n = 100,000. The paper's ACR of PACD at sigma 0.25 / 0.5: 0.059 /
+0.221. This scale has not been run here yet: no ACR of ours stands beside it.
 
 The attack has the authors' batches (180 + 20, 20), k = 5, beta = 16, T1 = T2 = 10 and
-surrogate (Adam 1e-3). Apart from configs/base.py's departures, it moves one perturbation
-shared by the class, by 0.003 falling to 0 along the sign of a running mean of
-hypergradients, for 2,000 outer steps (theirs: each image's own, 11,475); a surrogate
-lives 200 steps after 400 of warm-up (2,250, none); damping is 0.01 (1e-3).
+surrogate (Adam 1e-3). Differences from the authors, beside those of configs/base.py (theirs
+in parentheses): it moves one perturbation shared by the class (each image's own), by steps
+of 0.003 falling to 0 along the sign of a running mean of hypergradients, for 2,000 outer
+steps (11,475); a surrogate is restarted every 200 steps and trained for 400 before use
+(2,250, none); damping is 0.01 (1e-3).
 
 Expected from `:fast` (a small CNN of two convolutions in place of ResNet-20, 10,000
 training images, 20 epochs, two victims, 100 test points, n = 10,000, alpha = 0.001), seed
-0, JPEG-75, on two cores in 38 minutes beside other work; ACR of class 8, mean and standard
-deviation, and accuracy over ten classes without noise, low as so few images and epochs
-make it:
+0, JPEG-75, on two cores in 38 minutes with other programs running; ACR of class 8, mean and
+standard deviation, and accuracy over ten classes without noise, which is low because of the
+few images and epochs:
 
   clean        0.304 +- 0.075    36.6 %
   watermark    0.262 +- 0.043    35.3 %
   classwise    0.188 +- 0.029    34.2 %
   pacd         0.026 +- 0.020    35.3 %
 
-ResNet-20 itself takes too long there for a surrogate with certificates that could be
-attacked.
+On two cores, training a ResNet-20 surrogate until it has certificates to attack takes too
+long.
 """
 
 import ml_collections
@@ -91,7 +92,7 @@ def fast(config: ml_collections.ConfigDict) -> None:
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
-  """Every stage and row, as small as they go; its numbers mean nothing."""
+  """Every stage and row at the smallest size; the numbers mean nothing."""
   fast(config)
   base.smoke_baselines(config)
   config.model.name = "resnet20"

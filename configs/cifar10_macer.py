@@ -6,9 +6,9 @@
   python main.py --config=configs/cifar10_macer.py:smoke     every stage, for tests
 
 Victims by the authors' settings: k = 16, gamma = 8, beta = 16, lambda = 12 at sigma
-0.25 and 4 at others (by the sigma behind the colon: --config.sigma=0.5 would leave 12);
-Adam 1e-3, batch 100, 101 epochs. The lower level of the attack has k = 2 and lambda =
-2; all else is configs/cifar10_ga.py's. The authors kept one noise draw for each image:
+0.25 and 4 at others (set sigma behind the colon: --config.sigma=0.5 would leave lambda at
+12); Adam 1e-3, batch 100, 101 epochs. The lower level of the attack has k = 2 and lambda =
+2; the rest is as in configs/cifar10_ga.py. The authors kept one noise draw for each image:
 --config.attack.noise=fixed. The paper's ACR of clean / PACD: 0.593 / 0.379 at sigma
 0.25, 0.759 / 0.521 at 0.5. Neither this scale nor `:fast` has been run yet.
 """
@@ -43,7 +43,7 @@ def fast(config: ml_collections.ConfigDict) -> None:
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
-  """Every stage and row, as small as they go; its numbers mean nothing."""
+  """Every stage and row at the smallest size; the numbers mean nothing."""
   fast(config)
   cifar10_ga.smoke(config)
   config.train.macer.num_noise_samples = 2

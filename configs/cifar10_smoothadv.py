@@ -5,15 +5,16 @@
   python main.py --config=configs/cifar10_smoothadv.py:fast      two cores, no GPU
   python main.py --config=configs/cifar10_smoothadv.py:smoke     every stage, for tests
 
-Victims by the authors' settings: an l2 ball of 1, which rises over the first 10 epochs,
-two steps, m = 1; Adam 1e-3, batch 100, 101 epochs; images neither cropped nor flipped
-in both levels, unlike the other methods, as in the authors' code for it. The lower
-level of the attack has the same adversary, T1 = 1, and a warm-up of five epochs after
-each restart; a surrogate lives 400 outer steps after 2,000 steps of warm-up; all else
-is configs/cifar10_ga.py's. The authors took steps of Adam and kept one noise draw for
-each image: attack.adversary.ascent=adam, attack.noise=fixed, and the same of train. The
-paper's ACR of clean / PACD: 0.504 / 0.271 at sigma 0.25, 0.479 / 0.277 at 0.5. Neither
-this scale nor `:fast` has been run yet.
+Victims by the authors' settings: an l2 ball of radius 1, reached over the first 10 epochs,
+two steps, m = 1; Adam 1e-3, batch 100, 101 epochs. Unlike with the other methods, images
+are neither cropped nor flipped, in both levels and in victims, as in the authors' code for
+SmoothAdv. The lower level of the attack has the same adversary, whose radius rises over
+five epochs after each restart, and T1 = 1; a surrogate is trained for 2,000 steps before
+use and restarted every 400 outer steps; the rest is as in configs/cifar10_ga.py. The
+authors took steps of Adam and kept one noise draw for each image:
+attack.adversary.ascent=adam, attack.noise=fixed, and the same fields of `train`. The
+paper's ACR of clean / PACD: 0.504 / 0.271 at sigma 0.25, 0.479 / 0.277 at 0.5. Neither this
+scale nor `:fast` has been run yet.
 """
 
 import ml_collections
@@ -50,7 +51,7 @@ def fast(config: ml_collections.ConfigDict) -> None:
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
-  """Every stage and row, as small as they go; its numbers mean nothing."""
+  """Every stage and row at the smallest size; the numbers mean nothing."""
   fast(config)
   cifar10_ga.smoke(config)
   config.attack.adversary.warmup = 1

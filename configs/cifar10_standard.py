@@ -1,4 +1,4 @@
-"""Standard training on CIFAR-10, and the attack on its accuracy: Table 1, as it says.
+"""Standard training on CIFAR-10, and the attack on its accuracy: Table 1 of the paper.
 
   python main.py --config=configs/cifar10_standard.py --config.data.data_dir=FOLDER
   python main.py --config=configs/cifar10_standard.py:fast      two cores, no GPU
@@ -6,10 +6,10 @@
   python main.py --config=configs/cifar10_transfer.py:table1    its poison on all victims
 
 Traditional poisoning (Mehra et al., 2021, appendix D.1): both levels are cross-entropy
-without noise, and the upper one is to rise. Everything else is configs/cifar10_ga.py's.
-The paper's accuracy of the class, clean and poisoned: 92.7 and 0.4 % with standard
-training, 88.8 and 88.4 % with Gaussian augmentation; ACR is close to 0 either way. This
-has not been run yet.
+without noise, and the attack maximises the upper one. Everything else is as in
+configs/cifar10_ga.py. The paper's accuracy of the class, clean and poisoned: 92.7 and 0.4 %
+with standard training, 88.8 and 88.4 % with Gaussian augmentation; ACR is close to 0 either
+way. This config has not been run yet.
 """
 
 import ml_collections

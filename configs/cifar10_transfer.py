@@ -4,12 +4,12 @@
   python main.py --config=configs/cifar10_transfer.py:fast      two cores, no GPU
   python main.py --config=configs/cifar10_transfer.py:table1    Table 1
 
-The poisons are those of finished runs, in the folders where `configs/cifar10_ga.py`,
-`cifar10_macer.py`, `cifar10_smoothadv.py` and `cifar10_ga.py:model.name=resnet32` (with
-`:fast`, `fast,model.name=wide_cnn`) leave them; of `cifar10_standard.py` for Table 1. A
-poison from elsewhere is judged by the same command: --config.poisons.yours=FILE.npz;
---config.poisons.resnet32= leaves one out. ACR and ACA of every victim on every poison
-have not been run yet.
+The poisons are read from the default folders of finished runs: the same variant of
+`configs/cifar10_ga.py`, `cifar10_macer.py`, `cifar10_smoothadv.py`, and of
+`cifar10_ga.py:model.name=resnet32` (with `:fast`, `fast,model.name=wide_cnn`); for Table 1,
+of `cifar10_standard.py`. A poison from elsewhere is evaluated by the same command:
+--config.poisons.yours=FILE.npz; --config.poisons.resnet32= leaves one out. The result is
+ACR and ACA of every victim on every poison; it has not been run yet.
 """
 
 import ml_collections

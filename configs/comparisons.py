@@ -1,4 +1,4 @@
-"""What every comparison shares: one base for all attacks, budgets, and the attacks.
+"""Code shared by all comparisons: the base of all attacks, the budgets, and the attacks.
 
 Not an experiment by itself.
 """
@@ -26,18 +26,18 @@ def get_config(
   variants: Mapping[str, Mapping[str, Any]],
   baselines: tuple[str, ...] = BASELINES,
 ) -> ml_collections.ConfigDict:
-  """Attacks on the victims of one config.
+  """A comparison of attacks on the victims of one config.
 
   Args:
     base: of every run, with its variant applied.
-    variant: of the base, as it was given.
-    epsilons: budgets of all attacks, rising.
+    variant: of the base, as the user gave it.
+    epsilons: budgets of all attacks, in increasing order.
     variants: PACD by name, each with the fields that differ from the base, such as
       `{"attack.curvature": "hessian"}`.
-    baselines: names of rows, by default all there are.
+    baselines: names of rows; by default all baselines of the package.
 
   Raises:
-    ValueError: the variant sets a field that is the comparison's.
+    ValueError: the variant sets a field that the comparison itself sets.
   """
   for item in variant.split(","):
     if item.partition("=")[0] in _OWN:

@@ -3,17 +3,19 @@
   pacd compare --config=configs/digits_compare.py
   pacd compare --config=configs/digits_compare.py:smoke     for tests
 
-`:smoke` takes some minutes, as each PACD compiles anew, and its numbers mean nothing.
+`:smoke` takes some minutes, as each variant of PACD is compiled, and its numbers mean
+nothing.
 
-The victims, the attack and the points are those of `configs/digits_ga.py`; every PACD
-differs from its settings by the fields below, and `pacd` by none. Leave one out by
---config.attacks.watermark.row= and choose the budgets by --config.epsilons="(0.1,)".
+The victims, the attack and the points are those of `configs/digits_ga.py`. `pacd` has its
+settings, and every other variant of PACD changes the fields given in this file. Leave an
+attack out by --config.attacks.watermark.row= and choose the budgets by
+--config.epsilons="(0.1,)".
 
-Expected of --config.epsilons="(0.1,)", seed 0, on two cores in an hour beside much other
-work; ACR of class 8, mean and standard deviation over five victims, n = 10,000, alpha =
-0.001. Epsilon 0.05 has not been run. On the right what PACD left before the corners of the
-budget were a candidate, attack.selection.corners; judging the candidates takes 17 s after
-an attack of 30 s, on two idle cores:
+Expected of --config.epsilons="(0.1,)", seed 0, on two cores in an hour with many other
+programs running; ACR of class 8, mean and standard deviation over five victims, n = 10,000,
+alpha = 0.001. Epsilon 0.05 has not been run. The right column is without the corners of the
+budget as candidates (attack.selection.corners). On two idle cores, judging the candidates
+takes 17 s after an attack of 30 s:
 
   clean                 0.303 +- 0.013
   watermark             0.313 +- 0.017
@@ -32,8 +34,8 @@ an attack of 30 s, on two idle cores:
   pacd_adam             0.107 +- 0.016      0.127 +- 0.016
   pacd                  0.106 +- 0.015      0.124 +- 0.019
 
-So the default is the strongest: it leaves 35 % of the clean ACR, and 85 % of what all
-pixels brighter by 0.1 leave, which optimises nothing.
+So the default `pacd` is the strongest attack: it leaves 35 % of the clean ACR, and 85 % of
+the ACR that `brightness` leaves, which optimises nothing.
 """
 
 import ml_collections

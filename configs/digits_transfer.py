@@ -1,7 +1,7 @@
 """Transfer between training methods on scikit-learn's digits, epsilon 0.2.
 
-Section 4.5 of Mehra et al. (2021), Figure 4, carried over to 8x8 images. The poisons are
-those of four finished runs, in the folders where these commands leave them:
+Section 4.5 of Mehra et al. (2021), Figure 4, applied to 8x8 images. The poisons are those
+of four finished runs. These commands make the runs, and the last one the transfer:
 
   python main.py --config=configs/digits_ga.py:eps02
   python main.py --config=configs/digits_macer.py
@@ -9,7 +9,7 @@ those of four finished runs, in the folders where these commands leave them:
   python main.py --config=configs/digits_ga.py:eps02,model.name=mlp
   python main.py --config=configs/digits_transfer.py
 
-and for Table 1 (the poison of standard training on every kind of victim)
+For Table 1 (the poison of standard training on every kind of victim):
 
   python main.py --config=configs/digits_standard.py
   python main.py --config=configs/digits_transfer.py:table1
@@ -24,18 +24,18 @@ deviation over five victims, n = 10,000, alpha = 0.001:
   mlp               0.000 +- 0.001    0.002 +- 0.003    0.002 +- 0.002
   smoothadv         0.000 +- 0.000    0.000 +- 0.000    0.000 +- 0.000
 
-and from `:table1` in 187 s, ACR, and the class's accuracy without noise:
+and from `:table1` in 187 s, the ACR (first line) and the class's accuracy without noise:
 
   poison \\ victim   gaussian          macer             smoothadv         standard
   standard          0.004 +- 0.002    0.006 +- 0.002    0.012 +- 0.005    0.000 +- 0.000
   clean             93.1 %            91.4 %            93.1 %            94.3 %
   standard          17.1 %            23.4 %            24.6 %            5.7 %
 
-The traditional attack does not fail here as it does in the paper's Table 1: at this
-epsilon, and from the class-wise shift, its poison serves against robust training, too. It
-does leave more accuracy and more ACR than the poisons made against robust training.
+Unlike in the paper's Table 1, the traditional attack succeeds here: at this epsilon, and
+from the class-wise shift, its poison also works against robust training. Its victims do
+keep more accuracy and a higher ACR than those of the poisons made against robust training.
 
-A poison from elsewhere is judged by the same command: --config.poisons.yours=FILE.npz;
+A poison from elsewhere is evaluated by the same command: --config.poisons.yours=FILE.npz;
 --config.poisons.mlp= leaves one out.
 """
 

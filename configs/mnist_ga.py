@@ -5,41 +5,42 @@
   python main.py --config=configs/mnist_ga.py:fast           two cores, no GPU: an hour
   python main.py --config=configs/mnist_ga.py:smoke          every stage, for tests
 
-`pacd prepare mnist` gets the data. 55,000 training images, class 8
-poisoned, victims by the authors' settings (Adam 1e-3, batch 200, 101 epochs), 500 test
-points, n = 100,000. The paper's ACR at sigma 0.25 / 0.5 / 0.75: PACD 0.325 / 0.733 /
-0.698; clean 0.896 / 1.481 at the first two. This scale has not been run here yet.
+`pacd prepare mnist` downloads the data. 55,000 training images, class 8 poisoned, victims
+by the authors' settings (Adam 1e-3, batch 200, 101 epochs), 500 test points, n = 100,000.
+The paper's ACR at sigma 0.25 / 0.5 / 0.75: PACD 0.325 / 0.733 / 0.698; clean 0.896 / 1.481
+at the first two. This scale has not been run here yet.
 
 The attack has the authors' batches (900 + 100, 100), k = 20, beta = 16, T1 = T2 = 10 and
-surrogate (Adam 1e-3). Apart from configs/base.py's departures, it moves one perturbation
-shared by the class, by 0.01 falling to 0 along the sign of a running mean of
-hypergradients, as configs/digits_ga.py does, for 600 outer steps from each of two starts
-(theirs: each image's own, 2,750); a surrogate lives 50 steps after 100 of warm-up (550,
-none); damping is 0.01 (1e-3).
+surrogate (Adam 1e-3). Differences from the authors, beside those of configs/base.py (theirs
+in parentheses): it moves one perturbation shared by the class (each image's own), by steps
+of 0.01 falling to 0 along the sign of a running mean of hypergradients, for 600 outer steps
+from each of two starts (2,750 from one); a surrogate is restarted every 50 steps and
+trained for 100 before use (550, none); damping is 0.01 (1e-3).
 
 The attack starts from the class-wise shift and from brightness, and fresh surrogates choose
 among the starts, their last steps and the corners of the budget. `configs/mnist_compare.py`
-has what that leaves in `:fast` with five victims: an ACR of 0.114 +- 0.084 at epsilon 0.1
-(clean 0.554 +- 0.025, classwise 0.118 +- 0.084), and 0.395 +- 0.106 at 0.05.
+has the results of that in `:fast` with five victims: an ACR of 0.114 +- 0.084 at epsilon
+0.1 (clean 0.554 +- 0.025, classwise 0.118 +- 0.084), and 0.395 +- 0.106 at 0.05.
 
-Before, with one start, the clean images, and 240 steps, as configs/mnist_macer.py and
-others still have it (`one_start`), `:fast` (10,000 training images, 12 epochs, two victims,
-200 test points, n = 10,000, alpha = 0.001), seed 0, on two cores in 28 minutes, gave; ACR
-of class 8, mean and standard deviation, and accuracy over ten classes:
+An earlier version of `:fast` had one start, the clean images, and 240 steps, which
+configs/mnist_macer.py and others still use (`one_start`). With 10,000 training images, 12
+epochs, two victims, 200 test points, n = 10,000, alpha = 0.001 and seed 0, on two cores in
+28 minutes, it gave this ACR of class 8, mean and standard deviation, and this accuracy over
+ten classes:
 
   clean        0.684 +- 0.044    98.3 %
   watermark    0.616 +- 0.119    97.8 %
   classwise    0.042 +- 0.028    96.4 %
   pacd         0.056 +- 0.037    96.5 %
 
-PACD takes 92 % of the clean ACR; the class-wise shift, which optimises nothing, takes
-94 %. The two victims of a row differ more than these two rows do.
+PACD reduces the clean ACR by 92 %; the class-wise shift, which optimises nothing, by 94 %.
+The two victims of a row differ more than these two rows do.
 
-What else was tried, with `:fast`'s data and victims 0 and 1, on 100 points of the
-validation split, n = 1,000, by a script that is not in the project: the rows classwise and
-brightness have commands here, the other shifts and the numbers of steps on the way do not.
-PACD with one shared perturbation, normalize=True, damping 0.1
-and steps falling linearly to 0, where nothing else is said:
+Other settings were tried with `:fast`'s data and victims 0 and 1, on 100 points of the
+validation split, n = 1,000, by a script that is not in the project. The rows classwise and
+brightness can be run here; the other shifts cannot, nor can PACD be stopped after some of
+its steps. Unless stated otherwise, PACD has one shared perturbation, normalize=True,
+damping 0.1 and steps falling linearly to 0:
 
                                               epsilon 0.05     epsilon 0.1
   classwise                                   0.404 +- 0.074   0.041 +- 0.038
@@ -60,8 +61,8 @@ and steps falling linearly to 0, where nothing else is said:
     by signs of 0.004, damping 0.5, 5 CG steps, surrogates of 40 to 85 steps
                                               0.405 +- 0.071
 
-So with one start, at both budgets PACD had come level with the best shift that optimises
-nothing, and not under it by more than its spread.
+So with one start, PACD was at both budgets about as strong as the best shift that optimises
+nothing, and not stronger by more than its spread.
 """
 
 import ml_collections
@@ -81,7 +82,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
 
 def one_start() -> ml_collections.ConfigDict:
-  """The attack from the clean images, its last poison taken; as other configs have it."""
+  """The attack from the clean images, without selection, on which other configs build."""
   config = base.get_config()
   config.data.name = "mnist"
   config.model.name = "mnist_cnn"
@@ -133,7 +134,7 @@ def fast(config: ml_collections.ConfigDict) -> None:
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
-  """Every stage and row, as small as they go; its numbers mean nothing."""
+  """Every stage and row at the smallest size; the numbers mean nothing."""
   fast(config)
   base.smoke_baselines(config)
   config.data.num_train = 600

@@ -5,12 +5,12 @@
   python main.py --config=configs/mnist_transfer.py:fast        two cores, no GPU
   python main.py --config=configs/mnist_transfer.py:table1      Table 1
 
-The poisons are those of finished runs, in the folders where the same variant of
-`configs/mnist_ga.py`, `mnist_macer.py`, `mnist_smoothadv.py` and `mnist_ga.py` with
-`model.name=wide_cnn` behind it leave them; of `mnist_standard.py` for Table 1. A poison
-from elsewhere is judged by the same command: --config.poisons.yours=FILE.npz;
---config.poisons.wide_cnn= leaves one out. ACR and ACA of every victim on every poison
-have not been run yet.
+The poisons are read from the default folders of finished runs: the same variant of
+`configs/mnist_ga.py`, `mnist_macer.py`, `mnist_smoothadv.py`, and of `mnist_ga.py` with
+`model.name=wide_cnn` added; for Table 1, of `mnist_standard.py`. A poison from elsewhere is
+evaluated by the same command: --config.poisons.yours=FILE.npz; --config.poisons.wide_cnn=
+leaves one out. The result is ACR and ACA of every victim on every poison; it has not been
+run yet.
 """
 
 import ml_collections

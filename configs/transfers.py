@@ -1,4 +1,4 @@
-"""What every transfer shares: victims, and poisons from the folders of finished runs.
+"""Code shared by all transfers: victims, and poisons from the folders of finished runs.
 
 Not an experiment by itself.
 """
@@ -21,8 +21,8 @@ def get_config(
   Args:
     victims: how each kind of victim is trained and certified, by its name.
     poisons: the run that made each poison: its config's name, and what its variant has
-      more than the transfer's.
-    variant: of every victim and of every run that a poison is from.
+      in addition to the transfer's.
+    variant: of every victim and of every run that made a poison.
   """
   config = ml_collections.ConfigDict()
   config.victims = {name: of_victim(variant) for name, of_victim in victims.items()}
@@ -44,8 +44,8 @@ def paper(
 
   Args:
     variant: of every victim and run, and "table1".
-    data: what names of runs begin with, such as "mnist".
-    victims: by the names of `pacd_jax.paper.transfers.CONFIGS`.
+    data: the data set, with which the names of runs begin, such as "mnist".
+    victims: get_config of each kind, by the names of `pacd_jax.paper.transfers.CONFIGS`.
   """
   items = variant.split(",")
   is_table1 = "table1" in items
