@@ -26,7 +26,8 @@ help:
 	@echo "make bench   speed ratios, side by side in one run, into bench.json"
 	@echo "make lint    ruff and the type checker;  make format: ruff's fixes and layout"
 	@echo "make docs    the documentation as a site, docs/_build/html"
-	@echo "make test-newest   the tests with the newest versions; make lock: these become lock.txt"
+	@echo "make test-newest   the tests with the newest versions, in .venv-newest"
+	@echo "make VENV=.venv-newest LOCK= lock   these become lock.txt"
 	@echo "make clean   remove .venv"
 
 demo: $(VENV)/installed
@@ -69,7 +70,7 @@ docs: $(VENV)/installed_docs
 test-newest:
 	$(MAKE) VENV=.venv-newest LOCK= test
 
-# The versions of an environment that has all of it become the tested ones.
+# The versions in VENV become the tested ones: make VENV=.venv-newest LOCK= lock.
 lock: $(VENV)/installed_colabs $(VENV)/installed_docs
 	@{ echo "# Versions that the tests passed with (Python 3.11): the Makefile installs these."; \
 	  echo "# Written by make lock."; \

@@ -102,7 +102,7 @@ def run(
   workdir: str | os.PathLike,
   stage_names: Sequence[str] = stages.NAMES,
   *,
-  allow_others: bool = False,
+  allow_other_versions: bool = False,
 ) -> str | None:
   """Runs the stages that are not done, in order; everything is checked before the first.
 
@@ -110,7 +110,7 @@ def run(
     config: of one run.
     workdir: the run's folder (see the README).
     stage_names: some of `stages.NAMES`.
-    allow_others: whether a run is resumed that other code or versions began.
+    allow_other_versions: whether a run is resumed that other code or versions began.
 
   Returns:
     The table of results where "report" is among the stages.
@@ -121,7 +121,7 @@ def run(
   """
   with processes.agreeing():
     run_plan = build(config, workdir)
-  stages.run_alone(run_plan, stage_names, allow_others=allow_others)
+  stages.run_alone(run_plan, stage_names, allow_other_versions=allow_other_versions)
   return stages.table(run_plan) if stages.reports(stage_names) else None
 
 

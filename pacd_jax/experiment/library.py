@@ -71,7 +71,12 @@ def make_config(
 
 
 def poison(
-  data: types.Splits, config: Config, workdir: str | os.PathLike[str], *, row: str = "pacd"
+  data: types.Splits,
+  config: Config,
+  workdir: str | os.PathLike[str],
+  *,
+  row: str = types.PACD,
+  allow_other_versions: bool = False,
 ) -> types.Poison:
   """The poison of one attack on arrays of yours, made as `main.py --stage=attack` makes it.
 
@@ -83,6 +88,7 @@ def poison(
     config: of a run, as `make_config` gives it; its `data.name` is not looked at.
     workdir: a folder of its own; `poison/<row>.npz` is the poison's file.
     row: which attack: one of `kinds.ROWS`.
+    allow_other_versions: whether to resume what other code or versions began.
 
   Returns:
     The poison as saved: images in 8 bits and within `attack.epsilon` of their bases.
@@ -96,7 +102,7 @@ def poison(
     raise errors.InputError(f"row={row!r}: it must be one of {known}")
   config = schema.replaced(config, {"rows": (types.CLEAN, row)})
   plan = door.build(config, workdir, lambda *args, **kwargs: data)
-  stages.run_alone(plan, ("attack",))
+  stages.run_alone(plan, ("attack",), allow_other_versions=allow_other_versions)
   return plan.training_sets.poison(row)
 
 

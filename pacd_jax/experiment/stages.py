@@ -30,20 +30,22 @@ from pacd_jax.runtime import (
 NAMES = ("attack", "train", "certify", "report")
 
 
-def check(plan: Plan, names: Collection[str], *, allow_others: bool = False) -> None:
+def check(
+  plan: Plan, names: Collection[str], *, allow_other_versions: bool = False
+) -> None:
   """Looks at everything that the stages will read; nothing is started or changed.
 
   Args:
     plan: of the run.
     names: of the stages.
-    allow_others: whether a run is resumed that other code or versions began.
+    allow_other_versions: whether a run is resumed that other code or versions began.
 
   Raises:
     errors.InputError: as from `checks.check` and `RunFolder.check_made_by`.
   """
   checks.check(plan, names)
   if not checks.is_certified(plan):  # After that, there is nothing to resume.
-    plan.folder.check_made_by(allow_others=allow_others)
+    plan.folder.check_made_by(allow_other_versions=allow_other_versions)
 
 
 # --- attack ---------------------------------------------------------------------------
@@ -267,9 +269,11 @@ def run(plan: Plan, names: Sequence[str]) -> None:
     RUN[name](plan)
 
 
-def run_alone(plan: Plan, names: Sequence[str], *, allow_others: bool = False) -> None:
+def run_alone(
+  plan: Plan, names: Sequence[str], *, allow_other_versions: bool = False
+) -> None:
   """Holds the run's folder, looks at it (`check`), and runs stages; errors as of both."""
   with processes.held([plan.folder]):
-    check(plan, names, allow_others=allow_others)
+    check(plan, names, allow_other_versions=allow_other_versions)
     plan.folder.claim()
     run(plan, names)

@@ -90,7 +90,7 @@ def _run(chosen: argparse.Namespace) -> int:
     )
     items, only = _items(chosen.items), _only(chosen.only)
     try:
-      work.do(place, items, only, allow_others=chosen.allow_other_versions)
+      work.do(place, items, only, allow_other_versions=chosen.allow_other_versions)
     except errors.NonFiniteError:
       _render(chosen)  # What is done is shown.
       raise

@@ -45,7 +45,7 @@ def do(
   items: Sequence[Item],
   only: dict[str, str],
   *,
-  allow_others: bool = False,
+  allow_other_versions: bool = False,
 ) -> None:
   """Runs and analyses all that the tables lack; every config is checked before the first.
 
@@ -53,7 +53,7 @@ def do(
     protocol: data set, scale and folder.
     items: the tables.
     only: of their runs those with these settings, as text.
-    allow_others: whether runs are resumed that other code or versions began.
+    allow_other_versions: whether runs are resumed that other code or versions began.
 
   Raises:
     errors.InputError: something given cannot be used, or a folder holds a run of another
@@ -75,7 +75,7 @@ def do(
     )
   failed = None
   try:
-    runner.run(_suite(protocol, runs), allow_others=allow_others)
+    runner.run(_suite(protocol, runs), allow_other_versions=allow_other_versions)
   except errors.NonFiniteError as error:  # What is done is analysed.
     failed = error
   for item in items:

@@ -106,13 +106,13 @@ class RunFolder:
       f"--workdir={self.path} cannot be written ({error.strerror}): choose another"
     )
 
-  def check_made_by(self, *, allow_others: bool = False) -> None:
+  def check_made_by(self, *, allow_other_versions: bool = False) -> None:
     """Whether this code, these versions and this device made what is in the folder so far.
 
     Raises:
       errors.InputError: others did, or nothing says who, and that is not allowed.
     """
-    if allow_others or not (self.path / "config.json").exists():
+    if allow_other_versions or not (self.path / "config.json").exists():
       return
     stamps = stamp.read(self._stamps)
     go_on = f"resume it with those, or anyway by {stamp.ALLOW_FLAG}"

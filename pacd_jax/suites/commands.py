@@ -43,7 +43,7 @@ _FLAGS = (  # In this order.
 
 def _run(asked: door.Asked, workdir: str) -> str | None:
   chosen = (_STAGE.value,) if _STAGE.value else stages.NAMES
-  return run.run(asked, workdir, chosen, allow_others=_ALLOW.value)
+  return run.run(asked, workdir, chosen, allow_other_versions=_ALLOW.value)
 
 
 def _compare(asked: door.Asked, workdir: str) -> str | None:

@@ -13,7 +13,7 @@ def run(
   workdir: str | os.PathLike[str],
   stage_names: Sequence[str] = stages.NAMES,
   *,
-  allow_others: bool = False,
+  allow_other_versions: bool = False,
 ) -> str | None:
   """Runs the stages that are not done; everything is checked before the first.
 
@@ -21,7 +21,7 @@ def run(
     asked: what `door.parse` made of a config.
     workdir: the folder of the run, or of the suite.
     stage_names: some of `stages.NAMES`.
-    allow_others: whether a run is resumed that other code or versions began.
+    allow_other_versions: whether a run is resumed that other code or versions began.
 
   Returns:
     The tables of results where "report" is among the stages.
@@ -35,5 +35,5 @@ def run(
   elif isinstance(asked, Comparison):
     suite = comparison.suite(asked, workdir)
   else:
-    return door.run(asked, workdir, stage_names, allow_others=allow_others)
-  return runner.run(suite, stage_names, allow_others=allow_others)
+    return door.run(asked, workdir, stage_names, allow_other_versions=allow_other_versions)
+  return runner.run(suite, stage_names, allow_other_versions=allow_other_versions)

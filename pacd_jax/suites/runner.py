@@ -51,14 +51,14 @@ def run(
   suite: Suite,
   stage_names: Sequence[str] = stages.NAMES,
   *,
-  allow_others: bool = False,
+  allow_other_versions: bool = False,
 ) -> str | None:
   """Runs what is not done, part after part; every config is checked before the first.
 
   Args:
     suite: the parts.
     stage_names: of each part.
-    allow_others: whether parts are resumed that other code or versions began.
+    allow_other_versions: whether parts are resumed that other code or versions began.
 
   Returns:
     What the suite's report gives, where "report" is among the stages.
@@ -76,7 +76,7 @@ def run(
         if suite.folder is not None or not is_finished(path, part.config):
           plans[part.name] = door.build(part.config, path, load)
   with _held(suite, plans), compilation.shared_by_runs():
-    failed = _work(suite, plans, stage_names, allow_others)
+    failed = _work(suite, plans, stage_names, allow_other_versions)
     if failed:
       raise errors.NonFiniteError(
         "; ".join(failed.values()) + f" (all other parts are done{suite.advice([*failed])})"
@@ -100,13 +100,15 @@ def _work(
   suite: Suite,
   plans: Mapping[str, Plan],
   stage_names: Sequence[str],
-  allow_others: bool,
+  allow_other_versions: bool,
 ) -> dict[str, str]:
   """Works on every part; returns what is wrong with those that failed, by name."""
   if suite.folder is not None:
     for part in suite.parts:
       with errors.about(suite.title.format(part.name)):
-        stages.check(plans[part.name], stage_names, allow_others=allow_others)
+        stages.check(
+          plans[part.name], stage_names, allow_other_versions=allow_other_versions
+        )
     for folder in (suite.folder, *(plan.folder for plan in plans.values())):
       folder.claim()
   failed: dict[str, str] = {}
@@ -122,7 +124,7 @@ def _work(
     try:
       with errors.about(suite.title.format(part.name)), suite.around(part):
         if suite.folder is None:
-          stages.run_alone(plan, stage_names, allow_others=allow_others)
+          stages.run_alone(plan, stage_names, allow_other_versions=allow_other_versions)
         else:
           stages.run(plan, stage_names)
     except errors.NonFiniteError as error:  # The others do not hang on it.

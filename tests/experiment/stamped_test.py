@@ -30,7 +30,7 @@ class StampedRunTest(finished_run.FinishedRunTestCase):
     other = stamp._sealed(stamp.make() | {"jax": "0.9"})
     with mock.patch.object(stamp, "make", lambda: other):
       self.refuses("jax is .* there and 0.9 here.*--allow_other_versions")
-      asked.run(finished_run.smoke(), workdir, allow_others=True)
+      asked.run(finished_run.smoke(), workdir, allow_other_versions=True)
     versions = [each["jax"] for each in json.loads((workdir / "stamp.json").read_text())]
     self.assertEqual(versions, [stamp.make()["jax"], "0.9"])
     found = finished_run.results(workdir)

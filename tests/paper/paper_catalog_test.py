@@ -73,8 +73,8 @@ class CatalogTest(parameterized.TestCase):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     place, tried = Protocol("digits", "smoke", folder), []
 
-    def one(plan, stage_names, *, allow_others):
-      del stage_names, allow_others
+    def one(plan, stage_names, *, allow_other_versions):
+      del stage_names, allow_other_versions
       tried.append(plan)
       raise errors.NonFiniteError("its loss is nan")
 

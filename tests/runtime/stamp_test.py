@@ -112,7 +112,7 @@ class RunFolderTest(parameterized.TestCase):
 
   def test_with_the_flag_both_are_named(self):
     self._made_by(jax="0.9")
-    self.folder.check_made_by(allow_others=True)
+    self.folder.check_made_by(allow_other_versions=True)
     self.folder.claim()
     versions = [each["jax"] for each in json.loads(self.stamps.read_text())]
     self.assertEqual(versions, ["0.9", jax.__version__])
@@ -123,7 +123,7 @@ class RunFolderTest(parameterized.TestCase):
     self.stamps.unlink()
     with self.assertRaisesRegex(errors.InputError, "does not say what made it"):
       self.folder.check_made_by()
-    self.folder.check_made_by(allow_others=True)
+    self.folder.check_made_by(allow_other_versions=True)
 
   @parameterized.parameters("[]", "{}", "no json", '[{"schema": 1}]')
   def test_a_file_that_is_none(self, text):
