@@ -13,9 +13,7 @@ release = re.search(r'^__version__ = "(.+)"$', _TEXT, re.MULTILINE).group(1)
 extensions = [
   "myst_nb",  # Markdown, and the colabs with the outputs that they are stored with.
   "sphinx.ext.autodoc",
-  "sphinx.ext.autosummary",
   "sphinx.ext.napoleon",
-  "sphinx.ext.viewcode",
 ]
 exclude_patterns = ["_build", "reproduction/*", "conf.py"]
 html_theme = "furo"
@@ -31,7 +29,6 @@ autodoc_default_options = {"members": True, "undoc-members": False}
 napoleon_google_docstring = True
 napoleon_use_rtype = False
 napoleon_use_ivar = True
-autosummary_generate = True
 
 
 def _to_rst(app, what, name, obj, options, lines):
