@@ -85,7 +85,7 @@ def _main(run: RunFn) -> int:
     with contextlib.suppress(Exception):  # A launcher may end all with the first.
       processes.any_of(False)  # So they wait for process 0, which writes.
     with _quiet_unless_first():
-      preemption.leave(f"terminated ({saved}): the same command goes on from here")
+      preemption.leave(f"terminated ({saved}): the same command resumes it")
   except Exception as error:
     if jax.process_count() == 1:
       raise
@@ -147,7 +147,7 @@ def _others_are_gone(error: Exception) -> Exception:
   line = next(iter(str(error).splitlines()), type(error).__name__)
   return RuntimeError(
     f"another process of this run is gone, or cannot be reached ({line}): start all of "
-    "them again by the same command, which goes on from here"
+    "them again by the same command, which resumes it"
   )
 
 
@@ -171,5 +171,5 @@ def fail(error: Exception, status: int) -> int:
 def interrupted(number, frame) -> None:
   """Ends at once, with a line that says so."""
   del number, frame
-  sys.stderr.write("\ninterrupted: the same command goes on from here\n")
+  sys.stderr.write("\ninterrupted: the same command resumes it\n")
   ending.at_once(130)

@@ -23,8 +23,8 @@ and the registries of `pacd_jax/experiment/kinds.py`.
 A config is a file of `configs/`, and behind a colon its variants and fields:
 `--config=configs/mnist_ga.py:fast,sigma=0.5`. A field is also set by
 `--config.FIELD=VALUE`, after the variants; not by both. What a config derives from a field
-(MACER's lambda from sigma) follows the field behind the colon alone. A run goes on with
-another value of a field marked *free*.
+(MACER's lambda from sigma) follows the field behind the colon alone. A run can be
+resumed with another value of a field marked *free*.
 
 A field that names something, such as `train.loss`, has a group of that name's options
 beside it: `train.macer.lam`. What can be named is in the second part.

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     where = f"{error.filename}: " if error.filename else ""
     return command.fail(errors.InputError(f"{where}{error.strerror}"), 2)
   except preemption.Preempted as saved:
-    preemption.leave(f"terminated ({saved}): the same command goes on from here")
+    preemption.leave(f"terminated ({saved}): the same command resumes it")
 
 
 def _parser() -> argparse.ArgumentParser:

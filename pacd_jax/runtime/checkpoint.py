@@ -156,7 +156,7 @@ class Checkpoints:
   def _unusable(self, step: int, reason: str) -> errors.InputError:
     return errors.InputError(
       f"checkpoint {self._directory / str(step)} {reason}: delete that folder and run "
-      "the same command again (it goes on from an older one, or from the start)"
+      "the same command again (it resumes from an older one, or begins anew)"
     )
 
 

@@ -31,7 +31,7 @@ def _handle(number, frame) -> None:
   del number, frame
   global _asked
   if _asked or not _deferring:
-    leave("terminated: the same command goes on from here")
+    leave("terminated: the same command resumes it")
   _asked = True
 
 

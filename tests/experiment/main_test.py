@@ -217,7 +217,7 @@ class MainTest(parameterized.TestCase):
       process.send_signal(signal.SIGINT)
       _, said = process.communicate(timeout=60)
     self.assertEqual(process.returncode, 130, said)
-    self.assertEndsWith(said, "\ninterrupted: the same command goes on from here\n")
+    self.assertEndsWith(said, "\ninterrupted: the same command resumes it\n")
 
   def test_sigterm_in_mid_run_saves_and_is_one_line(self):
     workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

@@ -219,7 +219,7 @@ class KillsTest(_Runs):
     output, _ = process.communicate(timeout=120)
     self.assertEqual(process.returncode, 143, output)
     self.assertIn("terminated (train: ", output)
-    self.assertEqual(output.count("goes on from here"), 1)
+    self.assertEqual(output.count("the same command resumes it"), 1)
     self.finish(_several(2, _command(workdir)))
     self.assert_same_run(workdir)
 

@@ -35,7 +35,7 @@ class PreemptionTest(parameterized.TestCase):
   def test_ends_at_once(self, body):
     status, out, said = _run(body)
     self.assertEqual((status, out), (128 + signal.SIGTERM, "a\n"), said)
-    self.assertEqual(said, "\nterminated: the same command goes on from here\n")
+    self.assertEqual(said, "\nterminated: the same command resumes it\n")
 
   def test_waits_inside_a_loop(self):
     body = """
