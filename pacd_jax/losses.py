@@ -1,4 +1,4 @@
-"""Training losses: factories of one `Loss`, shared by the attack and the victims.
+"""Training losses: each function returns a `Loss`, shared by the attack and the victims.
 
 In the shape descriptions `k` is the number of noisy copies of each image.
 """
@@ -20,7 +20,7 @@ def _accuracy(probs, labels):
 def _cross_entropy(
   logits: types.Array, labels: types.Array
 ) -> tuple[types.Scalar, types.Aux]:
-  """Mean cross-entropy, with the batch's accuracy beside it."""
+  """Mean cross-entropy, and the batch's accuracy."""
   chex.assert_rank([logits, labels], [2, 1])
   losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
   return losses.mean(), _accuracy(logits, labels)
@@ -41,7 +41,9 @@ def _smoothed_cross_entropy(logits: types.Array, labels: types.Array) -> types.A
 
 
 def _mean_cross_entropy(logits: types.Array, labels: types.Array) -> types.Scalar:
-  """(1/k) sum_j l_ce(logits_j, y), `[k, B, K]`: convex, and at least the smoothed one.
+  """The mean of (1/k) sum_j l_ce(logits_j, y) over images; logits are `[k, B, K]`.
+
+  It is convex in the logits, and an upper bound of the smoothed cross-entropy.
 
   Its Gauss-Newton matrix is the Fisher information of the k predictions.
   """
@@ -71,7 +73,7 @@ def gaussian_augmentation(apply: types.ApplyFn, *, sigma: float) -> types.Loss:
     sigma: noise standard deviation in image units.
 
   Returns:
-    A `Loss`; one noise draw for each image and call.
+    A `Loss` with one noise draw per image and call.
   """
 
   def outputs(params, images, key):
@@ -95,8 +97,8 @@ def macer(
       + (lambda sigma / 2) max(gamma - xi(x_i, y_i), 0) 1(xi(x_i, y_i) > 0) ]
     z(x; beta) = (1/k) sum_j softmax(beta logits(x + eta_j)),  eta_j ~ N(0, sigma^2 I)
 
-  xi is `smoothing.soft_margin`, of z(x; beta): a certified radius over sigma / 2. As in
-  the authors' code, the temperature is in the robustness loss alone. L_macer of Mehra et
+  xi is `smoothing.soft_margin` of z(x; beta), a certified radius over sigma / 2. As in
+  the authors' code, the robustness loss alone has the temperature. L_macer of Mehra et
   al. (2021), section 3.2.
 
   Args:
@@ -104,11 +106,11 @@ def macer(
     sigma: noise standard deviation in image units.
     num_noise_samples: k.
     lam: lambda, weight of the robustness loss.
-    gamma: hinge factor, at most 20: a radius over gamma sigma / 2 is large enough.
+    gamma: hinge factor in (0, 20]: radii above gamma sigma / 2 are not penalised.
     inverse_temperature: beta.
 
   Returns:
-    A `Loss`; aux holds "robustness", the second term before lambda, too.
+    A `Loss`; aux also holds "robustness", the second term without lambda.
 
   Raises:
     ValueError: an argument is out of its range.
@@ -148,9 +150,9 @@ def smoothadv(
     min_theta (1/|D|) sum_i max_{|x' - x_i| <= epsilon} -log (1/m) sum_j
       softmax(logits(x' + eta_j))_y,   eta_j ~ N(0, sigma^2 I)
 
-  The maximum is approached by PGD from x' = x, and x' is trained on under the same m
-  noise draws. For m > 1 the authors' code trains on the mean of the m cross-entropies
-  instead; at m = 1, which PACD uses, both are one.
+  The maximum is approximated by PGD from x' = x, and the classifier is trained on x' under
+  the same m noise draws. For m > 1 the authors' code trains on the mean of the m
+  cross-entropies instead; at m = 1, which PACD uses, the two are the same.
 
   Args:
     apply: base classifier.
@@ -162,7 +164,7 @@ def smoothadv(
     A `Loss` with an adversary.
 
   Raises:
-    ValueError: m is under 1, or the PGD cannot be done (`evasion.check`).
+    ValueError: m is under 1, or the PGD's settings are invalid (`evasion.check`).
   """
   _check_samples(num_noise_samples)
   evasion.check(attack)
@@ -195,17 +197,17 @@ def adversarial(apply: types.ApplyFn, *, attack: evasion.Pgd) -> types.Loss:
 
     min_theta (1/|D|) sum_i max_{|x' - x_i| <= epsilon} l_ce(x', y_i; theta)
 
-  by PGD from a uniform draw of the ball; nothing is smoothed.
+  by PGD from a uniform draw in the ball; the classifier is not smoothed.
 
   Args:
     apply: base classifier.
     attack: ball and steps of the PGD.
 
   Returns:
-    A `Loss` with an adversary; the key draws its start.
+    A `Loss` with an adversary; the key draws the PGD's start.
 
   Raises:
-    ValueError: the PGD cannot be done (`evasion.check`).
+    ValueError: the PGD's settings are invalid (`evasion.check`).
   """
   evasion.check(attack)
 
@@ -228,18 +230,19 @@ def trades(apply: types.ApplyFn, *, attack: evasion.Pgd, weight: float = 6.0) ->
     min_theta (1/|D|) sum_i [ l_ce(x_i, y_i; theta)
       + weight max_{|x' - x_i| <= epsilon} KL(softmax(logits(x_i)) | softmax(logits(x'))) ]
 
-  by PGD from x_i + 0.001 N(0, I), as in the authors' code; nothing is smoothed.
+  by PGD from x_i + 0.001 N(0, I), as in the authors' code; the classifier is not smoothed.
 
   Args:
     apply: base classifier.
     attack: ball and steps of the PGD.
-    weight: 1 / lambda of the paper, the beta of its code.
+    weight: 1 / lambda of the paper, beta in its code.
 
   Returns:
-    A `Loss` with an adversary; the key draws its start, aux holds "divergence", too.
+    A `Loss` with an adversary; the key draws the PGD's start, and aux also holds
+    "divergence".
 
   Raises:
-    ValueError: the weight is under 0, or the PGD cannot be done (`evasion.check`).
+    ValueError: the weight is under 0, or the PGD's settings are invalid (`evasion.check`).
   """
   evasion.check(attack)
   if not weight >= 0.0:

@@ -1,4 +1,4 @@
-"""Gaussian noise: one key for a batch, or one for each image; logits of noisy copies."""
+"""Gaussian noise, with one key per batch or per image, and logits of noisy copies."""
 
 import chex
 import jax
@@ -10,14 +10,14 @@ CHOICES = ("fresh", "fixed")
 
 
 def of_images(key: types.Key, indices: types.Array) -> types.Key:
-  """A key for each image, `[B]`: the same draw wherever the image is used.
+  """Per-image keys `[B]`, which give an image the same noise wherever it is used.
 
-  With it noise is fixed, as the authors of PACD trained MACER and SmoothAdv; with one key
-  for each step, `[]`, it is fresh.
+  With these keys the noise is fixed, as the authors of PACD trained MACER and SmoothAdv;
+  with one key `[]` per step it is fresh.
 
   Args:
-    key: of the stream; folded, not consumed.
-    indices: int `[B]`: which images of the data set the batch holds.
+    key: key of the stream; folded, not consumed.
+    indices: int `[B]`: positions in the data set of the batch's images.
   """
   return jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
 
@@ -26,9 +26,9 @@ def draw(key: types.Key, num_samples: int, images: types.Array) -> types.Array:
   """Standard normal noise `[num_samples, B, H, W, C]` for images `[B, H, W, C]`.
 
   Args:
-    key: consumed; `[]`, or `[B]` with one key for each image.
-    num_samples: draws for each image.
-    images: what it is for.
+    key: consumed; `[]`, or `[B]` with one key per image.
+    num_samples: draws per image.
+    images: the images; they give the shape and dtype.
   """
   chex.assert_rank(images, 4)
   if not key.shape:
@@ -53,7 +53,7 @@ def noisy_logits(
     apply: base classifier.
     params: its parameters.
     images: `[B, H, W, C]`.
-    key: consumed; `[]`, or `[B]` with one key for each image.
+    key: consumed; `[]`, or `[B]` with one key per image.
     sigma: noise standard deviation in image units.
     num_samples: k.
 

@@ -1,7 +1,7 @@
 """The budget of a perturbation: balls in l_inf and l_2, the box [0, 1], and 8 bits.
 
 A perturbation is one image's `delta = u - x`, `[H, W, C]` in image units ([0, 1]); a
-function on a batch works on each image by itself.
+function of a batch treats each image separately.
 """
 
 import chex
@@ -12,7 +12,7 @@ import scipy.fft
 from pacd_jax import types
 
 NORMS = ("linf", "l2")
-_TINY = 1e-12  # Under any perturbation that 8 bits can hold.
+_TINY = 1e-12  # Smaller than any perturbation that 8 bits can represent.
 
 
 def _image_norm(delta: types.Array) -> types.Array:
@@ -21,7 +21,7 @@ def _image_norm(delta: types.Array) -> types.Array:
 
 
 def project(delta: types.Array, *, epsilon: float | types.Array, norm: str) -> types.Array:
-  """The nearest perturbation with `|delta|_norm <= epsilon`, `[B, H, W, C]`."""
+  """The nearest perturbations with `|delta|_norm <= epsilon`, `[B, H, W, C]`."""
   chex.assert_rank(delta, 4)
   if norm == "linf":
     return jnp.clip(delta, -epsilon, epsilon)
@@ -31,12 +31,12 @@ def project(delta: types.Array, *, epsilon: float | types.Array, norm: str) -> t
 
 
 def steepest_direction(gradient: types.Array, *, norm: str) -> types.Array:
-  """argmax of <gradient, v> over |v|_norm <= 1 for each image; 0 where it is 0."""
+  """argmax of <gradient, v> over |v|_norm <= 1, per image; 0 for a zero gradient."""
   chex.assert_rank(gradient, 4)
   if norm == "linf":
     return jnp.sign(gradient)
   if norm == "l2":
-    # By its largest entry first: the squares of a small gradient would underflow.
+    # Divided by the largest entry first: squares of a small gradient would underflow.
     largest = jnp.abs(gradient).max(axis=(1, 2, 3), keepdims=True)
     scaled = gradient / jnp.where(largest > jnp.finfo(largest.dtype).tiny, largest, 1.0)
     return scaled / jnp.maximum(_image_norm(scaled), 1.0)
@@ -44,7 +44,7 @@ def steepest_direction(gradient: types.Array, *, norm: str) -> types.Array:
 
 
 def normalized(gradient: types.Array, *, norm: str) -> types.Array:
-  """Each image's gradient over its norm, `[B, H, W, C]`; 0 where it is 0."""
+  """Each image's gradient divided by its norm, `[B, H, W, C]`; 0 for a zero gradient."""
   chex.assert_rank(gradient, 4)
   if norm == "linf":
     largest = jnp.abs(gradient).max(axis=(1, 2, 3), keepdims=True)
@@ -55,8 +55,8 @@ def normalized(gradient: types.Array, *, norm: str) -> types.Array:
 def low_pass(images: types.Array, num_frequencies: int) -> types.Array:
   """The part of each image, `[B, H, W, C]`, in the lowest frequencies of both axes.
 
-  An orthogonal projection onto the first `num_frequencies` cosines of the discrete cosine
-  transform (DCT-II), as low-frequency attacks take (Guo et al., 2018,
+  It is the orthogonal projection onto the first `num_frequencies` cosines of the discrete
+  cosine transform (DCT-II), as in low-frequency attacks (Guo et al., 2018,
   https://arxiv.org/abs/1809.08758).
   """
   chex.assert_rank(images, 4)
@@ -71,10 +71,10 @@ def low_pass(images: types.Array, num_frequencies: int) -> types.Array:
 def quantize(
   images: np.ndarray, base_images: np.ndarray, *, epsilon: float, norm: str
 ) -> np.ndarray:
-  """Rounds to 8 bits and keeps the budget: on the host, in float64.
+  """Rounds images to 8 bits within the budget, on the host in float64.
 
-  l_inf: to the nearest level inside `floor(255 epsilon)` levels of the base. l_2: to the
-  nearest level, and towards the base in the images which that takes out of the ball.
+  l_inf: to the nearest level within `floor(255 epsilon)` levels of the base. l_2: to the
+  nearest level; images that this would take out of the ball are rounded towards the base.
 
   Args:
     images: float `[n, H, W, C]`, nominally in [0, 1] and in the ball.

@@ -1,4 +1,4 @@
-"""The soft smoothed classifier and its certified radius: differentiable (section 3.2)."""
+"""The differentiable soft smoothed classifier and its certified radius (section 3.2)."""
 
 import math
 
@@ -25,7 +25,7 @@ def soft_smoothed_probs(
     z(x) = (1/k) sum_j softmax(beta logits(x + eta_j)),  eta_j ~ N(0, sigma^2 I)
 
   Section 3.2 and Algorithm 1 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274;
-  as beta grows it becomes the vote of the hard smoothed classifier.
+  as beta grows, z tends to the vote shares of the hard smoothed classifier.
 
   Args:
     apply: base classifier.
@@ -33,7 +33,7 @@ def soft_smoothed_probs(
     images: `[B, H, W, C]` in [0, 1].
     key: consumed.
     sigma: noise standard deviation in image units.
-    num_samples: k, noise draws for each image.
+    num_samples: k, noise draws per image.
     inverse_temperature: beta (Algorithm 1 calls it alpha).
 
   Returns:
@@ -49,13 +49,13 @@ def soft_smoothed_probs(
 def certified_radius(
   probs: types.Array, labels: types.Array, *, sigma: float, margin: float = 1e-3
 ) -> types.Array:
-  """Certified l2 radius of a smoothed classifier, 0 where it is wrong.
+  """Certified l2 radius of a smoothed classifier, 0 for misclassified points.
 
     r = sigma/2 (q(z_y) - q(max_{c != y} z_c)),  q(p) = Phi^-1((1 - 2a) p + a)
 
   Section 3.2 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274, after Theorem 1
-  of Cohen et al. (2019). The squeeze by a = `margin` is the authors' code's: it keeps
-  the radius under sigma Phi^-1(1 - a) and its gradient finite at probabilities 0 and 1.
+  of Cohen et al. (2019). The squeeze by a = `margin` is from the authors' code: it bounds
+  the radius by sigma Phi^-1(1 - a) and keeps its gradient finite at probabilities 0 and 1.
 
   Args:
     probs: `[B, K]` class probabilities z.
@@ -75,7 +75,7 @@ def certified_radius(
   def quantile(p):
     return norm.ppf((1.0 - 2.0 * margin) * p + margin)
 
-  # Where wrong, both quantiles are those of 1/2: the unused branch stays finite.
+  # For misclassified points both quantiles are of 1/2: the unused branch stays finite.
   radius = (
     0.5
     * sigma
@@ -90,7 +90,7 @@ def certified_radius(
 def average_certified_radius(
   probs: types.Array, labels: types.Array, *, sigma: float, margin: float = 1e-3
 ) -> types.Scalar:
-  """ACR: the mean certified radius over the whole batch, misclassified points at 0.
+  """The ACR: the mean certified radius over the batch, misclassified points counting as 0.
 
     R = (1/|D|) sum_{(x, y) in D} r(x, y)
 
@@ -100,7 +100,7 @@ def average_certified_radius(
   return certified_radius(probs, labels, sigma=sigma, margin=margin).mean()
 
 
-_LEAST_LOG_P = -80.0  # exp of it is a normal float32; its quantile is -12.3.
+_LEAST_LOG_P = -80.0  # exp(-80) is a normal float32, and its quantile is -12.3.
 
 
 @jax.custom_jvp
@@ -110,7 +110,7 @@ def _quantile(log_p):
 
 @_quantile.defjvp
 def _quantile_jvp(primals, tangents):
-  """d Phi^-1(e^l) / dl = e^l / phi(q), by its logarithm: no tail overflows."""
+  """d Phi^-1(e^l) / dl = e^l / phi(q), by its logarithm, which does not overflow."""
   (log_p,), (tangent,) = primals, tangents
   q = _quantile(log_p)
   slope = jnp.exp(log_p + 0.5 * q**2 + 0.5 * math.log(2.0 * math.pi))
@@ -120,7 +120,7 @@ def _quantile_jvp(primals, tangents):
 def normal_quantile(log_p: types.Array) -> types.Array:
   """Phi^-1(exp(log_p)), elementwise, with finite derivatives of every order.
 
-  `log_p` is under 0, and under -80 as at -80: quantiles end at -12.3.
+  `log_p` is below 0; values below -80 are clipped to -80, whose quantile is -12.3.
   """
   return _quantile(jnp.maximum(log_p, _LEAST_LOG_P))
 
@@ -128,22 +128,22 @@ def normal_quantile(log_p: types.Array) -> types.Array:
 def soft_margin(
   logits: types.Array, labels: types.Array, *, inverse_temperature: float = 16.0
 ) -> types.Array:
-  """Certified radius of the soft smoothed classifier over sigma / 2, exact in the tails.
+  """Certified radius of the soft smoothed classifier over sigma / 2, accurate in the tails.
 
     xi(x, y) = Phi^-1(z_y(x)) - Phi^-1(max_{c != y} z_c(x)),
     z(x) = (1/k) sum_j softmax(beta logits_j)
 
   Zhai et al. (2020), "MACER", https://arxiv.org/abs/2001.02378; section 3.2 of Mehra et
-  al. (2021). Phi^-1(z_y) is taken as -Phi^-1(sum_{c != y} z_c), so that nothing is lost
-  where z_y rounds to 1.
+  al. (2021). Phi^-1(z_y) is computed as -Phi^-1(sum_{c != y} z_c), so that no precision is
+  lost where z_y rounds to 1.
 
   Args:
-    logits: `[k, B, K]`, of k noisy copies of each image.
+    logits: `[k, B, K]`, those of k noisy copies of each image.
     labels: int `[B]`.
     inverse_temperature: beta.
 
   Returns:
-    `[B]`: above 0 where the label's class is ahead, up to about 24; 0 where it is not.
+    `[B]`: positive, up to about 24, for correctly classified points; 0 for the others.
   """
   chex.assert_rank([logits, labels], [3, 1])
   log_probs = jax.nn.log_softmax(inverse_temperature * logits, axis=-1)
@@ -152,7 +152,7 @@ def soft_margin(
   log_label = jnp.sum(jnp.where(is_label, log_z, 0.0), axis=1)
   others = jnp.where(is_label, -jnp.inf, log_z)
   correct = log_label > others.max(axis=1)
-  # Where wrong, both quantiles are those of 1/2: the unused branch stays finite.
+  # For misclassified points both quantiles are of 1/2: the unused branch stays finite.
   others = jnp.where(correct[:, None], others, math.log(0.5))
   log_not_label = jnp.where(correct, jax.nn.logsumexp(others, axis=1), math.log(0.5))
   xi = -normal_quantile(log_not_label) - normal_quantile(others.max(axis=1))

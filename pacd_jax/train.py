@@ -1,4 +1,4 @@
-"""Victims trained from scratch: all data rows and all seeds in one compiled program."""
+"""Training of victims from scratch: all rows and seeds in one compiled program."""
 
 import functools
 from collections.abc import Callable
@@ -18,38 +18,39 @@ _LEVELS = arrays.to_float(np.arange(256, dtype=np.uint8))
 
 
 class TrainState(NamedTuple):
-  """Victims between two epochs; every leaf has the victims `V` in front."""
+  """The victims between two epochs; every leaf has the leading axis `V`, the victims."""
 
-  epoch: types.Array  # `[V]` int32: epochs done, the same for all.
+  epoch: types.Array  # `[V]` int32: epochs done, the same number for all.
   params: types.Params
   opt_state: optax.OptState
 
 
 class Trainer(NamedTuple):
-  """Training as pure functions, jitted and mapped over victims."""
+  """Training as two pure functions, jitted and mapped over victims."""
 
   # `init(keys) -> state`, keys `[V]`; folded, not consumed.
   init: Callable[[types.Key], TrainState]
   # `epoch(state, data, rows, keys, recovery_rows=None) -> (state, {"loss": [V],
-  # "accuracy": [V]})`: data is `types.Rows`; rows int32 `[V]` in [0, R): what each victim
-  # is trained on; keys `[V]`, as for `init`; recovery_rows int32 `[V]`: what from epoch
-  # `num_epochs` on, by default the same. Metrics are means over a victim's own batches.
-  # The state's buffers are donated: only the new one can be used.
+  # "accuracy": [V]})`: data is `types.Rows`; rows, int32 `[V]` in [0, R), are the rows that
+  # the victims are trained on; keys `[V]`, as for `init`; recovery_rows, int32 `[V]`, are
+  # their rows from epoch `num_epochs` on, by default the same. Metrics are means over a
+  # victim's own mini-batches. The buffers of the given state are donated: only the returned
+  # state can be used.
   epoch: Callable[..., tuple[TrainState, types.Aux]]
 
 
 def victim_keys(key: types.Key, num_victims: int) -> types.Key:
-  """Key of each victim of a row, `[S]`: `fold_in(key, seed)` for seeds 0 to S - 1.
+  """The keys of a row's victims, `[S]`: `fold_in(key, seed)` for seeds 0 to S - 1.
 
-  The rows of an experiment share them: a seed has the same start, batches and noise on
-  every row's data, so that rows differ by their data alone.
+  All rows of an experiment use the same keys: a seed has the same initialisation,
+  mini-batches and noise in every row, so that rows differ in their data alone.
   """
   seeds = jnp.arange(num_victims)
   return jax.vmap(lambda seed: jax.random.fold_in(key, seed))(seeds)
 
 
 def every_row(keys: types.Key, num_rows: int) -> tuple[types.Array, types.Key]:
-  """The rows and keys of all victims, each `[R * S]`: row after row, every seed of each."""
+  """The rows and keys of all victims, each `[R * S]`: the seeds of row 0, of row 1, ..."""
   num_seeds = len(keys)
   rows = jnp.repeat(jnp.arange(num_rows, dtype=jnp.int32), num_seeds)
   return rows, keys[jnp.tile(jnp.arange(num_seeds), num_rows)]
@@ -58,19 +59,19 @@ def every_row(keys: types.Key, num_rows: int) -> tuple[types.Array, types.Key]:
 def cosine(rate: float, num_steps: int | types.Array) -> optax.Schedule:
   """rate (1 + cos(pi t / T)) / 2 at step t of T, then 0 (Loshchilov and Hutter, 2017).
 
-  `optax.cosine_decay_schedule`, to the bit, whose T has to be known to Python.
+  It equals `optax.cosine_decay_schedule` to the bit, but T may be on the device.
 
   Args:
-    rate: at the first step.
-    num_steps: T, at least 1; `[]` int on the device.
+    rate: the rate at the first step.
+    num_steps: T, at least 1; a Python int, or `[]` int on the device.
   """
 
   def schedule(count):
-    total = num_steps * 1.0  # A float, as optax makes it.
+    total = num_steps * 1.0  # A float, as in optax.
     count = jnp.minimum(count, total)
     if isinstance(num_steps, int):
       angle = jnp.pi * count / total
-    else:  # What XLA's compiler makes of constants, so that both give the same bits.
+    else:  # The form that XLA gives a constant T, so that both give the same bits.
       angle = count * (jnp.pi * (1.0 / total))
     return rate * (0.5 * (1 + jnp.cos(angle)))
 
@@ -92,31 +93,31 @@ def make(
   adversary_warmup: int = 0,
   mesh: jax.sharding.Mesh | None = None,
 ) -> Trainer:
-  """Builds a trainer: mini-batches without replacement.
+  """Builds a trainer with mini-batches drawn without replacement.
 
-  Images stay uint8 on the device; a mini-batch becomes the numbers of `arrays.to_float`.
-  Rows may differ in size: victims of a smaller one have fewer steps an epoch, and wait for
-  the others.
+  Images stay uint8 on the device; a mini-batch is converted to the values of
+  `arrays.to_float`. Rows may differ in size: victims of a smaller row take fewer steps per
+  epoch, and wait for the others.
 
   Args:
     model: base classifier, initialised from each victim's key.
-    loss: of that model.
-    optimizer_of: `optimizer_of(num_steps)` of the parameters, with the number of all
-      steps of a victim, `[]` int on the device where rows differ in size. Its first state
-      depends on no number.
+    loss: training loss of that model.
+    optimizer_of: `optimizer_of(num_steps)` returns the optimiser of the parameters, given a
+      victim's total number of steps, which is `[]` int on the device where rows differ in
+      size. The optimiser's initial state must not depend on that number.
     image_shape: `(H, W, C)`.
-    num_epochs: on a victim's row,
-    recovery_epochs: and then on its row of recovery.
+    num_epochs: epochs on a victim's row.
+    recovery_epochs: epochs on its recovery row, after those.
     batch_size: at most the number of images of any row (`training_sets.check_batch_size`).
-    victims_at_once: how many a device trains side by side, the others after them; 0: all.
-      It bounds the memory, and changes no victim but by rounding.
-    augment: random change of the images at every step, before anything else.
-    noise_choice: "fresh" at every step, or "fixed": one draw for each image.
+    victims_at_once: how many victims a device trains side by side, the others after them;
+      0: all. It bounds the memory, and changes victims by rounding alone.
+    augment: random augmentation of the images, the first operation of every step.
+    noise_choice: "fresh" at every step, or "fixed": one draw per image.
     adversary_warmup: epochs over which the radius of the loss's adversary rises linearly
-      to the whole, one part an epoch (Salman et al., 2019); 0: whole at once.
-    mesh: devices that each train their share of the victims; between two epochs each has
-      the states of all. `epoch` is then given arrays that `sharding.replicate` placed.
-      None: one.
+      to its full size, once per epoch (Salman et al., 2019); 0: no warm-up.
+    mesh: the devices, each of which trains its share of the victims; between epochs every
+      device holds the states of all. `epoch` must then be given arrays that
+      `sharding.replicate` placed. None: one device.
 
   Returns:
     A `Trainer`. Step t of a victim is a function of its key, its row's data and t alone.
@@ -161,7 +162,7 @@ def make(
       return stepped, {"loss": value, "accuracy": aux["accuracy"]}
 
     def step_within(carry, numbered_batch):
-      """Past a row's last batch, all stays as it is."""
+      """Leaves everything unchanged after a row's last mini-batch."""
       is_within = numbered_batch[0] < num_batches
       stays = carry, {"loss": 0.0, "accuracy": 0.0}
       choose = functools.partial(jnp.where, is_within)
@@ -182,12 +183,12 @@ def make(
       return epoch_one(state, data, row, recovery_row, key)
 
     recovery_rows = rows if recovery_rows is None else recovery_rows
-    # A clone, as the chunks of a map are slices, and a slice of keys counts as their use.
+    # A clone, since the chunks of a map are slices, and slicing keys counts as using them.
     victims = state, rows, recovery_rows, jax.random.clone(keys)
     at_once = victims_at_once or len(rows)
     if at_once >= len(rows):
       return jax.vmap(one)(victims)
-    if at_once == 1:  # Not a batch of one: convolutions stay plain ones.
+    if at_once == 1:  # No batch axis of size 1, so that convolutions are not batched.
       return jax.lax.map(one, victims)
     return jax.lax.map(one, victims, batch_size=at_once)
 
@@ -204,7 +205,7 @@ def make(
 
 
 def _num_batches(data: types.Rows, row: types.Array, batch_size: int):
-  """Of an epoch on a row: an int where it is that of all rows, otherwise `[]` int32."""
+  """Mini-batches per epoch of a row: an int if rows have one size, otherwise `[]` int32."""
   if data.sizes is None:
     return data.present.shape[1] // batch_size
   return data.sizes[row] // batch_size
@@ -213,9 +214,9 @@ def _num_batches(data: types.Rows, row: types.Array, batch_size: int):
 def _draw(
   key: types.Key, data: types.Rows, row: types.Array, batch_size: int
 ) -> types.Array:
-  """An epoch's batches of a row, `[T, B]`: positions, drawn without replacement.
+  """An epoch's mini-batches of a row, `[T, B]`: positions drawn without replacement.
 
-  T is that of the largest row; what is past a smaller one's own number is of no use.
+  T is the number of mini-batches of the largest row; a smaller row uses its first ones.
   """
   most = data.present.shape[1]
   if data.sizes is None:
@@ -242,9 +243,10 @@ def accuracy(
   batch_size: int = 1000,
   dtype: str = "float32",
 ) -> float:
-  """Fraction of images without noise that the base classifier gets right, in [0, 1].
+  """Accuracy of the base classifier on images without noise, in [0, 1].
 
-  In bfloat16 it is that of the classifier which `certify` certifies under this name.
+  With dtype "bfloat16" it is that of the rounded classifier which `certify` certifies with
+  the same dtype.
   """
   starts = range(0, len(dataset.labels), batch_size)
   predicted = [

@@ -1,6 +1,7 @@
-"""Every function contract that crosses rooms, and the records that most rooms pass on.
+"""The function contracts between rooms, and the records that most rooms pass on.
 
-Read this file first. A record of one room, such as `train.Trainer`, stands in that room.
+Read this file first. A record that one room alone defines, such as `train.Trainer`, stands
+in that room.
 
 In the shape descriptions `B` is a batch of images, `[H, W, C]` one image, `K` the number
 of classes and `n` the number of images of the target class in the training split.
@@ -16,30 +17,30 @@ if TYPE_CHECKING:
   import optax
 
   Array = jax.Array
-else:  # Results are read, and pages written, where there is no JAX.
+else:  # Results can be read, and pages written, without JAX.
   Array = Any
 Key = Array  # A typed PRNG key (`jax.random.key`).
 Scalar = Array  # `[]` float32.
 Params = Any  # A pytree of arrays: theta, the parameters of a base classifier.
 Aux = dict[str, Array]  # Scalars to log beside a loss.
-# The rows that code knows by name: clean data, and the attack of the paper.
+# The rows that the code refers to by name: clean data, and the attack of the paper.
 CLEAN, PACD = "clean", "pacd"
 
 
 class InitFn(Protocol):
-  """First parameters of a base classifier."""
+  """The initialisation of a base classifier."""
 
   def __call__(self, key: Key, image_shape: tuple[int, int, int], /) -> Params:
-    """The parameters; `image_shape` is `(H, W, C)`; the key is consumed."""
+    """Returns initial parameters; `image_shape` is `(H, W, C)`; the key is consumed."""
 
 
 class ApplyFn(Protocol):
   """A base classifier."""
 
   def __call__(self, params: Params, images: Array, /) -> Array:
-    """Logits: float32 `[B, H, W, C]` -> float32 `[B, K]`.
+    """Returns logits: float32 `[B, H, W, C]` -> float32 `[B, K]`.
 
-    Images are in [0, 1] or such images plus noise, as they are: nothing is clipped.
+    Images are in [0, 1], or are such images plus noise; noisy images are not clipped.
     """
 
 
@@ -51,24 +52,24 @@ class Model(NamedTuple):
 
 
 class LossFn(Protocol):
-  """What a network is trained to minimise."""
+  """A loss that a network is trained to minimise."""
 
   def __call__(
     self, params: Params, images: Array, labels: Array, key: Key
   ) -> tuple[Scalar, Aux]:
-    """`(scalar, aux)`; the key is consumed.
+    """Returns `(scalar, aux)`; the key is consumed.
 
-    It is one key `[]`, or `[B]`: an image's own, which then draws the same noise wherever
-    it is used.
+    The key is `[]`, one for the batch, or `[B]`, one for each image, which then gets the
+    same noise wherever its key is used.
     """
 
 
 class Loss(NamedTuple):
   """A training loss, criterion(outputs(theta, adversary(images))); itself a `LossFn`.
 
-  It is kept in parts because the Gauss-Newton matrix needs the cut at the logits, and the
-  attack the cut at the images: `outputs` carries all of theta and of the noise,
-  `criterion` only the logits' loss, and what `adversary` adds is constant to every
+  It is kept in three parts because the Gauss-Newton matrix needs the logits, and the attack
+  the images: `outputs` has all of theta and of the noise, `criterion` is a function of the
+  logits and labels alone, and the perturbations that `adversary` adds are constant in every
   derivative.
   """
 
@@ -77,43 +78,43 @@ class Loss(NamedTuple):
   # `criterion(logits, labels) -> (scalar, aux)`; aux holds the batch's "accuracy".
   criterion: Callable[[Any, Array], tuple[Scalar, Aux]]
   # `adversary(params, images, labels, key, strength) -> inputs`: the images attacked at
-  # theta, a pytree for `outputs` in place of them, `x + delta` with constant deltas.
-  # `strength` `[]` in [0, 1] is the share of the attack's radius that is used: its
-  # warm-up. None: images are taken as they are.
+  # theta, `x + delta` with constant deltas, as the pytree that `outputs` takes in their
+  # place. `strength`, `[]` in [0, 1], is the share of the attack's radius that is used, for
+  # its warm-up. None: the loss has no adversary.
   adversary: Callable[[Params, Array, Array, Key, Any], Any] | None = None
-  # `convex(logits, labels) -> scalar`: convex in the logits, for the second derivatives
-  # of a criterion that is not; None: the criterion is.
+  # `convex(logits, labels) -> scalar`: a function convex in the logits whose second
+  # derivatives replace those of a non-convex criterion; None: the criterion is convex.
   convex: Callable[[Any, Array], Scalar] | None = None
 
   def __call__(
     self, params: Params, images: Array, labels: Array, key: Key, strength: Any = 1.0
   ) -> tuple[Scalar, Aux]:
-    import jax  # Here: reading results takes this file without it.
+    import jax  # Here, since results are read with this file but without JAX.
 
     inputs = images
     if self.adversary is not None:
-      # The same key on purpose: the images are attacked under the noise they train with.
+      # The same key on purpose: images are attacked under the noise that they train with.
       inputs = self.adversary(params, images, labels, jax.random.clone(key), strength)
     return self.criterion(self.outputs(params, inputs, key), labels)
 
 
 class AugmentFn(Protocol):
-  """A random change of training images `[B, H, W, C]`; the key is consumed."""
+  """A random augmentation of training images `[B, H, W, C]`; the key is consumed."""
 
   def __call__(self, key: Key, images: Array, /) -> Array: ...
 
 
 class AscentFn(Protocol):
-  """The steps of an adversary at test time."""
+  """The step rule of an adversary at test time."""
 
   def __call__(
     self, step_size: Array | float, norm: str, /
   ) -> "optax.GradientTransformation":
-    """A transformation of gradients into steps; `norm` is "linf" or "l2"."""
+    """Returns a transformation of gradients into steps; `norm` is "linf" or "l2"."""
 
 
 class ObjectiveFn(Protocol):
-  """What the attacker minimises, on images of the class; the key is consumed."""
+  """The attacker's objective, minimised, on images of the class; the key is consumed."""
 
   def __call__(
     self, params: Params, images: Array, labels: Array, key: Key, /
@@ -121,7 +122,7 @@ class ObjectiveFn(Protocol):
 
 
 class UpperFn(Protocol):
-  """An attacker's objective with its images and noise fixed."""
+  """An attacker's objective with its images and noise fixed: a function of (theta, u)."""
 
   def __call__(self, params: Params, poison: Array, /) -> Scalar: ...
 
@@ -131,7 +132,7 @@ class LowerLevel(NamedTuple):
 
   outputs: Callable[[Params, Array], Any]  # `(params, poison) -> logits`.
   criterion: Callable[[Any], Scalar]  # `logits -> scalar`.
-  convex: Callable[[Any], Scalar] | None = None  # As a `Loss` has it.
+  convex: Callable[[Any], Scalar] | None = None  # As in `Loss`, of the logits alone.
 
   def __call__(self, params: Params, poison: Array) -> Scalar:
     return self.criterion(self.outputs(params, poison))
@@ -144,10 +145,10 @@ class MatvecFn(Protocol):
 
 
 class Curvature(NamedTuple):
-  """The second derivatives of a lower level at one (theta, u) that ApproxGrad takes."""
+  """The second derivatives of a lower level at one (theta, u), for ApproxGrad."""
 
   matvec: MatvecFn  # The matrix A, in (theta, theta).
-  lower: LowerLevel  # Its own derivative in (theta, u) goes with A.
+  lower: LowerLevel  # The function whose derivative in (theta, u) is consistent with A.
 
 
 class CurvatureFn(Protocol):
@@ -157,13 +158,14 @@ class CurvatureFn(Protocol):
 
 
 class SolveInfo(NamedTuple):
-  """How a linear solve went; every field is a `[]` array, None where a method has none."""
+  """A record of a linear solve: `[]` arrays, or None where a method has no such number."""
 
   num_steps: Array  # Steps that moved the solution, int32.
-  num_products: Array  # Products with the matrix in all, int32: what the solve cost.
-  relative_residual: Array | None  # |b - A x| / |b|, damping included; 0 where b is 0.
+  num_products: Array  # All products with the matrix, int32: the cost of the solve.
+  # |b - A x| / |b|, damping included; |A x| where b is 0, so 0 unless a start was given.
+  relative_residual: Array | None
   negative_curvature: Array | None  # bool: a direction p with p'Ap <= 0 was met.
-  min_curvature: Array | None  # The least p'Ap / p'p over the directions met; 0: none.
+  min_curvature: Array | None  # The least p'Ap / p'p over the directions met; 0 if none.
 
 
 class SolveFn(Protocol):
@@ -172,18 +174,18 @@ class SolveFn(Protocol):
   def __call__(
     self, matvec: MatvecFn, b: Params, start: Params | None, /
   ) -> tuple[Params, SolveInfo]:
-    """`(x, info)`; x is like b.
+    """Returns `(x, info)`; x has the structure and shapes of b.
 
-    `start` is like b, a first guess, such as the last outer step's x (a warm start); None:
-    zero.
+    `start` is the first guess, shaped like b, such as x of the previous outer step (a warm
+    start); None: zero.
     """
 
 
 class HypergradientInfo(NamedTuple):
-  """What a hypergradient says beside du."""
+  """What a hypergradient returns beside du."""
 
-  solve: SolveInfo  # How the linear solve went.
-  adjoint: Params | None  # p with A p = grad_theta f: the next one's warm start.
+  solve: SolveInfo  # The record of the linear solve.
+  adjoint: Params | None  # p with A p = grad_theta f: the warm start of the next solve.
 
 
 class HypergradientFn(Protocol):
@@ -198,7 +200,10 @@ class HypergradientFn(Protocol):
     start: Params | None,
     /,
   ) -> tuple[Array, HypergradientInfo]:
-    """`(du, info)`, du like the poison; `start` is an earlier `info.adjoint`, or None."""
+    """Returns `(du, info)`; `start` is an earlier `info.adjoint`, or None.
+
+    du is shaped like the poison.
+    """
 
 
 class Dataset(NamedTuple):
@@ -215,53 +220,54 @@ class Splits(NamedTuple):
   num_classes: int
   train: Dataset  # The victim's training data; the attack changes its target class.
   validation: Dataset  # The attack's upper level, and all tuning.
-  test: Dataset  # Certificates and accuracies that are reported; target points.
-  description: str = ""  # What a result says about the data, as "CIFAR-10 (JPEG-75)".
+  test: Dataset  # Reported certificates and accuracies; target points.
+  description: str = ""  # What results call the data, such as "CIFAR-10 (JPEG-75)".
 
 
 class TrainingSet(NamedTuple):
-  """What one row's victims are trained on: stored images, and which of them are there.
+  """The training set of one row's victims: stored images, and which of them are present.
 
-  An image keeps its position whatever is done to others, and with it its fixed noise.
+  An image keeps its position, and thereby its fixed noise, when others are changed, added
+  or removed.
   """
 
   images: np.ndarray  # uint8 `[M, H, W, C]`.
   labels: np.ndarray  # int32 `[M]` in [0, K).
-  present: np.ndarray  # int64 `[n]`, rising positions; others are never drawn.
+  present: np.ndarray  # int64 `[n]`, positions in rising order; others are never drawn.
 
 
 class Rows(NamedTuple):
-  """The training sets of R rows, in arrays of one shape, for the device."""
+  """The training sets of R rows, padded to arrays of one shape, for the device."""
 
-  images: Array | np.ndarray  # uint8 `[R, M, H, W, C]`; black where a row stores fewer.
+  images: Array | np.ndarray  # uint8 `[R, M, H, W, C]`; padded with black images.
   labels: Array | np.ndarray  # int32 `[R, M]`.
   present: (
     Array | np.ndarray
-  )  # int32 `[R, L]`, L the most of any row; filled up with a row's last.
-  # int32 `[R]`: how many of `present` are a row's; None: L of every row.
+  )  # int32 `[R, L]`, L the largest number in a row; padded with the row's last position.
+  # int32 `[R]`: how many entries of `present` are a row's own; None: L in every row.
   sizes: Array | np.ndarray | None
 
 
 class Poison(NamedTuple):
-  """A poison is data: what `poison/<name>.npz` holds, one array per field.
+  """A poison: the contents of `poison/<name>.npz`, one array per field.
 
   Attributes:
-    images: uint8 `[n, H, W, C]`: what the victim trains on.
-    base_images: uint8 `[n, H, W, C]`: what they were made from; of one that was made from
-      none, itself.
-    labels: int32 `[n]`: what the victim is told that they are.
-    base_labels: int32 `[n]`: of the base images.
-    indices: int64 `[n]`: positions of the base images in the training split. -1: an
-      inserted one has none there.
-    inserted: bool `[n]`: put beside the training split; the others take the place of
-      their base images.
-    clean_label: whether `labels` are `base_labels`.
+    images: uint8 `[n, H, W, C]`: the images that the victim trains on.
+    base_images: uint8 `[n, H, W, C]`: the images that they were made from; an image that
+      was made from none is its own base image.
+    labels: int32 `[n]`: the labels that the victim trains on.
+    base_labels: int32 `[n]`: the labels of the base images.
+    indices: int64 `[n]`: positions of the base images in the training split; -1 for an
+      inserted image whose base image is not in it.
+    inserted: bool `[n]`: whether an image is added to the training split; the others
+      replace their base images.
+    clean_label: whether `labels` equal `base_labels`.
     epsilon: the budget in image units ([0, 1]).
-    norm: "linf" or "l2", of one image's perturbation.
-    target_class: what the attack is after.
-    dataset: name of the data set, as `data.name`.
-    sigma: noise std the attack assumed; 0 where none was.
-    checksum: `arrays.checksum` of the training split that `indices` point into.
+    norm: "linf" or "l2", the norm of one image's perturbation.
+    target_class: the class that is attacked.
+    dataset: name of the data set, as in `data.name`.
+    sigma: noise std that the attack assumed; 0 if it assumed no noise.
+    checksum: `arrays.checksum` of the training split that `indices` refer to.
   """
 
   images: np.ndarray
@@ -280,22 +286,22 @@ class Poison(NamedTuple):
 
 
 class Tools(NamedTuple):
-  """What a defence may use beside the training set; nothing of the attack."""
+  """What a defence may use beside the training set: nothing that the attack knows."""
 
-  model: Model  # Base classifier that victims are.
+  model: Model  # Base classifier of the victims.
   # `train(training_set, key) -> params` of one victim; the key is consumed.
   train: Callable[[TrainingSet, Key], Params]
-  validation: Dataset  # Trusted: no attack has changed it.
+  validation: Dataset  # Trusted: not poisoned.
   num_classes: int
 
 
 class DefenceReport(NamedTuple):
-  """What a defence did, as positions in the training set that it was given, rising."""
+  """What a defence did: rising positions in the training set that it was given."""
 
-  removed: np.ndarray  # int64: there before, and not after.
-  relabelled: np.ndarray  # int64: there before and after, under another label.
-  changed: np.ndarray  # int64: there before and after, as another image.
-  values: Mapping[str, float]  # What else there is to say, by name.
+  removed: np.ndarray  # int64: present before, not after.
+  relabelled: np.ndarray  # int64: present before and after, with another label.
+  changed: np.ndarray  # int64: present before and after, with another image.
+  values: Mapping[str, float]  # Further numbers to report, by name.
 
 
 class DefenceFn(Protocol):
@@ -304,22 +310,22 @@ class DefenceFn(Protocol):
   def __call__(
     self, training_set: TrainingSet, key: Key, tools: Tools
   ) -> tuple[TrainingSet, DefenceReport]:
-    """The set that victims are to be trained on, and what was done to it.
+    """Returns the set that victims are to be trained on, and what was done to it.
 
-    Stored images stay in their places: it takes positions out of `present`, changes images
-    or labels, and puts new ones behind the last. `data.training_sets` has the functions,
-    and `difference` the report.
+    Stored images keep their positions: a defence takes positions out of `present`, changes
+    images or labels, and appends new ones. `data.training_sets` has functions for that, and
+    its `difference` makes the report.
 
     Args:
-      training_set: left as it is.
+      training_set: not modified.
       key: consumed.
-      tools: what else there is.
+      tools: what the defence may use besides.
     """
 
 
 class Certificate(NamedTuple):
-  """What randomized smoothing says of one test point (Cohen et al., 2019)."""
+  """A randomized-smoothing certificate of one test point (Cohen et al., 2019)."""
 
-  prediction: int  # The smoothed classifier's class, or -1: abstained.
-  radius: float  # Certified l2 radius in image units; 0 where it abstained.
+  prediction: int  # The smoothed classifier's class, or -1 if it abstained.
+  radius: float  # Certified l2 radius in image units; 0 if it abstained.
   counts: np.ndarray  # int64 `[K]`: votes of the samples that bound p_A.

@@ -1,8 +1,8 @@
-"""Poisons that need no optimisation: what a bilevel attack has to beat.
+"""Poisons that need no optimisation: the baselines of a bilevel attack.
 
-Each takes the training split and returns float images `[n, H, W, C]` for the target
-class, inside the budget and the box but not yet rounded to 8 bits. Poisons that train a
-surrogate are in `error_minimizing.py` and `targeted_adversarial.py`.
+Each function takes the training split and returns float images `[n, H, W, C]` for the
+target class, within the budget and the box but not yet rounded to 8 bits. Attacks that
+train a surrogate are in `error_minimizing.py` and `targeted_adversarial.py`.
 """
 
 import chex
@@ -36,16 +36,16 @@ def watermark(
 
     u_i = x_i + clip(opacity (x_j - x_i), epsilon)
 
-  Shafahi et al. (2018), https://arxiv.org/abs/1804.00792, as the baseline of Table 2 of
-  Mehra et al. (2021).
+  Shafahi et al. (2018), https://arxiv.org/abs/1804.00792; the baseline of Table 2 of Mehra
+  et al. (2021).
 
   Args:
     train: training split.
-    target_class: its images are poisoned.
+    target_class: the class whose images are poisoned.
     key: consumed; draws x_j.
     epsilon: budget in image units.
-    norm: of the budget.
-    opacity: of the blended image, in [0, 1].
+    norm: norm of the budget.
+    opacity: opacity of x_j, in [0, 1].
 
   Returns:
     float32 `[n, H, W, C]` in [0, 1].
@@ -60,7 +60,7 @@ def watermark(
 def classwise_shift(
   train: types.Dataset, target_class: int, *, epsilon: float, norm: str = "linf"
 ) -> types.Array:
-  """The perturbation of `classwise`: one for the class, `[1, H, W, C]`, on the budget."""
+  """The shared perturbation of `classwise`, `[1, H, W, C]`, of size epsilon."""
   base = _base_images(train, target_class)
   others = arrays.to_float(train.images[train.labels != target_class])
   towards = (others.mean(axis=0) - base.mean(axis=0))[None]
@@ -70,7 +70,7 @@ def classwise_shift(
 def random_shift(
   key: types.Key, image_shape: tuple[int, ...], *, epsilon: float, norm: str = "linf"
 ) -> types.Array:
-  """The perturbation of `random`, `[1, H, W, C]`, on the budget; the key is consumed."""
+  """The perturbation of `random`, `[1, H, W, C]`, of size epsilon; the key is consumed."""
   pattern = jax.random.normal(key, (1, *image_shape))
   return epsilon * perturbation.steepest_direction(pattern, norm=norm)
 
@@ -78,7 +78,7 @@ def random_shift(
 def brightness_shift(
   image_shape: tuple[int, ...], *, epsilon: float, norm: str = "linf"
 ) -> types.Array:
-  """The perturbation of `brightness`, `[1, H, W, C]`, on the budget."""
+  """The perturbation of `brightness`, `[1, H, W, C]`, of size epsilon."""
   return epsilon * perturbation.steepest_direction(jnp.ones((1, *image_shape)), norm=norm)
 
 
@@ -90,9 +90,9 @@ def classwise(
     u_i = x_i + epsilon s(mean of the others - mean of the class)
 
   with s the norm's steepest direction: the sign for l_inf. It is case 2 of Theorem 1
-  (section 3.4 of Mehra et al., 2021), carried over to images.
+  (section 3.4 of Mehra et al., 2021), applied to images.
 
-  Args and returns: as `watermark`.
+  Args and returns: as in `watermark`.
   """
   base = _base_images(train, target_class)
   shift = classwise_shift(train, target_class, epsilon=epsilon, norm=norm)
@@ -107,15 +107,15 @@ def random(
   epsilon: float,
   norm: str = "linf",
 ) -> np.ndarray:
-  """Adds one random pattern to the whole class, on the budget.
+  """Adds one random pattern of size epsilon to the whole class.
 
     u_i = x_i + epsilon s(g),  g ~ N(0, I)
 
-  with s the norm's steepest direction: for l_inf each value of the class moves up or down
-  by epsilon. The class-wise random noise of Huang et al. (2021),
+  with s the norm's steepest direction: for l_inf each pixel value moves up or down by
+  epsilon, in all images alike. It is the class-wise random noise of Huang et al. (2021),
   https://arxiv.org/abs/2101.04898, section 4.
 
-  Args and returns: as `watermark`; the key is consumed and draws g.
+  Args and returns: as in `watermark`; the key is consumed and draws g.
   """
   base = _base_images(train, target_class)
   shift = random_shift(key, base.shape[1:], epsilon=epsilon, norm=norm)
@@ -125,11 +125,11 @@ def random(
 def brightness(
   train: types.Dataset, target_class: int, *, epsilon: float, norm: str = "linf"
 ) -> np.ndarray:
-  """Makes the whole class brighter, every value by the same, on the budget.
+  """Makes the whole class brighter, every pixel value by the same amount.
 
     u_i = x_i + epsilon s(1)
 
-  Args and returns: as `classwise`.
+  with s the norm's steepest direction. Args and returns: as in `classwise`.
   """
   base = _base_images(train, target_class)
   shift = brightness_shift(base.shape[1:], epsilon=epsilon, norm=norm)
@@ -146,21 +146,21 @@ def convolution(
   kernel_size: int = 9,
   blur: float = 1.0,
 ) -> np.ndarray:
-  """Passes the whole class through one random filter, as far as the budget lets it.
+  """Passes the whole class through one random filter, projected to the budget.
 
     u_i = x_i + P(filtered(x_i) - x_i),  P the projection to the budget
 
-  CUDA of Sadasivan et al. (2023), https://arxiv.org/abs/2303.04278, whose images may move
-  as far as they like.
+  CUDA of Sadasivan et al. (2023), https://arxiv.org/abs/2303.04278, which has no budget.
 
   Args:
     train: training split.
-    target_class: its images are poisoned.
+    target_class: the class whose images are poisoned.
     key: consumed; draws the filter.
     epsilon: budget in image units.
-    norm: of the budget.
+    norm: norm of the budget.
     kernel_size: k, side of the filter in pixels.
-    blur: p_b, the largest entry beside the one that is 1. CUDA has k = 3 and p_b = 0.3.
+    blur: p_b, upper bound of the entries other than the one that is 1. CUDA has k = 3 and
+      p_b = 0.3.
 
   Returns:
     float32 `[n, H, W, C]` in [0, 1].
@@ -171,7 +171,7 @@ def convolution(
 
 
 def random_filter(key: types.Key, kernel_size: int, blur: float) -> types.Array:
-  """A filter `[k, k]` of CUDA: U(0, blur), but 1 at a random place; the key is consumed."""
+  """A CUDA filter `[k, k]`: U(0, blur), but 1 at a random entry; the key is consumed."""
   entries_key, place_key = jax.random.split(key)
   entries = jax.random.uniform(entries_key, (kernel_size**2,), maxval=blur)
   place = jax.random.randint(place_key, (), 0, kernel_size**2)
@@ -179,12 +179,12 @@ def random_filter(key: types.Key, kernel_size: int, blur: float) -> types.Array:
 
 
 def filtered(images: types.Array, kernel: types.Array) -> types.Array:
-  """Images under a filter, each brought back to [0, 1] by its largest value.
+  """Filtered images, each divided by its largest value so that it is in [0, 1].
 
     (k * x_i) / max(k * x_i)
 
-  As in CUDA's code, `*` is the cross-correlation with zeros around the image, by the same
-  kernel in every channel. A black image stays black.
+  As in CUDA's code, `*` is the cross-correlation with zero padding, with the same kernel in
+  every channel. A black image stays black.
 
   Args:
     images: `[n, H, W, C]` in [0, 1].

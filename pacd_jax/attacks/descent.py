@@ -1,4 +1,4 @@
-"""Descent of a fixed surrogate's loss in the poison: PGD under the loss's own noise."""
+"""Descent of a fixed surrogate's loss in the poison: PGD under the noise of that loss."""
 
 import functools
 import math
@@ -13,7 +13,7 @@ from pacd_jax.data import batches
 
 
 def start(attack_data: problem.AttackData, *, shared: bool) -> types.Array:
-  """No perturbation yet: `[1, H, W, C]` for the whole class, or `[n, H, W, C]`."""
+  """A zero perturbation: `[1, H, W, C]` if the class shares it, else `[n, H, W, C]`."""
   base = attack_data.base_images
   return jnp.zeros_like(base[:1] if shared else base)
 
@@ -21,9 +21,10 @@ def start(attack_data: problem.AttackData, *, shared: bool) -> types.Array:
 def num_batches(
   settings: problem.Settings, attack_data: problem.AttackData, *, shared: bool
 ) -> int:
-  """Mini-batches in which every perturbation makes a step.
+  """The number of mini-batches in which every perturbation makes one step.
 
-  An epoch where each image has its own, but for those that do not fill a batch.
+  It is 1 for a shared perturbation. For per-image perturbations it is an epoch's number,
+  where images left over from the last whole mini-batch make no step.
   """
   return 1 if shared else len(attack_data.base_images) // settings.poison_batch
 
@@ -41,30 +42,30 @@ def descend(
   step_size: float | types.Array,
   zero_at: float | types.Array = math.inf,
 ) -> tuple[types.Array, types.Scalar]:
-  """Moves perturbations so that the surrogate finds the labels on the poisoned images.
+  """Moves perturbations so that the surrogate predicts the labels on the poisoned images.
 
     delta <- P(delta - alpha_t s(grad_delta E L_robust(x + delta, labels; theta)))
     alpha_t = step_size (1 - t / zero_at)
 
   with s the steepest direction of the budget's norm and P the projection to the budget; a
-  step sees one mini-batch of the class, under fresh noise. A perturbation that the class
-  shares takes the mean of the batch's gradients, those of the images as the box cuts
-  them, passed straight through the cut; an image's own is kept inside the box.
+  step uses one mini-batch of the class, under fresh noise. A shared perturbation follows the
+  mean of the batch's gradients, taken at the images clipped to the box and passed straight
+  through the clipping; a per-image perturbation is kept inside the box.
 
   Args:
-    settings: the attack's: loss, budget, poison_batch, augmentation.
-    params: of the surrogate, constant.
-    attack_data: its base images are poisoned.
-    labels: `[n]`, what the loss is to find on them.
+    settings: the attack's loss, budget, poison_batch and augmentation.
+    params: the surrogate's parameters, constant.
+    attack_data: data whose base images are poisoned.
+    labels: `[n]`, the labels in the loss.
     delta: `[1, H, W, C]` shared by the class, or `[n, H, W, C]`.
-    key: of the whole descent: folded, not consumed.
+    key: key of the whole descent; folded, not consumed.
     first: number t of the first step.
-    num_steps: mini-batches, at least 1.
-    step_size: of step 0, in image units.
-    zero_at: number of the step whose size is 0; inf: all are of one size.
+    num_steps: number of mini-batches, at least 1.
+    step_size: size of step 0, in image units.
+    zero_at: number of the step whose size is 0; inf: all steps have one size.
 
   Returns:
-    delta, and the mean of the losses before each step.
+    delta, and the mean over steps of the loss before the step.
   """
   base, shared = attack_data.base_images, len(delta) == 1
 
@@ -81,10 +82,10 @@ def descend(
       num_examples=len(base),
       batch_size=settings.poison_batch,
     )
-    batch = problem.Batch(base[:0], labels[rows], rows)  # The poison alone.
+    batch = problem.Batch(base[:0], labels[rows], rows)  # No clean images.
     images = poisoned_images(base[rows], delta if shared else delta[rows])
     noise_key = problem.fold(key, problem.LOWER_NOISE, number)
-    age = jnp.int32(settings.adversary_warmup)  # An adversary's radius is whole.
+    age = jnp.int32(settings.adversary_warmup)  # The adversary has its full radius.
     inputs = problem.attacked(settings, batch, params, images, noise_key, age)
     lower = problem.lower_level(settings, batch, noise_key, inputs)
     value, gradient = jax.value_and_grad(lower, argnums=1)(params, images)

@@ -1,4 +1,4 @@
-"""Error-minimising noise: a poison that leaves the victim little to learn of its class."""
+"""Error-minimising noise: a poison that leaves the victim little to learn of the class."""
 
 from collections.abc import Callable
 
@@ -24,26 +24,26 @@ def error_minimizing(
   step_size: float,
   shared: bool = True,
 ) -> np.ndarray:
-  """Minimises the robust loss in the poison as in the parameters.
+  """Minimises the robust loss in both the poison and the surrogate's parameters.
 
     min_theta min_u  E L_robust(D_clean u D_poison; theta),  |u_i - x_i| <= epsilon
 
-  Huang et al. (2021), https://arxiv.org/abs/2101.04898; on a surrogate that trains as a
-  robust victim does, so that the noise outlasts the victim's own: SEM of Liu et al.
-  (2023), https://arxiv.org/abs/2311.13091. With the loss of Gaussian augmentation, both
-  minima are under its noise. The other classes stay clean.
+  The attack is that of Huang et al. (2021), https://arxiv.org/abs/2101.04898. The surrogate
+  trains as a robust victim does, so that the poison survives the victim's own noise: SEM of
+  Liu et al. (2023), https://arxiv.org/abs/2311.13091. With the loss of Gaussian
+  augmentation, both minimisations are under its noise. The other classes stay clean.
 
   Args:
-    settings: the attack's: model, loss, optimiser, batches, budget.
-    attack_data: what the attacker sees; its validation images are not used.
+    settings: the attack's model, loss, optimiser, batches and budget.
+    attack_data: the attacker's data; its validation images are not used.
     key: folded, not consumed.
     on_round: called after each round with the number of rounds done and the mean losses,
-      of training and of the class; what it raises ends the attack.
-    num_rounds: of both minimisations by turns.
+      of training and of the class; an exception that it raises ends the attack.
+    num_rounds: rounds, each of which does both minimisations in turn.
     surrogate_steps: optimiser steps of a round.
     poison_steps: steps of each perturbation in a round.
-    step_size: of these, as a share of epsilon.
-    shared: one perturbation for the class, or one for each image.
+    step_size: size of these steps, as a share of epsilon.
+    shared: whether the class shares one perturbation; else each image has its own.
 
   Returns:
     float32 `[n, H, W, C]` in [0, 1] and in the budget.

@@ -1,4 +1,4 @@
-"""How a perturbation follows its hypergradients: its shape, and the rule of its steps."""
+"""Steps of the poison along its hypergradients: shared or per image, within the budget."""
 
 import chex
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from pacd_jax.attacks.step_rules import DECAY_OF_SQUARES, Memory, of_images
 
 
 def init(settings: problem.Settings, base_images: types.Array) -> Memory:
-  """Nothing met yet."""
+  """The memory before the first step: all zero."""
   zero = jnp.zeros_like(base_images)
   second = zero if settings.step_rule.keeps_squares else None
   return Memory(zero, second, jnp.zeros(len(base_images), jnp.int32))
@@ -19,7 +19,7 @@ def init(settings: problem.Settings, base_images: types.Array) -> Memory:
 def poisoned_images(
   base_images: types.Array, delta: types.Array | np.ndarray
 ) -> types.Array:
-  """u = clip(x + delta) to the box [0, 1]."""
+  """u = x + delta, clipped to the box [0, 1]."""
   chex.assert_rank([base_images, delta], 4)
   return jnp.clip(base_images + delta, 0.0, 1.0)
 
@@ -31,21 +31,22 @@ def to_corners(
   epsilon: float,
   shared: bool,
 ) -> types.Array:
-  """The corner of the l_inf budget that a perturbation points to, if the box has room.
+  """The corner of the l_inf budget that a perturbation points to, where the box has room.
 
-    c_j = epsilon sign(delta_j), or the other one where the box leaves less than half as
-    much room on that side: mean_i |clip(x_ij + c_j) - x_ij| < 1/2 mean_i |clip(x_ij - c_j)
-    - x_ij|, over the class where it shares a perturbation, else of each image
+    c_j = epsilon sign(delta_j), or minus that where the box leaves less than half as much
+    room on its side: mean_i |clip(x_ij + c_j) - x_ij| < 1/2 mean_i |clip(x_ij - c_j)
+    - x_ij|, the mean over the class if it shares a perturbation, else for each image alone
 
-  In the linear case optima lie at the ends of the budget (Theorem 1 of Mehra et al., 2021).
-  Here descent follows the nearer end, also where the box has cut it off, as for a black
-  pixel that is to be darker, and never finds the other. Entries of 0 are brightened.
+  In the linear case optima are at the ends of the budget (Theorem 1 of Mehra et al., 2021).
+  On networks, descent moves towards the nearer end even where the box excludes it, as for a
+  black pixel that should become darker, and never finds the other end. For delta_j = 0,
+  c_j is epsilon before that comparison.
 
   Args:
     base_images: `[n, H, W, C]`.
     delta: `[n, H, W, C]`.
     epsilon: budget in image units.
-    shared: whether the class shares one perturbation, the mean of delta.
+    shared: whether the class shares one perturbation, for which the mean of delta is taken.
 
   Returns:
     `[1 if shared else n, H, W, C]`, every entry -epsilon or epsilon.
@@ -71,21 +72,22 @@ def move(
   rows: types.Array,
   du: types.Array,
 ) -> tuple[types.Array, Memory]:
-  """The perturbation after one step down, back in the ball and the box, and its memory.
+  """Takes one descent step, projected to the ball and the box; returns (delta, memory).
 
-  While shared, every image moves by the batch's mean, and the box cuts each image only
-  where it is used (du is that of the cut images, passed straight through the cut); then
-  the batch's images move, each by its own and inside the box. With `num_frequencies`, du
-  and the step are cut to so many frequencies of each axis; where ball or box cut delta,
-  it has others.
+  In the first `num_shared_steps` steps every image moves along the batch's mean
+  hypergradient, delta itself is projected to the ball alone, and images are clipped to the
+  box where they are used (du is taken at the clipped images and passed straight through the
+  clipping). In later steps the batch's images move, each along its own hypergradient and
+  within the box. With `num_frequencies`, du and the step are restricted to that many
+  frequencies of each axis; projecting delta can add others.
 
   Args:
-    settings: shape, rule, length of a step, budget.
-    step_number: `[]`, of the outer step.
-    memory: of the steps before.
+    settings: the attack's settings of the step, and its budget.
+    step_number: `[]`, number of the outer step.
+    memory: the memory of the steps before.
     delta: `[n, H, W, C]`.
     base_images: `[n, H, W, C]`.
-    rows: `[p]`, the batch's images.
+    rows: `[p]`, positions of the batch's images.
     du: `[p, H, W, C]`, their hypergradients.
   """
   shared = step_number < settings.num_shared_steps
@@ -97,7 +99,7 @@ def move(
   now = jnp.where(shared, mean, jnp.zeros_like(delta).at[rows].set(du))
   memory = _remember(settings, memory, now, moves)
   direction = settings.step_rule.direction(memory, settings.momentum, settings.norm)
-  if settings.num_frequencies:  # Signs have all frequencies again.
+  if settings.num_frequencies:  # The signs of du have all frequencies again.
     direction = perturbation.low_pass(direction, settings.num_frequencies)
   length = settings.step_size(step_number)
   delta = delta - length * jnp.where(of_images(moves), direction, 0.0)
@@ -107,7 +109,7 @@ def move(
 
 
 def _remember(settings, memory, now, moves):
-  """The running means, where the images move."""
+  """Updates the running means of the images that move."""
 
   def mean(past, value, decay):
     average = decay * past + (1.0 - decay) * value

@@ -1,4 +1,4 @@
-"""What an attacker minimises: functions of theta on clean images of the target class."""
+"""Attackers' objectives, minimised: functions of theta on clean images of the class."""
 
 from pacd_jax import smoothing, types
 
@@ -17,8 +17,8 @@ def soft_acr(
 
   Args:
     apply: base classifier.
-    sigma: smoothing noise, standard deviation in image units.
-    num_noise_samples: k, noise draws for each image.
+    sigma: standard deviation of the smoothing noise, in image units.
+    num_noise_samples: k, noise draws per image.
     inverse_temperature: beta.
   """
 
@@ -38,12 +38,12 @@ def soft_acr(
 
 
 def negative_loss(loss: types.LossFn) -> types.ObjectiveFn:
-  """- the loss on the target class: the attack on accuracy, of standard training.
+  """Minus the loss on the target class: the attack on the accuracy of standard training.
 
     min_u -L(D_val; theta*(u))
 
-  The traditional poisoning attack (Munoz-Gonzalez et al., 2017,
-  https://arxiv.org/abs/1708.08689), whose failure against certified defenses Table 1 of
-  Mehra et al. (2021) shows.
+  It is the traditional poisoning attack (Munoz-Gonzalez et al., 2017,
+  https://arxiv.org/abs/1708.08689); Table 1 of Mehra et al. (2021) shows that it fails
+  against certified defenses.
   """
   return lambda params, images, labels, key: -loss(params, images, labels, key)[0]

@@ -20,21 +20,21 @@ from pacd_jax.attacks.movement import poisoned_images
 
 
 class AttackState(NamedTuple):
-  """Everything that a step changes; its size is the same after every step."""
+  """Everything that a step changes; its shapes are the same after every step."""
 
   step: types.Array  # `[]` int32: outer steps done.
-  surrogates: surrogates.Surrogate  # M of them, `[M]` in front of every leaf.
+  surrogates: surrogates.Surrogate  # M surrogates; every leaf has the leading axis `[M]`.
   delta: types.Array  # `[n, H, W, C]`: u - x of every target image.
-  memory: movement.Memory  # Running means of its hypergradients.
+  memory: movement.Memory  # Running means of the hypergradients.
 
 
 class Attack(NamedTuple):
-  """An attack as pure functions; `key` is the whole run's: folded, never consumed."""
+  """An attack as pure functions; `key` is the run's key, folded and never consumed."""
 
-  # `init(data, key, start)`: `start` is the first perturbation, `[1 or n, H, W, C]`.
+  # `init(data, key, start)`: `start` is the initial perturbation, `[1 or n, H, W, C]`.
   init: Callable[[problem.AttackData, types.Key, types.Array | None], AttackState]
-  # `restart(state, data, key, member, age)`: a fresh surrogate in the place of one,
-  # trained on the poison as it stands as if `age` outer steps old.
+  # `restart(state, data, key, member, age)`: replaces one surrogate by a fresh one, trained
+  # on the current poison for the warm-up and as long as `age` outer steps would.
   restart: Callable[..., AttackState]
   # `step(state, data, key) -> (state, metrics)`: one outer step.
   step: Callable[
@@ -43,7 +43,7 @@ class Attack(NamedTuple):
 
 
 def make(settings: problem.Settings) -> Attack:
-  """Binds the attack's functions to its settings."""
+  """Returns the attack's functions with its settings bound."""
   return Attack(
     functools.partial(init, settings),
     functools.partial(restart, settings),
@@ -75,7 +75,10 @@ def restart(
   member: types.Array | int = 0,
   age: types.Array | int = 0,
 ) -> AttackState:
-  """A fresh surrogate, trained for `warmup_steps` and `age` outer steps on the poison."""
+  """Replaces surrogate `member` by one trained on the poison, `age` outer steps old.
+
+  The fresh surrogate takes `warmup_steps` and `age * lower_steps` optimiser steps.
+  """
   number = state.step * settings.num_surrogates + member
   restart_key = problem.fold(key, problem.RESTART, number)
   fresh, _ = surrogates.train(
@@ -100,8 +103,8 @@ def step(
   """One outer step of Algorithm 1: lower level, upper level, hypergradient, poison.
 
   Returns:
-    The next state, and to log, as means over the surrogates: `upper` (xi), `lower`
-    (zeta), and how the linear solve went (`SolveInfo`); and the norm of du.
+    The next state, and metrics: the means over the surrogates of `upper` (xi), `lower`
+    (zeta) and the fields of `SolveInfo` (the least `min_curvature`), and the norm of du.
   """
   batch = problem.draw_batch(settings, attack_data, key, state.step, key)
   poison = poisoned_images(attack_data.base_images[batch.rows], state.delta[batch.rows])
@@ -114,7 +117,7 @@ def step(
   members = jnp.arange(settings.num_surrogates)
   several, du, metrics = surrogates.each(settings, one, members, state.surrogates)
   du = du.mean(axis=0)
-  # u: one step down, back into the ball and the box.
+  # u: one descent step, projected to the ball and the box.
   delta, memory = movement.move(
     settings,
     state.step,
@@ -132,7 +135,7 @@ def step(
 
 
 def _through(settings, batch, key, step_number, member, surrogate, upper, poison):
-  """One surrogate's part of a step: (the surrogate, du, what to log)."""
+  """One surrogate's part of a step: (the surrogate, du, its metrics)."""
   noise_key = problem.fold(key, problem.LOWER_NOISE, step_number)
   first = member * (settings.lower_steps + 1)  # Each surrogate has its own noise.
   inputs = problem.attacked(
@@ -169,7 +172,7 @@ def _through(settings, batch, key, step_number, member, surrogate, upper, poison
 
 
 def _normalized(du):
-  """du over its norm, 0 where it is 0; by its largest entry first, as squares underflow."""
+  """du / |du|, 0 for du = 0; divided by its largest entry first, as squares underflow."""
   largest = jnp.abs(du).max()
   du = du / jnp.where(largest > jnp.finfo(du.dtype).tiny, largest, 1.0)
   return du / jnp.maximum(jnp.sqrt(jnp.sum(du**2)), 1.0)

@@ -2,8 +2,8 @@
 
 Section 3.2 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274. Where the robust loss
 has an adversary (SmoothAdv), the lower level is the paper's approximation: the batch's
-images are attacked at the current theta, and are trained on, and differentiated in u, as
-u + delta with delta constant.
+images are attacked at the current theta, and u + delta, with delta constant, is used both
+for training and for the derivative in u.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ from pacd_jax.data import arrays, batches
 
 
 class AttackData(NamedTuple):
-  """What the attacker sees, on the device; uint8 images may be float32 in [0, 1], too."""
+  """The attacker's data on the device; uint8 images may also be float32 in [0, 1]."""
 
-  # uint8 `[N - n, H, W, C]`, never changed: the other classes, and what of the target class
-  # is not poisoned.
+  # uint8 `[N - n, H, W, C]`, never changed: the other classes, and the images of the target
+  # class that are not poisoned.
   clean_images: types.Array
   clean_labels: types.Array  # int32 `[N - n]`
-  base_images: types.Array  # float32 `[n, H, W, C]` in [0, 1]: what is to be poisoned.
+  base_images: types.Array  # float32 `[n, H, W, C]` in [0, 1]: the images to be poisoned.
   base_labels: types.Array  # `[n]`
   # uint8 `[m, H, W, C]`: the target class of the validation split, or the target points.
   val_images: types.Array
@@ -34,44 +34,46 @@ class AttackData(NamedTuple):
 
 
 class Settings(NamedTuple):
-  """What the attack is made of; defaults as the authors' code has them for MNIST.
+  """The settings of an attack; defaults are those of the authors' code for MNIST.
 
-  Except for the poison's step: theirs is Adam's with 0.1, ours the steepest direction of
-  the budget's norm.
+  The exception is the poison's step: theirs is Adam's with rate 0.1, ours follows the
+  steepest direction of the budget's norm.
   """
 
   model: types.Model  # The surrogate's architecture.
   loss: types.Loss  # The victim's training loss, of that model.
   hypergradient: types.HypergradientFn  # Such as `approx_grad` with its solver bound.
-  optimizer: optax.GradientTransformation  # Of the surrogate's parameters.
-  objective: types.ObjectiveFn  # The upper level's, such as `objectives.soft_acr`.
+  optimizer: optax.GradientTransformation  # The optimiser of the surrogate's parameters.
+  objective: types.ObjectiveFn  # The upper level, such as `objectives.soft_acr`.
   epsilon: float  # Budget of one image's perturbation, in image units.
-  norm: str = "linf"  # Of the budget: "linf" or "l2".
+  norm: str = "linf"  # Norm of the budget: "linf" or "l2".
   clean_batch: int = 900  # Clean images in a lower-level batch.
   poison_batch: int = 100  # Target images in a lower-level batch.
   val_batch: int = 100  # Validation images in the upper level.
-  augment: types.AugmentFn | None = None  # Random change of both levels' images.
-  noise: str = "fresh"  # Of the lower level, or "fixed": one draw for each image.
+  augment: types.AugmentFn | None = None  # Random augmentation of both levels' images.
+  noise: str = "fresh"  # The lower level's noise; "fixed": one draw per image.
   # Optimiser steps of a surrogate over which the radius of the loss's adversary rises
-  # linearly to the whole; 0: whole at once.
+  # linearly to its full size; 0: no warm-up.
   adversary_warmup: int = 0
   lower_steps: int = 10  # T1: optimiser steps on theta in an outer step.
   warmup_steps: int = 0  # Optimiser steps of a fresh surrogate before it is attacked.
-  num_surrogates: int = 1  # M: models of the victim, each restarted in its turn.
-  surrogates_at_once: int = 0  # In one vmap; 0: all of them.
-  # Each solve begins at the same surrogate's last one; else at zero.
+  num_surrogates: int = 1  # M: models of the victim, restarted in turn.
+  surrogates_at_once: int = 0  # Surrogates in one vmap; 0: all of them.
+  # Whether a linear solve starts from the surrogate's previous solution, not from zero.
   warm_start: bool = False
-  # The first outer steps move one perturbation shared by the class, by the mean over the
-  # batch of its hypergradients; later ones move each image of the batch by its own.
+  # The first outer steps move one perturbation shared by the class along the batch's mean
+  # hypergradient; later steps move each image of the batch along its own.
   num_shared_steps: int = 0
-  num_frequencies: int = 0  # Of each axis of an image, that du is cut to; 0: all.
+  num_frequencies: int = 0  # Lowest frequencies of each axis that du keeps; 0: all.
   step_rule: step_rules.StepRule = step_rules.SIGN
-  normalize: bool = False  # Every surrogate's du to norm 1, before any mean is taken.
+  normalize: bool = (
+    False  # Whether each surrogate's du is scaled to norm 1 before the mean.
+  )
   # Length of an outer step's move, in image units, by the step's number.
   step_size: optax.Schedule = optax.constant_schedule(0.1)
-  # In [0, 1): weight of the past in the running mean of hypergradients whose direction is
-  # taken. Unless they are normalised, steps on which few validation points are still right
-  # have small, noisy hypergradients, and so little say.
+  # In [0, 1): weight of the past in the running mean of hypergradients that gives the
+  # step's direction. Unless hypergradients are normalised, those of steps with few
+  # correctly classified validation points are small and noisy, and have little weight.
   momentum: float = 0.0
 
 
@@ -81,10 +83,10 @@ class Batch(NamedTuple):
   images: types.Array  # `[c, H, W, C]` clean images.
   labels: types.Array  # `[c + p]`: clean, then poison.
   rows: types.Array  # `[p]`: which target images the poison part holds.
-  noise_keys: types.Key | None = None  # `[c + p]`: each image's own; None: fresh noise.
+  noise_keys: types.Key | None = None  # `[c + p]`: per-image keys; None: fresh noise.
 
 
-# Random streams of a run, each folded from its key.
+# The random streams of a run, folded into its key.
 (
   INIT,
   CLEAN,
@@ -108,18 +110,18 @@ def attack_data(
   poisoned: np.ndarray | None = None,
   points: np.ndarray | None = None,
 ) -> AttackData:
-  """The attacker's view: training split, and the target class of the validation split.
+  """The attacker's data: training split, and the target class of the validation split.
 
-  With `points` it is another threat model, that of Appendix D.6 of Mehra et al. (2021):
-  the attacker is after these test points alone, and knows them.
+  With `points` the threat model is that of Appendix D.6 of Mehra et al. (2021): the
+  attacker knows these test points, and attacks them alone.
 
   Args:
-    splits: of the data.
-    target_class: what the attack is after.
-    poisoned: int `[n]`, training images of the class, in order; None: all of it. What is
-      not among them is clean.
-    points: int `[m]`, points of the test split that stand in the place of the class's
-      validation images; None: none.
+    splits: the splits of the data set.
+    target_class: the class that is attacked.
+    poisoned: int `[n]`, positions of the training images of the class to poison, in order;
+      None: all of the class. The other images stay clean.
+    points: int `[m]`, positions in the test split of the points that replace the class's
+      validation images; None: the validation images are used.
 
   Raises:
     errors.InputError: a split has no image of the class.
@@ -153,7 +155,7 @@ def draw_batch(
   step_number: types.Array,
   key: types.Key,
 ) -> Batch:
-  """A mini-batch in the order that one key draws; fixed noise is of the run's `key`."""
+  """A mini-batch in the order drawn from `order_key`; `key` gives the fixed noise."""
   clean = batches.batch_indices(
     jax.random.fold_in(order_key, CLEAN),
     step_number,
@@ -183,13 +185,12 @@ def lower_level(
 ) -> types.LowerLevel:
   """zeta of Algorithm 1: the robust loss on the batch, its noise fixed by the key.
 
-  `inputs(poison)`: what the loss takes in place of the images, where an adversary has
-  attacked them.
+  `inputs(poison)` gives the attacked images that the loss takes, where it has an adversary.
   """
   loss = settings.loss
 
   def outputs(params, poison):
-    # Reused on purpose: one function of (theta, u).
+    # The key is reused on purpose: the loss is one function of (theta, u).
     change_key, noise_key = _keys(settings, batch, jax.random.clone(key))
     if inputs is not None:
       return loss.outputs(params, inputs(poison), noise_key)
@@ -205,7 +206,7 @@ def lower_level(
 
 
 def _keys(settings, batch, key):
-  """Of the images' random change, None where there is none, and of their noise."""
+  """The keys of the images' augmentation (None without one) and of their noise."""
   change_key = None
   if settings.augment is not None:
     change_key, key = jax.random.split(key)
@@ -215,7 +216,7 @@ def _keys(settings, batch, key):
 
 
 def _images(settings, batch, poison, change_key):
-  """The batch's images, changed at random."""
+  """The batch's images, augmented if there is a key."""
   images = jnp.concatenate([batch.images, poison])
   return images if change_key is None else settings.augment(change_key, images)
 
@@ -228,12 +229,13 @@ def attacked(
   key: types.Key,
   age: types.Array,
 ) -> Callable[[types.Array], Any] | None:
-  """The batch as the loss's adversary leaves it at theta, for `lower_level`.
+  """The batch attacked by the loss's adversary at theta, for `lower_level`.
 
     u -> (clean, u) + delta,  delta = argmax of the adversary's loss at (theta, poison)
 
   Section 3.2 of Mehra et al. (2021): delta is constant, in theta and in u. `age` is the
-  surrogate's, which the warm-up of the radius goes by. None: the loss has no adversary.
+  surrogate's age, which sets the warm-up of the radius. Returns None for a loss without an
+  adversary.
   """
   if settings.loss.adversary is None:
     return None
@@ -265,7 +267,7 @@ def upper_level(
 
   def upper(params, poison):
     del poison  # The certificate depends on the poison through theta alone.
-    fixed = jax.random.clone(noise_key)  # Reused on purpose: one function of theta.
+    fixed = jax.random.clone(noise_key)  # Reused on purpose: a function of theta alone.
     return settings.objective(params, images, attack_data.val_labels[rows], fixed)
 
   return upper

@@ -1,4 +1,4 @@
-"""Rules by which a step of the poison follows from the hypergradients so far."""
+"""Rules that give the poison's step from the hypergradients so far."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,31 +7,31 @@ import jax.numpy as jnp
 
 from pacd_jax import perturbation, types
 
-DECAY_OF_SQUARES = 0.999  # Of Adam's second moment, as in the authors' code.
-_TINY = 1e-8  # Adam's epsilon there.
+DECAY_OF_SQUARES = 0.999  # Adam's beta_2, as in the authors' code.
+_TINY = 1e-8  # Adam's epsilon, as in the authors' code.
 
 
 class Memory(NamedTuple):
   """Running means of each image's hypergradients."""
 
-  first: types.Array  # `[n, H, W, C]`: of du.
-  second: types.Array | None  # The same of du^2, for Adam.
+  first: types.Array  # `[n, H, W, C]`: mean of du.
+  second: types.Array | None  # Mean of du^2, for Adam.
   count: types.Array  # `[n]` int32: moves so far.
 
 
 class StepRule(NamedTuple):
-  """A rule: of what is remembered, the momentum and the budget's norm, a direction.
+  """A rule: `direction(memory, momentum, norm)`, with the norm of the budget.
 
-  The direction is that of a step of length 1, `[n, H, W, C]`.
+  It returns a step of length 1, `[n, H, W, C]`.
   """
 
   name: str
   direction: Callable[[Memory, float, str], types.Array]
-  keeps_squares: bool = False  # It needs `Memory.second`.
+  keeps_squares: bool = False  # Whether the rule needs `Memory.second`.
 
 
 def of_images(values: types.Array) -> types.Array:
-  """`[n]` as `[n, 1, 1, 1]`."""
+  """Reshapes `[n]` to `[n, 1, 1, 1]`."""
   return values[:, None, None, None]
 
 
@@ -42,15 +42,15 @@ def _sign(memory: Memory, momentum: float, norm: str) -> types.Array:
 
 
 def _normalized(memory: Memory, momentum: float, norm: str) -> types.Array:
-  """The gradient over its largest entry in l_inf, over its norm in l_2."""
+  """The gradient divided by its largest entry for l_inf, by its norm for l_2."""
   del momentum
   return perturbation.normalized(memory.first, norm=norm)
 
 
 def _adam(memory: Memory, momentum: float, norm: str) -> types.Array:
-  """As the authors' (Kingma & Ba, 2015), where the momentum is its beta_1, 0.9."""
+  """Adam (Kingma & Ba, 2015) with the momentum as beta_1; the authors' is 0.9."""
   del norm
-  assert memory.second is not None  # `keeps_squares`.
+  assert memory.second is not None  # Since ADAM has `keeps_squares`.
   count = jnp.maximum(of_images(memory.count), 1)
   first = memory.first / (1.0 - momentum**count)
   second = memory.second / (1.0 - DECAY_OF_SQUARES**count)

@@ -1,8 +1,8 @@
-"""The attacker's models of the victim: solutions of the lower level, each of its own age.
+"""Surrogates: the attacker's models of the victim, solutions of the lower level.
 
-One surrogate is one local solution, met at one moment of its training; fresh victims are
-others. So an attack may keep several, restarted in turn: their ages are staggered, and
-the poison answers to all of them.
+One surrogate is one local solution at one moment of its training, and a victim trained from
+scratch ends in another. So an attack may keep several surrogates, restarted in turn, so
+that their ages are staggered, and take the mean of their hypergradients.
 """
 
 import functools
@@ -18,16 +18,16 @@ from pacd_jax.attacks import problem
 
 
 class Surrogate(NamedTuple):
-  """One model of the victim, or several with the leading axis `[M]` on every leaf."""
+  """One surrogate, or several with the leading axis `[M]` on every leaf."""
 
   params: types.Params  # theta, the lower level's current solution.
   opt_state: optax.OptState
-  age: types.Array  # int32: optimiser steps since it was fresh.
-  adjoint: types.Params | None  # Of the last hypergradient: the next solve's warm start.
+  age: types.Array  # int32: optimiser steps since its initialisation.
+  adjoint: types.Params | None  # The last solve's solution: the next one's warm start.
 
 
 def init(settings: problem.Settings, shape: tuple[int, ...], key: types.Key) -> Surrogate:
-  """A fresh one, untrained; the key is folded, not consumed."""
+  """An untrained surrogate; the key is folded, not consumed."""
   height, width, channels = shape
   init_key = jax.random.fold_in(key, problem.INIT)
   params = settings.model.init(init_key, (height, width, channels))
@@ -45,21 +45,21 @@ def train(
   key: types.Key,
   num_steps: int | types.Array,
 ) -> tuple[Surrogate, types.Scalar]:
-  """So many steps of the training that the attack assumes of its victims.
+  """Trains a surrogate for `num_steps` steps, as the attack assumes victims to train.
 
     theta <- theta - Adam(grad_theta L_robust(D_clean u D_poison; theta)), by mini-batches
 
   Args:
-    settings: the attack's: loss, optimiser, batches, augmentation.
-    surrogate: where it stands; steps are counted, and drawn, by its age.
-    attack_data: the other classes are trained on as they are,
-    images: and the target class as it is here, float32 `[n, H, W, C]`.
-    order_key: of the surrogate's batches and noise: folded, not consumed.
-    key: of the run, whose noise is the same in all surrogates where it is fixed.
-    num_steps: how many.
+    settings: the attack's loss, optimiser, batches and augmentation.
+    surrogate: the surrogate to start from; its age numbers the steps and their draws.
+    attack_data: data whose clean images are trained on.
+    images: float32 `[n, H, W, C]`, trained on in the place of the base images.
+    order_key: key of the surrogate's batches and noise; folded, not consumed.
+    key: key of the run, which gives fixed noise, the same for all surrogates.
+    num_steps: number of steps.
 
   Returns:
-    The surrogate after them, and the mean of their losses, 0 after none.
+    The trained surrogate, and the mean loss over the steps, 0 if there were none.
   """
 
   def step(_, carry):
@@ -83,7 +83,7 @@ def descend(
   surrogate: Surrogate,
   poison: types.Array,
 ) -> tuple[Surrogate, types.Array]:
-  """One optimiser step on the lower level, and its value before."""
+  """Takes one optimiser step on the lower level; returns its value before the step too."""
   value, gradient = jax.value_and_grad(lower)(surrogate.params, poison)
   updates, opt_state = settings.optimizer.update(
     gradient, surrogate.opt_state, surrogate.params
@@ -93,9 +93,9 @@ def descend(
 
 
 def each(settings: problem.Settings, function: Callable[..., Any], *arguments: Any) -> Any:
-  """The function of every surrogate, mapped over the leading axes: `vmap`, by chunks.
+  """Maps a function of one surrogate over the leading axes: `vmap`, in chunks.
 
-  A batch of one is not one of several: convolutions stay plain ones.
+  A single surrogate gets no batch axis, so that its convolutions are not batched.
   """
   at_once = settings.surrogates_at_once or settings.num_surrogates
   if settings.num_surrogates == 1:
@@ -108,10 +108,10 @@ def each(settings: problem.Settings, function: Callable[..., Any], *arguments: A
 
 
 def due(number: int, *, restart_every: int, num_surrogates: int) -> list[tuple[int, int]]:
-  """Which surrogates are restarted before an outer step: (which one, how old it is made).
+  """The surrogates that are restarted before an outer step: (surrogate, its new age).
 
-  Ages are in outer steps. Surrogate m of M is m / M of a life ahead, from the first step
-  on, when all of them are made.
+  Ages are in outer steps. At step 0 all surrogates are made, surrogate m of M with the age
+  m / M of `restart_every`, so that their restarts are staggered.
   """
   ahead = [m * restart_every // num_surrogates for m in range(num_surrogates)]
   if number == 0:

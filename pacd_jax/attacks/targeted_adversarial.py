@@ -1,4 +1,4 @@
-"""Targeted adversarial poisons: images that a clean classifier takes for another class."""
+"""Targeted adversarial poisons: images that a clean model classifies as another class."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from pacd_jax.attacks import descent, problem, surrogates
 from pacd_jax.attacks.movement import poisoned_images
 
 _INIT, _SURROGATE, _POISON = range(3)  # Random streams, folded from the key.
-_AT_ONCE = {"warmup": 100, "poison": 10}  # Steps between two reports.
+_AT_ONCE = {"warmup": 100, "poison": 10}  # Steps between two calls of `on_steps`.
 
 
 def targeted_adversarial(
@@ -26,26 +26,27 @@ def targeted_adversarial(
   step_size: float,
   shared: bool = False,
 ) -> np.ndarray:
-  """Adversarial examples of the training images, under their own labels.
+  """Adversarial examples of the training images, with their own labels.
 
     u_i = argmin_u E L_robust(u, g(y_i); theta),  |u - x_i| <= epsilon,
     theta = argmin_theta E L_robust(D; theta),  D clean
 
   TAP of Fowl et al. (2021), https://arxiv.org/abs/2106.10807, in its targeted form, which
-  they found the strongest: what the victim learns of the class are features of another.
-  With the loss of Gaussian augmentation, surrogate and PGD are under its noise.
+  they found the strongest: the victim learns features of another class as those of its own.
+  With the loss of Gaussian augmentation, surrogate training and PGD are under its noise.
 
   Args:
-    settings: the attack's: model, loss, optimiser, batches, budget.
-    attack_data: what the attacker sees; its validation images are not used.
+    settings: the attack's model, loss, optimiser, batches and budget.
+    attack_data: the attacker's data; its validation images are not used.
     key: folded, not consumed.
-    on_steps: called now and then with the number of steps done, of `warmup_steps` and
-      `num_steps` together, and their mean loss; what it raises ends the attack.
+    on_steps: called every few steps with the number of steps done, out of `warmup_steps`
+      plus `num_steps`, and the mean loss since the last call; an exception that it raises
+      ends the attack.
     label: g(y), the other class.
     warmup_steps: optimiser steps of the surrogate on clean data.
     num_steps: steps of each perturbation.
-    step_size: of the first of these, as a share of epsilon; falls linearly to 0.
-    shared: one perturbation for the class, or one for each image.
+    step_size: size of the first of these, as a share of epsilon; it falls linearly to 0.
+    shared: whether the class shares one perturbation; else each image has its own.
 
   Returns:
     float32 `[n, H, W, C]` in [0, 1] and in the budget.
@@ -83,5 +84,5 @@ def targeted_adversarial(
 
 
 def _parts(num_steps, at_once):
-  """(steps done before, steps) of each part."""
+  """Returns (steps done before, steps) for each part."""
   return [(i, min(at_once, num_steps - i)) for i in range(0, num_steps, at_once)]

@@ -1,4 +1,4 @@
-"""Steps of gradient ascent on images, by the norm of their ball."""
+"""Step rules of gradient ascent on images, for l_inf and l_2 balls."""
 
 import optax
 
@@ -8,8 +8,8 @@ from pacd_jax import perturbation, types
 def normalized(step_size: types.Array | float, norm: str) -> optax.GradientTransformation:
   """Steps of length `step_size` along the steepest direction of the norm.
 
-  For l2 each image's gradient over its length, as in Salman et al. (2019); for l_inf its
-  sign, as in Madry et al. (2018). A gradient of 0 moves nothing.
+  For l2 the direction is each image's gradient divided by its norm, as in Salman et al.
+  (2019); for l_inf its sign, as in Madry et al. (2018). A zero gradient gives a zero step.
   """
 
   def update(updates, state, params=None):
@@ -20,6 +20,6 @@ def normalized(step_size: types.Array | float, norm: str) -> optax.GradientTrans
 
 
 def adam(step_size: types.Array | float, norm: str) -> optax.GradientTransformation:
-  """Steps of Adam, whatever the norm, as in the code of Mehra et al. (2021)."""
+  """Adam's steps for either norm, as in the code of Mehra et al. (2021)."""
   del norm
   return optax.adam(step_size)

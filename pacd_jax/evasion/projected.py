@@ -1,4 +1,4 @@
-"""Projected gradient ascent on images, in a ball and the box."""
+"""Projected gradient ascent on images, within a ball and the box [0, 1]."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from pacd_jax.evasion.ascent import normalized
 
 
 class Pgd(NamedTuple):
-  """Projected gradient descent: its ball and its steps."""
+  """The settings of projected gradient descent (PGD)."""
 
   epsilon: float  # Radius of the ball, in image units.
   norm: str = "l2"  # "l2" or "linf".
   num_steps: int = 2
-  ascent: types.AscentFn = normalized  # Its steps are of size 2 epsilon / num_steps.
+  ascent: types.AscentFn = normalized  # Given the step size 2 epsilon / num_steps.
 
 
 def check(attack: Pgd) -> None:
@@ -37,26 +37,26 @@ def pgd(
   start: types.Array | None = None,
   strength: types.Array | float = 1.0,
 ) -> types.Array:
-  """Perturbations that make an objective large, each inside the ball and the box.
+  """Perturbations that increase an objective, each within the ball and the box.
 
     delta <- P(delta + step(grad objective(x + delta))),  |delta|_norm <= epsilon,
     x + delta in [0, 1]
 
   Madry et al. (2018), https://arxiv.org/abs/1706.06083; with the objective of a smoothed
-  classifier, SmoothAdv_PGD of Salman et al. (2019), https://arxiv.org/abs/1906.04584,
-  whose step of 2 epsilon / num_steps and order of projections (box, then ball) it has.
+  classifier, SmoothAdv_PGD of Salman et al. (2019), https://arxiv.org/abs/1906.04584. The
+  step size 2 epsilon / num_steps and the order of projections (box, then ball) are theirs.
 
   Args:
     attack: ball and steps.
     objective: `images -> scalar`, a sum over the images.
     images: `[B, H, W, C]` in [0, 1].
-    start: the first perturbation, like the images and in the ball; None: 0.
-    strength: in [0, 1]: the share of epsilon that is used; each image's own, too, as
+    start: the initial perturbation, shaped like the images; it is projected first. None: 0.
+    strength: in [0, 1], the share of epsilon that is used; `[]`, or per image as
       `[B, 1, 1, 1]`.
 
   Returns:
-    delta `[B, H, W, C]`: a constant, no derivative goes through it or the steps. What the
-    objective closes over should be constant, too (`jax.lax.stop_gradient`).
+    delta `[B, H, W, C]`, a constant: no derivative passes through it or the steps. Values
+    that the objective closes over should be constant as well (`jax.lax.stop_gradient`).
   """
   chex.assert_rank(images, 4)
   images = jax.lax.stop_gradient(images)
@@ -81,13 +81,16 @@ def pgd(
 def uniform_in_ball(
   attack: Pgd, key: types.Key, images: types.Array, strength: types.Array | float = 1.0
 ) -> types.Array:
-  """A uniform draw from each image's ball, like the images; the key is consumed.
+  """Perturbations drawn uniformly from each image's ball; the key is consumed.
 
   Args:
-    attack: its epsilon and norm.
-    key: `[]`, or `[B]` with one key for each image.
+    attack: the attack, for its epsilon and norm.
+    key: `[]`, or `[B]` with one key per image.
     images: `[B, H, W, C]`.
-    strength: in [0, 1]: the share of epsilon that is used.
+    strength: in [0, 1], the share of epsilon that is used.
+
+  Returns:
+    `[B, H, W, C]`.
   """
   chex.assert_rank(images, 4)
   epsilon = attack.epsilon * strength
