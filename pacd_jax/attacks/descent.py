@@ -48,9 +48,9 @@ def descend(
     alpha_t = step_size (1 - t / zero_at)
 
   with s the steepest direction of the budget's norm and P the projection to the budget; a
-  step uses one mini-batch of the class, under fresh noise. A shared perturbation follows the
-  mean of the batch's gradients, taken at the images clipped to the box and passed straight
-  through the clipping; a per-image perturbation is kept inside the box.
+  step uses one mini-batch of the class, under fresh noise. A shared perturbation follows
+  the mean of the batch's gradients, taken at the images clipped to the box and passed
+  straight through the clipping; a per-image perturbation is kept inside the box.
 
   Args:
     settings: the attack's loss, budget, poison_batch and augmentation.

@@ -66,9 +66,7 @@ class Settings(NamedTuple):
   num_shared_steps: int = 0
   num_frequencies: int = 0  # Lowest frequencies of each axis that du keeps; 0: all.
   step_rule: step_rules.StepRule = step_rules.SIGN
-  normalize: bool = (
-    False  # Whether each surrogate's du is scaled to norm 1 before the mean.
-  )
+  normalize: bool = False  # Scale each surrogate's du to norm 1 before taking the mean.
   # Length of an outer step's move, in image units, by the step's number.
   step_size: optax.Schedule = optax.constant_schedule(0.1)
   # In [0, 1): weight of the past in the running mean of hypergradients that gives the
