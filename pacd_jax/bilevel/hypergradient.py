@@ -2,7 +2,8 @@
 
 At a solution, grad_theta lower(theta*, u) = 0 for every u; differentiating that identity
 (the implicit function theorem) gives d theta*/du without unrolling the training.
-No matrix is ever formed: `jax.linearize` of a gradient or of the logits, and transposes.
+No matrix is formed: products use `jax.linearize` of a gradient or of the logits, and
+transposes.
 """
 
 from typing import Any
@@ -19,9 +20,9 @@ def hessian(
 ) -> types.Curvature:
   """A v = H v with H the Hessian of the lower level in theta: `jvp` of `grad`.
 
-  H need not be positive definite away from a minimum. `jax.linearize` is `jvp` with its
-  first half done once; XLA hoists that half out of a solver's loop either way, so it is
-  no faster (`make bench`, `curvature_products`), only shorter to write.
+  H need not be positive definite away from a minimum. `jax.linearize` is `jvp` whose first
+  half is evaluated once; XLA hoists that half out of a solver's loop for `jvp` too, so
+  `linearize` is no faster (`make bench`, `curvature_products`), only shorter to write.
   """
   _, product = jax.linearize(lambda theta: jax.grad(lower)(theta, poison), params)
   return types.Curvature(product, lower)
@@ -34,8 +35,8 @@ def gauss_newton(
 
   The generalised Gauss-Newton matrix (Schraudolph, 2002, "Fast curvature matrix-vector
   products"): H without the curvature of the network, so positive semi-definite wherever
-  the criterion is convex in the logits, as cross-entropy is. Where it is not, as in
-  MACER, `convex_model` takes its place, in (theta, u) too.
+  the criterion is convex in the logits, as cross-entropy is. A criterion that is not, such
+  as MACER's, is replaced by its `convex_model`, in the derivative in (theta, u) too.
   """
   logits, push = jax.linearize(lambda theta: lower.outputs(theta, poison), params)
   pull = jax.linear_transpose(push, params)
@@ -49,13 +50,13 @@ def gauss_newton(
 
 
 def convex_model(lower: types.LowerLevel, logits: Any) -> types.LowerLevel:
-  """The lower level with a convex criterion that has the same gradient at some logits.
+  """The lower level with a convex criterion that has the same gradient at given logits.
 
     c~(z) = convex(z) + <grad c(z_0) - grad convex(z_0), z>
 
-  The Gauss-Newton matrix is that of c~; so is the derivative in (theta, u), or the two
-  would contradict each other wherever c bends downwards, as MACER's does in the logits of
-  a noisy copy that is wrong. A criterion that is convex is left as it is.
+  Both the Gauss-Newton matrix and the derivative in (theta, u) are those of c~: otherwise
+  the two would be inconsistent wherever c is concave, as MACER's is in the logits of a
+  misclassified noisy copy. A convex criterion is returned unchanged.
   """
   if lower.convex is None:
     return lower
@@ -80,23 +81,23 @@ def approx_grad(
     du = grad_u f - d/du <grad_theta g(theta, u), p>,   A p = grad_theta f
 
   ApproxGrad (Algorithm 2, appendix B of Mehra et al., 2021, arXiv:2012.01274; Pedregosa,
-  2016). f is `upper`, g is `lower`, both with their noise and batches fixed; A is the
-  matrix that `curvature` gives, damped by the caller's `solve`.
+  2016). f is `upper` and g is `lower`, both with fixed noise and batches; A is the matrix
+  that `curvature` returns, damped by the caller's `solve`.
 
   Args:
     upper: f(theta, u).
     lower: g(theta, u).
     params: theta, near the solution of the lower level.
     poison: u, any array.
-    start: p to begin the solve with, like theta; None: zero.
+    start: the first guess of p, shaped like theta; None: zero.
     curvature: `hessian` or `gauss_newton`.
-    solve: for the linear system.
+    solve: solver of the linear system.
 
   Returns:
-    du, like u, and how the solve went, with p.
+    du, shaped like u, and a record of the solve with p.
 
   Raises:
-    ValueError: `start` is not like theta.
+    ValueError: `start` differs from theta in structure or shapes.
   """
   grad_theta, grad_u = jax.grad(upper, argnums=(0, 1))(params, poison)
   matvec, lower = curvature(lower, params, poison)

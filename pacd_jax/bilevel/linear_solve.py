@@ -1,4 +1,4 @@
-"""Linear systems with a matrix known only by its products, and how the solve went."""
+"""Solvers of linear systems whose matrix is known by its products, and their records."""
 
 from typing import NamedTuple, cast
 
@@ -11,7 +11,7 @@ from pacd_jax import types
 
 def vdot(x: types.Params, y: types.Params) -> types.Scalar:
   """x'y over pytrees."""
-  return cast(types.Scalar, optax.tree.vdot(x, y))  # optax promises less.
+  return cast(types.Scalar, optax.tree.vdot(x, y))  # optax declares a wider type.
 
 
 def _axpy(a, x, y):
@@ -28,7 +28,7 @@ def start_from(start: types.Params | None, b: types.Params) -> types.Params:
   """The first guess of a solve: `start`, or zero where it is None.
 
   Raises:
-    ValueError: `start` is not like b, as it is of another model.
+    ValueError: `start` differs from b in structure or shapes, as that of another model.
   """
   if start is None:
     return jax.tree.map(jnp.zeros_like, b)
@@ -44,10 +44,10 @@ def start_from(start: types.Params | None, b: types.Params) -> types.Params:
 def normalised(
   b: types.Params, start: types.Params | None
 ) -> tuple[types.Params, types.Params, types.Array]:
-  """b over its largest entry, the first guess over the same, and that entry.
+  """Divides b and the first guess by b's largest absolute entry; returns that entry too.
 
-  No square of the scaled system underflows where b is nearly zero; x is the scaled
-  system's times the entry, which is 1 for b = 0.
+  Without the scaling, squares would underflow where b is nearly zero. The solution x is
+  that of the scaled system times the entry. For b = 0 the entry is taken as 1.
   """
   largest = optax.tree.norm(b, ord="inf")
   scale = jnp.where(largest > 0, largest, 1.0)
@@ -66,15 +66,15 @@ def describe(
   num_products: types.Array | int,
   min_curvature: types.Array,
 ) -> types.SolveInfo:
-  """The `SolveInfo` of x; one more product, counted, tells its true residual.
+  """The `SolveInfo` of x; one more product, which is counted, gives the true residual.
 
   Args:
     matvec: v -> A v.
     b: right-hand side.
     x: the solution found.
-    num_steps: steps that moved it.
+    num_steps: steps that moved x.
     num_products: products with A so far.
-    min_curvature: the least p'Ap / p'p over the directions met; infinite: none was met.
+    min_curvature: the least p'Ap / p'p over the directions met; infinite if there was none.
   """
   residual = jax.tree.map(jnp.subtract, b, matvec(x))
   norm = optax.tree.norm(b)
@@ -98,7 +98,7 @@ def curvature_along(direction: types.Params, product: types.Params) -> types.Arr
 def identity(
   matvec: types.MatvecFn, b: types.Params, start: types.Params | None = None
 ) -> tuple[types.Params, types.SolveInfo]:
-  """x = b: the first-order answer, for comparison. One product tells its residual."""
+  """x = b: the first-order answer, for comparison. One product gives its residual."""
   del start
   product = matvec(b)
   info = describe(
@@ -135,24 +135,25 @@ def conjugate_gradient(
   """Solves A x = b for a symmetric positive definite A by conjugate gradients.
 
   Hestenes & Stiefel (1952). `jax.scipy.sparse.linalg.cg` returns no record of its steps,
-  and a lower level that is not convex needs one: on a direction p with p'Ap <= 0 the solve
-  stops there and says so, as in Newton-CG (Nocedal & Wright, "Numerical Optimization",
-  algorithm 7.1): x so far, or in the first step the direction, which is b from zero.
+  and a non-convex lower level needs one: at a direction p with p'Ap <= 0 the solve stops
+  and reports negative curvature, as in Newton-CG (Nocedal & Wright, "Numerical
+  Optimization", algorithm 7.1). It then returns x so far or, if that happens in the first
+  step, x plus the first direction, which from a zero start is b.
 
   Args:
     matvec: v -> A v.
-    b: right-hand side, a pytree; 0 gives 0 in no step.
-    start: x before the first step, like b, which costs one product; None: zero.
-    max_steps: most steps, one product each.
-    tolerance: stops at |b - A x| <= tolerance |b|.
+    b: right-hand side, a pytree; from a zero start, b = 0 gives x = 0 in no step.
+    start: x before the first step, shaped like b, which costs one product; None: zero.
+    max_steps: the largest number of steps, one product each.
+    tolerance: the solve stops at |b - A x| <= tolerance |b|.
     precondition: v -> M^-1 v, with a positive definite M near A (Nocedal & Wright,
       algorithm 5.3); None: the identity.
 
   Returns:
-    x like b, and its `SolveInfo`.
+    x, shaped like b, and its `SolveInfo`.
 
   Raises:
-    ValueError: `start` is not like b.
+    ValueError: `start` differs from b in structure or shapes.
   """
   unit, x, scale = normalised(b, start)
   residual = unit if start is None else jax.tree.map(jnp.subtract, unit, matvec(x))
@@ -169,7 +170,7 @@ def conjugate_gradient(
     min_curvature=jnp.full_like(scale, jnp.inf),
   )
   end = _iterate(matvec, precondition, first, tolerance**2 * vdot(unit, unit), max_steps)
-  # Newton-CG's answer to negative curvature at once: the first direction itself.
+  # If the first direction has negative curvature, Newton-CG moves along it.
   at_once = end.negative_curvature & (end.num_steps == 0)
   x = jax.tree.map(lambda xi, pi: jnp.where(at_once, xi + pi, xi), end.x, direction)
   spent = end.num_steps + end.negative_curvature + (0 if start is None else 1)
@@ -185,7 +186,7 @@ def conjugate_gradient(
 
 
 def _iterate(matvec, precondition, first, enough, max_steps) -> _CgState:
-  """The recurrence, until it has converged, met negative curvature, or run out of steps."""
+  """Runs the recurrence until convergence, negative curvature or `max_steps`."""
 
   def unfinished(state):
     return (
@@ -225,11 +226,11 @@ def descend(
 ) -> tuple[types.Params, types.Params, types.Array]:
   """Gradient steps on x'Ax / 2 - b'x: x + eta r, with r = b - A x; one product each.
 
-  eta is `step_size`, or r'r / r'Ar where that is shorter: the least value along r. So a
-  step that is too long for a positive definite A cannot diverge.
+  eta is `step_size`, or r'r / r'Ar, the exact line search along r, where that is shorter.
+  So too large a `step_size` cannot diverge for a positive definite A.
 
   Returns:
-    x, its residual, and the least r'Ar / r'r, infinite where r was 0.
+    x, its residual, and the least r'Ar / r'r, infinite if every r was 0.
   """
 
   def step(_, state):
@@ -248,9 +249,10 @@ def descend(
 def largest_eigenvalue(
   matvec: types.MatvecFn, like: types.Params, *, num_products: int, seed: int = 0
 ) -> types.Array:
-  """An estimate of max |lambda(A)|, from below: |A v| / |v| after so many power steps.
+  """A lower estimate of max |lambda(A)|: |A v| / |v| after `num_products` power steps.
 
-  From a normal v drawn by the seed, not from b, which may have little of the largest.
+  They start from a normal v drawn by the seed, not from b, which may have only a small part
+  along the leading eigenvector.
   """
   v = optax.tree.random_like(jax.random.key(seed), like, jax.random.normal)
 

@@ -1,4 +1,4 @@
-"""The penalty method: the lower level's gradient is pushed to zero, not solved for."""
+"""The penalty method: the lower level's gradient is penalised, and no system is solved."""
 
 import jax
 import jax.numpy as jnp
@@ -23,22 +23,23 @@ def penalty_grad(
 
   Mehra & Hamm (2019), arXiv:1911.03432. Where grad_theta F = 0, p = -gamma grad_theta g
   solves H p = grad_theta f with H the Hessian of g at theta^, and du is the hypergradient
-  at theta^, which is off the lower level's solution by H^-1 p / gamma. So du is exact as
-  gamma grows, while argmin F gets harder to reach: its curvature is gamma H^2.
+  at theta^, which differs from the lower level's solution by H^-1 p / gamma. So du becomes
+  exact as gamma grows, while argmin F gets harder to reach: its curvature is gamma H^2.
 
   Args:
     upper: f(theta, u).
     lower: g(theta, u).
-    params: theta, where the steps on F begin.
+    params: theta, where the steps on F start.
     poison: u, any array.
     start: not used: theta^ starts at theta each time.
     gamma: weight of the penalty, above 0.
     num_steps: Adam's steps on F in theta, one product with H each.
-    learning_rate: Adam's, about the size of theta^ - theta.
+    learning_rate: Adam's learning rate, about the size of theta^ - theta.
 
   Returns:
-    du, like u; how far theta^ has come, as the residual |grad f - H p| / |grad f| at
-    theta^; the curvature is H's along grad_theta g. The adjoint is p. theta^ is dropped.
+    du, shaped like u, and its record: the residual |grad f - H p| / |grad f| at theta^
+    measures convergence, the curvature is that of H along grad_theta g, and the adjoint is
+    p. theta^ is not returned.
   """
   del start
   optimizer = optax.adam(learning_rate)
@@ -69,7 +70,7 @@ def penalty_grad(
     grad_f,
     p,
     num_steps=num_steps,
-    num_products=num_steps,  # `describe` adds the last.
+    num_products=num_steps,  # `describe` counts the last one.
     min_curvature=jnp.minimum(least, linear_solve.curvature_along(gradient, product)),
   )
 

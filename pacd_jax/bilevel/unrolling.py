@@ -1,4 +1,4 @@
-"""Truncated unrolling: the hypergradient through some steps of the training itself."""
+"""Truncated unrolling: the hypergradient by backpropagation through training steps."""
 
 import functools
 
@@ -22,12 +22,12 @@ def unrolled_grad(
 ) -> tuple[types.Array, types.HypergradientInfo]:
   """du = d f(theta_K(u), u) / du,  theta_{k+1} = theta_k - eta grad_theta g(theta_k, u).
 
-  What MetaPoison does with K = 2 (Huang et al., 2020, arXiv:2004.00225): reverse mode
-  through K gradient steps from theta, cut off before them (Shaban et al., 2019,
-  arXiv:1810.10667). At a solution of the lower level it is ApproxGrad with K terms of the
-  Neumann series on the Hessian: there du nears the whole as K grows, if eta is under
-  2 / lambda_max. No linear system is solved, so no damping and no definite matrix is
-  asked for, but the memory of the backward pass grows with K.
+  Reverse mode through K gradient steps from theta, truncated before them (Shaban et al.,
+  2019, arXiv:1810.10667), as MetaPoison does with K = 2 (Huang et al., 2020,
+  arXiv:2004.00225). At a solution of the lower level it is ApproxGrad with K terms of the
+  Neumann series on the Hessian: there du converges to the hypergradient as K grows, if eta
+  is under 2 / lambda_max. No linear system is solved, so neither damping nor a definite
+  matrix is needed, but the memory of the backward pass grows with K.
 
   Args:
     upper: f(theta, u).
@@ -35,14 +35,14 @@ def unrolled_grad(
     params: theta_0.
     poison: u, any array.
     start: not used: there is no adjoint.
-    num_steps: K, static; each costs a gradient and, backwards, a product with the Hessian
-      and one with the derivative in (theta, u).
+    num_steps: K, static; each step costs a gradient and, backwards, a product with the
+      Hessian and one with the derivative in (theta, u).
     learning_rate: eta, above 0.
-    checkpoint: keeps theta_k alone for the backward pass and computes the rest of a step
-      again: K times the parameters in place of K times all activations.
+    checkpoint: whether to store theta_k alone for the backward pass and recompute the rest
+      of a step: K times the parameters in memory, not K times all activations.
 
   Returns:
-    du, like u; of the linear solve there is only the number of products to report.
+    du, shaped like u, and a record with the numbers of steps and products alone.
   """
   del start
 
@@ -52,7 +52,7 @@ def unrolled_grad(
       return optax.tree.add_scale(theta, -learning_rate, gradient), None
 
     if checkpoint:
-      # A scan keeps the copies apart by itself.
+      # In a scan, XLA does not merge the recomputation, so CSE need not be prevented.
       step = functools.partial(jax.checkpoint, prevent_cse=False)(step)
     theta, _ = jax.lax.scan(step, params, None, length=num_steps)
     return upper(theta, u)

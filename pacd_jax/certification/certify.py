@@ -1,10 +1,10 @@
-"""Monte-Carlo certification: how far a smoothed classifier's prediction surely holds.
+"""Monte-Carlo certification of a smoothed classifier's predictions.
 
 The smoothed classifier is g(x) = argmax_c P[f(x + e) = c], e ~ N(0, sigma^2 I). With a
 probability of at least 1 - alpha over the sampling, a certificate that does not abstain
 is right: g(x + d) is its prediction for every perturbation d with |d|_2 < its radius.
-Algorithm CERTIFY of Cohen et al. (2019), https://arxiv.org/abs/1902.02918, and the other
-rules of `sampling`, which draw fewer samples.
+The rules are algorithm CERTIFY of Cohen et al. (2019), https://arxiv.org/abs/1902.02918,
+and the others of `sampling`, which draw fewer samples.
 
 Votes are counted on the device (`votes`), for several points in one call
 (`point_stream`); the statistics are float64 SciPy on the host.
@@ -28,21 +28,21 @@ from pacd_jax.runtime import sharding
 from pacd_jax.types import ApplyFn, Array, Certificate, Key, Params
 
 # `certify_points(params, images, keys, labels=None, names=None)` yields one
-# `(certificate, seconds)` a point, in their order: see `make_certifier`.
+# `(certificate, seconds)` per point, in the order of the points: see `make_certifier`.
 CertifyPointsFn = Callable[..., Iterator[tuple[Certificate, float]]]
 # `on_point(num_done, total, certificate, label)`.
 ProgressFn = Callable[[int, int, Certificate, int], None]
 
 
 class Settings(NamedTuple):
-  """How points are certified: see `make_certifier`."""
+  """The settings of certification: see `make_certifier`."""
 
   sigma: float
   n0: int
   n: int
   alpha: float
   mode: str = "fixed"
-  options: Any = None  # Of the mode, an instance of its entry's dataclass.
+  options: Any = None  # The mode's options, an instance of its entry's dataclass.
   dtype: str = "float32"
   batch_size: int = 1000
 
@@ -62,31 +62,32 @@ def make_certifier(
 ) -> CertifyPointsFn:
   """Makes `certify_points(params, images, keys, labels=None, names=None)`.
 
-  It yields `(certificate, seconds)` of each point in order: seconds are its share, by
-  samples, of the time that the calls took. It is given images `[M, H, W, C]`, uint8 or
+  The function yields `(certificate, seconds)` for each point in order; seconds are the
+  point's share, by samples, of the calls' time. It takes images `[M, H, W, C]`, uint8 or
   float in [0, 1]; keys `[M]`, consumed; labels, int `[M]`, which let some rules stop
-  early; and names `[M]`, how an error calls the points, by default their positions.
+  early; and names `[M]` of the points in error messages, by default their positions.
 
-  Compiled once for all certifiers of the same `apply`, batch_size, dtype, mesh and shapes.
+  It is compiled once for all certifiers with the same `apply`, batch_size, dtype, mesh and
+  shapes.
 
   Args:
-    apply: the base classifier f = argmax of its logits.
-    sigma: standard deviation of the noise, in the units of the images ([0, 1]); it is
-      added to an image as it is, and nothing is clipped.
-    n0: samples that choose the class.
-    n: the most samples that bound its probability; in mode fixed exactly so many.
+    apply: logits of the base classifier f, which predicts their argmax.
+    sigma: standard deviation of the noise, in the units of the images ([0, 1]); noisy
+      images are not clipped.
+    n0: number of samples that choose the class.
+    n: largest number of samples that bound its probability; the exact number in mode fixed.
     alpha: probability in (0, 1) that a certificate is wrong.
     mode: a sampling rule, one of `sampling.RULES`.
-    options: of that rule, an instance of its entry's dataclass; None: its defaults.
+    options: the rule's options, an instance of its entry's dataclass; None: its defaults.
     dtype: one of `provenance.DTYPES`. In bfloat16 the parameters and the noisy images
-      are rounded first: certificates are those of that classifier.
-    batch_size: noisy copies at a time on each device, across points; votes do not depend
-      on it.
-    mesh: the devices, `sharding.mesh()` by default; nor on them.
+      are rounded first, and the certificates are for that rounded classifier.
+    batch_size: noisy copies that a device evaluates at once, of any points; votes do not
+      depend on it.
+    mesh: the devices, by default `sharding.mesh()`; votes do not depend on them.
 
   Raises:
-    InputError: a setting out of range, or an n that cannot certify at this alpha.
-    NonFiniteError: by `certify_points`, where a sample's logits are not finite.
+    InputError: a setting is out of range, or n cannot certify at this alpha.
+    NonFiniteError: raised by `certify_points` if a sample's logits are not finite.
   """
   settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
   rule = _rule(settings)
@@ -102,7 +103,7 @@ def _by_rule(
   batch_size: int,
   mesh: jax.sharding.Mesh | None = None,
 ) -> CertifyPointsFn:
-  """`make_certifier`, its settings checked."""
+  """`make_certifier` with a rule, after its settings are checked."""
   mesh = mesh or sharding.mesh()
   static = dict(apply=apply, dtype=dtype, batch_size=batch_size, mesh=mesh)
 
@@ -136,9 +137,9 @@ def _by_rule(
 
 
 def _rule(settings: Settings) -> Rule:
-  """The sampling rule; InputError for a setting out of range."""
+  """Returns the sampling rule; raises InputError for a setting out of range."""
   batch_size, dtype = settings.batch_size, settings.dtype
-  most = votes.most_batches(sharding.mesh().size)  # A batch for each device is one call.
+  most = votes.most_batches(sharding.mesh().size)  # One call has a batch on each device.
   if not 1 <= batch_size <= most:
     raise errors.InputError(
       f"certify: out of range: batch_size={batch_size}: use 1 to {most}"
@@ -199,23 +200,23 @@ def certify(
   Args:
     images: float `[B, H, W, C]` in [0, 1], B >= 1.
     key: consumed.
-    labels: int `[B]`: modes adaptive and aca stop early where another class is ahead.
+    labels: int `[B]`; modes adaptive and aca stop early if n0 votes favour another class.
     sigma, n0, n, alpha, mode, options, dtype, batch_size: as for `make_certifier`.
 
   Returns:
-    Predictions int64 `[B]`, -1 where it abstains; certified l2 radii float64 `[B]` in
-    image units; votes behind the bounds int64 `[B, K]`.
+    Predictions int64 `[B]`, -1 for abstentions; certified l2 radii float64 `[B]` in image
+    units; votes behind the bounds int64 `[B, K]`.
 
   Raises:
-    InputError: as from `make_certifier`; images of another type, shape or range, logits
-      that are not `[B, K]`, or a batch that does not fit into memory.
+    InputError: as for `make_certifier`; or images have another type, shape or range,
+      logits are not `[B, K]`, or a batch does not fit into memory.
     NonFiniteError: a sample's logits are not finite.
   """
   _check_images(images)
   settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
   certify_points = make_certifier(apply, **settings._asdict())
   shape = images.shape[1:]
-  votes.num_classes(apply, params, shape)  # Refuses other logits.
+  votes.num_classes(apply, params, shape)  # Raises unless logits are `[B, K]`.
   votes.check_memory(apply, params, shape, batch_size=batch_size, dtype=dtype)
   keys = _fold_in(key, np.arange(len(images)))
   results = [result for result, _ in certify_points(params, images, keys, labels)]
@@ -228,7 +229,7 @@ def _fold_in(key: Key, indices: np.ndarray) -> Key:
 
 
 def _check_images(given: Array) -> None:
-  """InputError for images in other units: sigma and the radius are those of [0, 1]."""
+  """Raises InputError unless images are float in [0, 1], the units of sigma and radii."""
   images = np.asarray(given)
   if images.ndim != 4 or not len(images) or images.dtype.kind != "f":
     raise errors.InputError(
@@ -264,22 +265,25 @@ def certify_to_files(
   extra: Mapping[str, Any] | None = None,
   on_point: ProgressFn | None = None,
 ):
-  """Certifies test points into `path`'s files (`certificates`); goes on where they end.
+  """Certifies test points into the files of `path` (`certificates`), or resumes them.
 
   The point idx uses fold_in(key, idx), so that neither an interruption nor the choice
   of the other points changes its certificate.
 
   Args:
     images: uint8 `[N, H, W, C]`, the test split.
-    labels: int `[N]`; modes adaptive and aca stop early where another class is ahead.
-    indices: int `[M]` in [0, N): which points, in which order.
+    labels: int `[N]`; modes adaptive and aca stop early if n0 votes favour another class.
+    indices: int `[M]` in [0, N), the points to certify, in this order.
     key: consumed; recorded in the sidecar.
-    path: `DIR/seed_<k>`. InputError if its files cannot be resumed.
-    seed: which victim this is.
-    sigma, n0, n, alpha, mode, options, dtype, batch_size: as for `make_certifier`, errors
-      too.
-    extra: more fields for the sidecar; its own fields win.
+    path: `DIR/seed_<k>`.
+    seed: the victim's seed.
+    sigma, n0, n, alpha, mode, options, dtype, batch_size: as for `make_certifier`.
+    extra: further fields of the sidecar, which its own fields override.
     on_point: called after each new point with (points done, M, certificate, label).
+
+  Raises:
+    InputError: as for `make_certifier`; or the files cannot be resumed.
+    NonFiniteError: a sample's logits are not finite.
   """
   settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
   rule = _rule(settings)
@@ -298,6 +302,6 @@ def certify_to_files(
 
 
 def described(settings: Settings) -> dict[str, Any]:
-  """The settings as a sidecar has them: the votes do not depend on the batch size."""
+  """The settings' fields in a sidecar, without batch_size, which votes do not depend on."""
   names = ("mode", "dtype", "sigma", "n0", "n", "alpha")
   return {name: getattr(settings, name) for name in names}

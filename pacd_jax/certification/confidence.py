@@ -1,4 +1,4 @@
-"""From votes to radii: the statistics of a certificate, float64 SciPy on the host."""
+"""The statistics of a certificate, from votes to radii: float64 SciPy on the host."""
 
 import math
 
@@ -18,11 +18,12 @@ def clopper_pearson_lower(count, n, alpha) -> np.float64 | np.ndarray:
   probability at most alpha. Clopper and Pearson (1934), Biometrika 26(4).
 
   Args:
-    count: successes in [0, n], an int or an array of them; expected ones may be floats.
+    count: successes in [0, n], an int or an array; floats are allowed, as for expectations.
     n: trials, likewise.
     alpha: probability in (0, 1) that the bound fails, likewise.
 
-  Returns float64 in [0, 1), of the arguments' common shape.
+  Returns:
+    float64 in [0, 1), of the arguments' common shape.
   """
   count, n, alpha = np.asarray(count), np.asarray(n), np.asarray(alpha)
   if not np.all((count >= 0) & (count <= n) & (alpha > 0.0) & (alpha < 1.0)):
@@ -34,9 +35,10 @@ def clopper_pearson_lower(count, n, alpha) -> np.float64 | np.ndarray:
 def radius(count, n, *, sigma: float, alpha) -> np.float64 | np.ndarray:
   """R = sigma * Phi^-1(p_A), with p_A the lower bound from `count` of `n` votes.
 
-  Args as for `clopper_pearson_lower`; `sigma` is the standard deviation of the noise.
+  Args are those of `clopper_pearson_lower`; `sigma` is the standard deviation of the noise.
 
-  Returns float64 in the units of sigma: below 0 where p_A is under 1/2, -inf for none.
+  Returns:
+    float64 in the units of sigma: negative where p_A is under 1/2, -inf for a count of 0.
   """
   return sigma * scipy.special.ndtri(clopper_pearson_lower(count, n, alpha))
 
@@ -47,7 +49,7 @@ def certificate(
   """The certificate that two independent sets of votes support.
 
   c = argmax_k counts0_k;  p_A = the lower bound of P[f(x + e) = c] from counts_c;
-  R = sigma * Phi^-1(p_A) if p_A >= 1/2, otherwise it abstains (-1, R = 0).
+  R = sigma * Phi^-1(p_A) if p_A >= 1/2, otherwise the certificate abstains (-1, R = 0).
 
   Args:
     counts0: int `[K]`, votes of the n0 samples that choose the class.
@@ -68,7 +70,7 @@ def certificate(
 def largest_radius(sigma: float, n: int, alpha: float) -> float:
   """The radius of n unanimous votes: sigma * Phi^-1(alpha^(1/n)), in image units.
 
-  No radius is larger; 0 where not even these votes certify anything.
+  No radius from n votes is larger; 0 if even unanimous votes cannot certify.
   """
   return max(0.0, float(sigma * scipy.special.ndtri(alpha ** (1.0 / n))))
 
@@ -79,5 +81,5 @@ def can_certify(n: int, alpha: float) -> bool:
 
 
 def least_votes(alpha: float) -> int:
-  """The least n that can certify: the first whole number above log2(1 / alpha)."""
+  """The least n that can certify: the smallest integer above log2(1 / alpha)."""
   return math.floor(-math.log2(alpha)) + 1

@@ -1,8 +1,9 @@
-"""Certification as a stream: points take turns on the device, each until its rule is done.
+"""Certification as a stream: points share the device's calls until their rules are done.
 
-A window of points is open at a time, and a call draws what the oldest of them ask for, as
-far as it has room, in whole batches while they ask for so much: points are done about in
-their order. Two calls are under way at a time, of about a second each.
+A window of points is open at a time. A call draws the samples that the points ask for, the
+oldest points first, up to the call's size, and in whole batches while at least one batch is
+asked for. So points are done roughly in order. Two calls are in flight at a time, each
+taking about a second.
 """
 
 import collections
@@ -20,29 +21,29 @@ from pacd_jax.certification.rules.rule import Sampling
 from pacd_jax.runtime import processes
 from pacd_jax.types import Certificate
 
-_CALL_SECONDS = 1.0  # Points are written as they are done, and an end is not far.
-_FIRST_BATCHES = 4  # Of the first call; later ones are as long as they take.
+_CALL_SECONDS = 1.0  # Short, so that points are written soon and an interruption loses few.
+_FIRST_BATCHES = 4  # Batches of the first call; later calls are sized by their time.
 
 
 class Point:
-  """A point on its way to a certificate: what its rule has asked for and been given."""
+  """A point being certified: the samples that its rule has asked for and been given."""
 
   def __init__(self, rule: Sampling, image: np.ndarray, key_data, name: Any):
     self.image, self.key_data, self.name = image, key_data, name
     self._rule = rule
     self._votes: np.ndarray | int = 0
-    self._missing = self.wanted = next(rule)  # Samples: not returned, not yet started.
+    self._missing = self.wanted = next(rule)  # Samples not returned, not started.
     self.num_started, self._non_finite = 0, 0
     self.seconds, self.certificate = 0.0, None
 
   def take(self, most: int) -> int:
-    """Starts as many of the samples asked for as there is room for."""
+    """Starts at most `most` of the samples asked for; returns how many."""
     size = min(most, self.wanted)
     self.wanted, self.num_started = self.wanted - size, self.num_started + size
     return size
 
   def give(self, counts: np.ndarray, non_finite: int, seconds: float) -> None:
-    """Takes in int `[K]` votes; the rule goes on once it has all that it asked for."""
+    """Adds int `[K]` votes; once all samples asked for are in, the rule is resumed."""
     self._votes, self._missing = self._votes + counts, self._missing - counts.sum()
     self._non_finite, self.seconds = self._non_finite + non_finite, self.seconds + seconds
     if self._missing:
@@ -62,20 +63,21 @@ class Point:
 def run(
   start: Callable[..., Any], points: Iterable[Point], batch_size: int
 ) -> Iterator[tuple[Certificate, float]]:
-  """Drives the points' rules until each has its certificate.
+  """Runs the points' rules until each has its certificate.
 
   Args:
     start: `start(images, keys, first, count)` starts one call of `votes.draw` and returns
-      its result, which need not be there yet.
-    points: in the order in which they are wanted; taken one by one.
-    batch_size: of all devices together; a call is of whole ones as long as so much is
-      asked for.
+      its result without waiting for it.
+    points: the points in order; taken one by one.
+    batch_size: batch size of all devices together; a call has whole batches while at least
+      one is asked for.
 
-  Yields `(certificate, seconds)` in the order of the points, whichever is done first:
-  seconds are the point's share, by samples, of the time that the calls took.
+  Yields:
+    `(certificate, seconds)` in the order of the points, whichever is done first; seconds
+    are the point's share, by samples, of the calls' time.
 
   Raises:
-    NonFiniteError: a sample's logits are not finite; names the point.
+    NonFiniteError: a sample's logits are not finite; the message names the point.
   """
   points, window, before = iter(points), [], time.perf_counter()
   calls, unwritten = collections.deque(), collections.deque()
@@ -88,7 +90,7 @@ def run(
     if not window:
       return
     wanted = sum(point.wanted for point in window)
-    whole = wanted // batch_size * batch_size  # What remains waits for company.
+    whole = wanted // batch_size * batch_size  # The rest waits for others.
     if whole or not calls:
       room = min(whole or wanted, num_batches * batch_size)
       calls.append(_start_call(start, window, room))
@@ -98,7 +100,8 @@ def run(
     counts, non_finite = (shares.sum(axis=0) for shares in jax.device_get(result))
     now = time.perf_counter()
     seconds, before, num_samples = now - before, now, sum(size for _, size in call)
-    seconds = float(processes.from_first(np.float32(seconds)))  # All start equal calls.
+    # The first process's time, so that all processes start equal calls.
+    seconds = float(processes.from_first(np.float32(seconds)))
     in_time = int(_CALL_SECONDS / max(seconds, 1e-9) * -(-num_samples // batch_size))
     num_batches = max(1, min(2 * num_batches, in_time, most))
     share = seconds / num_samples
@@ -111,7 +114,7 @@ def run(
 
 
 def _start_call(start: Callable[..., Any], window: list[Point], room: int):
-  """Starts `room` samples of the oldest points: `[(point, samples)]`, votes to come."""
+  """Starts `room` samples of the oldest points: ([(point, samples)], the pending votes)."""
   call, first = [], np.zeros(votes.WINDOW, np.uint32)
   images = np.zeros((votes.WINDOW, *window[0].image.shape), np.float32)
   keys = np.zeros((votes.WINDOW, *window[0].key_data.shape), np.uint32)

@@ -1,7 +1,7 @@
-"""What stands beside a file of certificates: how they were drawn, and what that supports.
+"""The sidecar of a file of certificates: how they were drawn, and the radii it supports.
 
-A sidecar is a dictionary that JSON can hold. Every one has `FIELDS`, and the fields of
-its sampling rule.
+A sidecar is a dictionary that JSON can hold. It has `FIELDS`, and the fields of its
+sampling rule.
 """
 
 from collections.abc import Mapping
@@ -26,11 +26,11 @@ _KINDS = {
   "counts": str,
 }
 FIELDS = tuple(_KINDS)
-DTYPES = ("float32", "bfloat16")  # What a base classifier computes in.
+DTYPES = ("float32", "bfloat16")  # Dtypes in which a base classifier computes.
 
 
 def checked(sidecar: Any) -> Sidecar:
-  """The sidecar; ValueError if it does not say what is needed."""
+  """Returns the sidecar; raises ValueError if a field is missing or invalid."""
   if missing := [name for name in FIELDS if name not in sidecar]:
     raise ValueError(f"without {', '.join(missing)}")
   for name, kind in _KINDS.items():
@@ -52,23 +52,23 @@ def checked(sidecar: Any) -> Sidecar:
 
 
 def allowed_votes(sidecar: Mapping[str, Any]) -> tuple[int, ...]:
-  """How many votes the counts of one point may sum to, rising."""
+  """The numbers that the votes of one point may sum to, in rising order."""
   return sampling.RULES[sidecar["mode"]].allowed_votes(sidecar)
 
 
 def supported_radius(
   sidecar: Mapping[str, Any], counts: np.ndarray, predict: np.ndarray
 ) -> np.ndarray:
-  """The radii that votes support: sigma * Phi^-1(p_A), as when they were certified.
+  """The radii that votes support: sigma * Phi^-1(p_A), computed as in certification.
 
   Args:
-    sidecar: one that is `checked`.
-    counts: int `[N, K]`, rows of which sum to one of `allowed_votes`.
-    predict: int `[N]`, the classes certified, -1 where it abstained.
+    sidecar: a `checked` sidecar.
+    counts: int `[N, K]`, whose rows sum to one of `allowed_votes`.
+    predict: int `[N]`, the certified classes, -1 for abstentions.
 
   Returns:
-    float64 `[N]` in image units; 0 where it abstained, and below 0 or -inf where the
-    votes are too few for the prediction.
+    float64 `[N]` in image units; 0 for abstentions, and negative or -inf where the votes
+    are too few for the prediction.
   """
   votes = np.take_along_axis(counts, np.maximum(predict, 0)[:, None], axis=1)[:, 0]
   totals = counts.sum(axis=1)
@@ -78,10 +78,10 @@ def supported_radius(
 
 
 def num_samples(sidecar: Mapping[str, Any], counts: np.ndarray) -> np.ndarray:
-  """How many noisy copies each point took, those that chose its class or size included.
+  """The noisy copies that each point took, including those that chose its class or size.
 
   Args:
-    sidecar: one that is `checked`.
+    sidecar: a `checked` sidecar.
     counts: int `[N, K]`, the votes of the certificates.
 
   Returns:

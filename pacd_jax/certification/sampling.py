@@ -1,16 +1,16 @@
 """Sampling rules: how many noisy copies of a test point are drawn, and when to stop.
 
-A rule is a generator for each point. It asks for samples, is sent their votes, and
-returns a certificate that is wrong with probability at most alpha, whatever the rule. The
-package's own, each in a file of `rules/`, are `fixed`, `adaptive` and `aca`.
+A rule makes one generator per point. The generator asks for samples, is sent their votes,
+and returns a certificate; under every rule it is wrong with probability at most alpha. The
+package's rules, each in a file of `rules/`, are `fixed`, `adaptive` and `aca`.
 
 On 50 test points and two victims each of clean and of poisoned MNIST, from
 configs/mnist_ga.py:fast,sigma=0.5, adaptive took 3.4 times fewer samples than fixed with
-n = 100,000, for an ACR that was 1.3 % lower; aca took 152 times fewer, and decided as
-fixed did on 199 of the 200 (`pacd_jax/bench/rules.py` compares them on a run's own
-victims). tests/certification/sampling_savings_test.py simulates 4,000 such points.
+n = 100,000, for an ACR that was 1.3 % lower; aca took 152 times fewer, and agreed with
+fixed on 199 of the 200 decisions (`pacd_jax/bench/rules.py` compares the rules on a run's
+own victims). tests/certification/sampling_savings_test.py simulates 4,000 such points.
 
-A rule knows nothing of the device; whoever draws the samples drives it:
+A rule does not draw samples itself; its caller does, and sends their votes:
 
   point = rule(label)
   k = next(point)
@@ -34,18 +34,18 @@ for _entry in (fixed.ENTRY, adaptive.ENTRY, aca.ENTRY):
 def make(
   mode: str, *, sigma: float, n0: int, n: int, alpha: float, options: Any = None
 ) -> Rule:
-  """The rule of this name; its sidecar says the mode and the bound, too.
+  """The rule of this name; its sidecar also has the mode and the bound.
 
   Args:
     mode: name of an entry of `RULES`.
     sigma: standard deviation of the noise, in the units of the images ([0, 1]).
-    n0: samples that choose the class.
-    n: the most samples that bound its probability; in mode fixed, exactly so many.
+    n0: number of samples that choose the class.
+    n: largest number of samples that bound its probability; the exact number in mode fixed.
     alpha: probability in (0, 1) that a certificate is wrong.
-    options: an instance of the entry's dataclass; None: its defaults, where it has one.
+    options: an instance of the entry's dataclass; None: its defaults, if it has one.
 
   Raises:
-    InputError: an unknown mode, a setting out of range, or an n that cannot certify.
+    InputError: the mode is unknown, a setting is out of range, or n cannot certify.
   """
   if mode not in RULES:
     raise errors.InputError(f"certify: mode {mode!r}: use one of {', '.join(RULES.names)}")

@@ -1,12 +1,12 @@
 """Votes of noisy copies: drawn and counted on the devices, for many points at once.
 
-Sample j of the point with key k has the noise sigma * normal(fold_in(k, j)). Votes so
-depend on neither the batches that samples are drawn in nor the other points among them
-(as far as the logits do not: the last bits of a float may change with a batch's size).
+Sample j of the point with key k has the noise sigma * normal(fold_in(k, j)). So votes
+depend neither on how samples are batched nor on the other points of a batch, except that
+the last bits of the logits may change with the batch size.
 
-One program serves every sampling rule: the samples that a window of points is to be given
-lie in a row, which is cut into batches across the points' borders, and the devices take
-turns at the batches.
+One program serves every sampling rule: the samples of a window of points form one sequence,
+which is cut into batches regardless of where points end, and the batches are dealt to the
+devices in turn.
 """
 
 import functools
@@ -23,23 +23,23 @@ from pacd_jax.models import precision
 from pacd_jax.runtime import sharding
 from pacd_jax.types import ApplyFn, Array, Params
 
-WINDOW = 64  # Points of one call, W.
-IN_FLIGHT = 2  # Calls at a time: the device does not wait for the host.
+WINDOW = 64  # W, points of one call.
+IN_FLIGHT = 2  # Calls in flight, so that the device does not wait for the host.
 _STATIC = ("apply", "batch_size", "dtype", "impl", "mesh")
-# The largest batch that is compiled to see what it needs, by backend. Other ones than CPU
-# try algorithms out as they compile, on arrays of the real size.
+# The largest batch that is compiled to measure its memory, by backend. Backends other than
+# CPU autotune while compiling, on arrays of the real size.
 _MOST_TO_COMPILE = {"cpu": 2**26, "other": 1024}
-# What the models hold for each number of a noisy image, at the very most.
+# Upper bound of the numbers that a model stores for each number of a noisy image.
 _NUMBERS_PER_NUMBER = 500
 
 
 def most_batches(batch_size: int) -> int:
-  """How many batches one call of `draw` may have: its samples are fewer than 2^31."""
+  """The most batches that one call of `draw` may have: it draws fewer than 2^31 samples."""
   return (2**31 - 1) // batch_size
 
 
 def num_classes(apply: ApplyFn, params: Params, image_shape: tuple[int, ...]) -> int:
-  """The number of logits K; nothing is computed. InputError if they are not `[B, K]`."""
+  """The number of logits K, by shapes alone; raises InputError if they are not `[B, K]`."""
   images = jax.ShapeDtypeStruct((3, *image_shape), jnp.float32)
   logits = jax.eval_shape(apply, params, images)
   shape = getattr(logits, "shape", None)
@@ -67,26 +67,26 @@ def _draw(
 ) -> tuple[Array, Array]:
   """Votes of the samples start[i], ..., start[i] + count[i] - 1 of each point i.
 
-  Compiled once for all calls with the same `apply`, batch_size, dtype, impl, mesh and
+  It is compiled once for all calls with the same `apply`, batch_size, dtype, impl, mesh and
   shapes.
 
   Args:
-    params: of the base classifier f = argmax of `apply`'s logits.
+    params: parameters of the base classifier f = argmax of `apply`'s logits.
     images: float32 `[W, H, W, C]` in [0, 1].
     keys: uint32 `[W, ...]`, `jax.random.key_data` of the points' keys.
-    start: uint32 `[W]`: number of the first sample.
-    count: int32 `[W]`: how many samples, 0 for none; `most_batches` batches at most.
-    sigma: `[]` float32, standard deviation of the noise, in the units of the images; it
-      is added to an image in float32 and as it is, and nothing is clipped.
+    start: uint32 `[W]`, number of the first sample.
+    count: int32 `[W]`, number of samples, or 0; at most `most_batches` batches in all.
+    sigma: `[]` float32, standard deviation of the noise, in the units of the images; noise
+      is added in float32, and noisy images are not clipped.
     batch_size: noisy copies that a device evaluates at a time; memory grows with it.
-    dtype: of f, see `precision.evaluate`.
-    impl: of the keys, as `jax.random.key_impl` names it.
-    mesh: of D devices, `sharding.mesh()` by default.
+    dtype: dtype of f, see `precision.evaluate`.
+    impl: implementation of the keys, as `jax.random.key_impl` names it.
+    mesh: D devices, by default `sharding.mesh()`.
 
   Returns:
     Each device's votes int32 `[D, W, K]`, whose sums over devices and classes are `count`;
-    int32 `[D, W]`, how many samples had logits that are not finite. The caller adds the
-    devices' up: here, each would wait for the slowest.
+    int32 `[D, W]`, the number of samples with non-finite logits. The caller sums over the
+    devices: summing here would make each wait for the slowest.
   """
   draw_share = functools.partial(
     _draw_share, apply=apply, batch_size=batch_size, dtype=dtype, impl=impl
@@ -108,10 +108,10 @@ def _draw(
 def _draw_share(
   params, images, keys, start, count, sigma, *, apply, batch_size, dtype, impl
 ):
-  """What this device counts: of D devices, number d takes the batches d, d + D, ..."""
+  """The votes of this device: of D devices, number d takes the batches d, d + D, ..."""
   num_points, shape = images.shape[0], images.shape[1:]
   keys = jax.random.wrap_key_data(keys, impl=impl)
-  ends = jnp.cumsum(count)  # In the row of all samples.
+  ends = jnp.cumsum(count)  # Each point's end in the sequence of all samples.
   k = num_classes(apply, params, shape)
 
   def noise(point, sample):
@@ -151,19 +151,19 @@ def check_memory(
   dtype: str = "float32",
   free: int | None = None,
 ) -> None:
-  """Compares what `draw` needs with what the device has free.
+  """Checks that the memory that `draw` needs is free on the device.
 
-  It is compiled to see that, where there is any doubt.
+  Unless a simple bound shows that it fits, `draw` is compiled to find what it needs.
 
   Args:
     apply: the base classifier.
     params: its parameters, or `jax.ShapeDtypeStruct`s of them: no array is needed.
     image_shape: `(H, W, C)`.
     batch_size, dtype: as for `draw`.
-    free: bytes that it may use; by default what the device has free now.
+    free: bytes that `draw` may use; by default those that are free on the device now.
 
   Raises:
-    InputError: it does not fit; names a batch size that does.
+    InputError: it does not fit; the message gives a batch size that does.
   """
   free = free_bytes() if free is None else free
   bound = 4 * batch_size * math.prod(image_shape) * _NUMBERS_PER_NUMBER
@@ -187,15 +187,15 @@ def check_memory(
 
 
 def calls_at_once() -> int:
-  """How many devices' shares of a call are in one memory at a time."""
-  on_cpu = jax.default_backend() == "cpu"  # Its devices have one memory together.
+  """The number of devices' shares of calls that are in one memory at a time."""
+  on_cpu = jax.default_backend() == "cpu"  # CPU devices share one memory.
   return IN_FLIGHT * (jax.local_device_count() if on_cpu else 1)
 
 
 def _temporary_bytes(
   apply: ApplyFn, params: Params, image_shape: tuple[int, ...], dtype: str, batch_size: int
 ) -> int:
-  """What one call needs beside its arguments and results."""
+  """The bytes that one call needs beside its arguments and results."""
   shape = jax.ShapeDtypeStruct
   key = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
   lowered = draw.lower(
@@ -215,7 +215,7 @@ def _temporary_bytes(
 
 
 def free_bytes() -> int:
-  """What the first device has free: of its own memory, or of the host's on CPU."""
+  """The free bytes of the first device's memory, which on CPU is the host's."""
   device = jax.local_devices()[0]
   stats = device.memory_stats() or {}
   if "bytes_limit" in stats:
@@ -224,7 +224,7 @@ def free_bytes() -> int:
 
 
 def _round_down(number: float) -> int:
-  """To its first digit: 68,321 becomes 60,000."""
+  """Rounds down to the first digit: 68,321 becomes 60,000."""
   unit = 10 ** max(0, len(str(int(number))) - 1)
   return int(np.floor(number / unit)) * unit
 

@@ -16,26 +16,26 @@ def adam_residual(
   num_steps: int = 10,
   learning_rate: float = 1e-2,
 ) -> tuple[types.Params, types.SolveInfo]:
-  """Minimises |A x - b|^2 by so many steps of Adam (Kingma & Ba, 2015).
+  """Minimises |A x - b|^2 by `num_steps` steps of Adam (Kingma & Ba, 2015).
 
-  What the code of Mehra et al. (2021, arXiv:2012.01274) does: ten steps, learning rate
-  1e-4 to 1e-2. A need not be definite. A step moves an entry of x by about the learning
-  rate, so few steps leave x far from a solution with large entries: the direction may
-  serve, the residual tells how far off the length is. Near a solution x wanders by
-  about the rate.
+  The code of Mehra et al. (2021, arXiv:2012.01274) does this with ten steps and learning
+  rates of 1e-4 to 1e-2. A need not be definite. A step moves an entry of x by about the
+  learning rate, so after few steps x is far from a solution with large entries: its
+  direction may be useful, while the residual shows that its length is not. Near a solution
+  x fluctuates by about the learning rate.
 
   Args:
     matvec: v -> A v, damping included.
-    b: right-hand side, a pytree; 0 gives 0.
+    b: right-hand side, a pytree; from a zero start, b = 0 gives x = 0.
     start: x before the first step; None: zero.
     num_steps: T2, two products each.
     learning_rate: above 0, in the units of x.
 
   Returns:
-    x like b, and its `SolveInfo`; the curvature is A's, along the residuals met.
+    x, shaped like b, and its `SolveInfo`; the curvature is that of A along the residuals.
 
   Raises:
-    ValueError: `start` is not like b.
+    ValueError: `start` differs from b in structure or shapes.
   """
   optimizer = optax.adam(learning_rate)
   x = linear_solve.start_from(start, b)

@@ -1,4 +1,4 @@
-"""Conjugate gradients in the Kronecker-factored eigenbasis, from products alone."""
+"""Conjugate gradients preconditioned in a Kronecker-factored eigenbasis."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import optax
 from pacd_jax import types
 from pacd_jax.bilevel import linear_solve
 
-_LEAST = 1e-6  # Of the diagonal, over its largest entry.
+_LEAST = 1e-6  # Lower bound of the diagonal, relative to its largest entry.
 
 
 def ekfac(
@@ -25,17 +25,17 @@ def ekfac(
 
   Args:
     matvec: v -> A v, positive definite, damping included.
-    b: right-hand side, a pytree; 0 gives 0.
+    b: right-hand side, a pytree; from a zero start, b = 0 gives x = 0.
     start: x before the first step, which costs one product; None: zero.
-    max_steps: most steps of conjugate gradients, one product each.
-    tolerance: stops at |b - A x| <= tolerance |b|.
-    num_probes, max_side, seed: of `preconditioner`.
+    max_steps: the largest number of steps of conjugate gradients, one product each.
+    tolerance: the solve stops at |b - A x| <= tolerance |b|.
+    num_probes, max_side, seed: as in `preconditioner`.
 
   Returns:
-    x like b, and its `SolveInfo`, the probes' products counted.
+    x, shaped like b, and its `SolveInfo`, which counts the probes' products too.
 
   Raises:
-    ValueError: `start` is not like b.
+    ValueError: `start` differs from b in structure or shapes.
   """
   precondition = preconditioner(
     matvec, b, num_probes=num_probes, max_side=max_side, seed=seed
@@ -59,23 +59,23 @@ def preconditioner(
   max_side: int = 512,
   seed: int = 0,
 ) -> types.MatvecFn:
-  """v -> M^-1 v, with M = (Q_L x Q_R) diag(d) (Q_L x Q_R)' for each leaf by itself.
+  """v -> M^-1 v, with M = (Q_L x Q_R) diag(d) (Q_L x Q_R)' for each leaf separately.
 
-  The eigenbasis of a Kronecker product with a diagonal fitted in it is EKFAC (George et
-  al., 2018, arXiv:1806.03884), after K-FAC (Martens & Grosse, 2015, arXiv:1503.05671).
-  Theirs takes the factors from a layer's activations and output gradients; a solver here
-  knows A by its products alone, so these are from probes z ~ N(0, I) with S = A z as a
-  matrix `[prod(leading axes), last axis]`. If A is L x R on that leaf, E[S S'] ~ L^2
-  and E[S'S] ~ R^2 have the eigenvectors Q_L and Q_R of the factors. The diagonal is
-  d = sqrt(mean of s^2 / mean of z^2), both in the basis: |eigenvalue| where A is such a
-  product, and the length of A's row else, other leaves' part in it included.
+  A diagonal fitted in the eigenbasis of a Kronecker product is EKFAC (George et al., 2018,
+  arXiv:1806.03884), after K-FAC (Martens & Grosse, 2015, arXiv:1503.05671). They take the
+  factors from a layer's activations and output gradients. A solver knows A by its products
+  alone, so here the factors are from probes z ~ N(0, I), with S = A z reshaped to a matrix
+  `[prod(leading axes), last axis]`. If A is L x R on that leaf, E[S S'] ~ L^2 and
+  E[S'S] ~ R^2 have the eigenvectors Q_L and Q_R of the factors. The diagonal is
+  d = sqrt(mean of s^2 / mean of z^2), both in the basis: |eigenvalue| if A is such a
+  product, otherwise the norm of A's row, which includes its entries for other leaves.
 
   Args:
     matvec: v -> A v.
-    like: a pytree of the shapes.
-    num_probes: one product each; all are held in memory.
-    max_side: a longer side keeps the identity for its basis; so do vectors.
-    seed: of the probes.
+    like: a pytree with the shapes of v.
+    num_probes: number of probes, one product each; all are held in memory.
+    max_side: a side longer than this has the identity as its basis, and so have vectors.
+    seed: seed of the probes.
   """
   keys = jax.random.split(jax.random.key(seed), num_probes)
 
@@ -104,13 +104,13 @@ def preconditioner(
 
 
 def _as_matrix(leaf, batch: int = 0):
-  """`[..., prod(leading axes), last axis]` behind so many batch axes."""
+  """Reshapes to `[..., prod(leading axes), last axis]`, after `batch` batch axes."""
   shape = leaf.shape[batch:]
   return leaf.reshape(*leaf.shape[:batch], -1, shape[-1] if shape else 1)
 
 
 def _fit(leaf, zs, products, max_side):
-  """((Q_L, Q_R), d) of one leaf; a basis that is the identity is None."""
+  """((Q_L, Q_R), d) of one leaf; None stands for the identity."""
   zs, products = _as_matrix(zs, 1), _as_matrix(products, 1)
   basis = (None, None)
   if leaf.ndim > 1:
@@ -125,7 +125,7 @@ def _fit(leaf, zs, products, max_side):
 
 
 def _rotate(basis, x, *, back: bool):
-  """Q_L' X Q_R, or back, Q_L X Q_R', for X `[..., p, q]`."""
+  """Q_L' X Q_R, or, if `back`, Q_L X Q_R', for X `[..., p, q]`."""
   left, right = basis
   if left is not None:
     x = jnp.einsum("ij,...jk->...ik", left if back else left.T, x)

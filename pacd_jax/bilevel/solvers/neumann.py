@@ -19,23 +19,24 @@ def neumann(
   """x = eta sum_{j < num_steps} (I - eta A)^j b, with eta = scale / lambda_max.
 
   Lorraine, Vicol & Duvenaud (2020), arXiv:1911.02590. The series is the recurrence
-  x <- x + eta (b - A x), which needs 0 < eta < 2 / lambda_max: without the scale it
-  diverges on any A whose largest eigenvalue is over 2. Power steps estimate lambda_max,
-  from below; `linear_solve.descend` shortens a step that is too long all the same.
+  x <- x + eta (b - A x), which needs 0 < eta < 2 / lambda_max: with eta = 1 it would
+  diverge on any A whose largest eigenvalue is over 2. Power steps estimate lambda_max from
+  below; `linear_solve.descend` shortens steps that are too long all the same.
 
   Args:
     matvec: v -> A v, positive definite, damping included.
-    b: right-hand side, a pytree; 0 gives 0.
-    start: x before the first step, in place of zero, which costs one product.
-    num_steps: terms of the series after x = 0, one product each.
+    b: right-hand side, a pytree; from a zero start, b = 0 gives x = 0.
+    start: x before the first step, which costs one product; None: zero.
+    num_steps: terms of the series, one product each.
     scale: in (0, 2).
     power_steps: products that estimate lambda_max.
 
   Returns:
-    x like b, and its `SolveInfo`. On negative curvature it goes on, and x grows there.
+    x, shaped like b, and its `SolveInfo`. The recurrence does not stop at negative
+    curvature, along which x grows.
 
   Raises:
-    ValueError: `start` is not like b.
+    ValueError: `start` differs from b in structure or shapes.
   """
   unit, x, size = linear_solve.normalised(b, start)
   largest = linear_solve.largest_eigenvalue(matvec, unit, num_products=power_steps)

@@ -1,4 +1,4 @@
-"""Conjugate gradients on the normal equations, for a matrix that is not definite."""
+"""Conjugate gradients on the normal equations, for an indefinite matrix."""
 
 from typing import NamedTuple
 
@@ -32,21 +32,21 @@ def normal_equations(
 
   Hestenes & Stiefel (1952), section 10; Saad, "Iterative Methods for Sparse Linear
   Systems", algorithm 8.4. |b - A x| never rises, whatever the signs of A's eigenvalues;
-  the price is the square of the condition number, and two products a step.
+  the cost is a squared condition number and two products per step.
 
   Args:
     matvec: v -> A v, damping included.
-    b: right-hand side, a pytree; 0 gives 0 in no step.
+    b: right-hand side, a pytree; from a zero start, b = 0 gives x = 0 in no step.
     start: x before the first step, which costs one product; None: zero.
-    max_steps: most steps, two products each.
-    tolerance: stops at |b - A x| <= tolerance |b|.
+    max_steps: the largest number of steps, two products each.
+    tolerance: the solve stops at |b - A x| <= tolerance |b|.
 
   Returns:
-    x like b, and its `SolveInfo`: the residual is that of A x = b and the curvature that
-    of A, along the directions taken. Where it is negative the answer stands all the same.
+    x, shaped like b, and its `SolveInfo`: the residual is that of A x = b, the curvature
+    that of A along the directions taken. The solution is valid for negative curvature too.
 
   Raises:
-    ValueError: `start` is not like b.
+    ValueError: `start` differs from b in structure or shapes.
   """
   unit, x, scale = linear_solve.normalised(b, start)
   residual = unit if start is None else optax.tree.sub(unit, matvec(x))

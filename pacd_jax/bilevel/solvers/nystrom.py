@@ -1,4 +1,4 @@
-"""The Nystrom method: a low-rank matrix from some columns, inverted exactly."""
+"""The Nystrom method: a low-rank approximation from a few columns, inverted exactly."""
 
 import jax
 import jax.numpy as jnp
@@ -21,25 +21,26 @@ def nystrom(
   """x = (A_k + rho I)^-1 b,  A_k = C W^+ C',  C = A[:, K],  W = A[K, K].
 
   Hataya & Yamada (2023), arXiv:2302.09726: K are `rank` coordinates drawn without
-  replacement, and Woodbury's identity inverts. With W = U S U' and B = C U |S|^-1/2,
-  A_k = B sign(S) B', x = (b - B (rho sign(S) + B'B)^-1 B'b) / rho, where eigenvalues of
-  W at rounding's size are left out: the columns of units that are dead are 0. The same
-  columns serve any b, and no step depends on the one before.
+  replacement, and the inverse is by Woodbury's identity. With W = U S U' and
+  B = C U |S|^-1/2, A_k = B sign(S) B' and x = (b - B (rho sign(S) + B'B)^-1 B'b) / rho.
+  Eigenvalues of W of the size of rounding errors are left out, since the columns of dead
+  units are 0. The columns do not depend on b, and products do not depend on each other.
 
   Args:
     matvec: v -> A v, WITHOUT damping: the method adds its own.
     b: right-hand side, a pytree of n entries in all; 0 gives 0.
-    start: not used: nothing is iterated.
+    start: not used: the method is not iterative.
     damping: rho, above 0; Woodbury's identity divides by it.
-    rank: k, at most n is used; one product each, and `[n, k]` of memory.
-    seed: of the coordinates.
+    rank: k, at most n is used; it takes k products and memory for `[n, k]`.
+    seed: seed of the coordinates.
 
   Returns:
-    x like b, and its `SolveInfo` with the residual of (A + rho I) x = b; the curvature is
-    the least eigenvalue of W + rho I, which is A + rho I along a combination of K.
+    x, shaped like b, and its `SolveInfo` with the residual of (A + rho I) x = b; the
+    curvature is the least eigenvalue of W + rho I, that of A + rho I along a vector in the
+    span of the coordinates K.
 
   Raises:
-    errors.InputError: a damping that is not above 0.
+    errors.InputError: the damping is not above 0.
   """
   del start
   if not damping > 0:

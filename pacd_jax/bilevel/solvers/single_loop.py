@@ -1,4 +1,4 @@
-"""Single-loop bilevel optimisation: the linear system moves along with the attack."""
+"""Single-loop bilevel optimisation: a few steps on the linear system per outer step."""
 
 import optax
 
@@ -14,25 +14,25 @@ def single_loop(
   num_steps: int = 1,
   step_size: float = 1.0,
 ) -> tuple[types.Params, types.SolveInfo]:
-  """v <- v + eta (b - A v): a few gradient steps on v'Av / 2 - b'v, from the last v.
+  """v <- v + eta (b - A v): gradient steps on v'Av / 2 - b'v, from the previous v.
 
   One step is SOBA (Dagreou et al., 2022, arXiv:2201.13409), a few are AmIGO (Arbel &
-  Mairal, 2022, arXiv:2111.14580). A solve is not meant to converge: v follows the
-  solution over outer steps, so `start` has to be the last one's. From zero, one step
-  is a multiple of b, the first-order answer.
+  Mairal, 2022, arXiv:2111.14580). One solve need not converge: v follows the solution over
+  outer steps, so `start` must be v of the previous outer step. From zero, one step gives a
+  multiple of b, the first-order answer.
 
   Args:
     matvec: v -> A v, positive definite, damping included.
-    b: right-hand side, a pytree; 0 gives 0 from zero.
-    start: v of the last outer step, which costs one product; None: zero.
-    num_steps: one product each.
+    b: right-hand side, a pytree; from a zero start, b = 0 gives v = 0.
+    start: v of the previous outer step, which costs one product; None: zero.
+    num_steps: number of steps, one product each.
     step_size: eta, above 0; shortened where it is too long (`linear_solve.descend`).
 
   Returns:
-    v like b, and its `SolveInfo`; the residual is carried along, without a product.
+    v, shaped like b, and its `SolveInfo`; the residual is updated without a product.
 
   Raises:
-    ValueError: `start` is not like b.
+    ValueError: `start` differs from b in structure or shapes.
   """
   unit, v, scale = linear_solve.normalised(b, start)
   product = None if start is None else matvec(v)
@@ -46,7 +46,7 @@ def single_loop(
     unit,
     v,
     num_steps=num_steps,
-    num_products=num_steps - (1 if start is None else 0),  # `describe` adds one.
+    num_products=num_steps - (1 if start is None else 0),  # `describe` counts one.
     min_curvature=least,
   )
   return optax.tree.scale(scale, v), info

@@ -1,4 +1,4 @@
-"""Sampling rule `aca`: whether there is a certificate at all, whatever its radius."""
+"""Sampling rule `aca`: decides whether a point can be certified, at any radius."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,20 +10,20 @@ from pacd_jax.certification.rules import rule
 from pacd_jax.types import Certificate
 
 BONFERRONI = "clopper_pearson_bonferroni"
-_FIRST_STAGE = 64  # The smallest number of votes that is looked at.
-_LAST_SHARE = 0.5  # Of alpha, for all n votes; the earlier looks share the rest equally.
-_FUTILITY = 0.001  # Probability, at each look, of giving up what n votes would certify.
+_FIRST_STAGE = 64  # Lower bound of the first look's number of votes.
+_LAST_SHARE = 0.5  # Share of alpha for the look at n votes; earlier looks share the rest.
+_FUTILITY = 0.001  # Probability, at each look, of giving up a point that n would certify.
 
 
 def make(settings: rule.Settings, options: Any = None) -> rule.Rule:
-  """Looks after n, n/2, n/4, ... votes, the fewest first.
+  """Tests for a certificate after ..., n/4, n/2 and n votes.
 
   With alpha_k for the k-th look, sum_k alpha_k = alpha, the union bound gives
-  P[some bound exceeds p_A] <= alpha whenever and for whatever reason it stops: where the
-  probability is clearly above 1/2, or hopeless. The radius of so few samples holds, too,
-  but says little.
+  P[some bound exceeds p_A] <= alpha for every reason to stop: the rule stops once p_A is
+  certified to be above 1/2, or unlikely to be. The radius from so few samples is valid, but
+  small.
   """
-  import scipy.stats  # Here: it takes a second, and other rules do without.
+  import scipy.stats  # Here, as it takes a second and other rules do not need it.
 
   del options
   sigma, n0, n, alpha = settings
@@ -32,7 +32,7 @@ def make(settings: rule.Settings, options: Any = None) -> rule.Rule:
     stages.insert(0, stages[0] // 2)
   early = (1.0 - _LAST_SHARE) * alpha / max(1, len(stages) - 1)
   alphas = [early] * (len(stages) - 1) + [alpha - early * (len(stages) - 1)]
-  fewest = scipy.stats.binom.isf(alphas[-1], n, 0.5) + 1  # Of n votes, to certify.
+  fewest = scipy.stats.binom.isf(alphas[-1], n, 0.5) + 1  # Votes of n to certify.
   hopeless = scipy.stats.binom.ppf(_FUTILITY, stages, fewest / n)
 
   def start(label: int | None):
@@ -66,12 +66,12 @@ def _check(sidecar: Mapping[str, Any]) -> None:
 
 
 def _allowed_votes(sidecar: Mapping[str, Any]) -> tuple[int, ...]:
-  """0, too: the point was given up after the n0 samples."""
+  """The stages, and 0 for a point that was given up after the n0 samples."""
   return (0, *sidecar["stages"])
 
 
 def _alphas(sidecar: Mapping[str, Any], totals: np.ndarray) -> np.ndarray:
-  alphas = np.array([sidecar["alpha"], *sidecar["alphas"]])  # Of no votes: any.
+  alphas = np.array([sidecar["alpha"], *sidecar["alphas"]])  # For 0 votes: any.
   return alphas[np.searchsorted(_allowed_votes(sidecar), totals)]
 
 

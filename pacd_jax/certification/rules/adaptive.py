@@ -1,4 +1,4 @@
-"""Sampling rule `adaptive`: a pilot says how many samples a point is worth.
+"""Sampling rule `adaptive`: a pilot sample chooses the sample size of each point.
 
 After Input-Specific Sampling, Chen et al. (2022), https://arxiv.org/abs/2112.12084.
 """
@@ -13,20 +13,20 @@ import scipy.special
 from pacd_jax.certification import confidence
 from pacd_jax.certification.rules import rule
 
-# Found by simulation. Stages that share alpha, with no sample thrown away, save 2.0 times
-# for the same loss: their smaller shares cost more than the pilot does.
-_PILOT = 0.01  # Share of n.
+# Found by simulation. Stages that share alpha and discard no sample save a factor of only
+# 2.0 for the same loss of radius: their smaller shares of alpha cost more than the pilot.
+_PILOT = 0.01  # Pilot size as a share of n.
 _RATIO, _NUM_SIZES = 2.0**0.5, 14  # Sizes n, n / 1.4, n / 2, ... n / 90.
-# What may be lost of the radius that n samples are expected to give: this share of it,
-# and so many sigma, which spares the points that hardly have one.
+# Allowed loss of the radius that n samples are expected to give: this share of it, plus
+# this many sigma, which saves samples at points whose radius is nearly 0.
 _LOSS, _LEAST_LOSS = 0.0175, 0.001
 
 
 def make(settings: rule.Settings, options: Any = None) -> rule.Rule:
-  """A pilot sample says how many others are worth drawing, and is then forgotten.
+  """Chooses a point's sample size by a pilot sample, which is then discarded.
 
-  The bound is CERTIFY's, of a fresh sample of at most n. The radius is expected to be at
-  most about 2 % under that of n samples.
+  The bound is that of CERTIFY, for a fresh sample of at most n. The expected radius is at
+  most about 2 % below that of n samples.
   """
   del options
   sigma, n0, n, alpha = settings
@@ -48,17 +48,17 @@ def make(settings: rule.Settings, options: Any = None) -> rule.Rule:
 
 
 def _size(count: int, *, pilot: int, sizes: tuple[int, ...], alpha: float) -> int:
-  """The smallest size that is expected to lose little of the largest one's radius.
+  """The smallest size whose expected radius is little below that of the largest size.
 
-  The expectation is over p_A ~ Beta(count + 1/2, pilot - count + 1/2), what `count` of
-  `pilot` votes leave to believe (Jeffreys' prior), by the midpoints of 32 equal shares.
-  Whatever is chosen, the certificate holds: its votes are drawn after the choice.
+  The expectation is over p_A ~ Beta(count + 1/2, pilot - count + 1/2), the posterior given
+  `count` of `pilot` votes (Jeffreys' prior), at the midpoints of 32 equally likely shares.
+  The certificate is valid for any choice, as its votes are drawn after the choice.
   """
   shares = (np.arange(32) + 0.5) / 32
   p_a = scipy.special.betaincinv(count + 0.5, pilot - count + 0.5, shares)[None]
   n = np.array(sizes)[:, None]
   bounds = confidence.clopper_pearson_lower(p_a * n, n, alpha)
-  radii = scipy.special.ndtri(np.maximum(bounds, 0.5)).mean(axis=1)  # In sigma.
+  radii = scipy.special.ndtri(np.maximum(bounds, 0.5)).mean(axis=1)  # In units of sigma.
   little = radii[-1] - radii <= _LOSS * radii[-1] + _LEAST_LOSS
   return sizes[int(np.argmax(little))]
 

@@ -8,7 +8,7 @@ from pacd_jax.types import Certificate
 
 
 def make(settings: rule.Settings, options: Any = None) -> rule.Rule:
-  """n0 samples choose the class, n others bound its probability."""
+  """Draws n0 samples to choose the class, and n others to bound its probability."""
   del options
   n0, n = settings.n0, settings.n
 
