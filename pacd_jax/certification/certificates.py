@@ -1,16 +1,16 @@
 """The files of one certified victim: appended point by point, resumed, read back.
 
-`seed_<k>.tsv` is the format of Cohen et al.'s code (github.com/locuslab/smoothing), so
-that the field's scripts read it; the radius is not rounded. `seed_<k>.counts.tsv` holds
-the votes behind each line, and the sidecar `seed_<k>.json` how they were drawn:
+`seed_<k>.tsv` has the format of Cohen et al.'s code (github.com/locuslab/smoothing), which
+common scripts read; radii are not rounded. `seed_<k>.counts.tsv` holds the votes behind
+each line, and the sidecar `seed_<k>.json` says how they were drawn:
 
   seed_0.tsv          idx  label  predict  radius  correct  time
   seed_0.counts.tsv   idx  0  1  ...  K-1      (the votes behind its bound, by class)
   seed_0.json         mode, sigma, n0, n, alpha, bound, seed, indices, num_classes, ...
 
-A point is done once its line in both tables ends in a newline. Whatever else a kill
-leaves behind is cut off on resuming: a resumed file is that of the unbroken run, as far
-as the last bits of logits do not depend on which points share a batch.
+A point is done once its line in both tables ends in a newline. On resuming, incomplete
+lines are cut off. So a resumed file equals that of an uninterrupted run, except that the
+last bits of logits may depend on which points share a batch.
 """
 
 import datetime
@@ -32,16 +32,16 @@ COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 _POINT = [("idx", "i8"), ("label", "i8"), ("predict", "i8"), ("radius", "f8")]
 _RERUN = "rerun --stage=certify"
 
-# The columns, the parsed rows, and the bytes up to each complete line's end.
+# The columns, the parsed rows, and the number of bytes up to each complete line's end.
 _Table = tuple[Sequence[str], list[tuple], list[int]]
 
 
 class Record(NamedTuple):
-  """The certificates of one victim: one entry a point, in the order of the file."""
+  """The certificates of one victim: one entry per point, in the order of the file."""
 
   idx: np.ndarray  # int64 `[N]`: positions in the test split.
   label: np.ndarray  # int64 `[N]` in [0, K).
-  predict: np.ndarray  # int64 `[N]` in [0, K), or -1: abstained.
+  predict: np.ndarray  # int64 `[N]` in [0, K), or -1 for an abstention.
   radius: np.ndarray  # float64 `[N]`: certified l2 radius in image units.
   correct: np.ndarray  # bool `[N]`: predict == label, whatever the radius.
   counts: np.ndarray  # int64 `[N, K]`: rows sum to one of `provenance.allowed_votes`.
@@ -49,22 +49,25 @@ class Record(NamedTuple):
 
 
 class Writer:
-  """Appends certificates, in a `with` block; on files that are there it resumes.
+  """Appends certificates in a `with` block; existing files are resumed.
 
-  `num_done` points, the first ones of `sidecar["indices"]`, are in the files.
+  The files hold the first `num_done` points of `sidecar["indices"]`.
 
   Args:
-    path: `DIR/seed_<k>`; the folder is made. InputError if its files cannot be resumed.
+    path: `DIR/seed_<k>`; the folder is made.
     sidecar: every field of `provenance.FIELDS`, those of its sampling rule, and any
-      others; written (atomically) before the first point, compared with the file's on
-      resuming.
+      others; written (atomically) before the first point, and compared with the existing
+      sidecar on resuming.
+
+  Raises:
+    InputError: existing files cannot be resumed.
   """
 
   def __init__(self, path: str | os.PathLike, sidecar: Mapping[str, Any]):
     tsv, counts, sidecar_file = _files(path)
     sidecar = {**sidecar, "counts": counts.name}
     text = json.dumps(sidecar, default=lambda x: x.tolist(), allow_nan=False)
-    self._sidecar = provenance.checked(json.loads(text))  # As the file gives it back.
+    self._sidecar = provenance.checked(json.loads(text))  # As it is read from the file.
     if not (tsv.exists() or sidecar_file.exists()):
       tsv.parent.mkdir(parents=True, exist_ok=True)
       beside = Path(f"{sidecar_file}.tmp")
@@ -78,14 +81,15 @@ class Writer:
   def append(
     self, idx: int, label: int, certificate: tuple[int, float, Any], *, seconds: float
   ):
-    """Adds the next point; once it returns, a kill of the process cannot undo it.
-
-    Raises ValueError, and writes nothing, where `read` would refuse the point.
+    """Appends the next point; once this returns, killing the process does not lose it.
 
     Args:
       idx, label: the sidecar's next index, and that point's class in [0, K).
       certificate: a `types.Certificate`: (class or -1, l2 radius, votes `[K]`).
       seconds: wall time that the point took.
+
+    Raises:
+      ValueError: `read` would refuse the point; nothing is written.
     """
     predict, radius, counts = certificate
     time = datetime.timedelta(seconds=seconds)
@@ -95,7 +99,7 @@ class Writer:
     _parse_votes(votes, self.num_done, self._sidecar)
     if fault := _radius_fault([predict], [radius], [counts], self._sidecar):
       raise ValueError(fault[1])
-    _write_line(self._counts, votes)  # First: the line in the TSV says that it is done.
+    _write_line(self._counts, votes)  # First: the line in the TSV marks the point as done.
     _write_line(self._tsv, point)
     self.num_done += 1
 
@@ -108,13 +112,15 @@ class Writer:
 
 
 def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
-  """Reads and checks what a `Writer` wrote.
+  """Reads and checks the files that a `Writer` wrote.
 
   Args:
     path: `DIR/seed_<k>` or `DIR/seed_<k>.tsv`.
-    allow_partial: take the points that are done; without it they must all be.
+    allow_partial: whether some points may be missing; else all must be done.
 
-  Raises InputError, naming the file, the line, what is wrong there, and what to do.
+  Raises:
+    InputError: a file is invalid; the message names the file, the line, what is wrong, and
+      what to do.
   """
   sidecar = _read_sidecar(path)
   points, votes, done = _read_tables(path, sidecar)
@@ -139,9 +145,9 @@ def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
 
 
 def _radius_fault(predict, radius, counts, sidecar: Sidecar) -> tuple[int, str] | None:
-  """The first row whose radius is not the one that its votes support, and what is wrong.
+  """The first row whose radius is not the one that its votes support, and an explanation.
 
-  predict `[N]`, radius `[N]`, counts `[N, K]`.
+  The shapes are: predict `[N]`, radius `[N]`, counts `[N, K]`. None if all rows are right.
   """
   expected = provenance.supported_radius(sidecar, np.array(counts), np.array(predict))
   wrong = ~np.isclose(radius, expected, rtol=1e-6, atol=1e-9)
@@ -153,9 +159,10 @@ def _radius_fault(predict, radius, counts, sidecar: Sidecar) -> tuple[int, str] 
 
 
 def is_complete(path: str | os.PathLike) -> bool:
-  """Whether every point that the sidecar lists is in the files.
+  """Whether every point that the sidecar lists is in the files; False without files.
 
-  False where there are none yet; InputError, as from `read`, where they are damaged.
+  Raises:
+    InputError: the files are damaged, as in `read`.
   """
   tsv, _, sidecar = _files(path)
   if not (tsv.exists() or sidecar.exists()):
@@ -175,7 +182,7 @@ def _write_line(file: BinaryIO, fields: Sequence[str]):
 
 
 def _open_at(file: Path, table: _Table, done: int) -> BinaryIO:
-  """Opens a table to append after its first `done` rows; what follows them is lost."""
+  """Opens a table to append after its first `done` rows, and cuts off what follows them."""
   opened, (columns, _, ends) = file.open("ab"), table
   opened.truncate(ends[done] if ends else 0)
   if not ends:
@@ -184,11 +191,11 @@ def _open_at(file: Path, table: _Table, done: int) -> BinaryIO:
 
 
 def _read_tables(path, sidecar: Sidecar) -> tuple[_Table, _Table, int]:
-  """Both tables, and how many points are complete in both."""
+  """Both tables, and the number of points that are complete in both."""
   tsv, counts, _ = _files(path)
   points = _read_table(tsv, COLUMNS, _parse_point, sidecar)
   votes = ("idx", *map(str, range(sidecar["num_classes"]))), [], []
-  if points[1]:  # Votes without points are of no use, and may be from another run.
+  if points[1]:  # Votes without points are useless, and may be from another run.
     votes = _read_table(counts, votes[0], _parse_votes, sidecar)
   return points, votes, min(len(points[1]), len(votes[1]))
 
@@ -196,7 +203,7 @@ def _read_tables(path, sidecar: Sidecar) -> tuple[_Table, _Table, int]:
 def _read_table(
   file: Path, columns: Sequence[str], parse: Callable[..., tuple], sidecar: Sidecar
 ) -> _Table:
-  """The rows of the complete lines; InputError at the first that is not as written."""
+  """Parses the complete lines; raises InputError at the first invalid one."""
   *lines, half_line = (file.read_bytes() if file.exists() else b"").split(b"\n")
   header, rows = "\t".join(columns).encode(), []
   for number, line in enumerate(lines or [half_line], start=1):
@@ -254,9 +261,9 @@ def _read_sidecar(path) -> Sidecar:
 
 
 def _check_same(path, then: Sidecar, now: Sidecar):
-  """InputError unless both sidecars have the same fields with the same values.
+  """Raises InputError unless both sidecars have the same fields with the same values.
 
-  What made them is not held against each other here: the run's folder does that.
+  The stamps of the code that made them are not compared here but in the run's folder.
   """
   names = sorted((then.keys() | now.keys()) - {"stamp"})
   changes = [

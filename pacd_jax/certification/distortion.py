@@ -1,8 +1,8 @@
-"""How far PGD must move an image to fool the smoothed classifier: l2 distortions.
+"""The l2 distortion at which PGD fools the smoothed classifier.
 
-The empirical side of a certificate, which bounds this distance from below: section 4.6 and
-Table 5 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274. The paper states neither
-the steps nor the search of its radius; these are ours.
+It is the empirical counterpart of a certified radius, which is a lower bound of it: section
+4.6 and Table 5 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274. The paper gives
+neither the number of steps nor the search over radii; those here are ours.
 """
 
 import functools
@@ -16,13 +16,13 @@ from pacd_jax import evasion, losses, noise, types
 
 
 class Search(NamedTuple):
-  """The attack and the search of its radius."""
+  """The settings of the attack and of the search over radii."""
 
-  num_steps: int = 10  # Of PGD, each of 2 radius / num_steps.
-  num_noise_samples: int = 8  # m of its objective, drawn once for a radius.
-  num_votes: int = 100  # Noisy copies that say what the smoothed classifier predicts.
-  max_radius: float = 8.0  # l2, image units: where the search begins, and ends if in vain.
-  num_halvings: int = 11  # Of the interval: the last is max_radius / 2^11 wide.
+  num_steps: int = 10  # PGD steps, each of size 2 radius / num_steps.
+  num_noise_samples: int = 8  # m of PGD's objective, drawn once per radius.
+  num_votes: int = 100  # Noisy copies whose vote is the smoothed classifier's prediction.
+  max_radius: float = 8.0  # l2, image units: the first radius, and the result of a failure.
+  num_halvings: int = 11  # Halvings of the interval, to a width of max_radius / 2^11.
 
 
 @functools.partial(jax.jit, static_argnames=("apply", "search"))
@@ -36,17 +36,18 @@ def distances(
   sigma: float | types.Array,
   search: Search,
 ) -> tuple[types.Array, types.Array]:
-  """The least l2 distortion of each image at which PGD was found to succeed, by bisection.
+  """The least l2 distortion per image at which bisection finds that PGD succeeds.
 
   At each radius r, SmoothAdv's PGD (Salman et al., 2019, https://arxiv.org/abs/1906.04584)
 
     max over |delta|_2 <= r, x + delta in [0, 1] of
       -log (1/m) sum_j softmax(logits(x + delta + eta_j))_y,   eta_j ~ N(0, sigma^2 I)
 
-  has succeeded where the most votes of `num_votes` noisy copies of x + delta are not for
-  y; then the search goes on below |delta|_2, else above r. It assumes that success at a
-  radius goes with success at larger ones; the result is an upper bound of the distance to
-  the decision boundary, up to the votes' sampling.
+  succeeds if the class with the most votes of `num_votes` noisy copies of x + delta is not
+  y. The search continues below |delta|_2 after a success, and above r after a failure, except that
+  it continues below `max_radius`, its first radius, in either case. It assumes that PGD
+  succeeds at all radii above one at which it succeeds. The result is an upper bound of the
+  distance to the decision boundary, up to the votes' sampling.
 
   Args:
     apply: base classifier.
@@ -55,11 +56,11 @@ def distances(
     labels: int `[B]`.
     key: consumed.
     sigma: noise standard deviation in image units.
-    search: steps, samples and radii.
+    search: settings of the attack and of the search.
 
   Returns:
-    Distances `[B]` in image units: 0 where the unmoved image is misclassified already,
-    `max_radius` where no radius succeeds; and whether one did, bool `[B]`.
+    Distances `[B]` in image units: 0 where the original image is misclassified,
+    `max_radius` where PGD fails at every radius; and bool `[B]`, False for those failures.
   """
   chex.assert_rank([images, labels], [4, 1])
 
@@ -78,7 +79,7 @@ def distances(
 
   def halve(number, bounds):
     low, high, found = bounds
-    # First at the largest radius, then in the middle of what is left.
+    # First the largest radius, then the middle of the remaining interval.
     radius = jnp.where(number == 0, high, (low + high) / 2.0)
     attack_key, vote_key = jax.random.split(jax.random.fold_in(key, number))
     strength = (radius / search.max_radius)[:, None, None, None]

@@ -1,4 +1,4 @@
-"""`pacd prepare mnist --data_dir=DIR` stores a data set."""
+"""The command `pacd prepare mnist --data_dir=DIR`, which stores a data set."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Plain functions of images and labels on the host: as floats, named, by class."""
+"""Functions of images and labels: conversion to floats, checksums, positions by class."""
 
 import hashlib
 
@@ -8,14 +8,14 @@ from pacd_jax import errors, types
 
 
 def to_float(images):
-  """uint8 images, NumPy's or JAX's, as float32 in [0, 1]; float32 ones as they are."""
+  """Converts uint8 images, NumPy's or JAX's, to float32 in [0, 1]; keeps float32 images."""
   if images.dtype == np.float32:
     return images
   return images.astype(np.float32) / np.float32(255.0)
 
 
 def checksum(dataset: types.Dataset) -> str:
-  """SHA-256 over shapes, images and labels: names the split that indices point into."""
+  """SHA-256 over shapes, images and labels: it identifies a split."""
   digest = hashlib.sha256(repr((dataset.images.shape, dataset.labels.shape)).encode())
   digest.update(np.ascontiguousarray(dataset.images).data)
   digest.update(np.ascontiguousarray(dataset.labels.astype("<i4")).data)
@@ -23,10 +23,10 @@ def checksum(dataset: types.Dataset) -> str:
 
 
 def class_indices(dataset: types.Dataset, target_class: int) -> np.ndarray:
-  """Positions of the target class, in order: int64 `[n]`.
+  """Positions of the images of the target class, in order: int64 `[n]`.
 
   Raises:
-    errors.InputError: the data set has no such image.
+    errors.InputError: the data set has no image of the class.
   """
   indices = np.flatnonzero(dataset.labels == target_class)
   if not indices.size:
@@ -44,14 +44,14 @@ def poisoned_indices(
 
     n = max(1, round(alpha N)),  N the size of the target class
 
-  The alpha of Corollary 2 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274. They
-  are drawn by the seed; those of a smaller share are among those of a larger one.
+  alpha is that of Corollary 2 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274. The
+  images are drawn by the seed; those of a smaller alpha are a subset of those of a larger.
 
   Args:
     train: training split.
-    target_class: they are images of it.
+    target_class: class of the images.
     fraction: alpha in (0, 1].
-    seed: of the draw.
+    seed: seed of the draw.
 
   Raises:
     errors.InputError: the class has no image.

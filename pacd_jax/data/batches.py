@@ -1,4 +1,4 @@
-"""Mini-batches without replacement, by number."""
+"""Mini-batches drawn without replacement, as functions of the step's number."""
 
 import bisect
 import functools
@@ -13,15 +13,15 @@ from pacd_jax import types
 def batch_indices(
   key: types.Key, step: types.Array | int, *, num_examples: int, batch_size: int
 ) -> types.Array:
-  """The step's mini-batch in a stream of epochs without replacement.
+  """The mini-batch of a step, in a stream of epochs without replacement.
 
-  Epoch e is the permutation drawn from `fold_in(key, e)`, cut into whole batches; what
-  does not fill a batch is left out and differs from epoch to epoch.
+  Epoch e is the permutation drawn from `fold_in(key, e)`, cut into whole mini-batches; the
+  examples left over are not used in that epoch, and differ from epoch to epoch.
 
   Args:
-    key: of the stream; folded, not consumed.
-    step: `[]` int, number of the batch since the stream began.
-    num_examples: size of the data.
+    key: key of the stream; folded, not consumed.
+    step: `[]` int, number of the mini-batch in the stream, from 0.
+    num_examples: number of examples in the data.
     batch_size: at most `num_examples`.
 
   Returns:
@@ -36,11 +36,12 @@ def batch_indices(
 
 
 def permutation(key: types.Key, size: types.Array, capacity: int) -> types.Array:
-  """`jax.random.permutation(key, size)` of a size that only the device knows.
+  """The permutation `jax.random.permutation(key, size)` for a size known on the device.
 
-  That function sorts by random bits, in as many rounds as make equal bits in all of them
-  unlikely. Here an array of the largest size is sorted, with those past `size` kept behind
-  it: the bits of the first n numbers do not depend on how many are drawn.
+  That function sorts by random bits, in enough rounds to make ties in all of them unlikely.
+  Here an array of length `capacity` is sorted, with entries from `size` on kept at the end.
+  The result is the same, since the random bits of the first n entries do not depend on how
+  many are drawn.
 
   Args:
     key: consumed.
@@ -57,18 +58,18 @@ def permutation(key: types.Key, size: types.Array, capacity: int) -> types.Array
     bits = jax.random.bits(bits_key, (capacity,), jnp.uint32)
     bits = jnp.where(absent, 0, bits)  # The sort is stable: these stay in order.
     *_, shuffled = jax.lax.sort((absent, bits, order), num_keys=2)
-    # Sizes that are done after fewer rounds keep their order.
+    # Sizes that need fewer rounds keep their order.
     order = jnp.where(size > _largest_size(rounds), shuffled, order)
   return order
 
 
 def _num_rounds(size: int) -> int:
-  """Of sorting in `jax.random.permutation`."""
+  """The number of sorting rounds in `jax.random.permutation`."""
   return int(np.ceil(3 * np.log(max(1, size)) / np.log(np.iinfo(np.uint32).max)))
 
 
 @functools.cache
 def _largest_size(num_rounds: int) -> int:
-  """The largest that is sorted in so many rounds."""
+  """The largest size that is sorted in at most `num_rounds` rounds."""
   past = bisect.bisect_right(range(2**31), num_rounds, key=_num_rounds)
   return past - 1

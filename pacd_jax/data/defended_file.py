@@ -1,6 +1,7 @@
-"""`defense/<row>.npz`: what defences made of a row's training set, as what they changed.
+"""Defended training sets `defense/<row>.npz`, stored as differences.
 
-It holds no image that is as it was: those are of the set before them, which it names.
+A file holds changed and new images alone; the others are those of the set before the
+defences, which it identifies by a checksum.
 """
 
 import os
@@ -12,13 +13,13 @@ from pacd_jax.data import files, training_sets
 
 # Fields, with their dtype and rank.
 _FIELDS = {
-  "before": ("U", 0),  # `training_sets.checksum` of the set before the defences,
-  "after": ("U", 0),  # and of what they made of it.
-  "present": ("i", 1),  # `[n]` positions that are there.
-  "labels": ("i", 1),  # `[M]`, of all that is stored.
-  "changed": ("i", 1),  # `[c]` positions below that of the first new image;
+  "before": ("U", 0),  # `training_sets.checksum` of the set before the defences.
+  "after": ("U", 0),  # The same of the set after them.
+  "present": ("i", 1),  # `[n]`, positions that are present.
+  "labels": ("i", 1),  # `[M]`, labels of all stored images.
+  "changed": ("i", 1),  # `[c]`, positions of changed images, not of new ones.
   "changed_images": ("u", 4),  # `[c, H, W, C]`.
-  "new_images": ("u", 4),  # Behind the last position of the set before.
+  "new_images": ("u", 4),  # Stored after the last position of the set before.
 }
 _REMEDY = "delete it and rerun --stage=train"
 
@@ -26,12 +27,12 @@ _REMEDY = "delete it and rerun --stage=train"
 def save(
   path: str | os.PathLike, before: types.TrainingSet, after: types.TrainingSet
 ) -> None:
-  """Writes beside `path`, then renames.
+  """Writes a defended training set atomically: beside `path`, then renamed.
 
   Args:
-    path: of the file.
-    before: what the defences were given.
-    after: what they made of it; stored images keep their places.
+    path: path of the file.
+    before: the set before the defences.
+    after: the set after them, in which stored images keep their positions.
   """
   size = len(before.labels)
   moved = (before.images != after.images[:size]).any(axis=(1, 2, 3))
@@ -49,19 +50,19 @@ def save(
 
 
 def load(path: str | os.PathLike, before: types.TrainingSet) -> types.TrainingSet:
-  """What the defences made of a training set.
+  """Reads the training set that defences returned.
 
   Args:
-    path: of the file.
-    before: what they were given.
+    path: path of the file.
+    before: the set before the defences.
 
   Raises:
-    errors.InputError: the file is damaged, or of another training set.
+    errors.InputError: the file is damaged, or was made from another training set.
   """
   try:
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
       found = {name: np.asarray(arrays[name]) for name in _FIELDS}
-  except Exception as error:  # Damaged zip files raise a dozen kinds.
+  except Exception as error:  # Damaged zip files raise many kinds of errors.
     reason = type(error).__name__
     raise errors.InputError(
       f"{path}: it is truncated or no defended training set ({reason}): {_REMEDY}"

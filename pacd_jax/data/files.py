@@ -1,4 +1,4 @@
-"""Whole files: written beside, then renamed, so that no half-written one is ever seen."""
+"""Atomic writing and reading of whole files."""
 
 import os
 import pathlib
@@ -9,7 +9,10 @@ from pacd_jax import errors
 
 
 def write(path: str | os.PathLike, write_to: Callable[[BinaryIO], object]) -> None:
-  """Makes the folder, calls `write_to(file)` on a file beside `path`, then renames it."""
+  """Writes a file atomically: `write_to(file)` on a file beside `path`, which is renamed.
+
+  The folder is made if needed.
+  """
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   beside = path.with_name(path.name + ".tmp")
@@ -21,7 +24,7 @@ def write(path: str | os.PathLike, write_to: Callable[[BinaryIO], object]) -> No
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:
-  """The whole file; errors.InputError where it cannot be read."""
+  """Reads a whole file; raises errors.InputError if it cannot be read."""
   try:
     return pathlib.Path(path).read_bytes()
   except OSError as error:

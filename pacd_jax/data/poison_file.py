@@ -1,7 +1,8 @@
-"""`poison/<name>.npz`: written atomically, read without pickle, refused when foreign.
+"""Poison files `poison/<name>.npz`: written atomically, read without pickle, checked.
 
-A file says its schema: 2 has the fields of `types.Poison`. Files of schema 1 say none; they
-hold images of one class that take the place of others under their own labels, and are read.
+A file of schema 2 states its schema, and has the fields of `types.Poison`. Files of schema
+1, which can be read too, state none; they hold images of one class that replace others,
+with unchanged labels.
 """
 
 import functools
@@ -16,8 +17,8 @@ import numpy as np
 from pacd_jax import errors, types
 from pacd_jax.data import files
 
-SCHEMA = 2  # Of the files that `save` writes.
-_NEW = ("base_labels", "inserted", "clean_label")  # In it.
+SCHEMA = 2  # Schema of the files that `save` writes.
+_NEW = ("base_labels", "inserted", "clean_label")  # Fields that schema 1 lacks.
 _FIELDS = {
   1: tuple(name for name in types.Poison._fields if name not in _NEW),
   2: types.Poison._fields,
@@ -39,14 +40,14 @@ def save(
   poison: types.Poison,
   stamp: Mapping[str, Any] | None = None,
 ) -> None:
-  """Writes the poison beside `path`, then renames: no half-written file is ever seen.
+  """Writes a poison atomically: beside `path`, then renamed.
 
-  The same poison gives the same bytes: entries carry no date.
+  The same poison gives the same bytes, as entries have no date.
 
   Args:
-    path: of the file.
-    poison: all of it.
-    stamp: where it comes from (`runtime.stamp`), if that is to stand in the file.
+    path: path of the file.
+    poison: the poison.
+    stamp: its origin (`runtime.stamp`); None: the file does not record it.
 
   Raises:
     errors.InputError: the poison is not one that `load` would read.
@@ -63,24 +64,24 @@ def copy(source: str | os.PathLike, path: str | os.PathLike) -> None:
   """Copies a file byte for byte: beside `path`, then renamed.
 
   Raises:
-    errors.InputError: it cannot be read.
+    errors.InputError: `source` cannot be read.
   """
   contents = files.read_bytes(source)
   files.write(path, lambda file: file.write(contents))
 
 
 def find(path: str | os.PathLike) -> pathlib.Path:
-  """The file that a path means: itself, or `poison/pacd.npz` of a run's folder."""
+  """The poison file of a path: the path itself, or `poison/pacd.npz` in a run's folder."""
   path = pathlib.Path(path).expanduser()
   return path / "poison" / "pacd.npz" if path.is_dir() else path
 
 
 def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
-  """Reads and checks one poison, of any schema.
+  """Reads and checks a poison file of any schema.
 
   Args:
-    path: of the file.
-    remedy: what an error advises; by default to make it again.
+    path: path of the file.
+    remedy: the advice in error messages; by default to make the poison again.
 
   Raises:
     errors.InputError: the file is missing, truncated, not a poison, or contradicts
@@ -95,8 +96,8 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
   except FileNotFoundError:
     remedy = remedy or "rerun --stage=attack"
     raise errors.InputError(f"{path}: no such poison: {remedy}") from None
-  except Exception as error:  # Damaged zip files raise a dozen kinds.
-    reason = type(error).__name__  # NumPy's own words advise to unpickle.
+  except Exception as error:  # Damaged zip files raise many kinds of errors.
+    reason = type(error).__name__  # NumPy's own message advises to unpickle.
     raise unusable(f"it is truncated or not a poison file ({reason})") from None
   schema = _schema(fields, unusable)
   for name in _FIELDS[schema]:
@@ -116,10 +117,10 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
 
 
 def read_stamp(path: str | os.PathLike) -> dict[str, Any] | None:
-  """Where a poison comes from, as `save` was told; None: the file does not say.
+  """The stamp, a poison's origin, that `save` was given; None if the file has none.
 
   Raises:
-    errors.InputError: what stands there is no stamp.
+    errors.InputError: the file or its stamp is damaged.
   """
   load(path)
   with np.load(path, allow_pickle=False) as arrays:
@@ -135,7 +136,7 @@ def read_stamp(path: str | os.PathLike) -> dict[str, Any] | None:
 def _schema(
   fields: dict[str, np.ndarray], unusable: Callable[[str], errors.InputError]
 ) -> int:
-  """Takes it out of the fields; that of a file without one is 1."""
+  """Removes the schema from the fields and returns it; 1 for a file without one."""
   if "schema" not in fields:
     if not fields.keys().isdisjoint(_NEW):
       raise unusable("it has no field schema")
@@ -161,7 +162,7 @@ def _unusable(path: str | os.PathLike, remedy: str, reason: str) -> errors.Input
 
 
 def _check(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -> None:
-  """The file keeps the promises that victims and reports rely on."""
+  """Raises an error unless the poison has the properties that its users rely on."""
   images, base = poison.images, poison.base_images
   if images.dtype != np.uint8 or base.dtype != np.uint8:
     raise unusable(f"images are {images.dtype} and {base.dtype}, not uint8")
@@ -213,7 +214,7 @@ def _check(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -
 def _check_places(
   poison: types.Poison, unusable: Callable[[str], errors.InputError]
 ) -> None:
-  """Where images go, and where they come from."""
+  """Checks `indices` and `inserted`: where images are put, and their base images."""
   replaced = poison.indices[~poison.inserted]
   if len(np.unique(replaced)) < len(replaced) or (replaced < 0).any():
     raise unusable("indices are not different positions of at least 0")

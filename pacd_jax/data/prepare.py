@@ -1,6 +1,6 @@
-"""`pacd prepare mnist --data_dir=DIR`: downloads and stores a data set.
+"""The command `pacd prepare mnist --data_dir=DIR`: downloads and stores a data set.
 
-TensorFlow Datasets does it, with TensorFlow; reading what it has stored needs none.
+TensorFlow Datasets does it, with TensorFlow; reading the stored files needs no TensorFlow.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pacd_jax import errors
 from pacd_jax.data import tfds_folder
 
-# TFDS 4.9 imports the second one to prepare, and does not ask pip for it.
+# TFDS 4.9 imports the second one when preparing, but does not declare it as a dependency.
 _PACKAGES = ("tensorflow", "importlib_resources")
 
 
@@ -26,13 +26,13 @@ _USAGE = f"pacd prepare {{{','.join(tfds_folder.NAMES)}}} --data_dir=DIR"
 
 
 def main(arguments: Sequence[str]) -> int:
-  """Runs the command line; whatever goes wrong is one line.
+  """Runs the command line; an error is reported in one line.
 
   Args:
-    arguments: without the program's name.
+    arguments: the arguments, without the program's name.
 
   Returns:
-    The exit status: 0, 2 for bad input, or 130 where it was interrupted.
+    The exit status: 0, 2 for bad input, or 130 if it was interrupted.
   """
   try:
     sys.stdout.write(_run(arguments) + "\n")
@@ -68,10 +68,10 @@ def _run(arguments: Sequence[str]) -> str:
 
 
 def _prepare(name: str, data_dir: str | None) -> None:
-  """Downloads, and writes array_record files; what is half done has another name.
+  """Downloads a data set and writes array_record files; partial files have other names.
 
   Raises:
-    errors.InputError: a package is missing, or the download or the writing failed.
+    errors.InputError: a package is missing, or the download or the writing fails.
   """
   for package in _PACKAGES:
     if importlib.util.find_spec(package) is None:
@@ -86,7 +86,7 @@ def _prepare(name: str, data_dir: str | None) -> None:
 
     builder = tfds.builder(name, data_dir=str(root), file_format="array_record")
     builder.download_and_prepare()
-  except Exception as error:  # The network, the disk and TFDS raise dozens of kinds.
+  except Exception as error:  # The network, the disk and TFDS raise many kinds of errors.
     raise errors.InputError(
       f"{root}: {name} could not be prepared ({tfds_folder.first_line(error)}): see that "
       "the network and the disk are there, and run the same command again"

@@ -1,4 +1,4 @@
-"""Images as they are stored, before any split: scikit-learn's digits, and your own .npz."""
+"""Sources of images, before any split: scikit-learn's digits, and your own .npz file."""
 
 import os
 import pathlib
@@ -11,11 +11,11 @@ from pacd_jax import errors, types
 
 
 class Source(NamedTuple):
-  """What a data set holds; every label is in [0, num_classes)."""
+  """The contents of a data set; every label is in [0, num_classes)."""
 
-  description: str  # What a result says about the data.
+  description: str  # What results call the data.
   num_classes: int
-  train: types.Dataset  # All of it, where there is no `test`.
+  train: types.Dataset  # All images, if there is no `test`.
   test: types.Dataset | None  # The standard test split, in its own order.
 
 
@@ -30,18 +30,18 @@ def digits() -> Source:
 
 
 def npz(path: str | os.PathLike | None) -> Source:
-  """Your own images: an .npz of arrays, read without pickle.
+  """Reads your own images: an .npz of arrays, without pickle.
 
   Args:
-    path: of a file with `images`, uint8 `[N, H, W, C]` (or `[N, H, W]`, C = 1), and
-      `labels`, integers `[N]` that are 0..K-1 with K >= 2, each at least once; and maybe
+    path: path of a file with `images`, uint8 `[N, H, W, C]` (or `[N, H, W]`, C = 1), and
+      `labels`, integers `[N]` that are 0..K-1 with K >= 2, each at least once; optionally
       `test_images` and `test_labels`, the same for a standard test split.
 
   Returns:
     The images, described by the file's name.
 
   Raises:
-    errors.InputError: the file is missing, damaged, or holds something else.
+    errors.InputError: the file is missing or damaged, or its arrays are invalid.
   """
   if not path:
     raise errors.InputError(
@@ -54,15 +54,15 @@ def npz(path: str | os.PathLike | None) -> Source:
 def of_arrays(
   arrays: Mapping[str, np.ndarray], description: str, where: pathlib.Path | str = "arrays"
 ) -> Source:
-  """Your own images in memory: the arrays of `npz`.
+  """Checks your own images in memory: the arrays that `npz` reads.
 
   Args:
-    arrays: `images`, `labels`, and maybe `test_images` and `test_labels`.
-    description: what a result says about them.
-    where: what errors call the place that they are from.
+    arrays: `images`, `labels`, and optionally `test_images` and `test_labels`.
+    description: what results call the data.
+    where: the arrays' origin in error messages.
 
   Raises:
-    errors.InputError: they are of another type, shape or range.
+    errors.InputError: an array has the wrong type, shape or range.
   """
   path, train = where, _dataset(where, arrays, "images", "labels")
   num_classes = _num_classes(path, train.labels)
@@ -86,7 +86,7 @@ _ARRAYS = ("images", "labels", "test_images", "test_labels")
 
 
 def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """The arrays that the file has out of `_ARRAYS`."""
+  """Reads those of `_ARRAYS` that the file has."""
   try:
     with open(path, "rb") as file:
       return _arrays_in(file, path)
@@ -106,8 +106,8 @@ def _arrays_in(file: BinaryIO, path: pathlib.Path) -> dict[str, np.ndarray]:
     raise errors.InputError(
       f"{path}: its arrays do not fit in this machine's memory: save fewer images"
     ) from None
-  except Exception as error:  # Damaged zip files raise a dozen kinds.
-    reason = type(error).__name__  # NumPy's own words advise to unpickle.
+  except Exception as error:  # Damaged zip files raise many kinds of errors.
+    reason = type(error).__name__  # NumPy's own message advises to unpickle.
     raise errors.InputError(
       f"{path}: no .npz file, or a damaged one ({reason}): {save}"
     ) from None
@@ -135,7 +135,7 @@ def _dataset(
   images_name: str,
   labels_name: str,
 ) -> types.Dataset:
-  """One pair of arrays, checked alone: labels are at least 0."""
+  """Checks one pair of arrays by itself; labels must be at least 0."""
   for name, other in ((images_name, labels_name), (labels_name, images_name)):
     if name not in arrays:
       raise errors.InputError(f"{path}: it has {other} but no {name}: add them")
@@ -183,7 +183,7 @@ def _dataset(
 
 
 def _num_classes(path: pathlib.Path | str, labels: np.ndarray) -> int:
-  """K of labels that are 0..K-1 without a gap."""
+  """The number of classes K; raises InputError unless labels are 0..K-1 without a gap."""
   present = np.unique(labels)
   if len(present) < 2:
     raise errors.InputError(f"{path}: all labels are {present[0]}: two classes at least")

@@ -1,7 +1,7 @@
-"""Stored images cut into the three splits of an experiment, by a seed.
+"""The three splits of an experiment, drawn from stored images by a seed.
 
 The attack sees `train` and `validation`; `test` is for certificates and reported accuracies
-alone, but for single points of it that an attack may be after (`data.target_points`).
+alone, except for single test points that an attack may target (`data.target_points`).
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from pacd_jax import errors, types
 from pacd_jax.data.sources import Source
 
-_LEAST_OF_A_CLASS = 5  # Where there is no test split: a fifth of five is one.
+_LEAST_OF_A_CLASS = 5  # Without a test split: a fifth of five images is one.
 
 
 def cut(
@@ -20,26 +20,25 @@ def cut(
   num_train: int = 0,
   validation_share: int = 10,
 ) -> types.Splits:
-  """Cuts stored images into training, validation and test.
+  """Splits stored images into training, validation and test.
 
   With a standard test split, validation is one part in `validation_share` of the training
-  images, rounded down. Without one, the parts are 60 / 20 / 20 percent. Either way each
-  class gives its share, at random by the seed; a standard test split is the same for every
-  seed.
+  images, rounded down but at least 1. Without one, the parts are 60 / 20 / 20 percent.
+  Either way the draw is stratified by class, and made by the seed; a standard test split is
+  the same for every seed.
 
   Args:
     source: the images.
-    name: of the data set.
-    seed: of the split.
-    num_train: keep so many training images, drawn at random by the seed, each class its
-      share; 0: all.
+    name: name of the data set.
+    seed: seed of the split.
+    num_train: number of training images to keep, a stratified draw by the seed; 0: all.
     validation_share: 12 for a twelfth.
 
   Returns:
     Splits of uint8 images `[N, H, W, C]` and int32 labels `[N]`.
 
   Raises:
-    errors.InputError: there are too few images, of a class or in all.
+    errors.InputError: there are too few images, of a class or in total.
   """
   if source.test is None:
     train, validation, test = three_parts(source, name, seed)
@@ -66,7 +65,7 @@ def cut(
 
 
 def three_parts(source: Source, name: str, seed: int) -> list[types.Dataset]:
-  """60 / 20 / 20 percent of every class, shuffled by the seed.
+  """Splits every class into 60 / 20 / 20 percent, shuffled by the seed.
 
   Raises:
     errors.InputError: a class has too few images.
@@ -92,9 +91,9 @@ def three_parts(source: Source, name: str, seed: int) -> list[types.Dataset]:
 def draw(
   dataset: types.Dataset, count: int, *, seed: tuple[int, int]
 ) -> tuple[types.Dataset, types.Dataset]:
-  """`count` images drawn at random, every class in proportion, and those left; shuffled.
+  """Draws `count` images, stratified by class; returns them and the others, shuffled.
 
-  Classes whose shares are no whole numbers are rounded by their largest remainders.
+  Classes whose shares are not integers are rounded by the largest remainders.
   """
   images, labels = dataset
   order = np.random.default_rng(seed).permutation(len(labels))

@@ -1,7 +1,7 @@
 """MNIST and CIFAR-10 as TensorFlow Datasets stores them, read without TensorFlow.
 
-The folder `data_dir/<name>/<version>` holds array_record files of encoded images. Pillow
-decodes them here, whatever else is installed: decoders differ in JPEG's last bits.
+The folder `data_dir/<name>/<version>` holds array_record files of encoded images. They are
+always decoded by Pillow, since decoders of JPEG differ in the last bits.
 """
 
 import functools
@@ -21,7 +21,7 @@ from pacd_jax.data.sources import Source
 class _Known(NamedTuple):
   title: str
   image_shape: tuple[int, int, int]
-  num_images: tuple[int, int]  # Of the training and the test split.
+  num_images: tuple[int, int]  # In the training and the test split.
 
 
 _KNOWN = {
@@ -33,13 +33,13 @@ NAMES = tuple(_KNOWN)
 
 
 def root(data_dir: str | os.PathLike | None) -> pathlib.Path:
-  """The folder that data sets are in: `data_dir`, or where TFDS has them by default."""
+  """The folder of data sets: `data_dir`, or the default folder of TFDS."""
   default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
   return pathlib.Path(data_dir or default).expanduser()
 
 
 def find(name: str, data_dir: str | os.PathLike | None) -> pathlib.Path | None:
-  """The folder of the newest version that is there, finished or not; None: none is."""
+  """The folder of the newest version present, complete or not; None if there is none."""
   versions = {}
   for folder in (root(data_dir) / name).glob("*.*.*"):
     if re.fullmatch(r"\d+\.\d+\.\d+", folder.name):
@@ -52,16 +52,16 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Source:
 
   Args:
     name: one of `NAMES`.
-    data_dir: the folder that data sets are in; None or "": `$TFDS_DATA_DIR`, or
+    data_dir: the folder of data sets; None or "": `$TFDS_DATA_DIR`, or
       ~/tensorflow_datasets.
 
   Returns:
     The images in the order in which they are stored. The description names the JPEG
-    quality if the images are stored with that loss, as in "CIFAR-10 (JPEG-75)", and
-    the numbers of images if these are not the standard ones.
+    quality if the images are stored as JPEG, as in "CIFAR-10 (JPEG-75)", and the numbers
+    of images if these are not the standard ones.
 
   Raises:
-    errors.InputError: the data set is not there, or not whole.
+    errors.InputError: the data set is missing or incomplete.
   """
   known, folder = _KNOWN[name], find(name, data_dir)
   where = root(data_dir)
@@ -93,7 +93,7 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Source:
     raise errors.InputError(
       f"{folder}: its images do not fit in this machine's memory"
     ) from None
-  except Exception as error:  # Libraries raise a dozen kinds at damaged files.
+  except Exception as error:  # Libraries raise many kinds of errors for damaged files.
     raise errors.InputError(
       f"{folder}: cannot be used ({first_line(error)}): delete it, or take another "
       f"data_dir, and run {command}"
@@ -107,20 +107,20 @@ def load(name: str, data_dir: str | os.PathLike | None = None) -> Source:
 
 
 def first_line(error: Exception) -> str:
-  """The first line of what an error says; its kind, if it says nothing."""
+  """The first line of an error's message, or its type's name if it has none."""
   return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _open(tfds, folder: pathlib.Path):
   try:
     return tfds.builder_from_directory(folder)
-  except Exception as error:  # JSON, protocol buffers and TFDS have errors of their own.
+  except Exception as error:  # JSON, protocol buffers and TFDS each raise their own errors.
     reason = first_line(error).rstrip(".")
     raise ValueError(f"dataset_info.json or features.json: {reason}") from None
 
 
 def _check_metadata(builder, name: str) -> None:
-  """dataset_info.json and features.json say what we are to find, and it is there."""
+  """Raises ValueError unless the metadata are as expected and the files match them."""
   from array_record.python import array_record_module
 
   known, info = _KNOWN[name], builder.info
@@ -156,8 +156,8 @@ def _check_metadata(builder, name: str) -> None:
 
 
 def _read_split(tfds, builder, split: str, image_shape: tuple[int, int, int]):
-  """One split, and the set of ways in which its images are stored."""
-  # Undecoded: the bytes tell what was lost before.
+  """Reads one split; returns it and the set of formats in which its images are stored."""
+  # Not decoded by TFDS: the encoded bytes show the format.
   decoders = {"image": tfds.decode.SkipDecoding()}
   source = builder.as_data_source(split, decoders=decoders)
   try:
@@ -172,7 +172,7 @@ def _read_split(tfds, builder, split: str, image_shape: tuple[int, int, int]):
   for i, example in enumerate(examples):
     try:
       images[i], kind = _decode(example["image"], image_shape)
-    except (OSError, SyntaxError, ValueError) as error:  # All of them Pillow's.
+    except (OSError, SyntaxError, ValueError) as error:  # All are raised by Pillow.
       reason = "is damaged" if isinstance(error, OSError | SyntaxError) else error
       raise ValueError(f"image {i} of {split} {reason}") from None
     kinds.add(kind)
@@ -180,7 +180,7 @@ def _read_split(tfds, builder, split: str, image_shape: tuple[int, int, int]):
 
 
 def _decode(encoded: bytes, image_shape: tuple[int, int, int]) -> tuple[np.ndarray, str]:
-  """Pixels `[H, W, C]`, and "PNG", "JPEG-75" or, with tables of its own, "JPEG"."""
+  """Pixels `[H, W, C]`, and "PNG", "JPEG-75" or, for non-standard tables, "JPEG"."""
   from PIL import Image
 
   height, width, channels = image_shape
@@ -195,13 +195,13 @@ def _decode(encoded: bytes, image_shape: tuple[int, int, int]) -> tuple[np.ndarr
 
 
 def _quantization(image) -> tuple[tuple[int, ...], ...]:
-  """A JPEG's tables, as Pillow's class of that format alone has them."""
+  """A JPEG's quantisation tables, an attribute of Pillow's JPEG class alone."""
   return tuple(tuple(table) for _, table in sorted(image.quantization.items()))
 
 
 @functools.cache
 def _jpeg_qualities() -> dict[tuple[tuple[int, ...], ...], int]:
-  """Quantisation tables -> quality from 1 to 100, as libjpeg scales the standard's."""
+  """Maps quantisation tables to qualities 1 to 100, as libjpeg scales standard tables."""
   from PIL import Image
 
   qualities = {}
@@ -215,7 +215,7 @@ def _jpeg_qualities() -> dict[tuple[tuple[int, ...], ...], int]:
 
 
 def _describe_storage(kinds: set[str]) -> list[str]:
-  """What was lost in storing: [] if nothing was, as in PNG."""
+  """A note on lossy storage for the description: [] if all images are PNG."""
   lossy = " or ".join(sorted(kinds - {"PNG"}))
   if not lossy:
     return []

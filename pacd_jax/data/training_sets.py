@@ -1,6 +1,6 @@
-"""Training sets of any size and labels: made of a split, changed, compared, stacked.
+"""Training sets: made from a split, changed, compared, and stacked for the device.
 
-No function changes the arrays that it is given; results share those that stay the same.
+No function modifies its arguments; results share the arrays that stay the same.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from pacd_jax.data import arrays
 
 
 def whole(dataset: types.Dataset) -> types.TrainingSet:
-  """All of a data set."""
+  """The training set with all images of a data set present."""
   return types.TrainingSet(*dataset, np.arange(len(dataset.labels)))
 
 
 def to_dataset(training_set: types.TrainingSet) -> types.Dataset:
-  """Those that are there, in order."""
+  """The images and labels that are present, in order."""
   images, labels, present = training_set
   if len(present) == len(labels):
     return types.Dataset(images, labels)
@@ -26,7 +26,7 @@ def to_dataset(training_set: types.TrainingSet) -> types.Dataset:
 
 
 def checksum(training_set: types.TrainingSet) -> str:
-  """SHA-256 over all that is stored; `arrays.checksum` of a set that is all there."""
+  """SHA-256 over all stored data; `arrays.checksum` if all images are present."""
   images, labels, present = training_set
   of_stored = arrays.checksum(types.Dataset(images, labels))
   if len(present) == len(labels):
@@ -40,10 +40,10 @@ def checksum(training_set: types.TrainingSet) -> str:
 
 
 def keep(training_set: types.TrainingSet, positions: np.ndarray) -> types.TrainingSet:
-  """The set with those at these positions alone, in any order.
+  """The set in which only these positions, given in any order, are present.
 
   Raises:
-    errors.InputError: one of them is not there.
+    errors.InputError: a position is not present in the given set.
   """
   _check_present(training_set, positions, "kept")
   return training_set._replace(present=np.unique(positions).astype(np.int64))
@@ -52,10 +52,10 @@ def keep(training_set: types.TrainingSet, positions: np.ndarray) -> types.Traini
 def relabel(
   training_set: types.TrainingSet, positions: np.ndarray, labels: np.ndarray
 ) -> types.TrainingSet:
-  """The set with other labels, `[n]`, at `n` positions.
+  """The set with new labels `[n]` at positions `[n]`.
 
   Raises:
-    errors.InputError: one of them is not there.
+    errors.InputError: a position is not present in the given set.
   """
   _check_present(training_set, positions, "relabelled")
   changed = training_set.labels.copy()
@@ -66,7 +66,7 @@ def relabel(
 def insert(
   training_set: types.TrainingSet, images: np.ndarray, labels: np.ndarray
 ) -> types.TrainingSet:
-  """The set with images `[n, H, W, C]` and labels `[n]` behind the last position."""
+  """The set with images `[n, H, W, C]` and labels `[n]` appended."""
   first = len(training_set.labels)
   return types.TrainingSet(
     np.concatenate([training_set.images, images]),
@@ -87,21 +87,21 @@ def _check_present(
 
 
 def poisoned(train: types.Dataset, poison: types.Poison) -> types.TrainingSet:
-  """The training split with the poison in it; nothing else moves.
+  """The training split with the poison in it; other images keep their positions.
 
-  Images that it replaces, and their labels, are in their places, inserted ones behind the
-  split, in the poison's order.
+  Replacing images, with their labels, are at the positions of the replaced ones; inserted
+  images are appended to the split, in the poison's order.
 
   Raises:
-    errors.InputError: the poison was made for another training split, does not say the
-      truth about what stands at its indices, or has a label that the split does not know.
+    errors.InputError: the poison was made for another training split, its base images or
+      base labels are not those at its indices, or it has a label above those of the split.
   """
   if poison.checksum != arrays.checksum(train):
     raise errors.InputError(
       f"the poison was made for another training split of {poison.dataset!r} (its "
       "checksum differs): use the data and the seed that it was made with"
     )
-  based = poison.indices >= 0  # Inserted ones need not come from the split.
+  based = poison.indices >= 0  # Inserted images need not have a base image in the split.
   indices = poison.indices[based]
   fits = (
     (based | poison.inserted).all()
@@ -136,14 +136,14 @@ def difference(
   after: types.TrainingSet,
   values: Mapping[str, float] | None = None,
 ) -> types.DefenceReport:
-  """What was done to a set whose images kept their positions.
+  """Reports the changes of a set whose images kept their positions.
 
-  Images behind the last of `before` are new: the report does not list them.
+  Images after the last position of `before` are new, and are not listed.
 
   Args:
-    before: the set as it was.
-    after: as it is; it stores no fewer images.
-    values: of the report.
+    before: the set before the changes.
+    after: the set after them; it stores at least as many images.
+    values: the report's `values`.
   """
   both = np.intersect1d(before.present, after.present, assume_unique=True)
   relabelled = before.labels[both] != after.labels[both]
@@ -156,14 +156,14 @@ def difference(
 
 
 def check_batch_size(sets: Mapping[str, types.TrainingSet], batch_size: int) -> None:
-  """Whether every row fills a batch.
+  """Raises an error unless every row has enough images for a mini-batch.
 
   Args:
-    sets: row -> what its victims are trained on.
-    batch_size: of their training.
+    sets: the rows' training sets, by name.
+    batch_size: mini-batch size of the victims' training.
 
   Raises:
-    errors.InputError: one has fewer images.
+    errors.InputError: a row has fewer images.
   """
   for row, training_set in sets.items():
     available = len(training_set.present)
@@ -178,7 +178,7 @@ def check_batch_size(sets: Mapping[str, types.TrainingSet], batch_size: int) -> 
 
 
 def stack(sets: Sequence[types.TrainingSet]) -> types.Rows:
-  """Training sets of images of one shape as rows, in arrays of the host."""
+  """Stacks training sets whose images have one shape into `types.Rows` of host arrays."""
   most = max(len(training_set.labels) for training_set in sets)
   sizes = np.array([len(training_set.present) for training_set in sets], np.int32)
   images = np.zeros((len(sets), most, *sets[0].images.shape[1:]), np.uint8)

@@ -1,4 +1,4 @@
-"""Defences one after the other, each checked before the next sees what it left."""
+"""Chains of defences, each of which is checked before the next is applied."""
 
 from collections.abc import Sequence
 
@@ -15,20 +15,20 @@ def apply(
   key: types.Key,
   tools: types.Tools,
 ) -> tuple[types.TrainingSet, list[types.DefenceReport]]:
-  """What the defences of a chain leave of a training set, and their reports, in order.
+  """Applies a chain of defences; returns the last one's training set and all reports.
 
-  Stored images keep their positions through the whole chain, so that those of one report
-  are those of another.
+  Stored images keep their positions through the whole chain, so that positions mean the
+  same in all reports.
 
   Args:
     chain: defences with their names.
-    training_set: before the first.
-    key: of the chain; folded, not consumed: that of place k, from 0, is `fold_in(key, k)`.
-    tools: of all of them.
+    training_set: the set before the first defence.
+    key: key of the chain; folded, not consumed: defence k, from 0, gets `fold_in(key, k)`.
+    tools: what every defence may use.
 
   Raises:
-    errors.InputError: a defence returned what is no training set of such images, put some
-      back or left a class without any, or did not report what it did.
+    errors.InputError: a defence returned an invalid training set, put back an image that
+      was not present, left a class without images, or did not report what it did.
   """
   reports = []
   for place, (name, defence) in enumerate(chain):
@@ -47,7 +47,7 @@ def _problem(
   report: types.DefenceReport,
   num_classes: int,
 ) -> str:
-  """What is wrong with what a defence returned, and what to do about it; or nothing."""
+  """An error in what a defence returned, with a remedy; "" if there is none."""
   return (
     _of_arrays(before, after, num_classes)
     or _of_positions(before, after)

@@ -1,4 +1,4 @@
-"""A random share of every class: what a filter that knew nothing would leave."""
+"""A random share of every class: what an uninformed filter would keep."""
 
 import jax
 import numpy as np
@@ -16,13 +16,13 @@ def random_share(
 ) -> tuple[types.TrainingSet, types.DefenceReport]:
   """Keeps max(1, round(share n)) of the n images of every class; a `types.DefenceFn`.
 
-  Those of a smaller share are among those of a larger one.
+  For one key, the images of a smaller share are a subset of those of a larger share.
 
   Args:
-    training_set: as a defence is given it.
+    training_set: the set to filter.
     key: consumed.
     tools: not used.
-    share: in (0, 1].
+    share: the share to keep, in (0, 1].
 
   Raises:
     errors.InputError: the share is not in (0, 1].

@@ -1,4 +1,4 @@
-"""Random changes of training images inside the compiled step, differentiable in them."""
+"""Random augmentation of training images in the compiled step, differentiable in them."""
 
 import chex
 import jax
@@ -8,10 +8,10 @@ from pacd_jax import types
 
 
 def crop_and_flip(key: types.Key, images: types.Array, *, pad: int = 4) -> types.Array:
-  """Pads each image with `pad` black pixels, crops it back at random, flips half of them.
+  """Pads images with `pad` black pixels, crops them at random, flips each with chance 1/2.
 
-  The usual augmentation of CIFAR-10 (He et al., 2015, section 4.2). Each image draws its
-  own offsets in [0, 2 pad] and its own flip.
+  It is the usual augmentation of CIFAR-10 (He et al., 2015, section 4.2). Offsets in
+  [0, 2 pad] and flips are drawn per image.
 
   Args:
     key: consumed.

@@ -1,9 +1,9 @@
-"""Convolutions for the backend at hand, behind `Layout`: for `networks.py` alone.
+"""Convolutions that are fast on a backend, behind `Layout`: for `networks.py` alone.
 
-`NHWC` is XLA's own convolution, which GPUs and TPUs like. The others are for XLA on CPU,
-whose derivatives of a convolution are several times slower than matrix products, most of
-all inside loops (`make bench`): `CHWB` for a few large convolutions with pooling, `SPLIT`
-for many small ones. All give the same numbers and derivatives of every order.
+`NHWC` is XLA's own convolution, which is fast on GPUs and TPUs. The others are for XLA on
+CPU, where derivatives of its convolution are several times slower than matrix products,
+especially inside loops (`make bench`): `CHWB` for a few large convolutions with pooling,
+`SPLIT` for many small ones. All give the same values and derivatives of every order.
 """
 
 import functools
@@ -15,17 +15,17 @@ import jax.numpy as jnp
 
 
 class Layout(NamedTuple):
-  """Where the axes of activations are, and the operations that depend on it."""
+  """The order of the axes of activations, and the operations that depend on it."""
 
-  enter: Callable  # `[B, H, W, C]` to the layout.
+  enter: Callable  # Transposes `[B, H, W, C]` to the layout.
   conv: Callable  # `(x, kernel, stride, padding)`.
   conv_pool: Callable  # `(x, kernel, bias, padding)`: relu(max_pool(conv(x) + bias)).
-  channels: Callable  # `[C]` so that it broadcasts.
-  dense: Callable  # `(x, kernel)`: x as `[B, H W C]` @ kernel, for `[B, F]`.
-  batch_axis: int  # Rows and columns are axes 1 and 2 in each, channels the fourth.
+  channels: Callable  # Reshapes `[C]` so that it broadcasts.
+  dense: Callable  # `(x, kernel)`: x as `[B, H W C]` @ kernel, which is `[B, F]`.
+  batch_axis: int  # 0 or 3; rows and columns are axes 1 and 2, channels the other axis.
 
 
-# --- NHWC: what GPUs and TPUs like ------------------------------------------------------
+# --- NHWC: fast on GPUs and TPUs --------------------------------------------------------
 
 
 def _lax_conv(x, kernel, stride, padding):
@@ -52,19 +52,19 @@ NHWC = Layout(
 
 # --- CHWB: convolutions as matrix products, for XLA on CPU ------------------------------
 #
-# XLA's own weight gradient of a convolution is several times slower there. With the batch
+# XLA's own weight gradient of a convolution is several times slower on CPU. With the batch
 # as the trailing axis, patches are copies of long rows and a convolution is one product
-# `[F, K K C] @ [K K C, H W B]`; so are its derivatives of every order.
+# `[F, K K C] @ [K K C, H W B]`, as are its derivatives of every order.
 
 
 def _padded(x, size, stride, padding):
-  """x, rows and columns on axes 1 and 2, as a VALID convolution wants it."""
+  """Pads x, with rows and columns on axes 1 and 2, for a VALID convolution."""
   pads = jax.lax.padtype_to_pads(x.shape[1:3], (size, size), (stride, stride), padding)
   return jnp.pad(x, [(0, 0), *pads, (0, 0)])
 
 
 def _patches(x, size, stride, padding, channel_axis):
-  """The K x K pixels under each output, one after the other on the channels' axis."""
+  """The K x K pixels under each output, concatenated on the channel axis."""
   x = _padded(x, size, stride, padding)
   height, width = x.shape[1:3]
   rows, columns = (height - size) // stride + 1, (width - size) // stride + 1
@@ -86,7 +86,7 @@ def _matmul_conv(x, kernel, stride, padding):
 
 
 def _matmul_conv_pool(x, kernel, bias, padding):
-  """A pooling window's four outputs are four rows of one product over its patch.
+  """Computes a pooling window's four outputs as four rows of one product over its patch.
 
   The patch of a 2x2 window is (K + 1) x (K + 1) pixels: 2.8 times fewer numbers to copy
   than four K x K patches, for K = 5, at 1.4 times the multiplications.
@@ -101,7 +101,8 @@ def _matmul_conv_pool(x, kernel, bias, padding):
   height, width = 2 * (rows + half - 1), 2 * (columns + half - 1)
   x = jnp.pad(x, [(0, 0), (0, odd), (0, odd), (0, 0)])[:, :height, :width]
 
-  # Pixels by their place in a pair, then shifts by whole pairs: no strided copies.
+  # Pixels are grouped by their place in a pair, then shifted by whole pairs, which avoids
+  # strided copies.
   x = x.reshape(channels, height // 2, 2, width // 2, 2, batch)
   x = x.transpose(2, 4, 0, 1, 3, 5).reshape(4 * channels, height // 2, width // 2, batch)
   x = jnp.concatenate([x[:, i : i + rows] for i in range(half)])
@@ -114,13 +115,13 @@ def _matmul_conv_pool(x, kernel, bias, padding):
 
   kernels = jnp.concatenate([shifted(i, j) for i in (0, 1) for j in (0, 1)], axis=1)
   outputs = kernels.T @ patches.reshape(len(patches), -1)
-  a, b, c, d = jnp.split(outputs, 4)  # Whose derivative is a concatenation.
+  a, b, c, d = jnp.split(outputs, 4)  # The derivative of a split is a concatenation.
   outputs = _larger(_larger(a, b), _larger(c, d)).reshape(features, rows, columns, batch)
   return jax.nn.relu(outputs + bias[:, None, None, None])
 
 
 def _dense_of_chwb(x, kernel):
-  """The kernel's rows put in x's order: no copy of the larger of the two."""
+  """Permutes the kernel's rows to x's order, as copying x would cost more."""
   *chw, batch = x.shape
   channels, height, width = chw
   kernel = kernel.reshape(height, width, channels, -1).transpose(2, 0, 1, 3)
@@ -128,7 +129,7 @@ def _dense_of_chwb(x, kernel):
 
 
 def _larger(a, b):
-  """max(a, b) whose derivative is a choice: the first of equals, as in `reduce_window`."""
+  """max(a, b) whose derivative is that of a for a = b, as in `reduce_window`."""
   return jnp.where(a >= b, a, b)
 
 
@@ -142,11 +143,11 @@ CHWB = Layout(
 )
 
 
-# --- SPLIT: XLA's convolution forward, which is fast, and products for its derivatives ---
+# --- SPLIT: XLA's convolution forward, which is fast, matrix products for derivatives -----
 
 
 def _patches_conv(x, kernel, stride, padding):
-  """`_lax_conv` as a product over patches, `[B H W, K K C] @ [K K C, F]`."""
+  """Computes `_lax_conv` as a product over patches, `[B H W, K K C] @ [K K C, F]`."""
   patches = _patches(x, len(kernel), stride, padding, channel_axis=3)
   return patches @ kernel.reshape(patches.shape[3], -1)
 
@@ -168,16 +169,15 @@ SPLIT = NHWC._replace(conv=_split_conv)
 
 
 def in_chunks(function: Callable, size: int, axis: int) -> Callable:
-  """`function(x) -> y`, a few of a batch at a time; 0: all.
+  """Returns `function(x) -> y` applied to `size` elements of a batch at a time; 0: all.
 
-  What lies between its operations then stays in a CPU's cache. `axis` is the batch's, in
-  x and y.
+  Its intermediate values then stay in a CPU's cache. `axis` is the batch axis of x and y.
   """
 
   def chunked(x):
     batch = x.shape[axis]
     whole = batch // size * size
-    if whole <= 2 * size:  # Side by side: no loop, and both cores have work.
+    if whole <= 2 * size:  # Without a loop, chunks can run in parallel.
       whole = 0
       parts = []
     else:

@@ -1,7 +1,7 @@
-"""Base classifiers as `Model(init, apply)`: the only file that knows flax.linen.
+"""Base classifiers as `Model(init, apply)`: the only file that uses flax.linen.
 
-Every model takes images as they are ([0, 1], plus noise where noise was added) and
-returns logits. What a backend needs to be fast is `convolution.py`, used here alone.
+Every model takes images in [0, 1], plus noise if noise was added, and returns logits. The
+backends' fast convolutions are in `convolution.py`, which this file alone uses.
 """
 
 import functools
@@ -17,11 +17,11 @@ from pacd_jax.models import convolution
 
 ImageShape = tuple[int, int, int]  # `(H, W, C)`.
 NORMS = ("affine", "group")
-_GROUPS = 8  # Of channels, for norm="group".
+_GROUPS = 8  # Groups of channels, for norm="group".
 
 
 class _Conv(nn.Module):
-  """A convolution's parameters: `(kernel, bias)`."""
+  """The parameters of a convolution: `(kernel, bias)`."""
 
   features: int
   size: int
@@ -35,7 +35,7 @@ class _Conv(nn.Module):
 
 
 class _Dense(nn.Module):
-  """A dense layer's parameters: `(kernel, bias)`, as `nn.Dense` has them."""
+  """The parameters of a dense layer: `(kernel, bias)`, as in `nn.Dense`."""
 
   features: int
 
@@ -47,7 +47,7 @@ class _Dense(nn.Module):
 
 
 class _Norm(nn.Module):
-  """Scale and shift of every channel; "group" normalises groups of channels first."""
+  """A scale and shift of every channel; "group" normalises groups of channels first."""
 
   kind: str
 
@@ -65,7 +65,7 @@ class _Norm(nn.Module):
 
 
 class _Mlp(nn.Module):
-  """Dense layers with ReLU between them; none hidden makes it linear."""
+  """Dense layers with ReLU between them; without hidden layers the model is linear."""
 
   num_classes: int
   hidden: tuple[int, ...] = ()
@@ -117,13 +117,13 @@ class _ConvNet(nn.Module):
 class _ResNet(nn.Module):
   """ResNet v1 of He et al. (2015), section 4.2, for 32x32 images: 6 n + 2 layers.
 
-  As the authors of PACD have it (Keras's example): he_normal, biases everywhere, a 1x1
-  convolution without norm where a stack halves the image, no weight decay; their batch
-  norm ran on its initial statistics, which is norm="affine".
+  It follows the code of PACD's authors (Keras's example): he_normal, biases everywhere, a
+  1x1 convolution without norm where a stack halves the image, no weight decay. Their batch
+  norm used its initial statistics, which is norm="affine".
   """
 
   num_classes: int
-  layout: convolution.Layout  # One of `[B, H, W, C]`.
+  layout: convolution.Layout  # A layout of `[B, H, W, C]`.
   blocks: int  # n in each of three stacks of 16, 32 and 64 features.
   norm: str
 
@@ -161,12 +161,12 @@ def linear(*, num_classes: int, image_shape: ImageShape) -> types.Model:
 
 
 def mlp(*, num_classes: int, image_shape: ImageShape) -> types.Model:
-  """Two hidden layers of 128 units."""
+  """A network with two hidden layers of 128 units."""
   return _model("mlp", image_shape, lambda: _Mlp(num_classes, hidden=(128, 128)))
 
 
 def small_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
-  """For 8x8 images: 3x3 kernels, 16 and 32 features, 64 hidden units."""
+  """A network for 8x8 images: 3x3 kernels, 16 and 32 features, 64 hidden units."""
   return conv_net(
     "small_cnn",
     blocks=((16,), (32,)),
@@ -193,7 +193,7 @@ def mnist_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
 
 
 def wide_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
-  """5x5 kernels, 64 and 128 features, 1024 hidden units: another one, for transfer."""
+  """A network for transfer: 5x5 kernels, 64 and 128 features, 1024 hidden units."""
   return conv_net(
     "wide_cnn",
     blocks=((64,), (128,)),
@@ -206,7 +206,7 @@ def wide_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
 
 
 def vgg(*, num_classes: int, image_shape: ImageShape) -> types.Model:
-  """Three blocks of two 3x3 convolutions: another one, for transfer."""
+  """A network for transfer: three blocks of two 3x3 convolutions."""
   return conv_net(
     "vgg",
     blocks=((32, 32), (64, 64), (128, 128)),
@@ -221,13 +221,13 @@ def vgg(*, num_classes: int, image_shape: ImageShape) -> types.Model:
 def resnet(
   depth: int, *, num_classes: int, image_shape: ImageShape, norm: str = "affine"
 ) -> types.Model:
-  """ResNet v1 for 32x32 images: `_ResNet`.
+  """ResNet v1 for 32x32 images, see `_ResNet`.
 
   Args:
     depth: 6 n + 2 layers, such as 20, 32 or 56.
     num_classes: number of logits K.
     image_shape: `(H, W, C)`.
-    norm: "affine", a scale and shift of each channel, or "group", the same behind a
+    norm: "affine", a scale and shift of each channel, or "group", the same after a
       normalisation of 8 groups of channels.
   """
   layout = convolution.SPLIT if _on_cpu() else convolution.NHWC
@@ -252,17 +252,17 @@ def conv_net(
   """Blocks of convolutions with ReLU, each ending in 2x2 max-pooling; a dense layer.
 
   Args:
-    name: for messages.
+    name: name in error messages.
     num_classes: number of logits K.
     image_shape: `(H, W, C)`.
     blocks: features of the convolutions in each block.
-    size: pixels on a side of their kernels.
+    size: side of their kernels, in pixels.
     hidden: units of the dense layer.
     padding: "SAME" or "VALID".
-    chunk: images at a time on a CPU; 0: all.
+    chunk: images that pass the convolutions at a time on a CPU; 0: all.
 
   Raises:
-    errors.InputError: it cannot take the image shape.
+    errors.InputError: the network cannot take images of this shape.
   """
   return _model(
     name,
@@ -286,7 +286,7 @@ def _on_cpu() -> bool:
 def _model(
   name: str, image_shape: ImageShape, make: Callable[[], nn.Module]
 ) -> types.Model:
-  """The module as two functions, tried on the image shape."""
+  """Returns the module as two functions, after checking that it takes the image shape."""
   module = make()
 
   def init(key, image_shape):
@@ -294,7 +294,7 @@ def _model(
 
   def apply(params, images):
     logits = module.apply({"params": params}, images)
-    return cast(types.Array, logits)  # Nothing is mutable: no variables beside them.
+    return cast(types.Array, logits)  # No collection is mutable, so only logits return.
 
   try:
     jax.eval_shape(functools.partial(init, image_shape=image_shape), jax.random.key(0))

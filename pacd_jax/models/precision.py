@@ -1,4 +1,4 @@
-"""What the dtype beside a certificate means: which classifier it is that was evaluated."""
+"""The meaning of a certificate's dtype: how the classifier that it is for is evaluated."""
 
 import chex
 import jax
@@ -12,8 +12,8 @@ def evaluate(
 ) -> types.Array:
   """Logits, float32 `[B, K]`, of the classifier that a certificate of this dtype is for.
 
-  float32: at full precision, where an accelerator would round the factors of products
-  further by itself. bfloat16: parameters and images are rounded to it first.
+  float32: matrix products are at full precision, while accelerators round their factors by
+  default. bfloat16: parameters and images are rounded to bfloat16 first.
   """
   chex.assert_rank(images, 4)
   if dtype == "float32":
