@@ -44,10 +44,10 @@ def distances(
       -log (1/m) sum_j softmax(logits(x + delta + eta_j))_y,   eta_j ~ N(0, sigma^2 I)
 
   succeeds if the class with the most votes of `num_votes` noisy copies of x + delta is not
-  y. The search continues below |delta|_2 after a success, and above r after a failure, except that
-  it continues below `max_radius`, its first radius, in either case. It assumes that PGD
-  succeeds at all radii above one at which it succeeds. The result is an upper bound of the
-  distance to the decision boundary, up to the votes' sampling.
+  y. The search continues below |delta|_2 after a success, and above r after a failure,
+  except that it continues below `max_radius`, its first radius, in either case. It assumes
+  that PGD succeeds at all radii above one at which it succeeds. The result is an upper
+  bound of the distance to the decision boundary, up to the votes' sampling.
 
   Args:
     apply: base classifier.

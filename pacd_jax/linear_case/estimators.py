@@ -1,6 +1,6 @@
-"""Poisoning an estimate of the mean: the smallest example of what outliers can do.
+"""Poisoning of an estimate of the mean, the simplest example of data poisoning.
 
-The attacker adds k points of his choice in [-bound, bound] to n clean ones. Everything is
+The attacker adds k points of his choice in [-bound, bound] to n clean points. Everything is
 float64 NumPy in one dimension; the estimators are functions `[N] -> float`.
 """
 
@@ -16,24 +16,24 @@ EstimatorFn = Callable[[np.ndarray], float]
 
 
 def mean(points: ArrayLike) -> float:
-  """(1/N) sum_i x_i: one point moves it anywhere."""
+  """The mean (1/N) sum_i x_i, which one point can move anywhere."""
   return float(np.mean(_checked(points)))
 
 
 def median(points: ArrayLike) -> float:
-  """The middle order statistic, or the mean of the two: half of the points move it."""
+  """The median; half of the points are needed to move it anywhere."""
   return float(np.median(_checked(points)))
 
 
 def trimmed_mean(points: ArrayLike, share: float) -> float:
-  """The mean without the floor(share N) lowest points and as many of the highest.
+  """The mean without the floor(share N) lowest and the floor(share N) highest points.
 
-  It stays between clean points as long as no more than those are poisoned (Huber, 1981,
+  It stays between clean points if at most floor(share N) points are poisoned (Huber, 1981,
   "Robust Statistics", section 3.3).
 
   Args:
     points: `[N]`.
-    share: in [0, 1/2).
+    share: share of the points to drop at either end, in [0, 1/2).
   """
   points = _checked(points)
   if not 0.0 <= share < 0.5:
@@ -42,9 +42,10 @@ def trimmed_mean(points: ArrayLike, share: float) -> float:
 
 
 def filtered_mean(points: ArrayLike, radius: float) -> float:
-  """The mean of the points within `radius` of their median: outliers are dropped.
+  """The mean of the points within `radius` of the median of all points.
 
-  Not monotone: a point far away is dropped, so that the attacker does best just inside.
+  It is not monotone in a point: distant points are dropped, so an attacker does best with
+  points just inside the radius.
 
   Args:
     points: `[N]`.
@@ -54,7 +55,7 @@ def filtered_mean(points: ArrayLike, radius: float) -> float:
   if not radius > 0.0:
     raise errors.InputError(f"radius is {radius}: use a number above 0")
   near = np.abs(points - np.median(points)) <= radius
-  # Of an even number of points, the median may lie alone between two distant halves.
+  # The median of an even number of points may be far from all of them.
   return float(points[near].mean()) if near.any() else float(np.median(points))
 
 
@@ -66,23 +67,23 @@ def worst_shift(
   bound: float,
   num_places: int = 1,
 ) -> tuple[float, float]:
-  """How far k equal points above the others move an estimate: (shift, their place).
+  """The largest shift of an estimate by k equal added points: (shift, their place).
 
     max_{z in places} T(x_1, ..., x_n, z, ..., z) - T(x_1, ..., x_n)
 
-  For an estimator that rises with each of its points (mean, median, trimmed mean), k
-  points at the bound are the most that any k points do, and one place is enough; for
-  others, such as `filtered_mean`, the places are a grid down to the clean estimate.
+  For an estimator that is monotone in each point (mean, median, trimmed mean), no k points
+  shift it more than k points at the bound, so one place is enough. For others, such as
+  `filtered_mean`, the places are a grid from the bound down to the clean estimate.
 
   Args:
     estimator: T.
     clean: x, `[n]`.
     num_poison: k, at least 0.
     bound: the largest place, at least the clean estimate.
-    num_places: of the grid, from the bound down.
+    num_places: number of places in the grid, at least 1.
 
   Returns:
-    The shift, at least that at the bound, and the place, both in the unit of x.
+    The largest shift and its place, both in the unit of x.
 
   Raises:
     errors.InputError: there are no points, or an argument is out of range.

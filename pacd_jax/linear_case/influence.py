@@ -1,16 +1,16 @@
-"""Influence functions, and the leave-one-out retraining that they stand for.
+"""Influence functions, and the leave-one-out retraining that they approximate.
 
 Koh and Liang (2017), https://arxiv.org/abs/1703.04730. With a weight s_i on each
-training loss, theta*(s) = argmin (1/N) sum_i s_i l(z_i; theta) + ridge/2 |W|^2, the
+training loss, theta*(s) = argmin (1/N) sum_i s_i l(z_i; theta) + ridge/2 |theta|^2, the
 influence of z_i on a function f of theta is a hypergradient with respect to s_i:
 
   df/ds_i = -(1/N) grad f(theta*)' H^-1 grad l(z_i; theta*),
 
-so `hypergradient.approx_grad` gives it, with any of the package's solvers. Taking z_i out
-is s_i from 1 to 0, so f changes by about -df/ds_i.
+so `hypergradient.approx_grad` computes it, with any of the package's solvers. Leaving out
+z_i changes s_i from 1 to 0, and so f by about -df/ds_i.
 
-The model is softmax regression, logits = x W + b: a convex problem, whose solution can be
-found again without a point. In the shape descriptions `d` is the number of features.
+The model is softmax regression, logits = x W + b: a convex problem, for which retraining
+without a point is exact. In the shape descriptions `d` is the number of features.
 """
 
 import functools
@@ -28,29 +28,29 @@ from pacd_jax.bilevel import hypergradient, linear_solve
 
 
 class Softmax(NamedTuple):
-  """theta; arrays of NumPy or JAX."""
+  """The parameters theta, as arrays of NumPy or JAX."""
 
   weights: np.ndarray  # `[d, K]`, W.
   bias: np.ndarray  # `[K]`, b.
 
 
 class Problem(NamedTuple):
-  """What softmax regression is trained on."""
+  """The training problem of softmax regression."""
 
   points: np.ndarray  # float64 `[N, d]`.
   labels: np.ndarray  # int `[N]` in [0, K).
   num_classes: int  # K
-  ridge: float  # Above 0, of W and b: the solution is unique.
+  ridge: float  # Above 0, on W and b, so that the solution is unique.
 
 
 def problem(
   points: np.ndarray, labels: np.ndarray, *, num_classes: int, ridge: float
 ) -> Problem:
-  """Checks what a `Problem` is made of.
+  """Makes a `Problem` after checking its parts.
 
   Raises:
-    errors.InputError: shapes do not fit, a class has no point, the ridge is not above 0,
-      or a point is not finite.
+    errors.InputError: the shapes do not match, labels are not 0..K-1 with K >= 2 and each
+      at least once, the ridge is not above 0, or a point is not finite.
   """
   points, labels = np.asarray(points, np.float64), np.asarray(labels)
   if points.ndim != 2 or labels.shape != points.shape[:1]:
@@ -72,7 +72,7 @@ def problem(
 
 
 def fit(problem: Problem, *, tolerance: float = 1e-12) -> Softmax:
-  """theta*, to a gradient of at most `tolerance`: Newton's method with step halving."""
+  """theta*, with |gradient| at most `tolerance`, by Newton's method with step halving."""
   theta = np.zeros((problem.points.shape[1] + 1, problem.num_classes))
   weights = np.ones((1, len(problem.labels)))
   size = np.inf
@@ -82,7 +82,7 @@ def fit(problem: Problem, *, tolerance: float = 1e-12) -> Softmax:
     if size <= tolerance:
       return _unpack(theta)
     step = scipy.linalg.cho_solve(_factor(problem, theta), gradient.ravel())
-    for halvings in range(30):  # In a strictly convex problem, |gradient| falls along it.
+    for halvings in range(30):  # In strictly convex problems |gradient| falls along it.
       moved = theta - 0.5**halvings * step.reshape(theta.shape)
       after = np.linalg.norm(_gradients(problem, moved[None], weights)[0])
       if after < size:
@@ -99,25 +99,25 @@ def leave_one_out(
   tolerance: float = 1e-12,
   at_once: int = 32,
 ) -> Softmax:
-  """theta* without each of some points, retrained to a gradient of `tolerance`.
+  """Retrains without each of the given points, to |gradient| of at most `tolerance`.
 
     argmin_theta (1/N) sum_{j != i} l(z_j; theta) + ridge/2 |theta|^2
 
-  by Newton steps from theta* with the Hessian that theta* has, many points at once: each
-  step's error is a small share of the last one's, as one point of N changes little.
+  by Newton steps from theta* with the Hessian at theta*, for many points at once. The error
+  shrinks by a large factor in each step, as leaving out one of N points changes little.
 
   Args:
-    problem: with all points.
+    problem: the problem with all points.
     params: theta*.
-    indices: `[M]`, which points to leave out, each alone.
-    tolerance: of every gradient.
+    indices: `[M]`, the points to leave out, one at a time.
+    tolerance: largest norm of the gradients.
     at_once: points retrained side by side, which bounds the memory.
 
   Returns:
-    Parameters with `[M]` in front of every leaf.
+    Parameters; every leaf has the leading axis `[M]`.
 
   Raises:
-    errors.NonFiniteError: a gradient has not become as small.
+    errors.NonFiniteError: a gradient's norm stays above the tolerance.
   """
   start = np.concatenate([params.weights, params.bias[None]])
   factor, found = _factor(problem, start), []
@@ -138,7 +138,7 @@ def leave_one_out(
 
 
 def mean_loss(params: Softmax, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
-  """f: the mean cross-entropy of some points, `[]`, or `[M]` for parameters `[M, ...]`."""
+  """The mean cross-entropy of given points: `[]`, or `[M]` for parameters `[M, ...]`."""
   logits = points @ params.weights + params.bias[..., None, :]
   log_probs = scipy.special.log_softmax(logits, axis=-1)
   return -log_probs[..., np.arange(len(labels)), labels].mean(axis=-1)
@@ -153,21 +153,22 @@ def of_points(
   max_steps: int = 1000,
   tolerance: float = 1e-10,
 ) -> tuple[np.ndarray, types.SolveInfo]:
-  """df/ds_i for every training point: its influence on the mean loss of some points.
+  """df/ds_i for every training point: its influence on the mean loss f of given points.
 
-  I_up,loss of Koh and Liang (2017), equation 2, over N: positive where more of the point
-  makes f larger. Leaving it out changes f by about the negative of it. By
-  `hypergradient.approx_grad`, with conjugate gradients on the Hessian, in float64.
+  It is I_up,loss of Koh and Liang (2017), equation 2, divided by N: positive where more
+  weight on the training point increases f. Leaving the point out changes f by about minus
+  this value. It is computed by `hypergradient.approx_grad`, with conjugate gradients on the
+  Hessian, in float64.
 
   Args:
-    problem: the training points.
-    params: theta*, as `fit` gives it.
-    points: `[m, d]`, those of f (`mean_loss`).
-    labels: `[m]`.
-    max_steps, tolerance: of the conjugate gradients.
+    problem: the training problem.
+    params: theta*, as `fit` returns it.
+    points: `[m, d]`, the points of f (`mean_loss`).
+    labels: `[m]`, their labels.
+    max_steps, tolerance: settings of the conjugate gradients.
 
   Returns:
-    `[N]`, and how the solve went.
+    The influences `[N]`, and a record of the solve.
   """
   with jax.enable_x64(True):
     theta = jax.tree.map(jnp.asarray, params)
@@ -206,7 +207,7 @@ def _influence(
   return du, info.solve
 
 
-# --- the problem in NumPy, by its own formulas ----------------------------------------
+# --- the problem in NumPy, by explicit formulas ---------------------------------------
 
 
 def _unpack(theta: np.ndarray) -> Softmax:
@@ -222,7 +223,7 @@ def _probabilities(problem: Problem, theta: np.ndarray) -> np.ndarray:
 
 
 def _gradients(problem: Problem, theta: np.ndarray, weights: np.ndarray) -> np.ndarray:
-  """Of M weighted problems at M thetas: `[M, d + 1, K]`, `[M, N]` -> `[M, d + 1, K]`."""
+  """The gradients of M weighted problems: `[M, d + 1, K]`, `[M, N]` -> `[M, d + 1, K]`."""
   residual = _probabilities(problem, theta)
   residual[:, np.arange(len(problem.labels)), problem.labels] -= 1.0
   residual *= weights[:, :, None] / len(problem.labels)
@@ -230,7 +231,7 @@ def _gradients(problem: Problem, theta: np.ndarray, weights: np.ndarray) -> np.n
 
 
 def _factor(problem: Problem, theta: np.ndarray):
-  """The Hessian's Cholesky factor, `[(d + 1) K] * 2`, of all points."""
+  """The Cholesky factor of the Hessian with all points, `[(d + 1) K, (d + 1) K]`."""
   inputs, probs = _with_one(problem.points), _probabilities(problem, theta)
   num_features, num_classes = theta.shape
   squares = (inputs[:, :, None] * inputs[:, None, :]).reshape(len(inputs), -1)

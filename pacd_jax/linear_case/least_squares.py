@@ -1,8 +1,8 @@
 """Least squares in one dimension as a classifier: its boundary, radii and hypergradient.
 
-f(x) = w x + b, with targets +1 and -1, in closed form and float64 NumPy. A class is its
-points `[n]`, of any distribution, in the unit of x, which thresholds and radii have, too.
-The victim of Theorem 1 (`theory`); classes may differ in size here.
+f(x) = w x + b, with targets +1 and -1, in closed form and float64 NumPy. A class is given
+by its points `[n]`, of any distribution; thresholds and radii are in the unit of x. It is
+the victim of Theorem 1 (`theory`), except that classes may differ in size here.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from pacd_jax import errors
 
 
 class Line(NamedTuple):
-  """f(x) = slope x + intercept: class +1 where it is above 0."""
+  """f(x) = slope x + intercept, which predicts class +1 where it is above 0."""
 
   slope: float  # w*
   intercept: float  # b*
@@ -27,10 +27,11 @@ class Line(NamedTuple):
 
 
 def split(points: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-  """Points `[N]` or `[N, d]` by their labels `[N]`, +1 or -1: (positive, negative).
+  """Splits points `[N]` or `[N, d]` by labels `[N]`, +1 or -1, into (positive, negative).
 
   Raises:
-    errors.InputError: a label is neither, the numbers differ, or all labels are one.
+    errors.InputError: a label is neither, the numbers of points and labels differ, or all
+      labels are equal.
   """
   points, labels = np.asarray(points, np.float64), np.asarray(labels)
   if labels.shape != points.shape[:1]:
@@ -51,16 +52,16 @@ def fit(positive: ArrayLike, negative: ArrayLike) -> Line:
     w* = 2 p q (m+ - m) / D,   b* = p - q - w* (p m+ + q m),
     D = p v+ + q v + p q (m+ - m)^2,   p = n+ / (n+ + n-),   q = 1 - p
 
-  with m+ and v+ mean and variance of the positive class, m and v of the negative: the
-  covariance of x and y over the variance of x. w* is 0 where the means are equal.
+  with m+ and v+ the mean and variance of the positive class, m and v those of the negative:
+  w* is the covariance of x and y over the variance of x, and 0 if the means are equal.
 
   Args:
     positive: x^+, `[n+]`.
     negative: x^- or u, `[n-]`.
 
   Raises:
-    errors.InputError: a class has no point or one that is not finite, or all points are
-      the same.
+    errors.InputError: a class has no point or a point that is not finite, or all points
+      are equal.
   """
   moments = _moments(positive, negative)
   if not moments.total > 0.0:
@@ -71,25 +72,25 @@ def fit(positive: ArrayLike, negative: ArrayLike) -> Line:
 
 
 def threshold(positive: ArrayLike, negative: ArrayLike) -> float:
-  """-b*/w*, where the least-squares classifier changes its mind.
+  """The decision boundary -b*/w* of the least-squares classifier.
 
     -b*/w* = p m+ + q m - (p - q) D / (2 p q (m+ - m)),
 
   in the symbols of `fit`; (m+ + m) / 2 for classes of the same size.
 
   Raises:
-    errors.InputError: as `fit`, or the means of the classes are equal.
+    errors.InputError: as in `fit`, or the means of the classes are equal.
   """
   return _threshold(_distinct(positive, negative))
 
 
 def negative_acr(positive: ArrayLike, negative: ArrayLike, test: ArrayLike) -> float:
-  """R: the average certified radius of the negative class, of any sample.
+  """R, the average certified radius of the negative class on a sample of test points.
 
     R = (1/m) sum_j max(sign(w*) (-b*/w* - x_j), 0)
 
-  A smoothed linear classifier is the classifier itself, and its certified radius the
-  distance to the boundary (Cohen et al., 2019, https://arxiv.org/abs/1902.02918).
+  Smoothing does not change a linear classifier's predictions, and its certified radius is
+  the distance to the boundary (Cohen et al., 2019, https://arxiv.org/abs/1902.02918).
 
   Args:
     positive: x^+, `[n+]`, trained on.
@@ -97,10 +98,10 @@ def negative_acr(positive: ArrayLike, negative: ArrayLike, test: ArrayLike) -> f
     test: points of P-, `[m]`, certified.
 
   Returns:
-    R, at least 0; wrong points count as 0.
+    R, at least 0; misclassified points count as 0.
 
   Raises:
-    errors.InputError: as `threshold`, or there is no test point.
+    errors.InputError: as in `threshold`, or there is no test point.
   """
   moments = _distinct(positive, negative)
   signed = np.sign(moments.gap) * (_threshold(moments) - checked("test", test))
@@ -108,16 +109,16 @@ def negative_acr(positive: ArrayLike, negative: ArrayLike, test: ArrayLike) -> f
 
 
 def hypergradient(positive: ArrayLike, negative: ArrayLike, test: ArrayLike) -> np.ndarray:
-  """dR/du_i through the training of w* and b*, `[n-]`: exact.
+  """The exact hypergradient dR/du_i through the training of w* and b*, `[n-]`.
 
     dR/du_i = sign(w*) P-[certified] dt/du_i,   t = -b*/w*
     dt/du_i = 1/N - (p - q)/(2 p q N) [ 2 (u_i - m)/g - 2 p + D/(q g^2) ]
 
-  with g = m+ - m, N = n+ + n- and the symbols of `fit`; 1/N = 1/(2 n) alone for
-  classes of the same size. Where a test point is on the boundary, R has a kink, and the
+  with g = m+ - m, N = n+ + n- and the symbols of `fit`; for classes of the same size,
+  dt/du_i = 1/N = 1/(2 n). Where a test point is on the boundary, R has a kink, and the
   derivative is that without the point.
 
-  Arguments and errors as `negative_acr`, at u = `negative`.
+  Arguments and errors are those of `negative_acr`, with u = `negative`.
   """
   m = _distinct(positive, negative)
   u, test = checked("negative", negative), checked("test", test)
@@ -132,16 +133,16 @@ def gap(positive: ArrayLike, negative: ArrayLike) -> float:
   """m+ - m, the difference of the classes' means; its sign is that of w*.
 
   Raises:
-    errors.InputError: as `threshold`.
+    errors.InputError: as in `threshold`.
   """
   return _distinct(positive, negative).gap
 
 
 def checked(name: str, points: ArrayLike) -> np.ndarray:
-  """Points as float64 `[n]`.
+  """Returns points as float64 `[n]`; `name` is theirs in error messages.
 
   Raises:
-    errors.InputError: there is none, one is not finite, or they are not `[n]`.
+    errors.InputError: there is no point, one is not finite, or the shape is not `[n]`.
   """
   points = np.asarray(points, np.float64)
   if points.ndim != 1 or not points.size:
@@ -154,12 +155,12 @@ def checked(name: str, points: ArrayLike) -> np.ndarray:
 
 
 class _Moments(NamedTuple):
-  p: float  # Share of the positive class,
-  q: float  # and of the negative.
+  p: float  # Share of the positive class.
+  q: float  # Share of the negative class.
   num_points: int  # N
   negative_mean: float  # m
   gap: float  # m+ - m
-  mean: float  # Of all points.
+  mean: float  # Mean of all points.
   total: float  # D, the variance of all points.
 
 
@@ -181,7 +182,7 @@ def _moments(positive: ArrayLike, negative: ArrayLike) -> _Moments:
 
 
 def _distinct(positive: ArrayLike, negative: ArrayLike) -> _Moments:
-  """The moments, of classes whose means differ by more than rounding."""
+  """The moments; raises InputError if the classes' means are equal up to rounding."""
   moments = _moments(positive, negative)
   largest = max(np.abs(positive).max(), np.abs(negative).max())
   if abs(moments.gap) <= 4.0 * np.finfo(np.float64).eps * largest:

@@ -1,7 +1,7 @@
 """PACD on linear classifiers: the bilevel problem of section 3.4 by ApproxGrad.
 
-The same hypergradient and the same steps as the attack on networks takes, on a lower
-level that is solved exactly at every step: what Theorem 1 says can be watched.
+The hypergradient and the steps are those of the attack on networks, but the lower level is
+solved exactly at every step, so that Theorem 1 can be checked.
 """
 
 import functools
@@ -19,11 +19,11 @@ from pacd_jax.linear_case.linear_classifiers import CriterionFn, Linear
 
 
 class Attack(NamedTuple):
-  """What became of one start."""
+  """The result of the attack from one start."""
 
   poison: types.Array  # `[n, d]`, u after the last step.
-  params: Linear  # The victim that is trained on it.
-  acr: types.Array  # `[T + 1]`: ACR of the negative class before each step, and at last.
+  params: Linear  # The victim trained on it.
+  acr: types.Array  # `[T + 1]`: ACR of the negative class before each step and at the end.
 
 
 def run(
@@ -47,8 +47,8 @@ def run(
   Problem (3) of Mehra et al. (2021), https://arxiv.org/abs/2012.01274, in d dimensions.
   Each step trains the victim to convergence, takes `hypergradient.approx_grad` with
   conjugate gradients on the Hessian, moves every point by `step_size` along the steepest
-  direction of the norm, and projects. Arrays keep their type: give float64 under
-  `jax.enable_x64`.
+  direction of the norm, and projects it to the budget. Arrays keep their dtype: for
+  float64, call it under `jax.enable_x64`.
 
   Args:
     positive: x^+, `[p, d]`.
@@ -60,13 +60,13 @@ def run(
     ridge: weight of |w|^2 / 2 in the victim's loss.
     step_size: length of a step, in the unit of x.
     num_steps: T.
-    starts: first poisons, `[S, n, d]`, each projected; None: the clean points.
+    starts: initial poisons, `[S, n, d]`, which are projected; None: the clean points.
 
   Returns:
-    An `Attack`, with `[S]` in front of every leaf where starts are given.
+    An `Attack`; if starts are given, every leaf has the leading axis `[S]`.
 
   Raises:
-    errors.InputError: a class is empty, the shapes do not fit, the means are equal, or a
+    errors.InputError: a class is empty, the shapes do not match, the means are equal, or a
       number is negative or not finite.
     ValueError: the norm is unknown.
   """
@@ -95,7 +95,7 @@ def run(
 
 @functools.cache
 def _many(criterion: CriterionFn, norm: str, num_steps: int) -> Callable[..., Attack]:
-  """`run` of arrays, for all starts in one program."""
+  """The compiled function of `run`, mapped over starts."""
 
   def one(positive, negative, test, epsilon, ridge, step_size, start):
     lower = linear_classifiers.lower_level(criterion, positive, ridge=ridge)
@@ -118,7 +118,7 @@ def _many(criterion: CriterionFn, norm: str, num_steps: int) -> Callable[..., At
       moved = u - step_size * direction.reshape(u.shape)
       return project(moved), (u, params, upper(params, u))
 
-    # One more than there are moves, so that training is compiled once.
+    # One iteration more than there are moves, so that training is compiled once.
     _, (poison, params, acr) = jax.lax.scan(step, project(start), length=num_steps + 1)
     poison, params = jax.tree.map(lambda leaf: leaf[-1], (poison, params))
     return Attack(poison, params, acr)
@@ -127,12 +127,12 @@ def _many(criterion: CriterionFn, norm: str, num_steps: int) -> Callable[..., At
 
 
 def _by_point(points: types.Array) -> types.Array:
-  """`[n, d]` as the images that `perturbation` takes."""
+  """Reshapes `[n, d]` to the image shape that `perturbation` takes."""
   return points[:, None, :, None]
 
 
 def _solve(matvec, b, start):
-  """As many steps as there are unknowns, and as many again against rounding."""
+  """Conjugate gradients with two steps per unknown, the second against rounding."""
   num_steps = 2 * sum(leaf.size for leaf in jax.tree.leaves(b))
   return linear_solve.conjugate_gradient(
     matvec, b, start, max_steps=num_steps, tolerance=1e-14

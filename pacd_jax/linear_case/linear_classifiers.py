@@ -1,10 +1,10 @@
 """Linear classifiers f(x) = w.x + b of points in d dimensions, and their exact radius.
 
-Two classes, +1 where f is above 0; the negative class is the one that is poisoned, as in
-section 3.4 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274. In the shape
-descriptions `d` is the number of features, `p` of positive points and `n` of negative.
+There are two classes, +1 where f is above 0; the negative class is poisoned, as in section
+3.4 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274. In the shape descriptions `d`
+is the number of features, `p` of positive points and `n` of negative.
 
-Use float64 (`jax.enable_x64`) where solutions have to be exact: all of it is so small.
+Use float64 (`jax.enable_x64`) where solutions have to be exact; the problems are small.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from pacd_jax import errors, types
 
 
 class Linear(NamedTuple):
-  """The parameters theta."""
+  """The parameters theta of a linear classifier."""
 
   weights: types.Array  # `[d]`, w.
   bias: types.Array  # `[]`, b.
 
 
-# `criterion(scores, signs) -> losses`, elementwise: f(x) and +1 or -1.
+# `criterion(scores, signs) -> losses`, elementwise; scores are f(x), signs are +1 or -1.
 CriterionFn = Callable[[types.Array, types.Array], types.Array]
 
 
@@ -42,8 +42,8 @@ def logistic(scores: types.Array, signs: types.Array) -> types.Array:
 def squared_hinge(scores: types.Array, signs: types.Array) -> types.Array:
   """max(1 - y f(x), 0)^2: a linear support vector machine (L2-SVM), once differentiable.
 
-  Its second derivative jumps where a margin is 1; the implicit function theorem holds
-  wherever none is.
+  Its second derivative jumps where a margin is 1; the implicit function theorem applies
+  where no margin is.
   """
   return jnp.maximum(1.0 - signs * scores, 0.0) ** 2
 
@@ -54,16 +54,16 @@ def scores(params: Linear, points: types.Array) -> types.Array:
 
 
 def apply(params: Linear, images: types.Array) -> types.Array:
-  """The classifier as `certify` takes one: `[B, H, W, C]` -> logits `[B, 2]`.
+  """Logits of the classifier, as `certify` needs them: `[B, H, W, C]` -> `[B, 2]`.
 
-  Class 0 is the negative one. An image is the point of its pixels.
+  Class 0 is the negative class. An image is flattened to a point.
   """
   score = scores(params, images.reshape(len(images), -1))
   return jnp.stack([-score, score], axis=-1)
 
 
 def as_images(points: np.ndarray) -> np.ndarray:
-  """Points `[N, d]` in [0, 1] as float32 images `[N, 1, d, 1]`."""
+  """Reshapes points `[N, d]` in [0, 1] to float32 images `[N, 1, d, 1]`."""
   return np.asarray(points, np.float32)[:, None, :, None]
 
 
@@ -72,8 +72,8 @@ def certified_radius(
 ) -> types.Array:
   """Distance to the boundary, max(y (w.x + b) / |w|, 0), of points `[N, d]`.
 
-  The certified l2 radius of the smoothed classifier, for every sigma (Cohen et al., 2019,
-  https://arxiv.org/abs/1902.02918), with 0 where it is wrong; in the unit of x.
+  It is the certified l2 radius of the smoothed classifier for every sigma (Cohen et al.,
+  2019, https://arxiv.org/abs/1902.02918), 0 for misclassified points, in the unit of x.
   """
   distances = signs * scores(params, points) / jnp.linalg.norm(params.weights)
   return jnp.maximum(distances, 0.0)
@@ -91,14 +91,14 @@ def lower_level(
 
     g(theta, u) = 1/(p + n) [sum_i l(f(x_i^+), 1) + sum_i l(f(u_i), -1)] + ridge/2 |w|^2
 
-  Problem (3) of Mehra et al. (2021) for `squared` at d = 1 and without ridge; b is never
-  penalised. The penalty is an output of its own, so that the Gauss-Newton matrix is the
-  Hessian.
+  For `squared`, d = 1 and no ridge it is problem (3) of Mehra et al. (2021); b is never
+  penalised. The weights are an output too, and the criterion penalises them, so that the
+  Gauss-Newton matrix is the Hessian.
 
   Args:
     criterion: l.
     positive: x^+, `[p, d]`.
-    ridge: at least 0.
+    ridge: weight of the penalty, at least 0.
   """
   signs_of_positive = jnp.ones(len(positive), positive.dtype)
 
@@ -117,14 +117,15 @@ def lower_level(
 def fit(lower: types.LowerLevel, negative: types.Array, *, max_steps: int = 50) -> Linear:
   """argmin over theta by Newton's method with a line search on the gradient's norm.
 
-  For the convex losses of this file. Of the steps 1, 1/2, ..., 2^-15 of a Newton step, the
-  one with the smallest gradient is taken; the Hessian is dense, `[d + 1, d + 1]`, with
-  rounding's share of its trace added, so that a loss that is flat in b can be solved.
+  It is for the convex losses of this file. Of the fractions 1, 1/2, ..., 2^-15 of a Newton
+  step, the one with the smallest gradient is taken. The Hessian is dense, `[d + 1, d + 1]`;
+  machine epsilon times its trace is added to the diagonal, so that losses that are flat in
+  b can be solved.
 
   Args:
-    lower: as `lower_level` makes it.
+    lower: the lower level, as `lower_level` makes it.
     negative: u, `[n, d]`.
-    max_steps: it stops before where the gradient is 0 up to rounding.
+    max_steps: largest number of steps; fewer if the gradient becomes 0 up to rounding.
   """
   dtype = negative.dtype
   zero = Linear(jnp.zeros(negative.shape[1], dtype), jnp.zeros((), dtype))
@@ -152,11 +153,11 @@ def fit(lower: types.LowerLevel, negative: types.Array, *, max_steps: int = 50) 
 
 
 def check_classes(positive: np.ndarray, negative: np.ndarray) -> None:
-  """Refuses classes that no boundary can be fitted between.
+  """Raises an error for classes between which no boundary can be fitted.
 
   Raises:
-    errors.InputError: a class is not `[N, d]` with at least one point, d or a value is
-      unusable, or both classes have the same mean.
+    errors.InputError: a class is not `[N, d]` with at least one point, the classes differ
+      in d, a value is not finite, or both classes have the same mean.
   """
   for name, points in (("positive", positive), ("negative", negative)):
     if np.ndim(points) != 2 or not np.size(points):

@@ -1,4 +1,4 @@
-"""Poisoning a linear classifier in one dimension, in closed form: Theorem 1.
+"""Poisoning of a linear classifier in one dimension, in closed form: Theorem 1.
 
 Section 3.4 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274, problem (3):
 
@@ -6,31 +6,30 @@ Section 3.4 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274, problem (3
   s.t.   |u_i - x_i^-| <= epsilon,
          w*, b* = argmin_{w, b} sum_i (w x_i^+ + b - 1)^2 + sum_i (w u_i + b + 1)^2
 
-Everything is float64 NumPy; a class is its points `[n]`, in the unit of x, which radii,
-thresholds and epsilon have, too. Nothing is assumed of the distributions: P- is the
-clean negative points, or a sample of its own.
+Everything is float64 NumPy; a class is given by its points `[n]`; radii, thresholds and
+epsilon are in the unit of x. No distribution is assumed: P- is the clean negative points,
+or a separate sample.
 
 With n points in each class, m the mean of u and m+ that of the positive class,
 
   -b*/w* = (m+ + m) / 2,   sign(w*) = sign(m+ - m),
 
-so that R depends on u by its mean alone: the variance of u changes the slope w*, and
-neither the threshold nor a radius. That is all of the theorem: R rises with m below m+
-and falls above it. **Theorem 1, exactly**, for epsilon and the gap m+ - m- > 0 of the
-clean means:
+so that R depends on u through its mean alone: the variance of u changes the slope w*, but
+neither the threshold nor a radius. The theorem follows: R rises with m below m+ and falls
+above it. **Theorem 1, exactly**, for epsilon and the gap m+ - m- > 0 of the clean means:
 
-- epsilon < gap: u_i = x_i^- - epsilon (Case 1) is globally optimal. It is the only
-  optimum if a point of P- is below its threshold, as one always is where P- is the
-  training points. A P- of other points may be wholly beyond it: R is 0 then, and so it
-  is for any u whose mean is low enough.
-- epsilon > gap: u_i = x_i^- + epsilon (Case 2) is locally optimal, too. Either case is
-  isolated if a point of P- is certified there; else it is the end of a plateau where R
-  is 0, whose every point is as good. No other u is locally optimal.
-- epsilon = gap, which the paper has in Case 2: w* = 0 there, and no threshold exists.
+- epsilon < gap: u_i = x_i^- - epsilon (Case 1) is globally optimal. It is the only optimum
+  if a point of P- is below its threshold, as one always is if P- is the training points.
+  If P- is a separate sample, all its points may be above the threshold: then R is 0 there,
+  and for any u whose mean is low enough.
+- epsilon > gap: u_i = x_i^- + epsilon (Case 2) is locally optimal too. Either case is
+  isolated if a point of P- is certified there; otherwise it is the end of a plateau on
+  which R is 0, and every point of the plateau is optimal. No other u is locally optimal.
+- epsilon = gap, which the paper includes in Case 2: w* is 0, and no threshold exists.
 
-Classes of unequal size are another problem: the variance of u moves the threshold, and
-the corners u_i = x_i^- +- epsilon need not be optimal (`least_squares` is exact for
-them as well; the theorem is refused).
+For classes of unequal size the theorem does not hold: the variance of u moves the
+threshold, and the corners u_i = x_i^- +- epsilon need not be optimal. `least_squares` is
+exact for them as well; `local_optima` raises an error.
 """
 
 from typing import NamedTuple
@@ -50,14 +49,14 @@ class Optimum(NamedTuple):
   poison: np.ndarray  # `[n]`, u.
   line: least_squares.Line  # The victim's classifier.
   acr: float  # R(u).
-  is_isolated: bool  # False: it ends a plateau of optima, all with an ACR of 0.
+  is_isolated: bool  # False: it is the end of a plateau of optima with an ACR of 0.
 
 
 def needed_epsilon(positive: ArrayLike, negative: ArrayLike) -> float:
-  """|m+ - m-|: an epsilon above it makes Case 2 possible (Theorem 1's condition).
+  """|m+ - m-|, above which epsilon makes Case 2 possible (the condition of Theorem 1).
 
   Raises:
-    errors.InputError: as `least_squares.threshold`.
+    errors.InputError: as in `least_squares.threshold`.
   """
   return abs(least_squares.gap(positive, negative))
 
@@ -68,19 +67,19 @@ def local_optima(
   epsilon: float,
   test: ArrayLike | None = None,
 ) -> list[Optimum]:
-  """Theorem 1: Case 1, and Case 2 where epsilon is above the gap of the means.
+  """The local optima of Theorem 1: Case 1, and Case 2 if epsilon exceeds the means' gap.
 
-  Where the negative class is the one to the right, the two cases are mirrored: Case 1 is
-  always away from the other class.
+  If the negative class is to the right of the positive one, the two cases are mirrored:
+  Case 1 always moves away from the other class.
 
   Args:
     positive: x^+, `[n]`.
     negative: x^-, `[n]`, clean.
-    epsilon: at least 0, the budget of one point.
-    test: points of P-, `[m]`; the negative points by default.
+    epsilon: budget of one point, at least 0.
+    test: points of P-, `[m]`; by default the negative points.
 
   Raises:
-    errors.InputError: as `least_squares.negative_acr`, or epsilon is negative, or the
+    errors.InputError: as in `least_squares.negative_acr`, or epsilon is negative, or the
       classes differ in size, for which the theorem does not hold.
   """
   gap = least_squares.gap(positive, negative)
@@ -116,13 +115,13 @@ def stationarity(
   poison: ArrayLike,
   test: ArrayLike | None = None,
 ) -> float:
-  """How far u is from a point that satisfies the first-order conditions of problem (3).
+  """The violation by u of the first-order conditions of problem (3).
 
     max_i |u_i - clip(u_i - dR/du_i, x_i^- - epsilon, x_i^- + epsilon)|
 
   It is 0 where no admissible move of a single u_i lowers R to first order
-  (Karush, Kuhn and Tucker). Arguments and errors as `local_optima`, but classes may
-  differ in size; `poison` is u, `[n]`.
+  (Karush, Kuhn and Tucker). Arguments and errors are those of `local_optima`, but classes
+  may differ in size; `poison` is u, `[n]`.
   """
   negative, poison = checked("negative", negative), checked("poison", poison)
   _check_epsilon(epsilon)
@@ -137,19 +136,20 @@ def stationarity(
 
 
 def move_fraction(negative: ArrayLike, fraction: float, epsilon: float) -> np.ndarray:
-  """The first `fraction` of the points moved by epsilon, the others not: Corollary 2.
+  """Moves the first `fraction` of the points by epsilon, and not the others: Corollary 2.
 
-  By Corollary 2 (appendix A of the paper) this is worth as much as moving all points by
-  `fraction * epsilon`, for classes of the same size: the means are the same, so the
-  thresholds and the ACR are. The slopes w* are not.
+  By Corollary 2 (appendix A of the paper), for classes of the same size, this has the same
+  effect as moving all points by `fraction * epsilon`: the means are equal, so the
+  thresholds and the ACR are too. The slopes w* differ.
 
   Args:
     negative: x^-, `[n]`.
-    fraction: alpha, in [0, 1]; alpha n must be whole.
-    epsilon: signed, the move of a point.
+    fraction: alpha, in [0, 1]; alpha n must be an integer.
+    epsilon: signed move of a point.
 
   Raises:
-    errors.InputError: a class has no point, or alpha n is not whole or out of range.
+    errors.InputError: there is no point, or one that is not finite, alpha is out of range,
+      or alpha n is not an integer.
   """
   negative = checked("negative", negative)
   moved = fraction * len(negative) if 0.0 <= fraction <= 1.0 else np.nan

@@ -1,8 +1,8 @@
-"""Results of many runs as one table, such as those of a sweep.
+"""Results of many runs, such as those of a sweep, as one table.
 
   pacd collect runs/sweep [MORE...] [--tsv=FILE]
 
-Looks for `results.json` in the folders and in those below them. A line is one row of one
+The command looks for `results.json` in the folders and below them. A line is one row of one
 run; `--tsv` writes the numbers unrounded, with each victim's ACR.
 """
 
@@ -26,15 +26,15 @@ _OF_ROW = ("data", "epsilon", "norm", "split", "mode", "dtype", "n0", "n", "alph
 _OF_ROW += ("num_points", "num_seeds", "acr_mean", "acr_std", "aca_mean", "aca_std")
 _OF_ROW += ("accuracy_mean", "attack_seconds", "acr")
 
-Line = dict[str, Any]  # One row of one run, by `COLUMNS`.
+Line = dict[str, Any]  # One row of one run; its keys are `COLUMNS`.
 COLUMNS = ("run", "seed", *_OF_RUN, *_OF_ROW)
 
 
 def collect(folders: Sequence[str | os.PathLike]) -> list[Line]:
   """The lines of all runs in the folders and below them, in the order of their names.
 
-  The tables of transfers and comparisons are left to themselves: the runs that they are
-  made of have folders of their own below them.
+  The tables of transfers and comparisons are skipped, as their runs have folders below
+  them.
 
   Raises:
     errors.InputError: a folder is missing or has no results below it, or a file is damaged.
@@ -56,7 +56,7 @@ def collect(folders: Sequence[str | os.PathLike]) -> list[Line]:
 def _of_run(path: pathlib.Path) -> list[Line]:
   results = run_folder.read_json(path)
   try:
-    if "rows" not in results:  # Of several runs.
+    if "rows" not in results:  # The results of a transfer.
       return []
     of_run = {"run": str(path.parent), "seed": _seed(path.parent)}
     of_run |= {name: results[name] for name in _OF_RUN}
@@ -94,12 +94,12 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 
 def write_tsv(lines: Sequence[Line], path: str | os.PathLike) -> None:
-  """Writes them tab-separated under a header; victims' values are joined by commas."""
+  """Writes lines tab-separated under a header; victims' values are joined by commas."""
   path, text = pathlib.Path(path), io.StringIO()
   writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
   writer.writeheader()
   for line in lines:
-    acr = line["acr"] or ()  # None where radii are no measure.
+    acr = line["acr"] or ()  # None if the sampling was for ACA alone.
     writer.writerow(line | {"acr": ",".join(map(str, acr))})
   try:
     run_folder.write_text(path, text.getvalue())

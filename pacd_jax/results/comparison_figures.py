@@ -14,17 +14,17 @@ from matplotlib.figure import Figure
 from pacd_jax import types
 from pacd_jax.results import figures
 
-_MARKERS = "os^DvPX<>ph*"  # With the colours they tell many methods apart.
-_COLUMNS = 3  # Epsilons side by side.
-_APART = 0.012  # Of the axis of epsilon, between methods.
+_MARKERS = "os^DvPX<>ph*"  # Together with colours they distinguish many methods.
+_COLUMNS = 3  # Panels side by side, one per epsilon.
+_APART = 0.012  # Shift between methods, as a share of the largest epsilon.
 
 
 class Curve(NamedTuple):
-  """One method at each epsilon; for clean data, the same each time."""
+  """The results of one method at each epsilon; those of clean data are repeated."""
 
   means: np.ndarray  # `[E]`
   stds: np.ndarray  # `[E]`, over victims.
-  seconds: np.ndarray  # `[E]`: of the attack; NaN where it is not known.
+  seconds: np.ndarray  # `[E]`, wall time of the attack; NaN if unknown.
 
 
 def comparison(
@@ -34,16 +34,16 @@ def comparison(
   ylabel: str = "ACR",
   styles: figures.Styles | None = None,
 ) -> Figure:
-  """What attacks leave, against the time that they take and against their budget.
+  """Means over victims against the attacks' time and against epsilon.
 
-  Above, a panel for each epsilon with one point a method, against time; below, one line
-  a method against epsilon, from that of clean data on.
+  The upper panels, one per epsilon, have one point per method against time; the panel below
+  has one line per method against epsilon, starting at clean data.
 
   Args:
     epsilons: `[E]` in image units, rising.
-    curves: by method, with clean data among them.
-    ylabel: what the means are of.
-    styles: of the methods' lines.
+    curves: curves by method, including clean data.
+    ylabel: label of the means.
+    styles: styles of the methods' lines.
   """
   columns = min(_COLUMNS, len(epsilons))
   rows = -(-len(epsilons) // columns)
@@ -67,7 +67,7 @@ def comparison(
   _draw_epsilons(axes, np.asarray(epsilons, float), curves, lines)
   axes.set(xlabel="epsilon (largest change of an image, image units)", ylabel=ylabel)
   for axes in figure.axes:
-    axes.set_ylim(-0.03 * top, 1.06 * top)  # A point at 0 is seen whole.
+    axes.set_ylim(-0.03 * top, 1.06 * top)  # A marker at 0 is not clipped.
     figures.finish(axes)
   handles = dict(zip(*figure.axes[-1].get_legend_handles_labels()[::-1], strict=True))
   style = {"frameon": False, "fontsize": 11, "handlelength": 2.6}
@@ -76,7 +76,7 @@ def comparison(
 
 
 def _styles(names: Iterable[str], own: figures.Styles | None) -> dict[str, dict[str, Any]]:
-  """Colour, dashes and marker of each method; hollow where the colour is another's too."""
+  """Colour, dashes and marker of each method; hollow if an earlier one has the colour."""
   markers, seen = itertools.cycle(_MARKERS), set()
   styles: dict[str, dict[str, Any]] = {}
   for name, style in figures.line_styles(names, own).items():
@@ -92,14 +92,14 @@ def _styles(names: Iterable[str], own: figures.Styles | None) -> dict[str, dict[
 def _draw_times(
   axes: Axes, number: int, curves: Mapping[str, Curve], styles: Mapping[str, dict]
 ) -> None:
-  """One epsilon's panel; clean data, which take no attack, are a line across it."""
+  """Draws the panel of one epsilon; clean data, without an attack, are a line across it."""
   for name, curve in curves.items():
     mean, std, seconds = (values[number] for values in curve)
     style = styles[name]
     if name == types.CLEAN:
       axes.axhline(mean, color=style["color"], linewidth=1.9)
       axes.axhspan(mean - std, mean + std, color=style["color"], alpha=0.14, linewidth=0)
-    elif np.isfinite(seconds):  # A poison made in no time stands at a millisecond.
+    elif np.isfinite(seconds):  # Times under a millisecond are drawn at a millisecond.
       axes.errorbar(max(seconds, 1e-3), mean, std, **style | {"linestyle": ""})
   axes.set_xscale("log")
   axes.margins(x=0.1)
@@ -111,7 +111,7 @@ def _draw_epsilons(
   curves: Mapping[str, Curve],
   styles: Mapping[str, dict],
 ) -> None:
-  """Lines from clean data at 0; methods stand a little apart, so that bars are seen."""
+  """Draws lines from clean data at 0, shifted by method so that error bars are visible."""
   clean, style = (
     curves[types.CLEAN],
     styles[types.CLEAN] | {"linestyle": "", "markersize": 9},

@@ -19,11 +19,11 @@ def write(
   """Writes `report/index.html` and `report/compare.png`; returns the page's path.
 
   Args:
-    folder: of the comparison.
-    collected: what `comparison_table.collect` gives.
-    split: whose points were certified.
-    origins: where each method's images come from, in words.
-    parts: the runs' folders in it.
+    folder: folder of the comparison.
+    collected: result of `comparison_table.collect`.
+    split: name of the split whose points were certified.
+    origins: origin of each method's images, in words.
+    parts: the runs' folders in `folder`.
   """
   path = folder / "report" / "index.html"
   path.parent.mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def write(
 
 
 def _picture(collected: comparison_table.Comparison, folder: pathlib.Path) -> page.Picture:
-  """`report/compare.png`."""
+  """Draws `report/compare.png`."""
   quantity = comparison_table.quantity(collected)
   title, scale, _ = comparison_table.QUANTITIES[quantity]
 
@@ -59,7 +59,7 @@ def _picture(collected: comparison_table.Comparison, folder: pathlib.Path) -> pa
     )
 
   methods = comparison_table.methods(collected)
-  # A variant of PACD has a line of its own, as several have the row's.
+  # Variants of PACD share the row's name, so they do not use its style.
   styles = {n: rows[0]["style"] for n, rows in methods.items() if rows[0]["data"] == n}
   figure = comparison_figures.comparison(
     collected["epsilons"],

@@ -1,4 +1,4 @@
-"""A comparison in numbers: every method at every epsilon, from the parts' results alone."""
+"""The numbers of a comparison: every method at every epsilon, from runs' results alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,10 +8,10 @@ from pacd_jax.results import evaluate, tables
 
 Comparison = dict[str, Any]
 
-# What is tabulated: quantity of a row -> (title, scale, digits).
+# The tabulated quantities of a row -> (title, scale, digits).
 QUANTITIES = {"acr": ("ACR", 1.0, 3), "aca": ("ACA %", 100.0, 1)}
 _SHARED = ("dataset", "description", "target_class", "sigma", "norm", "model", "training")
-_COLUMNS = 3  # Epsilons side by side, in text.
+_COLUMNS = 3  # Columns of epsilons in a text table.
 
 
 class Entry(NamedTuple):
@@ -19,19 +19,19 @@ class Entry(NamedTuple):
 
   method: str
   epsilon: float  # In image units; 0 for clean data.
-  part: str  # The run that it is in, by its folder,
-  row: str  # and its row there.
+  part: str  # Folder of the run that holds it.
+  row: str  # Name of its row in that run.
 
 
 def entries(
   epsilons: Sequence[float], baselines: Sequence[str], variants: Sequence[str]
 ) -> list[Entry]:
-  """Where the numbers of a comparison come from: clean data first, then by epsilon.
+  """The sources of a comparison's numbers: clean data first, then by epsilon.
 
   Args:
     epsilons: budgets of all methods, in image units.
-    baselines: methods that are rows of one run for each epsilon, which they name.
-    variants: names of PACD's variants, each a run of its own for each epsilon.
+    baselines: names of the methods that are rows of one run for each epsilon.
+    variants: names of PACD's variants, each a separate run for each epsilon.
   """
   found = [Entry(types.CLEAN, 0.0, types.CLEAN, types.CLEAN)]
   for epsilon in map(float, epsilons):
@@ -44,16 +44,16 @@ def entries(
 def collect(
   entries: Sequence[Entry], results: Mapping[str, evaluate.Results]
 ) -> Comparison:
-  """What a comparison's `results.json` holds.
+  """The contents of a comparison's `results.json`.
 
   Args:
     entries: the lines, clean data first.
-    results: of each part, by its folder; all of one config but for their attacks.
+    results: results of each part, by its folder; the parts differ in their attacks alone.
 
   Returns:
-    A dict that JSON can hold: what the parts share, "epsilons", and "rows", a dict for
-    each entry: "method", "epsilon" (0.0 for clean data), "part", and the row as in
-    `evaluate.results`, with "attack_seconds", None where it is not known.
+    A dict that JSON can hold: the fields that the parts share, "epsilons", and "rows", a
+    dict for each entry: "method", "epsilon" (0.0 for clean data), "part", and the row as in
+    `evaluate.results`, with "attack_seconds", None if unknown.
   """
   shared = {field: results[entries[0].part][field] for field in _SHARED}
   rows = []
@@ -66,7 +66,7 @@ def collect(
 
 
 def methods(comparison: Comparison) -> dict[str, list[evaluate.Row]]:
-  """The rows of each method by rising epsilon; for clean data, the one row each time."""
+  """The rows of each method by rising epsilon; the row of clean data is repeated."""
   found = {}
   for row in comparison["rows"]:
     is_clean = row["method"] == types.CLEAN
@@ -76,14 +76,14 @@ def methods(comparison: Comparison) -> dict[str, list[evaluate.Row]]:
 
 
 def quantity(comparison: Comparison) -> str:
-  """What the picture shows: "acr", or "aca" where radii are no measure."""
+  """The picture's quantity: "acr", or "aca" if the sampling was for ACA alone."""
   return "acr" if comparison["rows"][0]["acr_mean"] is not None else "aca"
 
 
 def cells(comparison: Comparison, quantity: str) -> list[tuple[str, ...]]:
   """A table with a line for each method and a column for each epsilon, headings first.
 
-  An ACR has the attack's time beside it.
+  An ACR is followed by the attack's time, if it is known.
   """
   title, scale, digits = QUANTITIES[quantity]
   epsilons = [f"epsilon {epsilon:g}" for epsilon in comparison["epsilons"]]

@@ -1,4 +1,4 @@
-"""How far poisoned images are from their base images: can an eye, or a filter, tell?"""
+"""Distances of poisoned images from their base images: how visible is the poison?"""
 
 import os
 from typing import NamedTuple
@@ -9,21 +9,21 @@ from scipy import ndimage
 from pacd_jax import types
 from pacd_jax.data import poison_file
 
-_RADIUS, _SIGMA = 5, 1.5  # Of SSIM's Gaussian window: 11x11 pixels.
+_RADIUS, _SIGMA = 5, 1.5  # SSIM's Gaussian window: 11x11 pixels.
 _K1, _K2 = 0.01, 0.03
 
 
 class Distances(NamedTuple):
-  """Each float64 `[n]`, of one image each, all channels together; images in [0, 1]."""
+  """Per-image distances, float64 `[n]` over all channels; images are in [0, 1]."""
 
   linf: np.ndarray  # max_j |u_j - x_j|.
   l2: np.ndarray  # sqrt(sum_j (u_j - x_j)^2).
-  psnr: np.ndarray  # -10 log10 mean_j (u_j - x_j)^2, dB; inf where they are equal.
-  ssim: np.ndarray  # In [-1, 1], 1 where they are equal.
+  psnr: np.ndarray  # -10 log10 mean_j (u_j - x_j)^2, dB; inf for equal images.
+  ssim: np.ndarray  # In [-1, 1], 1 for equal images.
 
 
 def distances(poison: types.Poison) -> Distances:
-  """Of every poisoned image from its base image, as saved, in 8 bits."""
+  """Distances of every poisoned image from its base image, as saved in 8 bits."""
   images, base = (
     images.astype(np.float64) / 255.0 for images in (poison.images, poison.base_images)
   )
@@ -36,23 +36,23 @@ def distances(poison: types.Poison) -> Distances:
 
 
 def of_file(path: str | os.PathLike) -> Distances:
-  """`distances` of a saved poison.
+  """Computes `distances` of a saved poison.
 
   Raises:
-    errors.InputError: it cannot be read.
+    errors.InputError: the file cannot be read.
   """
   return distances(poison_file.load(path))
 
 
 def ssim(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-  """Structural similarity, the mean of its map over pixels and channels.
+  """Structural similarity (SSIM): the mean of its map over pixels and channels.
 
     (2 m_a m_b + c1) (2 s_ab + c2) / ((m_a^2 + m_b^2 + c1) (s_a^2 + s_b^2 + c2))
 
   with means m, variances s^2 and covariance s_ab under an 11x11 Gaussian window of
   standard deviation 1.5, c1 = 0.01^2 and c2 = 0.03^2: Wang et al. (2004), "Image quality
-  assessment: from error visibility to structural similarity". The window is mirrored at
-  the border, so that small images, such as 8x8 digits, have a map of their size.
+  assessment: from error visibility to structural similarity". Images are mirrored at the
+  border, so that small ones, such as 8x8 digits, have a map of their size.
 
   Args:
     images: `[n, H, W, C]` in [0, 1].

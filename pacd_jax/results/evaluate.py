@@ -2,7 +2,7 @@
 
 ACR is the average certified radius and ACA the approximate certified accuracy of Mehra
 et al. (2021), https://arxiv.org/abs/2012.01274, section 4. Since ACR alone saturates
-(Sun et al., 2024, https://arxiv.org/abs/2410.06895), p_A stands beside it.
+(Sun et al., 2024, https://arxiv.org/abs/2410.06895), p_A is given too.
 
 In the shape descriptions `N` is the number of test points and `R` of radii.
 """
@@ -25,7 +25,7 @@ _REMEDY = "delete one of them and rerun --stage=certify"
 
 
 def read_records(folder: str | os.PathLike) -> list[certificates.Record]:
-  """Every victim in `certificates/<name>`, by rising seed; errors as in `read`."""
+  """Reads all victims of `certificates/<name>`, by rising seed; raises as `read` does."""
   sidecars = pathlib.Path(folder).glob("seed_*.json")
   records = [certificates.read(path.with_suffix("")) for path in sidecars]
   return sorted(records, key=lambda record: record.sidecar["seed"])
@@ -34,8 +34,8 @@ def read_records(folder: str | os.PathLike) -> list[certificates.Record]:
 def average_certified_radius(record: certificates.Record) -> float:
   """ACR = (1/N) sum_i R(x_i) [g(x_i) = y_i], over all points, in image units.
 
-  R is the certified l2 radius and g the smoothed classifier; points where g is wrong or
-  abstains count as 0. Section 4 of https://arxiv.org/abs/2012.01274.
+  R is the certified l2 radius and g the smoothed classifier; misclassified points and
+  abstentions count as 0. Section 4 of https://arxiv.org/abs/2012.01274.
   """
   return float(correct_radius(record).mean())
 
@@ -48,22 +48,22 @@ def approximate_certified_accuracy(record: certificates.Record) -> float:
 def certified_accuracy(record: certificates.Record, radii: np.ndarray) -> np.ndarray:
   """CA(r) = (1/N) sum_i [g(x_i) = y_i and R(x_i) >= r]; its integral over r is the ACR.
 
-  The curve of Cohen et al. (2019), https://arxiv.org/abs/1902.02918. `radii` `[R]`, l2
-  and in image units, give `[R]` in [0, 1].
+  It is the curve of Cohen et al. (2019), https://arxiv.org/abs/1902.02918. `radii` `[R]`
+  are l2 radii in image units; the result is `[R]` in [0, 1].
   """
   reaches = record.radius[:, None] >= np.asarray(radii)[None, :]
   return (reaches & (record.predict == record.label)[:, None]).mean(axis=0)
 
 
 def top_probability(record: certificates.Record) -> np.ndarray:
-  """Empirical p_A of the true class: the share of a point's votes that are for it.
+  """Empirical p_A: the share of a point's votes that are for its true class.
 
     p_A(x_i) = (1/n_i) sum_j [f(x_i + eta_j) = y_i],  eta_j ~ N(0, sigma^2 I)
 
-  f is the base classifier and n_i the number of votes behind point i's bound. An
-  estimate, no confidence bound: a radius needs a lower bound of p_A above 1/2. Unlike
-  the radius it tells by how much a point misses that. It leans away from 1/2 in mode
-  aca, which stops sampling when the votes are clear.
+  f is the base classifier and n_i the number of votes behind point i's bound. This is an
+  estimate, not a confidence bound; a radius above 0 needs a lower bound of p_A above 1/2.
+  Unlike the radius, it shows by how much a point misses that. In mode aca, which stops
+  sampling when the votes are clear, it is biased away from 1/2.
 
   Returns:
     `[N]` in [0, 1]; NaN for a point without votes.
@@ -74,24 +74,24 @@ def top_probability(record: certificates.Record) -> np.ndarray:
 
 
 def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
-  """One row of `results.json`: a data set's victims, one record for each seed.
+  """One row of `results.json`: the victims of one training set, one record per seed.
 
   Args:
-    name: what the victims were trained on: clean, watermark, classwise, pacd, ...
-    records: their certificates, on the same points with the same settings.
+    name: name of the training set: clean, watermark, classwise, pacd, ...
+    records: the victims' certificates, on the same points with the same settings.
 
   Returns:
-    A dict that JSON can hold. `acr`, `aca` and `accuracy` list the seeds in the order
-    given; `*_mean` and `*_std` are over them, the latter with one degree of freedom
-    removed, 0.0 for a single seed. Radii are in image units, rates in [0, 1];
-    `accuracy` is over all classes and `class_accuracy` over the target class, of the
-    base classifier without noise (the latter None where the sidecars lack it);
-    `samples_mean` is the number of noisy copies that a point took. Where radii are no
-    measure, as in mode aca, `acr`, `acr_mean` and `acr_std` are None.
+    A dict that JSON can hold. `acr`, `aca`, `accuracy` and `class_accuracy` list the seeds'
+    values in the given order; `*_mean` and `*_std` are over seeds, the latter with one
+    degree of freedom removed, 0.0 for a single seed. Radii are in image units, rates in
+    [0, 1]; `accuracy` is over all classes and `class_accuracy` over the target class, of
+    the base classifier without noise (the latter None if a sidecar lacks it);
+    `samples_mean` is the mean number of noisy copies per point. If radii are not
+    meaningful, as in mode aca, `acr`, `acr_mean` and `acr_std` are None.
 
   Raises:
-    InputError: there are no records or points, a seed comes twice, or points or
-      settings differ between the seeds.
+    InputError: there are no records or points, a seed occurs twice, a sidecar lacks the
+      victim's accuracy, or points or settings differ between the seeds.
   """
   if not records:
     raise errors.InputError(f"{name}: no certificates: rerun --stage=certify")
@@ -140,14 +140,14 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
 
 
 class About(NamedTuple):
-  """What a row of results says beside its numbers."""
+  """The fields of a row of results beside its numbers."""
 
-  epsilon: float | None = None  # The budget of its poison, image units; None: it has none,
-  norm: str | None = None  # and the budget's norm.
-  attack_seconds: float | None = None  # Wall time of making it; None: it is not known.
-  words: str = ""  # Where its images come from.
-  is_given: bool = False  # The poison is from elsewhere.
-  # Its line in pictures: a colour, and dashes as matplotlib has them; None: one is free.
+  epsilon: float | None = None  # Budget of its poison, in image units; None: no poison.
+  norm: str | None = None  # Norm of the budget.
+  attack_seconds: float | None = None  # Wall time of the attack; None: unknown.
+  words: str = ""  # Origin of its images.
+  is_given: bool = False  # Whether the poison was given, not made by the run.
+  # Its line in pictures: a colour, and dashes as in matplotlib; None: an unused style.
   style: tuple[str, Any] | None = None
 
 
@@ -164,28 +164,28 @@ def results(
   training: str,
   remarks: Sequence[str] = (),
 ) -> Results:
-  """What `results.json` holds: the run in a few words and one row for each data set.
+  """The contents of `results.json`: a description of the run, and one row per training set.
 
   Args:
     records: the certificates of every row, in the order of the table.
-    dataset: name of the data set, as configs give it.
-    description: what to call it before readers, such as "CIFAR-10 (JPEG-75)"; its name
-      where there is none.
+    dataset: name of the data set, as in configs.
+    description: name of the data set for readers, such as "CIFAR-10 (JPEG-75)"; by default
+      `dataset`.
     target_class: the class whose training images are poisoned and whose test points
       are certified.
     epsilon: budget of one image's perturbation, in image units.
-    norm: of the budget, "linf" or "l2".
-    rows: what is known of the rows beside their numbers.
+    norm: norm of the budget, "linf" or "l2".
+    rows: the rows' fields beside their numbers, by name.
     model: the victims' network, for instance "resnet20 (affine)".
-    training: how victims were trained, for instance "gaussian".
-    remarks: what else a reader of the numbers has to know; without any, nothing is said.
+    training: the victims' training method, for instance "gaussian".
+    remarks: further facts that readers of the numbers need to know.
 
   Returns:
-    A dict that JSON can hold; `sigma`, in image units, is the certificates' own.
+    A dict that JSON can hold; `sigma`, in image units, is that of the certificates.
 
   Raises:
-    InputError: as from `summarize`, and where the rows differ in points, settings or
-      the number of victims.
+    InputError: as in `summarize`, or the rows differ in points, settings or the number of
+      victims.
   """
   if not records:
     raise errors.InputError("no certificates to report on: rerun --stage=certify")
@@ -215,39 +215,39 @@ def results(
 
 
 def samples_mean(results: Results) -> float:
-  """How many noisy copies a point took, on average over all rows."""
+  """The mean number of noisy copies per point, over all rows."""
   return float(np.mean([row["samples_mean"] for row in results["rows"]]))
 
 
 def percent_of_clean(results: Results) -> list[float | None]:
-  """100 ACR / (ACR of the row `clean`) for each row; None where that has no meaning."""
+  """100 ACR / (ACR of the row `clean`) for each row; None if that is undefined."""
   clean = [row["acr_mean"] for row in results["rows"] if row["data"] == types.CLEAN]
-  if not clean or not clean[0]:  # No such row, no ACR, or 0.
+  if not clean or not clean[0]:  # There is no such row, or its ACR is None or 0.
     return [None] * len(results["rows"])
   return [100.0 * row["acr_mean"] / clean[0] for row in results["rows"]]
 
 
 def std(values: Sequence[float] | np.ndarray) -> float:
-  """Over victims, with one degree of freedom removed; 0.0 for one."""
+  """Standard deviation over victims, with one degree of freedom removed; 0.0 for one."""
   return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def correct_radius(record: certificates.Record) -> np.ndarray:
-  """R(x_i) [g(x_i) = y_i], `[N]`: 0 where g is wrong or abstains."""
+  """R(x_i) [g(x_i) = y_i], `[N]`: 0 for misclassified points and abstentions."""
   return np.where(record.predict == record.label, record.radius, 0.0)
 
 
 def check_comparable(
   record: tuple[str, certificates.Record], reference: tuple[str, certificates.Record]
 ) -> None:
-  """Numbers are compared only on the same test points with the same settings.
+  """Raises an error unless two records have the same test points and settings.
 
   Args:
-    record: with the name of its training set.
+    record: the name of a training set, and a record of its victims.
     reference: likewise.
 
   Raises:
-    InputError: they are not; names both and what differs.
+    InputError: points or settings differ; the message names both records and what differs.
   """
   (name, a), (other, b) = record, reference
   who = f"certificates {name}/seed_{a.sidecar['seed']} and "

@@ -1,7 +1,7 @@
-"""Every picture of a run, drawn from plain arrays; `*figures.py` alone see matplotlib.
+"""Every picture of a run, drawn from plain arrays; only `*figures.py` import matplotlib.
 
 Functions return a `matplotlib.figure.Figure` and `save` writes it. No global state of
-matplotlib is read or changed. A data set has the same colour in every picture.
+matplotlib is read or changed. A training set has the same colour in every picture.
 
 In the shape descriptions `S` is the number of victims, `N` of test points, `R` of radii
 and `T` of the attack's outer steps.
@@ -21,10 +21,10 @@ from matplotlib.figure import FigureBase
 from pacd_jax import types
 
 DPI = 150
-# Colour and dashes by row, as results.json has them; None, or absent: one that is free.
+# Colour and dashes by row, as in results.json; None, or absent: an unused style.
 Styles = Mapping[str, tuple[str, Any] | None]
-# Okabe and Ito's colours, safe for colour-blind readers, and dashes for print, for rows
-# that bring no style of their own, in their order.
+# Styles for rows without one, in the rows' order: Okabe and Ito's colours, which are safe
+# for colour-blind readers, and dashes for print.
 _FURTHER_STYLES = (
   ("#CC79A7", (0, (2, 1))),
   ("#56B4E9", (0, (7, 2))),
@@ -35,7 +35,7 @@ GREY = "#666666"
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
-  """Writes a PNG of the figure's size times `DPI`: beside `path`, then renamed."""
+  """Writes a figure as PNG with `DPI` dots per inch, atomically: beside, then renamed."""
   beside = f"{os.fspath(path)}.tmp"
   FigureCanvasAgg(figure)
   figure.savefig(beside, format="png", dpi=DPI)
@@ -50,14 +50,14 @@ def certified_accuracy(
   max_radius: float | None = None,
   styles: Styles | None = None,
 ) -> Figure:
-  """Certified accuracy against radius: one line a row, its band +-1 std over victims.
+  """Certified accuracy against radius: one line per row, with a +-1 std band over victims.
 
   Args:
-    radii: `[R]` l2 radii in image units, rising.
-    accuracies: `[S, R]` in [0, 1] for each row, by name.
-    acrs: `[S]` average certified radii for each row, for the legend.
-    max_radius: the largest radius that the certificate can give, marked where given.
-    styles: of the rows' lines.
+    radii: `[R]`, l2 radii in image units, rising.
+    accuracies: by row, `[S, R]` in [0, 1].
+    acrs: by row, average certified radii `[S]`, for the legend.
+    max_radius: the largest radius that a certificate can have, which is marked; or None.
+    styles: styles of the rows' lines.
   """
   figure = Figure(figsize=(8.0, 5.0), layout="constrained")
   _draw_certified_accuracy(figure.subplots(), radii, accuracies, acrs, max_radius, styles)
@@ -69,11 +69,11 @@ def top_probability(
 ) -> Figure:
   """Empirical distribution function of p_A over test points and victims.
 
-  At or below 1/2 a one-against-rest certificate gives no radius.
+  A point with p_A at or below 1/2 cannot be certified by a one-against-rest bound.
 
   Args:
-    probabilities: `[S, N]` in [0, 1] for each row: the true class's share of the votes.
-    styles: of the rows' lines.
+    probabilities: by row, the true class's shares of the votes, `[S, N]` in [0, 1].
+    styles: styles of the rows' lines.
   """
   figure = Figure(figsize=(8.0, 5.0), layout="constrained")
   axes = figure.subplots()
@@ -91,7 +91,7 @@ def top_probability(
 
 
 def _short(value: float) -> str:
-  """Three decimals under 1, and one above; 0 alone is written as 0."""
+  """Formats a value with three decimals below 1 and one above; 0 is written as 0."""
   return f"{value:.{3 if value < 1.0 else 1}f}" if value else "0"
 
 
@@ -100,13 +100,13 @@ def transfer(
   panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
   styles: Styles | None = None,
 ) -> Figure:
-  """Bars of every poison for every kind of victim, as Figure 4 of Mehra et al. (2021).
+  """Bars of every poison for every kind of victim, as in Figure 4 of Mehra et al. (2021).
 
   Args:
     victims: names of the `V` kinds of victims.
-    panels: for each quantity, by its title, the rows by name: means and standard
-      deviations over victims, `[V]` each; NaN where there is none.
-    styles: of the rows.
+    panels: by the quantity's title, the rows by name: means and standard deviations over
+      victims, `[V]` each; NaN for a missing value.
+    styles: styles of the rows.
   """
   figure = Figure(figsize=(8.0, 3.6 * len(panels)), layout="constrained")
   for axes, (title, rows) in zip(
@@ -124,7 +124,7 @@ def transfer(
         label="clean data" if name == types.CLEAN else f"poison {name}",
         error_kw={"elinewidth": 1.0, "capsize": 2.5, "ecolor": GREY},
       )
-      # A bar of 0 would not be seen.
+      # Labels, since a bar of height 0 is invisible.
       axes.bar_label(bars, fmt=_short, padding=1.5, fontsize=7, color=GREY)
     axes.set_xticks(range(len(victims)), victims)
     axes.set_ylim(bottom=0.0)
@@ -139,13 +139,13 @@ def transfer(
 def gallery(
   base_images: np.ndarray, images: np.ndarray, *, title: str = "", num_images: int = 8
 ) -> Figure:
-  """Base images, poisons and their magnified differences, one below the other.
+  """Three rows of images: base images, poisoned images, and magnified differences.
 
   Args:
     base_images: uint8 `[n, H, W, C]`, C = 1 or 3.
-    images: uint8 `[n, H, W, C]`, what stands in their place.
-    title: above the pictures.
-    num_images: how many to show, evenly spaced over the n.
+    images: uint8 `[n, H, W, C]`, the poisoned images.
+    title: title of the picture.
+    num_images: number of images to show, evenly spaced over the n.
   """
   num_images = min(num_images, len(images))
   grey = images.shape[-1] == 1
@@ -163,11 +163,11 @@ def attack_curves(metrics: Mapping[str, np.ndarray]) -> Figure:
   Args:
     metrics: arrays `[T]`, named as they are logged:
       step: the outer step.
-      upper: what the attack minimises, such as the soft ACR on the surrogate.
+      upper: the attack's objective, such as the soft ACR on the surrogate.
       lower: the surrogate's training loss.
-      relative_residual: |b - A p| / |b| of the linear solve; 0 where b was 0.
+      relative_residual: |b - A p| / |b| of the linear solve; 0 is drawn as b = 0.
       negative_curvature: bool, the solve met a direction p with p'Ap <= 0.
-      restart: bool, the surrogate was trained anew before this step.
+      restart: bool, a surrogate was restarted before this step.
   """
   step, restart = metrics["step"], metrics["restart"]
   solved = metrics["relative_residual"] > 0
@@ -215,9 +215,9 @@ def overview(
   max_radius: float | None = None,
   styles: Styles | None = None,
 ) -> Figure:
-  """The run at a glance: what was done to the images, and what is left to certify.
+  """An overview of the run: changed images, and certified accuracy.
 
-  Args as for `gallery` and `certified_accuracy`.
+  Args are those of `gallery` and `certified_accuracy`.
   """
   figure = Figure(figsize=(11.0, 4.6), layout="constrained")
   widths = (1.1, 1.0)
@@ -252,7 +252,7 @@ def _draw_gallery(figure: FigureBase, base_images, images, num_images):
   base, poison = base_images[chosen], images[chosen]
   grey = images.shape[-1] == 1
   difference = poison.astype(int) - base.astype(int)
-  # The whole range of the picture: [-1, 1] of a colour map, [-1/2, 1/2] around grey.
+  # Magnified to the full range of a picture: [-1, 1] of a colour map, or 1/2 around grey.
   largest = max(1, np.abs(images.astype(int) - base_images).max())
   factor = max(1, (255 if grey else 127) // largest)
   if grey:
@@ -281,7 +281,7 @@ def _draw_gallery(figure: FigureBase, base_images, images, num_images):
 def line_styles(
   names: Iterable[str], styles: Styles | None = None
 ) -> dict[str, dict[str, Any]]:
-  """Colour, dashes and width of each row's line: its own, or one that is free."""
+  """Colour, dashes and width of each row's line: its own style, or an unused one."""
   further, known = itertools.cycle(_FURTHER_STYLES), styles or {}
   chosen = {name: known.get(name) or next(further) for name in names}
   return {
@@ -302,7 +302,7 @@ def _mark(axes: Axes, x: float, text: str, *, y: float):
 
 
 def finish(axes: Axes):
-  """What all pictures have: no box, a faint grid behind, readable labels."""
+  """Applies the common style of all pictures: no box, a faint grid, readable labels."""
   axes.spines[["top", "right"]].set_visible(False)
   axes.grid(color="#e4e4e4", linewidth=0.8)
   axes.set_axisbelow(True)

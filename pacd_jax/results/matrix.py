@@ -1,6 +1,6 @@
-"""Transfer in numbers: every kind of victim on every poison, from the runs' results alone.
+"""The numbers of a transfer: every kind of victim on every poison, from runs' results.
 
-Figure 4 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274, and its Table 1.
+See Figure 4 and Table 1 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274.
 """
 
 from collections.abc import Mapping
@@ -11,31 +11,31 @@ from pacd_jax.results import evaluate, tables
 
 Matrix = dict[str, Any]
 
-# What is tabulated: quantity of a row -> (title, scale, digits).
+# The tabulated quantities of a row -> (title, scale, digits).
 QUANTITIES = {
   "acr": ("ACR", 1.0, 3),
   "aca": ("ACA %", 100.0, 1),
   "class_accuracy": ("accuracy % of the class, no noise", 100.0, 1),
 }
-# What victims have to share for their numbers to stand beside each other.
+# Fields that must be equal for victims to be compared.
 _SHARED = ("dataset", "description", "target_class", "sigma")
 _OF_VICTIM = ("model", "training", "epsilon", "norm", "rows")
 _SETTINGS = ("split", "num_points", "mode", "dtype", "n0", "n", "alpha", "bound")
 
 
 def collect(results: Mapping[str, evaluate.Results]) -> Matrix:
-  """What a transfer's `results.json` holds, from the results of each kind of victim.
+  """The contents of a transfer's `results.json`, from the results of each kind of victim.
 
   Args:
-    results: by the victims' names; all with the same rows in the same order.
+    results: results by the victims' names; all have the same rows in the same order.
 
   Returns:
-    A dict that JSON can hold: what the victims share, and "victims", a list of dicts:
-    "victim" (its name), "model", "training", "epsilon", "norm" and "rows", the latter
+    A dict that JSON can hold: the fields that the victims share, and "victims", a list of
+    dicts: "victim" (its name), "model", "training", "epsilon", "norm" and "rows", the last
     as in `evaluate.results`.
 
   Raises:
-    InputError: victims differ in data, class, sigma, rows or how they are certified.
+    InputError: victims differ in data, class, sigma, rows or settings of certification.
   """
   (first_name, first), *others = results.items()
   for name, other in others:
@@ -65,7 +65,7 @@ def _check_same(field: str, one: tuple[str, Any], other: tuple[str, Any]) -> Non
 def cells(matrix: Matrix, quantity: str) -> list[tuple[str, ...]]:
   """A table with a line for each poison and a column for each victim, headings first.
 
-  An ACR has its share of the same victim's clean ACR beside it.
+  An ACR is followed by its percentage of the same victim's clean ACR.
   """
   title, scale, digits = QUANTITIES[quantity]
   victims = matrix["victims"]

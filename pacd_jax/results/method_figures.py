@@ -1,4 +1,4 @@
-"""Pictures that compare methods by what they cost, drawn from plain arrays."""
+"""Pictures that compare methods by their cost, drawn from plain arrays."""
 
 from collections.abc import Mapping
 
@@ -14,11 +14,11 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 def error_against_products(
   panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]],
 ) -> Figure:
-  """Relative error against matrix-vector products, both on log scales, a panel a problem.
+  """Relative error against matrix-vector products, on log scales, one panel per problem.
 
   Args:
-    panels: for each problem, by its title, the curves by the method's name: numbers of
-      products `[P]` and relative errors `[P]`, above 0.
+    panels: by the problem's title, the curves by the method's name: numbers of products
+      `[P]` and relative errors `[P]`, above 0.
   """
   names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
   styles = {
@@ -33,7 +33,7 @@ def error_against_products(
   all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
   for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
     for name, (products, errors) in curves.items():
-      # Past convergence the error is rounding's: it is drawn on the floor.
+      # After convergence the error is rounding error: it is drawn at the lower limit.
       shown = np.clip(errors, 1e-12, 1e3)
       axes.plot(products, shown, label=name, linewidth=1.4, markersize=4.0, **styles[name])
     axes.set(xscale="log", yscale="log", ylim=(0.5e-12, 2e3))

@@ -1,4 +1,4 @@
-"""Parts of a page of HTML that needs nothing beside itself: text, tables, pictures."""
+"""Parts of a self-contained HTML page: text, tables, pictures."""
 
 import base64
 import pathlib
@@ -11,7 +11,7 @@ from pacd_jax.runtime import run_folder
 
 
 class Picture(NamedTuple):
-  """A PNG of the report with its words."""
+  """A PNG of the report with its caption and alternative text."""
 
   path: pathlib.Path
   caption: str
@@ -19,13 +19,13 @@ class Picture(NamedTuple):
 
 
 def write(path: pathlib.Path, template: str, words: dict[str, str]) -> None:
-  """Writes one page beside `path`, then renames.
+  """Writes one page atomically: beside `path`, then renamed.
 
   Args:
-    path: of the page.
-    template: a file of this package: the page's body, without title and reference.
-    words: what stands for the template's names, as HTML, beside "terms": what ACR and ACA
-      are; "title" and "section", what of the paper it is about, are the frame's.
+    path: path of the page.
+    template: name of the body's template, a file of this package.
+    words: values of the template's names, as HTML, and of the frame's "title" and "section"
+      (the section of the paper). "terms", definitions of ACR and ACA, is added here.
   """
   terms = _packaged("terms.html").rstrip()
   body = string.Template(_packaged(template)).substitute({"terms": terms} | words)
@@ -39,7 +39,7 @@ def _packaged(name: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-  """A table, headings first."""
+  """An HTML table whose first row has the headings."""
   lines = [_table_row(row, "td" if number else "th") for number, row in enumerate(rows)]
   return "\n".join(["<table>", *lines, "</table>\n"])
 
@@ -49,14 +49,14 @@ def _table_row(cells: Sequence[str], tag: str) -> str:
 
 
 def definitions(words: Mapping[str, str]) -> str:
-  """Names and what they mean, for a `dl`."""
+  """Names and their meanings, as entries of a `dl`."""
   return "\n".join(
     f"<dt>{text(name)}</dt><dd>{text(meaning)}</dd>" for name, meaning in words.items()
   )
 
 
 def links(runs: Sequence[str]) -> str:
-  """The pages of runs in folders beside the page's own, for a `ul`."""
+  """Links to the pages of runs in folders beside the page's own, as entries of a `ul`."""
   return "\n".join(
     f'<li><a href="../{text(name)}/report/index.html">{text(name)}</a></li>'
     for name in runs
@@ -64,7 +64,7 @@ def links(runs: Sequence[str]) -> str:
 
 
 def figure(picture: Picture) -> str:
-  """A picture, inside the page, with its words."""
+  """A picture embedded in the page, with its caption."""
   data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
   return (
     f'<figure><img alt="{text(picture.alt)}" src="data:image/png;base64,{data}">'
@@ -73,7 +73,7 @@ def figure(picture: Picture) -> str:
 
 
 def text(value: Any) -> str:
-  """Any value as text for HTML; numbers without needless digits."""
+  """Formats any value as escaped HTML text; numbers have no needless digits."""
   if isinstance(value, int) and not isinstance(value, bool):
     return f"{value:,}"
   return escape(f"{value:g}" if isinstance(value, float) else str(value))

@@ -1,4 +1,4 @@
-"""Paired differences: two training sets' certified radii on the same test points."""
+"""Paired differences of the certified radii of two training sets' victims."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,12 +12,12 @@ from pacd_jax.results import evaluate
 
 
 class Difference(NamedTuple):
-  """Of a mean certified radius from another's, image units."""
+  """The difference of two mean certified radii, in image units."""
 
   mean: float
   low: float  # Ends of the bootstrap interval.
   high: float
-  num_victims: int  # Of either side.
+  num_victims: int  # On either side.
   num_points: int
 
 
@@ -29,27 +29,27 @@ def difference(
   num_resamples: int = 10_000,
   seed: int = 0,
 ) -> Difference:
-  """ACR less the reference's, with an interval over test points and over victims.
+  """The ACR minus the reference's, with an interval over test points and over victims.
 
-    d = (1/SN) sum_{s,i} (r_si - r'_si),   r = 0 where wrong
+    d = (1/SN) sum_{s,i} (r_si - r'_si),   r = 0 for misclassified points
 
-  Victims of one seed have the same first parameters, batches and noise on either side,
-  and both sides the same points: differences are taken victim by victim and point by
-  point. Victims and points are then drawn again, each for itself (the pigeonhole
+  Victims of one seed have the same initial parameters, mini-batches and noise on either
+  side, and both sides have the same points: differences are per victim and per point.
+  Victims and points are then resampled independently of each other (the pigeonhole
   bootstrap: Owen, 2007, https://arxiv.org/abs/0712.1111), one fewer than there are, so
-  that the variance is unbiased. The interval is d -+ t se, with the standard deviation of
-  what was drawn and Student's t of S - 1 degrees of freedom, as victims are few; with one
-  victim it is over points alone, of N - 1.
+  that the variance is unbiased. The interval is d -+ t se, with se the standard deviation
+  over resamples and Student's t with S - 1 degrees of freedom, as victims are few; with one
+  victim the interval is over points alone, with N - 1 degrees of freedom.
 
   Args:
     records: certificates of the victims of one training set, by rising seed.
-    reference: of another, such as the clean one.
-    confidence: of the interval, in (0, 1).
-    num_resamples: of the bootstrap.
-    seed: of its draws.
+    reference: certificates of another's victims, such as the clean set's.
+    confidence: confidence level of the interval, in (0, 1).
+    num_resamples: number of bootstrap resamples.
+    seed: seed of the resampling.
 
   Raises:
-    errors.InputError: seeds, points or settings differ, or there are none.
+    errors.InputError: seeds, points or settings differ, or there are no victims or points.
   """
   seeds = [[record.sidecar["seed"] for record in side] for side in (records, reference)]
   if not records or seeds[0] != seeds[1] or not len(records[0].idx):
@@ -76,6 +76,6 @@ def difference(
 
 
 def _weights(generator: np.random.Generator, size: int, number: int) -> np.ndarray:
-  """Shares `[number, size]` of each of `size` things among `size - 1` that are drawn."""
+  """Weights `[number, size]` of `size` items in resamples of `size - 1` draws."""
   drawn = max(size - 1, 1)
   return generator.multinomial(drawn, np.full(size, 1.0 / size), number) / drawn

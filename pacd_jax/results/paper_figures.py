@@ -1,4 +1,4 @@
-"""Means with their spread against what a table varies, from plain values."""
+"""Pictures of means and standard deviations against the varied setting of a table."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from pacd_jax.results import figures
 
-_APART = 0.06  # Between training sets at one place that is no number, of a place's width.
+_APART = 0.06  # Shift between training sets at places that are names, in place widths.
 
 
 def means(
@@ -16,13 +16,13 @@ def means(
   ylabel: str,
   styles: figures.Styles | None = None,
 ) -> Figure:
-  """A line for each training set, or points where places are names.
+  """Draws a line for each training set, or points if places are names.
 
   Args:
     points: by training set: (place on the x-axis, mean, standard deviation), in order.
-    xlabel: what the places are.
-    ylabel: what the means are of, units too.
-    styles: of the training sets' lines.
+    xlabel: label of the places.
+    ylabel: label of the means, with their unit.
+    styles: styles of the training sets' lines.
   """
   figure = Figure(figsize=(7.0, 4.2), layout="constrained")
   axes = figure.subplots()

@@ -1,7 +1,7 @@
-"""A run's report: its pictures, and one HTML page that needs nothing beside itself.
+"""A run's report: its pictures, and one self-contained HTML page.
 
-`write` reads the run's folder alone: config.json, results.json, certificates/, poison/
-and metrics.jsonl. Most of the page's words are in `report_body.html`.
+`write` reads the run's folder alone: config.json, results.json, certificates/, poison/,
+metrics.jsonl and selection.json. Most of the page's text is in `report_body.html`.
 """
 
 import html
@@ -21,7 +21,7 @@ from pacd_jax.results import evaluate, figures, page, tables
 from pacd_jax.runtime import run_folder, stamp
 
 _ATTACK_CURVES = ("step", "upper", "lower")
-# Picture -> (caption, alternative text); `{}` is the row that it shows.
+# Picture -> (caption, alternative text); `{}` is replaced by the row's name.
 _WORDS = {
   "overview": (
     "Left: images of the class, the {} images in their place, and the magnified "
@@ -59,17 +59,17 @@ _WORDS = {
 
 
 def write(workdir: str | os.PathLike) -> pathlib.Path:
-  """Draws `report/*.png` and writes `report/index.html`, each in one step.
+  """Draws `report/*.png` and writes `report/index.html`, each file atomically.
 
   Args:
     workdir: a run's folder with config.json, results.json, and the certificates of
-      every row of the latter; poisons and metrics are reported where they are there.
+      every row of the latter; poisons and metrics are reported if they exist.
 
   Returns:
     The path of the page.
 
   Raises:
-    InputError: a file is missing, unreadable, or at odds with the certificates.
+    InputError: a file is missing or unreadable, or contradicts the certificates.
   """
   workdir = pathlib.Path(workdir)
   config = run_folder.read_json(workdir / "config.json")
@@ -100,7 +100,7 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
 
 
 def gallery(workdir: str | os.PathLike, row: str, *, title: str) -> figures.Figure | None:
-  """The poison of a row, as `figures.gallery` draws it; None where the row has none."""
+  """Draws the poison of a row by `figures.gallery`; None if the row has no poison."""
   poison = _poison(pathlib.Path(workdir), row)
   return None if poison is None else _gallery(poison, title)
 
@@ -121,9 +121,9 @@ def _draw(
   poisons: Mapping[str, types.Poison],
   attack_metrics: Mapping[str, np.ndarray],
 ) -> list[page.Picture]:
-  """Every picture that the files allow, the headline first.
+  """Draws every picture that the files allow, the most important first.
 
-  None is of radii and probabilities where the sampling was for ACA alone.
+  There are no pictures of radii and probabilities if the sampling was for ACA alone.
   """
   pictures = []
 
@@ -143,7 +143,7 @@ def _draw(
 
 
 def _draw_curves(add, results, records, poisons) -> None:
-  """What the certificates say, beside the headline's images where there are poisons."""
+  """Draws the curves of the certificates, and the overview if there are poisons."""
   acrs = {row["data"]: row["acr"] for row in results["rows"]}
   styles = {row["data"]: row["style"] for row in results["rows"]}
   max_radius = _largest_radius(results)
@@ -168,7 +168,7 @@ def _draw_curves(add, results, records, poisons) -> None:
 
 
 def _largest_radius(results: evaluate.Results) -> float | None:
-  """Of n unanimous votes; None for a bound that this does not hold for."""
+  """The radius of n unanimous votes; None if the rule has another confidence bound."""
   row = results["rows"][0]
   if row["bound"] != confidence.BOUND:
     return None
@@ -176,9 +176,9 @@ def _largest_radius(results: evaluate.Results) -> float | None:
 
 
 def attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
-  """The attack's steps of a `metrics.jsonl` as columns `[T]`, empty where there are none.
+  """Reads the attack's steps of a `metrics.jsonl` as columns `[T]`; {} if there are none.
 
-  A resumed run may log a step twice, and the last counts; a line cut short is none.
+  A resumed run may log a step twice: the last line counts. Incomplete lines are skipped.
   """
   by_step = {}
   for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
@@ -194,7 +194,7 @@ def attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
   steps = [by_step[step] for step in sorted(by_step)]
   columns = {name: np.array([step[name] for step in steps]) for name in _ATTACK_CURVES}
   residual = [step.get("relative_residual", np.nan) for step in steps]
-  columns["relative_residual"] = np.array(residual)  # Unrolling solves nothing.
+  columns["relative_residual"] = np.array(residual)  # NaN for unrolling: no linear solve.
   for name in ("negative_curvature", "restart"):
     columns[name] = np.array([step.get(name, False) for step in steps], bool)
   return columns
@@ -223,9 +223,9 @@ def _words(
 
 
 def _selection(path: pathlib.Path, seen: str = "validation split") -> str:
-  """The poisons that the attack chose among, and what each of them cost; "" for one.
+  """HTML on the candidate poisons of the attack and their costs; "" without a file.
 
-  `seen` is what it judged them by.
+  `seen` says which points the candidates were judged on.
   """
   if not path.exists():
     return ""
@@ -248,7 +248,7 @@ def _selection(path: pathlib.Path, seen: str = "validation split") -> str:
 
 
 def _sampling_note(results: evaluate.Results) -> str:
-  """What the page says of the numbers of samples and of the classifier's arithmetic."""
+  """The page's note on the numbers of samples, the classifier's dtype and the remarks."""
   row = results["rows"][0]
   samples = f"{evaluate.samples_mean(results):,.0f}"
   note = string.Template(sampling.RULES[row["mode"]].note)
@@ -261,7 +261,7 @@ def _sampling_note(results: evaluate.Results) -> str:
 
 
 def _headline(results: evaluate.Results) -> str:
-  """The result in one sentence, of the row that is hit hardest."""
+  """The result in one sentence, for the row with the lowest ACR or ACA."""
   rows = {row["data"]: row for row in results["rows"]}
   mean = "aca_mean" if results["rows"][0]["acr"] is None else "acr_mean"
   name = min(rows, key=lambda name: rows[name][mean])
@@ -284,7 +284,7 @@ def _headline(results: evaluate.Results) -> str:
 
 
 def _table(results: evaluate.Results) -> str:
-  """The means, and below them every victim's own values."""
+  """Two HTML tables: the means, and the values of every victim."""
   of_class = f"accuracy % of class {results['target_class']}, no noise"
   victims = [("data", "ACR of each victim", "ACA % of each victim", of_class)]
   for row in results["rows"]:

@@ -1,4 +1,4 @@
-"""The numbers of a run as text: a table for the terminal and the words below it."""
+"""The numbers of a run as text: a table for the terminal and its caption."""
 
 import textwrap
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ COLUMNS = ("data", "ACR", "% of clean", "ACA %", "accuracy %")
 
 
 def table(results: evaluate.Results) -> str:
-  """The results as plain text under 90 columns: one line a row, then a caption."""
+  """The results as plain text under 90 columns: one line per row, then a caption."""
   lines = [COLUMNS, *cells(results)]
   return "\n".join([aligned(lines), "", *caption(results)]) + "\n"
 
 
 def aligned(lines: Sequence[tuple[str, ...]]) -> str:
-  """A table as plain text, headings first and underlined, numbers to the right."""
+  """A table as plain text: underlined headings first, numbers aligned to the right."""
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   rule = tuple("-" * width for width in widths)
   text = []
@@ -57,7 +57,7 @@ def caption(results: evaluate.Results) -> list[str]:
 
 
 def budget(results: evaluate.Results) -> str:
-  """The epsilons and norms of the rows, in few words: most often they have one."""
+  """The epsilons and norms of the rows, given once if all rows have the same."""
   own = {
     row["data"]: f"{row['epsilon']:g} ({row['norm']})"
     for row in results["rows"]
@@ -69,12 +69,12 @@ def budget(results: evaluate.Results) -> str:
 
 
 def wrapped(lines: Sequence[str]) -> list[str]:
-  """The lines, long ones broken, under 90 columns."""
+  """The lines, with long ones wrapped to under 90 columns."""
   return [part for line in lines for part in textwrap.wrap(line, 89)]
 
 
 def sampling_words(results: evaluate.Results) -> list[str]:
-  """How the certificates were sampled, as lines of a caption."""
+  """The certificates' sampling settings, as lines of a caption."""
   row = results["rows"][0]
   bound = f"alpha {row['alpha']:g}, bound {row['bound']}"
   if row["dtype"] != "float32":
@@ -89,7 +89,7 @@ def sampling_words(results: evaluate.Results) -> list[str]:
 
 
 def mean_and_std(row: evaluate.Row, quantity: str, *, scale: float, digits: int) -> str:
-  """A quantity of a row as text, its spread over victims with it; "-" for none."""
+  """A quantity's mean and standard deviation over victims as text; "-" if it is None."""
   if row[quantity + "_mean"] is None:
     return "-"
   mean = f"{scale * row[quantity + '_mean']:.{digits}f}"

@@ -9,7 +9,7 @@ from scipy import stats
 
 from pacd_jax.results.figures import GREY, finish
 
-# Okabe and Ito's colours; a class keeps its own in every picture.
+# Okabe and Ito's colours; a class has the same colour in every picture.
 _POSITIVE, _NEGATIVE, _POISON = "#0072B2", "#E69F00", "#D55E00"
 _CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)))
@@ -22,14 +22,14 @@ def decision_boundaries(
 ) -> Figure:
   """Figure 2 of Mehra et al. (2021): how a poison moves the boundary in one dimension.
 
-  Densities of the classes, the poison's where it is another, and the boundary; the side
-  that is classified as negative is shaded.
+  It shows the densities of the classes, that of the poison if it differs from the clean
+  class, and the boundary; the side that is classified as negative is shaded.
 
   Args:
     positive: x^+, `[n]`.
-    negative: x^-, `[n]`: clean.
-    panels: by title, the points `[n]` trained on for the negative class, the threshold
-      -b*/w*, and the slope w*.
+    negative: x^-, `[n]`, clean.
+    panels: by title, the negative points `[n]` that were trained on, the threshold -b*/w*,
+      and the slope w*.
   """
   figure = Figure(figsize=(8.0, 2.1 * len(panels) + 0.7), layout="constrained")
   everything = np.concatenate([positive, negative, *(u for u, _, _ in panels.values())])
@@ -69,17 +69,17 @@ def acr_landscape(
   *,
   gap: float,
 ) -> Figure:
-  """ACR against the mean shift of the poison, the budget, and where a solver ended.
+  """ACR against the mean shift of the poison, the budget, and a solver's starts and ends.
 
   Args:
     panels: by title, mean shifts `[P]`, their ACR `[P]`, and epsilon.
-    ends: for each title, mean shifts of starts `[S]`, of ends `[S]`, and the ends' ACR.
+    ends: by title, the mean shifts of starts `[S]` and of ends `[S]`, and the ends' ACR.
     gap: the mean shift at which the means of the classes are equal.
   """
   figure = Figure(figsize=(4.6 * len(panels), 4.4), layout="constrained")
   all_axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
   for axes, (title, (shifts, acr, epsilon)) in zip(all_axes, panels.items(), strict=True):
-    # The jump at equal means is no part of the curve.
+    # The curve is not drawn across the jump at equal means.
     for side in (shifts < gap, shifts > gap):
       axes.plot(shifts[side], acr[side], color=_CURVES[0], linewidth=2.0, label="ACR")
     axes.axvspan(-epsilon, epsilon, color=GREY, alpha=0.1, linewidth=0, label="budget")
@@ -122,7 +122,7 @@ def plane(
   negative: np.ndarray,
   panels: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
 ) -> Figure:
-  """Two-dimensional classes, where each poison went, and the boundary before and after.
+  """Two-dimensional classes, the moves of each poison, and the boundary before and after.
 
   Args:
     positive: x^+, `[p, 2]`.
@@ -164,12 +164,12 @@ def plane(
 def shift_curves(
   shares: Sequence[float], curves: Mapping[str, np.ndarray], *, unit: str
 ) -> Figure:
-  """How far an attacker moves each estimate, against the share of points that is his.
+  """The shift of each estimate against the attacker's share of the points.
 
   Args:
-    shares: `[P]` in [0, 1], of all points.
+    shares: `[P]` in [0, 1], shares of all points.
     curves: shifts `[P]` by the estimator's name.
-    unit: of the shifts, in words.
+    unit: unit of the shifts, in words.
   """
   figure = Figure(figsize=(8.0, 4.6), layout="constrained")
   axes = figure.subplots()
@@ -188,13 +188,13 @@ def shift_curves(
 def agreement(
   expected: np.ndarray, found: np.ndarray, *, x_label: str, y_label: str, title: str
 ) -> Figure:
-  """Points against the diagonal on which two quantities agree.
+  """A scatter plot of two quantities, with the diagonal on which they agree.
 
   Args:
     expected: `[N]`, along x.
     found: `[N]`, along y.
-    x_label, y_label: with their units.
-    title: above the picture.
+    x_label, y_label: labels with their units.
+    title: title of the picture.
   """
   figure = Figure(figsize=(5.4, 5.0), layout="constrained")
   axes = figure.subplots()
@@ -216,7 +216,7 @@ def agreement(
 
 
 def _draw_line(axes: Axes, line: np.ndarray, low, high, **style):
-  """Where w_1 x_1 + w_2 x_2 + b = 0, along its own direction through the picture."""
+  """Draws the line w_1 x_1 + w_2 x_2 + b = 0 across the picture."""
   weights, bias = np.asarray(line[:2]), float(line[2])
   centre = 0.5 * (low + high)
   size = weights @ weights
@@ -228,7 +228,7 @@ def _draw_line(axes: Axes, line: np.ndarray, low, high, **style):
 
 
 def _legend(figure: Figure, all_axes: Iterable[Axes], *, ncols: int):
-  """One legend below all panels, each label once."""
+  """Draws one legend below all panels, with each label once."""
   handles = {}
   for axes in all_axes:
     for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

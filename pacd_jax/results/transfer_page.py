@@ -1,4 +1,4 @@
-"""The page and the picture of a transfer, from its collected results."""
+"""The page and the picture of a transfer experiment, from its collected results."""
 
 import pathlib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import numpy as np
 
 from pacd_jax.results import figures, matrix, page
 
-_PANELS = ("acr", "aca")  # Of the picture.
+_PANELS = ("acr", "aca")  # Panels of the picture.
 
 
 def write(
@@ -20,10 +20,10 @@ def write(
   """Writes `report/index.html` and `report/transfer.png`; returns the page's path.
 
   Args:
-    folder: of the transfer.
-    collected: what `matrix.collect` gives.
-    split: whose points were certified.
-    origins: where each poison is from, in words.
+    folder: folder of the transfer.
+    collected: result of `matrix.collect`.
+    split: name of the split whose points were certified.
+    origins: origin of each poison, in words.
   """
   path = folder / "report" / "index.html"
   path.parent.mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ def write(
 
 
 def _picture(collected: matrix.Matrix, folder: pathlib.Path) -> page.Picture:
-  """`report/transfer.png`: the bars of Figure 4."""
+  """Draws `report/transfer.png`: bars as in Figure 4 of the paper."""
   victims = collected["victims"]
   styles = {row["data"]: row["style"] for row in victims[0]["rows"]}
   panels = {}
