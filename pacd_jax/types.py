@@ -182,7 +182,7 @@ class SolveFn(Protocol):
 
 
 class HypergradientInfo(NamedTuple):
-  """What a hypergradient returns beside du."""
+  """The outputs of a hypergradient beside du."""
 
   solve: SolveInfo  # The record of the linear solve.
   adjoint: Params | None  # p with A p = grad_theta f: the warm start of the next solve.
@@ -286,7 +286,7 @@ class Poison(NamedTuple):
 
 
 class Tools(NamedTuple):
-  """What a defence may use beside the training set: nothing that the attack knows."""
+  """The tools of a defence beside the training set; none is specific to the attack."""
 
   model: Model  # Base classifier of the victims.
   # `train(training_set, key) -> params` of one victim; the key is consumed.
@@ -296,7 +296,7 @@ class Tools(NamedTuple):
 
 
 class DefenceReport(NamedTuple):
-  """What a defence did: rising positions in the training set that it was given."""
+  """The changes by a defence: rising positions in the training set that it was given."""
 
   removed: np.ndarray  # int64: present before, not after.
   relabelled: np.ndarray  # int64: present before and after, with another label.

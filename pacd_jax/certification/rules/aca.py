@@ -12,7 +12,7 @@ from pacd_jax.types import Certificate
 BONFERRONI = "clopper_pearson_bonferroni"
 _FIRST_STAGE = 64  # Lower bound of the first look's number of votes.
 _LAST_SHARE = 0.5  # Share of alpha for the look at n votes; earlier looks share the rest.
-_FUTILITY = 0.001  # Probability, at each look, of giving up a point that n would certify.
+_FUTILITY = 0.001  # Probability, at each look, of giving up a point that n votes certify.
 
 
 def make(settings: rule.Settings, options: Any = None) -> rule.Rule:
