@@ -58,6 +58,8 @@ def _of_run(path: pathlib.Path) -> list[Line]:
   try:
     if "rows" not in results:  # The results of a transfer.
       return []
+    if any("part" in row for row in results["rows"]):  # Of a comparison.
+      return []
     of_run = {"run": str(path.parent), "seed": _seed(path.parent)}
     of_run |= {name: results[name] for name in _OF_RUN}
     return [of_run | {name: row[name] for name in _OF_ROW} for row in results["rows"]]

@@ -57,6 +57,9 @@ class CollectTest(parameterized.TestCase):
     self._write("a", _results(0.25))
     self._write("c", {"victims": []})  # A transfer, and one of its runs.
     self._write("c/macer", _results(1.0, training="macer"))
+    # A comparison, whose rows are those of its parts.
+    parts = [row | {"method": "pacd", "part": "eps"} for row in _results(0.1)["rows"]]
+    self._write("d", _results(0.1, rows=parts))
 
   def _write(self, name, results, seed=None):
     folder = self.root / name
