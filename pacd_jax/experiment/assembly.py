@@ -1,7 +1,7 @@
-"""The parts of a run's plan, each made of its config: network, loss, victims, points.
+"""Builds the parts of a run's plan from its config: network, loss, victims, points.
 
-`door.build` looks at the config before, and puts the parts together; the attack's are in
-`attack_assembly`.
+`door.build` checks the config first and puts the parts together; the attack's parts are
+built in `attack_assembly`.
 """
 
 import functools
@@ -32,12 +32,12 @@ def network(config: Config, splits: types.Splits) -> tuple[types.Model, str]:
 
 
 def budget(config: Config) -> plan.Budget:
-  """Of every poison that the run makes."""
+  """The budget of every poison that the run makes."""
   return plan.Budget(config.attack.epsilon, config.attack.norm)
 
 
 def loss(training: Training, apply: types.ApplyFn, sigma: float) -> types.Loss:
-  """The training loss that a group asks for, with its options."""
+  """The training loss that a group of fields selects, with its options."""
   adversary = training.adversary
   attack = evasion.Pgd(
     epsilon=adversary.epsilon,
@@ -52,7 +52,7 @@ def loss(training: Training, apply: types.ApplyFn, sigma: float) -> types.Loss:
 def training(
   config: Config, splits: types.Splits, model: types.Model, key: types.Key
 ) -> plan.TrainPlan:
-  """How the victims are trained."""
+  """The plan for training the victims."""
   options = config.train
   augment = options.augment if options.augment.name else config.data.augment
   trainer = train.make(
@@ -83,7 +83,7 @@ def training(
 def _optimizer(
   options: Train, num_steps: int | types.Array
 ) -> optax.GradientTransformation:
-  """Of the victims: Adam, with decoupled weight decay (AdamW) where they have some."""
+  """The victims' optimiser: Adam, or AdamW (decoupled) if they have weight decay."""
   schedule = kinds.SCHEDULES[options.schedule.name]
   rate = schedule.make(options.learning_rate, num_steps, options.schedule.own)
   if not options.weight_decay:
@@ -92,9 +92,9 @@ def _optimizer(
 
 
 def certification(config: Config, splits: types.Splits, key: types.Key) -> plan.CertifyPlan:
-  """How the victims are certified, and on which points: a sample drawn by the seed.
+  """The plan for certifying the victims, on a sample of points drawn by the seed.
 
-  They are of the class, or the target points alone.
+  The sample is drawn from the target points if there are any, else from the class.
   """
   options = config.certify
   dataset = {"test": splits.test, "validation": splits.validation}[options.split]

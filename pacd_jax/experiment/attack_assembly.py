@@ -1,4 +1,4 @@
-"""The attack's parts, each made of the config: hypergradient, problem, PACD, selection."""
+"""Builds the attack's parts from the config: hypergradient, problem, PACD, selection."""
 
 import dataclasses
 import functools
@@ -17,7 +17,7 @@ from pacd_jax.runtime import sharding
 
 
 def hypergradient(attack: Attack) -> types.HypergradientFn:
-  """The hypergradient that the attack asks for, with its matrix and its damped solver."""
+  """The hypergradient that the config selects, with its matrix and its damped solver."""
   tools = kinds.SolverTools(
     num_steps=attack.solver_steps,
     tolerance=attack.solver_tolerance,
@@ -40,13 +40,13 @@ def _damped(solve: types.SolveFn, damping: float) -> types.SolveFn:
 
 
 def remedy(attack: Attack, min_curvature: float) -> str:
-  """What to do about negative curvature under a method that `needs_definite`, in a line.
+  """Advice, in one line, on negative curvature under a method that `needs_definite`.
 
   Args:
-    attack: the group.
-    min_curvature: the least p'Ap / p'p that was met, damping included.
+    attack: the group of the attack's fields.
+    min_curvature: the least p'Ap / p'p that was seen, damping included.
   """
-  enough = 1.05 * (attack.damping - min_curvature)  # Two digits round up to it.
+  enough = 1.05 * (attack.damping - min_curvature)  # 5 % cover the rounding to two digits.
   changes = [f"attack.damping over {enough:.2g}", "attack.solver=normal_equations"]
   if not kinds.CURVATURES[attack.curvature.name].is_semidefinite:
     changes.insert(0, "attack.curvature=gauss_newton")
@@ -60,9 +60,9 @@ def remedy(attack: Attack, min_curvature: float) -> str:
 def settings(
   config: Config, model: types.Model, mesh: jax.sharding.Mesh | None = None
 ) -> problem.Settings:
-  """The bilevel problem, and any attack's surrogate.
+  """The settings of the bilevel problem, and of every attack's surrogate.
 
-  With a mesh, its devices share every batch that the network sees.
+  With a mesh, every batch that the network sees is sharded over it.
   """
   attack = config.attack
   if mesh is not None:
@@ -105,13 +105,13 @@ def settings(
 def assemble(
   config: Config, splits: types.Splits, model: types.Model, tools: kinds.RowTools
 ) -> plan.AttackPlan:
-  """PACD as the config has it; nothing is put on a device yet.
+  """The plan of PACD, as configured; puts nothing on a device yet.
 
   Args:
-    config: of the run.
+    config: the run's config.
     splits: its data.
     model: its network.
-    tools: of the row `pacd`.
+    tools: the inputs of the row `pacd`.
   """
   options, mesh = config.attack, sharding.batch_mesh()
   starts = [kinds.STARTS[name] for name in options.starts.names]
@@ -143,7 +143,7 @@ def assemble(
 def selection(
   config: Config, splits: types.Splits, model: types.Model, key: types.Key
 ) -> plan.SelectionPlan | None:
-  """How the attack's poison is chosen; None where there is one candidate."""
+  """The plan for choosing the attack's poison; None where there is one candidate."""
   options = config.attack.selection
   if not _has_selection(config.attack):
     return None
@@ -170,11 +170,11 @@ def selection(
 
 
 def as_assumed(attack: Attack, victims: Train) -> Train:
-  """The victims as the attacker takes them to be.
+  """The victims as the attacker assumes them.
 
-  Where their loss is another than the attack's, all that says how a network is trained is
-  the attack's, but for the warm-up of the adversary, which for victims counts epochs. What
-  victims do without the attacker's knowledge is left out.
+  If their loss differs from the attack's, the fields of `Training` are the attack's, except
+  the adversary's warm-up, which victims count in epochs. Recovery epochs, weight decay and
+  the victims' own augmentation are unknown to the attacker and left out.
   """
   if victims.loss.name != attack.loss.name:
     shared = {

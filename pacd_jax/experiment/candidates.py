@@ -1,4 +1,4 @@
-"""Poisons that the attack makes on its way, of which one may be kept."""
+"""Candidates: poisons that the attack makes on its way, one of which may be kept."""
 
 from typing import NamedTuple
 
@@ -9,11 +9,11 @@ from pacd_jax.runtime import metrics
 
 
 class Candidate(NamedTuple):
-  """A poison on the way from a start: `step` 0 is the start itself."""
+  """A poison after `step` outer steps from a start; step 0 is the start itself."""
 
   start: str
   step: int
-  finish: str = ""  # "corners": taken to the corners of the budget.
+  finish: str = ""  # "corners": moved to the corners of the budget.
 
   @property
   def name(self) -> str:
@@ -21,14 +21,14 @@ class Candidate(NamedTuple):
 
 
 def selection(plan: Plan) -> SelectionPlan:
-  """How one is chosen; ValueError where the attack takes its last poison."""
+  """The plan for choosing one; ValueError where the attack keeps its last poison."""
   if plan.attack.selection is None:
     raise ValueError("the attack takes its last poison: it has no candidates")
   return plan.attack.selection
 
 
 def listed(plan: Plan) -> list[Candidate]:
-  """All of them, in the order in which they are made."""
+  """All candidates, in the order in which they are made."""
   every, num_steps = selection(plan).every, plan.attack.num_steps
   steps = sorted({num_steps, *(range(0, num_steps, every) if every else ())})
   found = [(step, "") for step in steps]
@@ -38,12 +38,12 @@ def listed(plan: Plan) -> list[Candidate]:
     Candidate(start, step, finish)
     for start in plan.attack.starts
     for step, finish in found
-    if step or start not in plan.attack.clean_starts  # No poison is no candidate.
+    if step or start not in plan.attack.clean_starts  # Clean images are no candidate.
   ]
 
 
 def save(plan: Plan, candidate: Candidate, images: np.ndarray) -> None:
-  """Writes a candidate; its step's metrics are looked at only after the next step."""
+  """Writes a candidate if it is finite: its step's metrics are checked only later."""
   sum_of_images = {f"the poison {candidate.name}": images.sum()}
   metrics.check_finite("attack", candidate.step, sum_of_images)
   plan.training_sets.save_candidate(candidate.name, images)

@@ -1,4 +1,4 @@
-"""What a run's folder holds, looked at before any stage starts: refused, missing, done."""
+"""Checks a run's folder before any stage starts: what is unusable, missing or done."""
 
 from collections.abc import Collection
 
@@ -12,10 +12,10 @@ from pacd_jax.runtime import processes
 
 
 def check(plan: Plan, stages: Collection[str]) -> None:
-  """Looks at everything that the stages will read; nothing is started or changed.
+  """Checks everything that the stages will read; starts and changes nothing.
 
   Raises:
-    errors.InputError: a file is damaged or another run's, or an earlier stage is missing.
+    errors.InputError: a file is damaged or of another run, or an earlier stage is missing.
   """
   for row in plan.rows:
     if plan.training_sets.is_given(row):
@@ -44,7 +44,7 @@ def check(plan: Plan, stages: Collection[str]) -> None:
 
 
 def _check_attack(plan: Plan) -> None:
-  """What an attack that is under way has left."""
+  """Checks the files that an unfinished attack has left."""
   if plan.attack.selection is not None:
     selection.read_scores(plan)
   if plan.folder.checkpoints("attack").exists():
@@ -56,13 +56,13 @@ def is_certified(plan: Plan) -> bool:
   """Whether every certificate is complete, so that no victim is needed.
 
   Raises:
-    errors.InputError: one is damaged or another run's.
+    errors.InputError: a certificate is damaged or of another run.
   """
   return not _incomplete_rows(plan)
 
 
 def _incomplete_rows(plan: Plan) -> list[str]:
-  """Rows that lack certificates; all that are there are looked at."""
+  """The rows that lack certificates; all existing certificates are checked."""
   incomplete = []
   for row in plan.rows:
     if not plan.defended.is_there(row) or not all(
@@ -73,7 +73,7 @@ def _incomplete_rows(plan: Plan) -> list[str]:
 
 
 def _check_certificate(plan: Plan, row: str, seed: int) -> bool:
-  """Whether it is complete; refused where it is damaged or another run's."""
+  """Whether a certificate is complete; raises if it is damaged or of another run."""
   stem = plan.folder.certificate(row, seed)
   if not stem.with_suffix(".json").exists() and not stem.with_suffix(".tsv").exists():
     return False
@@ -88,7 +88,7 @@ def _check_certificate(plan: Plan, row: str, seed: int) -> bool:
 
 
 def _check_victims(plan: Plan, stages: Collection[str]) -> None:
-  """Their checkpoint, where all that it is bound to is there."""
+  """Checks the victims' checkpoint, if the data that it is bound to exist."""
   epochs = 0
   if plan.folder.checkpoints("train").exists() and all(
     plan.defended.is_there(row) for row in plan.rows
@@ -110,9 +110,9 @@ def check_epochs(plan: Plan, epochs: int) -> None:
 
 
 def _check_memory(plan: Plan) -> None:
-  """Whether a batch of noisy images fits."""
+  """Checks that a batch of noisy images fits in memory."""
   shape = plan.splits.train.images.shape[1:]
-  with processes.agreeing():  # Or the memory.
+  with processes.agreeing():  # A host may lack the memory.
     votes.check_memory(
       plan.model.apply,
       jax.eval_shape(lambda key: plan.model.init(key, shape), jax.random.key(0)),

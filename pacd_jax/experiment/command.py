@@ -1,7 +1,7 @@
-"""What commands that run a config share: errors as one line, interruption, processes.
+"""The frame of commands that run a config: errors as one line, signals, processes.
 
-`main.py` and `pacd compare` give `start` a function of config and folder;
-further flags are their own.
+`main.py` and `pacd compare` call `start` with a function of config and folder, and define
+further flags of their own.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ _TIMEOUT = flags.DEFINE_integer(
   lower_bound=1,
 )
 
-# Of what the config asks for and the run's folder; gives the table of results.
+# `(what the config asks for, the run's folder) -> the table of results`.
 RunFn = Callable[[door.Asked, str], str | None]
 
 
@@ -51,8 +51,9 @@ def start(run: RunFn, *, example: str) -> None:
   for an interrupt, and 143 for SIGTERM, once the step under way is saved.
 
   Args:
-    run: of a config and the run's folder; returns the table of results.
-    example: a config that the command can run, for those who gave none.
+    run: a function of what the config asks for and the run's folder; returns the table of
+      results.
+    example: a config that the command can run, which an error names if none was given.
   """
 
   def parse(argv: list[str]) -> list[str]:
@@ -67,7 +68,7 @@ def start(run: RunFn, *, example: str) -> None:
 
 
 def _main(run: RunFn) -> int:
-  logging.set_verbosity(logging.WARNING)  # The libraries' chatter; ours is the progress.
+  logging.set_verbosity(logging.WARNING)  # The libraries' messages; progress is ours.
   signal.signal(signal.SIGINT, interrupted)
   preemption.install()
   workdir = _WORKDIR.value or _default_workdir()
@@ -82,8 +83,8 @@ def _main(run: RunFn) -> int:
   except errors.NonFiniteError as error:
     return _end(_fail_if_first(error, 3))
   except preemption.Preempted as saved:
-    with contextlib.suppress(Exception):  # A launcher may end all with the first.
-      processes.any_of(False)  # So they wait for process 0, which writes.
+    with contextlib.suppress(Exception):  # A launcher may end all processes with the first.
+      processes.any_of(False)  # So all wait for process 0, which writes.
     with _quiet_unless_first():
       preemption.leave(f"terminated ({saved}): the same command resumes it")
   except Exception as error:
@@ -107,16 +108,18 @@ def _find_the_others() -> None:
 
   given = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   processes.start(*given, timeout=_TIMEOUT.value, give_up=give_up)
-  preemption.install()  # JAX has put its own in the place.
+  preemption.install()  # JAX has put its own handler in the place.
   sharding.cores_as_devices()
-  stage = flags.FLAGS["stage"].value if "stage" in flags.FLAGS else None  # Of main.py.
+  stage = (
+    flags.FLAGS["stage"].value if "stage" in flags.FLAGS else None
+  )  # Not in every command.
   same = {"--stage": stage, "--workdir": _WORKDIR.value, "the version": __version__}
   processes.check_same(same | schema.flatten(command_line.config().to_dict()))
 
 
 @contextlib.contextmanager
 def _quiet_unless_first() -> Generator[None]:
-  """Progress is process 0's to show; what ends a process is said outside of this."""
+  """Hides progress in all processes but the first; errors are written outside of this."""
   if processes.is_first():
     yield
     return
@@ -125,19 +128,19 @@ def _quiet_unless_first() -> Generator[None]:
 
 
 def _fail_if_first(error: Exception, status: int) -> int:
-  """The others know of it too: all end, and one says why."""
+  """Writes an error that all processes have from process 0 alone; returns the status."""
   return fail(error, status) if processes.is_first() else status
 
 
 def _end(status: int) -> int:
-  """Where there are other processes, it ends at once: JAX would wait for them to."""
+  """Returns the status; with other processes, exits at once: JAX would wait for them."""
   if jax.process_count() > 1:
     ending.at_once(status)
   return status
 
 
 def _is_of_others(error: Exception) -> bool:
-  """Whether it is a connection of the network, or of the service of JAX's processes."""
+  """Whether the error is of the network, or of the service that joins JAX's processes."""
   signs = ("gloo", "nccl", "connection", "coordination", "unavailable", "heartbeat")
   is_of_jax = isinstance(error, jax.errors.JaxRuntimeError)
   return is_of_jax and any(sign in str(error).lower() for sign in signs)
@@ -158,9 +161,9 @@ def _default_workdir() -> str:
 
 
 def fail(error: Exception, status: int) -> int:
-  """Tells an error in one line on standard error, and returns the status.
+  """Writes an error as one line to standard error, and returns the status.
 
-  Where the error has several, as from a config file, the last says it.
+  If the message has several lines, as from a config file, the last one is written.
   """
   lines = [line.strip() for line in str(error).splitlines() if line.strip()]
   line = lines[-1].removeprefix("ValueError: ") if lines else type(error).__name__
@@ -169,7 +172,7 @@ def fail(error: Exception, status: int) -> int:
 
 
 def interrupted(number, frame) -> None:
-  """Ends at once, with a line that says so."""
+  """Ends the process at once, with a line that says so."""
   del number, frame
   sys.stderr.write("\ninterrupted: the same command resumes it\n")
   ending.at_once(130)

@@ -1,6 +1,6 @@
 """The command line of a run: its config, with the fields that flags set.
 
-What is wrong is an error of one line that names the flag; further flags are the commands'.
+A mistake is an error of one line that names the flag; commands define further flags.
 """
 
 import pathlib
@@ -24,7 +24,7 @@ _POISON_FLAG = "--config.poisons."
 
 
 def parse(argv: list[str], example: str) -> list[str]:
-  """absl's flags, the config with what they set, and what is left: the program."""
+  """Parses absl's flags and those of config fields; returns what is left: the program."""
   argv, poisons = _take_poisons(argv)
   sys.argv = argv  # Where ml_collections looks for the fields that flags set.
   if not any(arg.lstrip("-").startswith(("config", "help")) for arg in argv[1:]):
@@ -33,7 +33,7 @@ def parse(argv: list[str], example: str) -> list[str]:
   _check_given_once(argv)
   try:
     rest = flags.FLAGS(argv)
-  finally:  # What the config file registers is known from here on.
+  finally:  # Entries that the config file registers are known from here on.
     _check_known(argv)
   if len(rest) > 1:
     raise errors.InputError(f"argument {rest[1]!r} is not a flag: write --flag=value")
@@ -62,14 +62,14 @@ def _config_flag(argv: list[str]) -> tuple[str, str]:
 
 
 def _bind_configs(argv: list[str]) -> None:
-  """Config files of one folder find each other, wherever this is called."""
+  """Lets config files of one folder import each other, whatever the current folder."""
   path, _ = _config_flag(argv)
   if path:
     config_files.find_neighbours(pathlib.Path(path))
 
 
 def _fields_of_flags(argv: list[str]) -> list[str]:
-  """Names of the fields that flags set, as they are given; of `--noconfig.X`, X."""
+  """Names of the fields that flags set, as they are given; `--noconfig.X` sets X."""
   found = []
   for argument in argv[1:]:
     name = argument.lstrip("-").partition("=")[0]
@@ -79,16 +79,16 @@ def _fields_of_flags(argv: list[str]) -> list[str]:
 
 
 def _check_known(argv: list[str]) -> None:
-  """Fields that flags set are known; errors.InputError for one that is not."""
+  """Raises errors.InputError for a flag that sets an unknown field."""
   for name in _fields_of_flags(argv):
     schema.check_flag(name)
 
 
 def _check_given_once(argv: list[str]) -> None:
-  """Each field is given once, behind the config's colon or by a flag.
+  """Checks that each field is given once, behind the config's colon or by a flag.
 
   Raises:
-    errors.InputError: one is there twice.
+    errors.InputError: a field is given twice.
   """
   _, variant = _config_flag(argv)
   behind = [item.partition("=")[0] for item in variant.split(",") if "=" in item]
@@ -105,7 +105,7 @@ def _check_given_once(argv: list[str]) -> None:
 
 
 def config() -> ml_collections.ConfigDict:
-  """What was asked for, after `parse`."""
+  """The config with the fields that flags set, after `parse`."""
   return _CONFIG.value
 
 
@@ -115,7 +115,7 @@ def config_file() -> str:
 
 
 def _take_poisons(argv: list[str]) -> tuple[list[str], dict[str, str]]:
-  """The arguments without `--config.poisons.NAME=PATH`, whose names are the user's."""
+  """Splits `--config.poisons.NAME=PATH` off the arguments: these names are the user's."""
   rest, poisons = [], {}
   for argument in argv:
     name, is_given, path = argument.partition("=")
@@ -131,7 +131,7 @@ def _take_poisons(argv: list[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def words(error: Exception) -> str:
-  """What a config file, or a flag that sets a field, raised."""
+  """The message for what a config file, or a flag that sets a field, raised."""
   if isinstance(error, flags.IllegalFlagValueError):
     _, is_field, field = str(error).partition("--config.")
     name = field.partition("=")[0]

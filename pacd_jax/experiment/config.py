@@ -1,8 +1,8 @@
 """Every field of a run's config, once: its default, type, range, and what it is for.
 
-`schema.py` makes configs, checks and messages of this tree, and `reference.py` makes
+`schema.py` derives configs, checks and messages from this tree, `reference.py` derives
 docs/configuration.md. The defaults are those of the paper and of its authors' code, for
-MNIST and Gaussian augmentation; where they depart from them, `configs/base.py` says so.
+MNIST and Gaussian augmentation; `configs/base.py` says where a default departs from them.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ _frozen = dataclasses.dataclass(frozen=True, kw_only=True)
 
 
 def _some_rows(registry: Registry[kinds.Row]) -> Check:
-  """Rows may have names of poisons from elsewhere: `together.py` looks at those."""
+  """Checks that rows differ; `together.py` checks their names, which may be the user's."""
   del registry
 
   def holds(rows):
@@ -108,7 +108,7 @@ def _loss(**defaults: Mapping[str, object]):
 
 @_frozen
 class Training:
-  """How a network is trained: of victims, and of the attack's lower level."""
+  """How a network is trained: a victim, or a surrogate of the attack's lower level."""
 
   loss: Choice = _loss()
   noise: str = field(
@@ -119,7 +119,7 @@ class Training:
 
 @_frozen
 class Selection:
-  """Which of several poisons is kept: the one that fresh surrogates suffer from most."""
+  """The choice among several poisons: the one with the lowest ACR of fresh surrogates."""
 
   every: int = field(
     0, fields.count(0), "Steps between candidates; 0: the last of each start."
@@ -287,7 +287,7 @@ class Certify:
 
 @_frozen
 class Config:
-  """One run."""
+  """The config of one run."""
 
   seed: int = field(0, fields.count(0), "Of everything that is drawn.")
   sigma: float = field(

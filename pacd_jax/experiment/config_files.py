@@ -1,7 +1,7 @@
 """Config files: Python programs whose `get_config(variant)` gives a ConfigDict.
 
-They import each other as `configs.base` and the like. Their package is the folder that the
-file is in, whatever the current folder is and whatever else is called `configs`.
+They import each other as `configs.base` and the like. The package `configs` is the folder
+of the file, whatever the current folder is and whatever else has that name.
 """
 
 import difflib
@@ -21,14 +21,14 @@ from pacd_jax import errors
 
 PACKAGE = "configs"
 _IN_WHEEL = pathlib.Path(__file__).resolve().parents[1] / PACKAGE
-# The package's own: in a wheel inside of it, in a clone beside it.
+# The package's own configs: inside of the package in a wheel, beside it in a clone.
 FOLDER = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_WHEEL.parents[1] / PACKAGE
 
 _SHARED = ("base", "comparisons", "transfers")  # What configs have in common.
 
 
 def bind(folder: pathlib.Path) -> None:
-  """From now on, `import configs.NAME` finds the files of this folder."""
+  """Makes `import configs.NAME` find the files of this folder from now on."""
   folder = folder.resolve()
   there = sys.modules.get(PACKAGE)
   if there is not None and list(getattr(there, "__path__", ())) == [str(folder)]:
@@ -41,7 +41,7 @@ def bind(folder: pathlib.Path) -> None:
 
 
 def find_neighbours(path: pathlib.Path) -> None:
-  """What a config file imports from its own folder is found, wherever this is called."""
+  """Lets a config file import from its own folder, whatever the current folder."""
   folder = path.absolute().parent
   if folder.name == PACKAGE:
     bind(folder)
@@ -53,19 +53,19 @@ def find_neighbours(path: pathlib.Path) -> None:
 
 
 def get_config_in(path: str | os.PathLike[str]) -> Callable[..., Any]:
-  """`get_config` of a config file, wherever it is; whatever the file raises comes out."""
+  """The `get_config` of a config file at any path; does not catch what the file raises."""
   path = pathlib.Path(path).absolute()
   find_neighbours(path)
   return runpy.run_path(str(path))["get_config"]
 
 
 def find(given: str) -> str:
-  """FILE:VARIANT of what may be a file or the name of one of the package's own configs.
+  """FILE:VARIANT for a file, or for the name of one of the package's own configs.
 
   `find("digits_ga:smoke")` is the file of that name, with its variant.
 
   Raises:
-    errors.InputError: it is neither.
+    errors.InputError: `given` is neither.
   """
   name, colon, variant = given.partition(":")
   path = pathlib.Path(name)

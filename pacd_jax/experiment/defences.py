@@ -13,20 +13,20 @@ from pacd_jax.experiment.config import Config
 def plan(
   config: Config, splits: types.Splits, model: types.Model, key: types.Key
 ) -> defended.DefencePlan:
-  """What every row's training set goes through; nothing is trained yet.
+  """The plan of the defences of every row's training set; trains nothing yet.
 
   Args:
-    config: of the run.
+    config: the run's config.
     splits: its data; a defence sees the validation split beside the training set.
     model: its network.
-    key: of the chain; folded.
+    key: the chain's key; folded, not consumed.
   """
   options = config.defense.chain
   chain = [
     (name, kinds.DEFENCES[name].make(options.options.get(name))) for name in options.names
   ]
 
-  @functools.cache  # All rows' defences have the same compiled trainer.
+  @functools.cache  # All rows' defences share one compiled trainer.
   def tools() -> types.Tools:
     plainly = dataclasses.replace(config.train, recovery_epochs=0)
     of_one = dataclasses.replace(config, train=plainly)

@@ -1,4 +1,4 @@
-"""What victims are trained on once the run's defences have seen it: `defense/<row>.npz`."""
+"""The rows' training sets after the run's defences: `defense/<row>.npz`."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,18 +12,18 @@ from pacd_jax.runtime import processes, progress, run_folder, stamp
 
 
 class DefencePlan(NamedTuple):
-  """What every row's training set goes through before its victims see it."""
+  """The defences that are applied to every row's training set before victims see it."""
 
-  chain: Sequence[tuple[str, types.DefenceFn]]  # With their names; often empty.
+  chain: Sequence[tuple[str, types.DefenceFn]]  # `(name, defence)`; often empty.
   key: types.Key  # The same for every row.
   tools: Callable[[], types.Tools]
 
 
 class Defended:
-  """The rows' training sets as their victims get them; without a chain, as they are.
+  """The rows' training sets as victims get them; unchanged if the chain is empty.
 
   Args:
-    folder: of the run.
+    folder: the run's folder.
     rows: its training sets before the defences.
     plan: the defences.
   """
@@ -43,29 +43,29 @@ class Defended:
     return is_made and self._rows.is_there(row)
 
   def split(self, row: str) -> types.TrainingSet:
-    """What the row's victims are trained on.
+    """The training set of the row's victims.
 
     Raises:
-      errors.InputError: a file of it is missing, damaged or another run's.
+      errors.InputError: a file of it is missing, damaged or of another run.
     """
     return self._load(row)[0]
 
   def checksum(self, row: str) -> str:
-    """`training_sets.checksum` of that; errors as from `split`."""
+    """`training_sets.checksum` of `split(row)`; raises as `split` does."""
     return self._load(row)[1]
 
   def facts(self, row: str) -> str:
-    """How many images the defences left, as a sentence; "" without a chain."""
+    """Says in a sentence how many images the defences left; "" without a chain."""
     if not self._plan.chain:
       return ""
     before, after = self._rows.split(row).present, self.split(row).present
     return f"Its defences left {len(after)} of {len(before)} images."
 
   def make(self, row: str) -> None:
-    """Lets the defences see the row, where they have not: its two files.
+    """Applies the defences to the row and writes its two files, unless that is done.
 
     Raises:
-      errors.InputError: a defence returned what cannot be used.
+      errors.InputError: a defence returned a training set that cannot be used.
     """
     if self.is_there(row):
       return
@@ -108,7 +108,7 @@ class Defended:
 
 
 def _report(name: str, report: types.DefenceReport) -> dict[str, Any]:
-  """As JSON has it."""
+  """The report of one defence as JSON values."""
   positions = {
     field: getattr(report, field).tolist() for field in ("removed", "relabelled", "changed")
   }

@@ -1,7 +1,7 @@
-"""The door: a ConfigDict, a config file or a run's folder becomes a run, and is run.
+"""The door: makes a run of a ConfigDict, a config file or a run's folder, and runs it.
 
-Behind it everything is typed: `config.Config`, and for several runs `suite_specs`. Below
-the commands this is the only file that knows ConfigDict.
+Behind it everything is typed: `config.Config`, and for several runs `suite_specs`. Besides
+the commands and `config_files`, this is the only file that knows ConfigDict.
 """
 
 import functools
@@ -36,19 +36,19 @@ from pacd_jax.experiment.identity import Identity
 from pacd_jax.runtime import processes, run_folder
 
 Asked = Config | suite_specs.Transfer | suite_specs.Comparison
-LoadFn = Callable[..., types.Splits]  # As `data_sets.load`.
+LoadFn = Callable[..., types.Splits]  # Called like `data_sets.load`.
 
 
 # --- configs --------------------------------------------------------------------------
 
 
 def defaults() -> ml_collections.ConfigDict:
-  """Every field with its default, as `configs/base.py` begins."""
+  """Every field with its default; `configs/base.py` begins with it."""
   return ml_collections.ConfigDict(_as_configs_have_it(schema.defaults()))
 
 
 def _as_configs_have_it(values: Mapping[str, Any]) -> dict[str, Any]:
-  """Sequences are tuples, which flags can set."""
+  """Turns lists into tuples, which flags can set."""
   return {
     name: _as_configs_have_it(value)
     if isinstance(value, Mapping)
@@ -60,7 +60,7 @@ def _as_configs_have_it(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(config: ml_collections.ConfigDict) -> Asked:
-  """What a config asks for: a run, or where it has `victims` or `attacks`, several.
+  """What a config asks for: one run, or several if it has `victims` or `attacks`.
 
   Raises:
     errors.InputError: names the field, its value, and what it must be.
@@ -77,9 +77,9 @@ def named(name: str, variant: str = "", changes: Mapping[str, Any] | None = None
   """The config of a run, by its file's name: `named("mnist_ga", "fast,sigma=0.5")`.
 
   Args:
-    name: of a file in `configs/`, without `.py`.
-    variant: what would stand behind the colon.
-    changes: further fields, by flat names; "poisons" and "rows" whole.
+    name: a file in `configs/`, without `.py`.
+    variant: what would stand behind the colon on a command line.
+    changes: further fields, by flat names; "poisons" and "rows" are replaced whole.
 
   Raises:
     errors.InputError: there is no such config, or a field cannot be used.
@@ -107,10 +107,10 @@ def run(
   """Runs the stages that are not done, in order; everything is checked before the first.
 
   Args:
-    config: of one run.
+    config: the run's config.
     workdir: the run's folder (see the README).
     stage_names: some of `stages.NAMES`.
-    allow_other_versions: whether a run is resumed that other code or versions began.
+    allow_other_versions: whether to resume a run that other code or versions began.
 
   Returns:
     The table of results where "report" is among the stages.
@@ -130,12 +130,12 @@ def build(
   workdir: str | os.PathLike,
   load_data: LoadFn = data_sets.load,
 ) -> plan.Plan:
-  """Checks the config and makes data, model and functions of it; writes nothing.
+  """Checks the config and makes the run's data, model and functions; writes nothing.
 
   Args:
-    config: of one run.
+    config: the run's config.
     workdir: its folder.
-    load_data: called as `data_sets.load`.
+    load_data: called like `data_sets.load`.
 
   Raises:
     errors.InputError: a field cannot be used, alone or with the data.
@@ -204,10 +204,10 @@ def load(workdir: str | os.PathLike, *, data_dir: str = "") -> plan.Plan:
 
   Args:
     workdir: the folder.
-    data_dir: where the data are, if not where they were.
+    data_dir: where the data are, if they are no longer where they were.
 
   Raises:
-    errors.InputError: the folder holds no run, or one of another version's fields.
+    errors.InputError: the folder holds no run, or one with another version's fields.
   """
   path = pathlib.Path(workdir) / "config.json"
   try:

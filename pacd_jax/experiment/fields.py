@@ -1,7 +1,7 @@
-"""What a field of a config may hold: its type, its range in words, and what it is for.
+"""The fields of a config: the type, the range in words, and the purpose of each.
 
 A class of the tree in `config.py` is a frozen dataclass whose fields are made by `field`,
-`choice` or `choices`, or are another such class: a group. An entry's `options` are such a
+`choice` or `choices`, or are groups: other such classes. An entry's `options` are such a
 class, too.
 """
 
@@ -18,11 +18,11 @@ class Check:
   """The values that a field may have."""
 
   kind: type
-  holds: Callable[[Any], bool]  # Of a value of this kind.
-  must_be: str  # In words, as a message ends.
+  holds: Callable[[Any], bool]  # Called with a value of this kind.
+  must_be: str  # In words, for the end of a message.
 
   def accepts(self, value: Any) -> bool:
-    """Whether the value is of the kind and in the range; no bool is a number, no NaN."""
+    """Whether the value is of the kind and in the range; bools and NaN are no numbers."""
     if self.kind is float:
       number = isinstance(value, (int, float)) and not isinstance(value, bool)
       return number and abs(value) <= sys.float_info.max and self.holds(value)
@@ -34,7 +34,7 @@ class Check:
     return is_kind and self.holds(value)
 
   def take(self, value: Any) -> Any:
-    """An accepted value, as code has it: 1 as 1.0, a list as a tuple."""
+    """Converts an accepted value to the kind: 1 to 1.0, a list to a tuple."""
     return self.kind(value)
 
 
@@ -47,13 +47,13 @@ class Choice:
 
   @property
   def own(self) -> Any:
-    """The chosen entry's; None where it has none."""
+    """The chosen entry's options; None where it has none."""
     return self.options.get(self.name)
 
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-  """The entries that a field names, in its order, and the options of all that there are."""
+  """The entries that a field names, in order, and the options of all of its registry's."""
 
   names: tuple[str, ...]
   options: Mapping[str, Any]
@@ -63,11 +63,11 @@ def field(default: Any, check: Check, doc: str, *, free: bool = False) -> Any:
   """A field with one value.
 
   Args:
-    default: of the same kind.
-    check: what it may hold.
-    doc: a line of what it is for.
-    free: it changes how a run is done, and its results by rounding at most, so that a run
-      goes on with another value.
+    default: a value of the check's kind.
+    check: the values that the field may have.
+    doc: one line on its purpose.
+    free: whether it changes only how a run is done, and results by rounding at most, so
+      that a run is resumable with another value.
   """
   metadata = {"check": check, "doc": doc, "free": free, "default": default}
   return dataclasses.field(default=default, metadata=metadata)
@@ -84,11 +84,11 @@ def choice(
   """A field that names an entry; beside it stands a group for each entry with options.
 
   Args:
-    registry: of the entries.
-    default: name of one.
-    doc: a line of what it is for.
+    registry: the registry of the entries.
+    default: the name of one.
+    doc: one line on its purpose.
     defaults: options that have another default here, by the entry's name.
-    empty: what "" means, where it may be empty.
+    empty: what "" means, if the field may be empty.
   """
   own = defaults or {}
   return dataclasses.field(
@@ -120,13 +120,13 @@ def choices(
   *,
   check: Callable[[Registry[Any]], Check] | None = None,
 ) -> Any:
-  """A field that names several entries, with groups as beside a `choice`.
+  """A field that names several entries, with groups beside it as for `choice`.
 
   Args:
-    registry: of the entries.
-    default: names of some.
-    doc: a line of what it is for.
-    check: of the names as a tuple; by default different names of entries.
+    registry: the registry of the entries.
+    default: the names of some.
+    doc: one line on its purpose.
+    check: makes the check of the tuple of names; by default, distinct names of entries.
   """
   return dataclasses.field(
     default_factory=lambda: Choices(default, _options(registry, {})),
@@ -146,7 +146,7 @@ def group(kind: type) -> Any:
 
 
 def named(check: Check, doc: str, default: Mapping[str, Any]) -> Any:
-  """A group whose fields have names of the user's, all with one check."""
+  """A group whose fields are named by the user, all with the same check."""
   return dataclasses.field(
     default_factory=lambda: dict(default), metadata={"named": check, "doc": doc}
   )
@@ -172,12 +172,12 @@ def at_least_zero() -> Check:
 
 
 def between(low: float, high: float) -> Check:
-  """Numbers strictly between two."""
+  """Numbers strictly between `low` and `high`."""
   return Check(float, lambda value: low < value < high, f"above {low:g} and under {high:g}")
 
 
 def interval(text: str) -> Check:
-  """Numbers of an interval that is written as "(0, 1]" or "[0, 1)"."""
+  """Numbers in an interval that is written as "(0, 1]" or "[0, 1)"."""
   low, high = (float(end) for end in text[1:-1].split(","))
 
   def holds(value):
@@ -188,7 +188,7 @@ def interval(text: str) -> Check:
 
 
 def one_of(*known: str) -> Check:
-  """Some words."""
+  """One of the given words."""
   words = ", ".join(known)
   return Check(str, lambda value: value in known, f"one of {words}")
 
@@ -204,7 +204,7 @@ def flag() -> Check:
 
 
 def some_of(registry: Registry[Any]) -> Check:
-  """Different names of entries, or none."""
+  """Distinct names of entries, or none."""
 
   def holds(names):
     return all(name in registry.names for name in names) and len(set(names)) == len(names)

@@ -1,4 +1,4 @@
-"""Whose run a folder holds: the config's fields that it is bound to, a fingerprint."""
+"""The identity of a run: the config fields that its folder is bound to, a fingerprint."""
 
 import hashlib
 import json
@@ -13,35 +13,35 @@ _ABSENT = object()
 
 
 class Identity:
-  """The resolved config of a run, or of a suite, as its folder has it.
+  """The resolved config of a run, or of a suite, as its folder stores it.
 
   Args:
-    values: plain and nested, as `schema.values` gives them, or a suite's.
-    grows: parts may be added to it later, each bound by a folder of its own, so that the
-      folder is bound to its `base` and `data` alone.
+    values: plain nested values, as `schema.values` gives them, or a suite's.
+    grows: whether parts may be added later; each part is bound by a folder of its own, so
+      that this folder is bound to `base` and `data` alone.
   """
 
   def __init__(self, values: Mapping[str, Any], *, grows: bool = False):
-    self._values = json.loads(json.dumps(values))  # As config.json gives it back.
+    self._values = json.loads(json.dumps(values))  # As read back from config.json.
     self.grows = grows
 
   @property
   def text(self) -> str:
-    """What config.json holds."""
+    """The text of config.json."""
     return json.dumps(self._values, indent=2, allow_nan=False) + "\n"
 
   @property
   def fingerprint(self) -> str:
-    """Names the fields that a run is bound to, and the package's version."""
+    """A SHA-256 of the fields that a run is bound to, and of the package's version."""
     bound = {name: _plain(value) for name, value in self._bound(self._values).items()}
     words = json.dumps([__version__, bound], sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()
 
   def differences(self, there: Mapping[str, Any]) -> str:
-    """The fields in which another config is not the same run, with both values; or "".
+    """The bound fields in which another config differs, with both values; "" if none.
 
     Args:
-      there: what a config.json holds.
+      there: the values of the other config.json.
     """
     one, other = self._bound(there), self._bound(self._values)
 
@@ -55,9 +55,9 @@ class Identity:
     )
 
   def _bound(self, values: Mapping[str, Any]) -> dict[str, Any]:
-    """All fields but the free ones; of a poison's place, whether there is one.
+    """All fields but the free ones; a poison's path counts only as given or not.
 
-    The poison's copy is held against the file itself (`row_data.py`).
+    `row_data.py` compares a poison's copy with the file itself.
     """
     flat, free = schema.flatten(values), schema.free_fields()
     if self.grows:
@@ -69,13 +69,13 @@ class Identity:
 
 
 def _plain(value: Any) -> Any:
-  """1.0 as 1: equal values have equal fingerprints."""
+  """Turns 1.0 into 1, so that equal values have equal fingerprints."""
   is_whole = isinstance(value, float) and value.is_integer()
   return int(value) if is_whole else value
 
 
 def default_name(config_name: str, variant: str = "") -> str:
-  """Folder of a run by its config and what stands behind the colon, in any order.
+  """The folder name of a run, by its config and the variant's items in any order.
 
   `default_name("mnist_ga", "sigma=0.5,fast")` is "mnist_ga_fast_sigma=0.5".
   """

@@ -1,4 +1,4 @@
-"""The package's own entries of every kind, in their registries once this is imported."""
+"""The package's own entries of every kind; importing this registers them."""
 
 from pacd_jax.experiment.entries import (
   data_sets,

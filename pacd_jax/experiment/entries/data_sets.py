@@ -53,13 +53,13 @@ def load(
   """Loads a data set and cuts it into its splits (`splits.cut`).
 
   Args:
-    name: of an entry of `kinds.DATA_SETS`.
-    seed: of the split.
+    name: the name of an entry of `kinds.DATA_SETS`.
+    seed: the seed of the split.
     data_dir: where prepared data sets are, for mnist and cifar10; None or "": where TFDS
       has them by default.
     path: the .npz file, for npz; see `sources.npz`.
-    num_train: keep so many training images; 0: all.
-    options: of the entry, if it has some.
+    num_train: the number of training images to keep; 0: all.
+    options: the entry's options, if it has any.
 
   Raises:
     errors.InputError: the name is unknown, the data are missing or damaged, or too few.

@@ -9,7 +9,7 @@ from pacd_jax.experiment import fields, kinds
 
 @dataclasses.dataclass(frozen=True)
 class RandomShare:
-  """That of a random share's."""
+  """The options of `random_share`."""
 
   share: float = fields.field(
     0.5, fields.interval("(0, 1]"), "Of every class, that is kept."

@@ -1,5 +1,6 @@
-"""Hypergradients, their matrices and linear solvers by name: `attack.hypergradient`,
-`attack.curvature`, `attack.solver`.
+"""Hypergradients, their matrices and their linear solvers, by name.
+
+The fields are `attack.hypergradient`, `attack.curvature` and `attack.solver`.
 """
 
 import dataclasses
@@ -39,7 +40,7 @@ kinds.CURVATURES.add(
 
 @dataclasses.dataclass(frozen=True)
 class Nystrom:
-  """Nystrom's."""
+  """The options of `nystrom`."""
 
   rank: int = fields.field(
     10, fields.count(most=10_000), "Columns, each as large as the model."
@@ -48,7 +49,7 @@ class Nystrom:
 
 @dataclasses.dataclass(frozen=True)
 class Ekfac:
-  """EKFAC's."""
+  """The options of `ekfac`."""
 
   num_probes: int = fields.field(
     4, fields.count(most=10_000), "Products before the first step."
@@ -56,7 +57,7 @@ class Ekfac:
 
 
 def _until_solved(solve: Callable[..., Any]):
-  """A solver that stops at a tolerance, or after so many steps."""
+  """The `make` of a solver that stops at a tolerance or after a number of steps."""
 
   def make(tools: kinds.SolverTools, options: Any) -> types.SolveFn:
     more = {} if options is None else dataclasses.asdict(options)
@@ -143,7 +144,7 @@ for _solver in (
 
 @dataclasses.dataclass(frozen=True)
 class Unrolling:
-  """Unrolling's."""
+  """The options of `unrolling`."""
 
   learning_rate: float = fields.field(
     0.1, fields.above_zero(), "Of the gradient descent that is unrolled."
@@ -152,7 +153,7 @@ class Unrolling:
 
 @dataclasses.dataclass(frozen=True)
 class Penalty:
-  """The penalty method's."""
+  """The options of `penalty`."""
 
   gamma: float = fields.field(10.0, fields.above_zero(), "Weight of |grad g|^2 / 2.")
   learning_rate: float = fields.field(1e-3, fields.above_zero(), "Adam's.")
@@ -166,7 +167,7 @@ def _approx_grad(tools: kinds.HypergradientTools, options: Any):
 
 
 def _in_steps(function: Callable[..., Any]):
-  """A hypergradient that takes steps of its own."""
+  """The `make` of a hypergradient that takes steps of its own."""
 
   def make(tools: kinds.HypergradientTools, options: Any) -> types.HypergradientFn:
     return functools.partial(

@@ -1,5 +1,6 @@
-"""Training losses and attackers' objectives by name: `train.loss`, `attack.loss`,
-`attack.objective`; and the steps of adversaries, `*.adversary.ascent`.
+"""Training losses, attackers' objectives and the steps of adversaries, by name.
+
+The fields are `train.loss`, `attack.loss`, `attack.objective` and `*.adversary.ascent`.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ _SAMPLES = fields.count(most=10_000)
 
 @dataclasses.dataclass(frozen=True)
 class Macer:
-  """MACER's, for victims; the authors' numbers for MNIST."""
+  """The options of `macer`; the defaults are its authors' for MNIST, for victims."""
 
   num_noise_samples: int = fields.field(16, _SAMPLES, "k, noisy copies of each image.")
   lam: float = fields.field(
@@ -28,14 +29,14 @@ class Macer:
 
 @dataclasses.dataclass(frozen=True)
 class SmoothAdv:
-  """SmoothAdv's."""
+  """The options of `smoothadv`."""
 
   num_noise_samples: int = fields.field(1, _SAMPLES, "m, noisy copies of each image.")
 
 
 @dataclasses.dataclass(frozen=True)
 class Trades:
-  """TRADES's."""
+  """The options of `trades`."""
 
   weight: float = fields.field(
     6.0, fields.at_least_zero(), "1 / lambda, weight of the divergence."

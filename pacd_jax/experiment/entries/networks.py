@@ -9,7 +9,7 @@ from pacd_jax.models import networks
 
 
 def _plain(function: Callable[..., types.Model], words: str) -> None:
-  """One without norm layers and without options, named as its function is."""
+  """Registers a network without norm layers or options, under its function's name."""
 
   def build(tools: kinds.NetworkTools, options: Any) -> types.Model:
     del options
@@ -48,15 +48,15 @@ def make(
   """Builds a network for images of one shape.
 
   Args:
-    name: of an entry of `kinds.NETWORKS`.
+    name: the name of an entry of `kinds.NETWORKS`.
     num_classes: number of logits K.
     image_shape: `(H, W, C)`.
     norm: one of the entry's kinds of norm layers; "": it has none.
-    options: of the entry, if it has some.
+    options: the entry's options, if it has any.
 
   Raises:
-    errors.InputError: the name is unknown, the norm is not this network's, or it cannot
-      take the image shape.
+    errors.InputError: the name is unknown, the norm is not this network's, or the network
+      cannot take the image shape.
   """
   if name not in kinds.NETWORKS:
     raise errors.InputError(

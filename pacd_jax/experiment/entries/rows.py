@@ -1,4 +1,4 @@
-"""Training sets by name, `rows`: each attack that makes one, with its words and line."""
+"""Training sets by name, `rows`: the attack that makes each, its words and line style."""
 
 import dataclasses
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _SHARE = fields.interval("(0, 2]")
 
 @dataclasses.dataclass(frozen=True)
 class Watermark:
-  """The watermark's."""
+  """The options of `watermark`."""
 
   opacity: float = fields.field(
     0.1, fields.interval("(0, 1]"), "Of the image that is blended in."
@@ -30,7 +30,7 @@ class Watermark:
 
 @dataclasses.dataclass(frozen=True)
 class Convolution:
-  """The random filter's."""
+  """The options of `convolution`."""
 
   kernel_size: int = fields.field(9, fields.count(most=99), "Pixels on a side.")
   blur: float = fields.field(
@@ -40,7 +40,7 @@ class Convolution:
 
 @dataclasses.dataclass(frozen=True)
 class ErrorMinimizing:
-  """Error-minimising noise's."""
+  """The options of `error_minimizing`."""
 
   num_rounds: int = fields.field(200, fields.count(), "Turns of surrogate and poison.")
   surrogate_steps: int = fields.field(
@@ -57,7 +57,7 @@ class ErrorMinimizing:
 
 @dataclasses.dataclass(frozen=True)
 class TargetedAdversarial:
-  """Targeted adversarial poisons'."""
+  """The options of `targeted_adversarial`."""
 
   shift: int = fields.field(
     1, fields.count(), "Towards class target_class + shift, modulo their number."
@@ -75,7 +75,7 @@ class TargetedAdversarial:
 
 
 def _plain(make: Callable[..., np.ndarray], *, draws: bool = False):
-  """A baseline that looks at the training split alone."""
+  """The `make` of a baseline that sees the training split alone."""
 
   def run(tools: kinds.RowTools, options: Any) -> np.ndarray:
     drawn = (tools.key,) if draws else ()

@@ -1,5 +1,7 @@
-"""Steps of PACD by name: `attack.step_rule`, `attack.starts`; schedules of sizes and rates;
-random changes of images, `data.augment`.
+"""Step rules, starts, schedules and augmentations, by name.
+
+The fields are `attack.step_rule`, `attack.starts`, `attack.step_schedule`,
+`train.schedule`, `data.augment` and `train.augment`.
 """
 
 import jax
