@@ -110,9 +110,8 @@ def _find_the_others() -> None:
   processes.start(*given, timeout=_TIMEOUT.value, give_up=give_up)
   preemption.install()  # JAX has put its own handler in the place.
   sharding.cores_as_devices()
-  stage = (
-    flags.FLAGS["stage"].value if "stage" in flags.FLAGS else None
-  )  # Not in every command.
+  # Only some commands have --stage.
+  stage = flags.FLAGS["stage"].value if "stage" in flags.FLAGS else None
   same = {"--stage": stage, "--workdir": _WORKDIR.value, "the version": __version__}
   processes.check_same(same | schema.flatten(command_line.config().to_dict()))
 

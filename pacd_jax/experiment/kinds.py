@@ -1,9 +1,8 @@
 """Every kind of thing that a config names: what an entry of it holds, and its registry.
 
-The package's entries are in `entries/`, a file for each kind or two; those of sampling
-rules are in `certification/rules/`, as files of certificates are read by them. A `make` is
-given plain values and the instance of `options` that the config has; None where there is
-none.
+The package's entries are in `entries/`, a file for each kind or two; sampling rules are in
+`certification/rules/`, since files of certificates are read with them. A `make` is called
+with plain values and the config's instance of `options`; None where there is none.
 """
 
 import dataclasses
@@ -28,7 +27,7 @@ Options = Any  # An instance of an entry's dataclass.
 
 
 class LossTools(NamedTuple):
-  """What a training loss is made of."""
+  """The inputs of `Loss.make`."""
 
   apply: types.ApplyFn
   sigma: float  # Noise standard deviation, image units.
@@ -37,7 +36,7 @@ class LossTools(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
-  """A training loss, of victims and of the attack's lower level."""
+  """A training loss, for victims and for the attack's lower level."""
 
   name: str
   make: Callable[[LossTools, Options], types.Loss]
@@ -48,12 +47,12 @@ class Loss:
 
 
 class ObjectiveTools(NamedTuple):
-  """What an attacker's objective is made of."""
+  """The inputs of `Objective.make`."""
 
   apply: types.ApplyFn
   sigma: float  # Noise standard deviation, image units.
   num_noise_samples: int  # k of the soft smoothed classifier.
-  inverse_temperature: float  # beta of the same.
+  inverse_temperature: float  # beta of the soft smoothed classifier.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +63,8 @@ class Objective:
   make: Callable[[ObjectiveTools, Options], types.ObjectiveFn]
   words: str
   options: type | None = None
-  needs_noise: bool = False  # It is of a smoothed classifier.
-  # What row `pacd` is with it, in a report; "": the attack of the paper.
+  needs_noise: bool = False  # It is defined on a smoothed classifier.
+  # Describes row `pacd` in a report; "": the words of that row, the paper's attack.
   row_words: str = ""
 
 
@@ -91,7 +90,7 @@ class Augment:
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-  """A size by the number of the step."""
+  """A size or rate as a function of the step."""
 
   name: str
   # `(size, number of steps, options)`.
@@ -104,10 +103,10 @@ class Schedule:
 
 
 class SolverTools(NamedTuple):
-  """What all linear solvers, and hypergradients that take steps, have in common."""
+  """The settings of all linear solvers, and of hypergradients that take steps."""
 
-  num_steps: int  # The most.
-  tolerance: float  # Relative residual at which a solver stops before.
+  num_steps: int  # The most steps.
+  tolerance: float  # Relative residual at which a solver stops early.
   learning_rate: float  # Of solvers that take gradient steps.
   damping: float  # Added to the matrix.
 
@@ -121,9 +120,9 @@ class Solver:
   words: str
   options: type | None = None
   needs_definite: bool = False  # It minimises x'Ax / 2 - b'x, or its like.
-  is_iterative: bool = True  # It goes on from a first guess: a warm start is of use.
+  is_iterative: bool = True  # It improves a first guess: a warm start is of use.
   needs_warm_start: bool = False  # It follows the solution over outer steps.
-  adds_damping: bool = False  # By itself, and divides by it: the matrix is without.
+  adds_damping: bool = False  # It adds and divides by the damping itself.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +137,7 @@ class Curvature:
 
 
 class HypergradientTools(NamedTuple):
-  """What a hypergradient is made of."""
+  """The inputs of `Hypergradient.make`."""
 
   steps: SolverTools
   curvature: types.CurvatureFn
@@ -147,7 +146,7 @@ class HypergradientTools(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Hypergradient:
-  """A way to the derivative of the upper level through the lower one."""
+  """A method for the derivative of the upper level through the lower level."""
 
   name: str
   make: Callable[[HypergradientTools, Options], types.HypergradientFn]
@@ -170,7 +169,7 @@ class StepRule:
 
 
 class SourceTools(NamedTuple):
-  """Where stored images may be."""
+  """The inputs of `DataSet.load`: where stored images may be."""
 
   data_dir: str  # A folder of prepared data sets; "": TFDS's default.
   path: str  # A file.
@@ -184,13 +183,13 @@ class DataSet:
   load: Callable[[SourceTools, Options], sources.Source]
   words: str
   options: type | None = None
-  takes: tuple[str, ...] = ()  # Of "data_dir" and "path".
-  # One part in so many of a training split becomes validation, where there is a test split.
+  takes: tuple[str, ...] = ()  # Which of "data_dir" and "path" it uses.
+  # If there is a test split, 1 / `validation_share` of the training split is validation.
   validation_share: int = 10
 
 
 class NetworkTools(NamedTuple):
-  """What a network is made for."""
+  """The inputs of `Network.make`."""
 
   num_classes: int
   image_shape: tuple[int, int, int]
@@ -212,7 +211,7 @@ class Network:
 
 
 class Style(NamedTuple):
-  """A line in pictures: a colour, and dashes as matplotlib has them."""
+  """A line style in pictures: a colour, and Matplotlib's dashes."""
 
   color: str
   dashes: Any = "-"
@@ -223,13 +222,13 @@ class Row:
   """A training set: the clean one, or one with the poison of an attack."""
 
   name: str
-  # None: the two of `types`, clean data and PACD, which goes step by step (`search.py`).
+  # None: clean data, and PACD, which `search.py` runs step by step.
   make: Callable[[RowTools, Options], np.ndarray | Poisoned] | None
   words: str
-  style: Style | None = None  # None: one that is free.
+  style: Style | None = None  # None: any style that is free.
   options: type | None = None
-  stream: int | None = None  # Its random stream; None: one by its name.
-  # Looks at its options beside the data; raises errors.InputError.
+  stream: int | None = None  # Its random stream; None: one derived from its name.
+  # Checks its options against the data; raises errors.InputError.
   check: Callable[[Options, types.Splits], None] | None = None
 
 
@@ -247,7 +246,7 @@ class Start:
 
 @dataclasses.dataclass(frozen=True)
 class Defence:
-  """What a victim does to its training set before it trains."""
+  """A defence, which a victim applies to its training set before it trains."""
 
   name: str
   make: Callable[[Options], types.DefenceFn]

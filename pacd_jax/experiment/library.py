@@ -1,7 +1,7 @@
-"""Poisoning and training for a program that has arrays, without files of data or commands.
+"""Poisoning and training on arrays in memory, for programs: no data files, no commands.
 
-A config says how, as for a command: one of the package's by its name (`door.named`), with
-any field changed. `pacd_jax` has these functions under its own name.
+A config says how, as for a command: one of the package's, by its name (`door.named`), with
+any field changed. `pacd_jax` exports these functions.
 """
 
 import os
@@ -27,7 +27,7 @@ def split_arrays(
   name: str = "arrays",
   seed: int = 0,
 ) -> types.Splits:
-  """Training, validation and test split of images in memory.
+  """Cuts images in memory into a training, a validation and a test split.
 
   Args:
     images: uint8 `[N, H, W, C]` (or `[N, H, W]`, C = 1), C = 1 or 3.
@@ -35,13 +35,13 @@ def split_arrays(
     test_images, test_labels: a standard test split; without it the parts are 60 / 20 / 20
       percent, with it a tenth of the images becomes validation.
     name: what results and poisons call the data.
-    seed: of the split.
+    seed: the seed of the split.
 
   Returns:
     Splits of uint8 images `[N, H, W, C]` and int32 labels `[N]`.
 
   Raises:
-    errors.InputError: the arrays are of another type, shape or range, or too few.
+    errors.InputError: the arrays have another type, shape or range, or are too few.
   """
   given = {"images": images, "labels": labels}
   if test_images is not None:
@@ -60,7 +60,7 @@ def make_config(
   `make_config("mnist_ga", "fast", {"attack.epsilon": 0.2, "data.target_class": 3})`.
 
   Args:
-    name: of a file in `configs/`, without `.py`.
+    name: a file in `configs/`, without `.py`.
     variant: what would stand behind the colon on a command line.
     changes: fields by their flat names; docs/configuration.md lists them.
 
@@ -78,17 +78,17 @@ def poison(
   row: str = types.PACD,
   allow_other_versions: bool = False,
 ) -> types.Poison:
-  """The poison of one attack on arrays of yours, made as `main.py --stage=attack` makes it.
+  """Poisons arrays of yours with one attack, as `main.py --stage=attack` does.
 
-  The attack sees the training and the validation split alone. What it does is resumed
-  where a kill stopped it, and where it is done the file is read.
+  The attack sees the training and the validation split alone, and `data.target_points` of
+  the test split if there are any. A killed attack is resumed; a finished one is read from
+  its file.
 
   Args:
-    data: as `split_arrays` gives them.
-    config: of a run, as `make_config` gives it; its `data.name` is not looked at.
+    data: the splits, as `split_arrays` gives them.
+    config: a run's config, as `make_config` gives it; its `data.name` is ignored.
     workdir: a folder of its own; `poison/<row>.npz` is the poison's file.
-    row: which attack: one of `kinds.ROWS`.
-    allow_other_versions: whether to resume what other code or versions began.
+    row: the attack: one of `kinds.ROWS`.
 
   Returns:
     The poison as saved: images in 8 bits and within `attack.epsilon` of their bases.
@@ -128,15 +128,15 @@ def train_victims(
   *,
   num_classes: int | None = None,
 ) -> Victims:
-  """Networks trained from scratch as a run's victims: `config.train`, `.model`, `.sigma`.
+  """Trains networks from scratch as a run's victims: `config.train`, `.model`, `.sigma`.
 
   All of `train.num_victims` seeds are trained in one compiled program; nothing is saved.
 
   Args:
-    training_set: uint8 images `[M, H, W, C]` with labels; of a `TrainingSet` those that
-      are there.
-    config: of a run, as `make_config` gives it.
-    num_classes: K; by default the largest label and 1.
+    training_set: uint8 images `[M, H, W, C]` with labels; of a `TrainingSet`, those that
+      are present.
+    config: a run's config, as `make_config` gives it.
+    num_classes: K; by default the largest label plus 1.
 
   Returns:
     The networks, which `pacd_jax.certify` takes one by one.

@@ -1,4 +1,4 @@
-"""The random streams of a run: of its rows by their entries, of its stages by number."""
+"""The random streams of a run: its rows' by their entries, its stages' by number."""
 
 import zlib
 
@@ -7,11 +7,11 @@ import jax
 from pacd_jax import types
 from pacd_jax.experiment import kinds
 
-TRAIN, CERTIFY, DEFEND = 2, 3, 8  # Beside those of its rows.
+TRAIN, CERTIFY, DEFEND = 2, 3, 8  # The streams that no row has.
 
 
 def row_key(root: types.Key, entry: kinds.Row) -> types.Key:
-  """The row's own key, folded from the run's: by its stream, or else by its name."""
+  """The row's key, folded from the run's by the entry's stream, or else by its name."""
   stream = entry.stream
   if stream is None:
     stream = 2**31 + zlib.crc32(entry.name.encode()) % 2**31

@@ -1,6 +1,6 @@
-"""What one run is made of: functions and plain values, as `door.build` makes them.
+"""The plan of one run: functions and plain values, as `door.build` makes them.
 
-Its methods name what the run's files carry, so that another run's are told from its own.
+Its methods give the fields that the run's files carry, which tell them from another run's.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ from pacd_jax.runtime import checkpoint, run_folder, sharding
 
 
 class Budget(NamedTuple):
-  """Of every poison that a run makes."""
+  """The budget of every poison that a run makes."""
 
-  epsilon: float  # In image units,
+  epsilon: float  # In image units.
   norm: str  # "linf" or "l2".
 
 
@@ -36,7 +36,7 @@ class TrainPlan(NamedTuple):
   recovery_epochs: int  # and then on the clean one: a fine-tune as a defence.
   batch_size: int
   save_every: int
-  mesh: jax.sharding.Mesh  # Each device has its share of the victims.
+  mesh: jax.sharding.Mesh  # The victims are sharded over it.
 
   @property
   def total_epochs(self) -> int:
@@ -49,42 +49,43 @@ class CertifyPlan(NamedTuple):
   split: str  # "test", or "validation" for tuning.
   dataset: types.Dataset  # That split.
   settings: certify.Settings
-  indices: np.ndarray  # `[M]`: its points, the same for all victims.
+  indices: np.ndarray  # `[M]`: the points of it that are certified, for all victims.
   key: types.Key  # Victim k uses `fold_in(key, k)`, in every row.
 
 
 class SelectionPlan(NamedTuple):
-  """How the attack chooses among its poisons: by fresh surrogates, on what it sees.
+  """How the attack chooses among its poisons: by the ACR of fresh surrogates.
 
-  That is validation points of the class, or the target points where there are some.
+  They are certified on what the attack sees: validation points of the class, or the target
+  points if there are any.
   """
 
   every: int  # Outer steps between candidates; 0: the last of each start.
-  corners: bool  # Whether that at the corners of the budget is one, too.
-  train: TrainPlan  # As the attacker assumes that victims are.
+  corners: bool  # Whether the last poison, moved to the budget's corners, is one.
+  train: TrainPlan  # The victims as the attacker assumes them.
   certify: CertifyPlan
 
 
 class AttackPlan(NamedTuple):
-  """The attack with its data and its place in a loop."""
+  """The attack, its data, and the settings of its loop."""
 
   attack: pacd.Attack
   attack_data: Callable[[], problem.AttackData]  # Put on a device at the first call.
   key: types.Key
   # First perturbations by name, `[1 or n, H, W, C]`; None: zero.
   starts: Mapping[str, Callable[[], types.Array | None]]
-  clean_starts: tuple[str, ...]  # Those that are no poison by themselves.
-  mesh: jax.sharding.Mesh  # Each device has its share of every batch, and all else whole.
+  clean_starts: tuple[str, ...]  # Starts that are no poison by themselves.
+  mesh: jax.sharding.Mesh  # Every batch is sharded over it, all else is replicated.
   num_steps: int  # From each start.
-  is_shared: bool  # Whether the class shares one perturbation to the last of them.
+  is_shared: bool  # Whether the class shares one perturbation in all of these.
   restart_every: int
   num_surrogates: int
   save_every: int
-  uses_sigma: bool  # Whether the attack knows of noise: a poison says for which sigma.
-  # `remedy(min_curvature)`: what to do where a matrix is not positive definite; None: its
-  # hypergradient does not need one.
+  uses_sigma: bool  # Whether the attack uses sigma, which its poisons then carry.
+  # `remedy(min_curvature)`: advice on a matrix that is not positive definite; None: the
+  # hypergradient does not need it to be.
   remedy: Callable[[float], str] | None
-  selection: SelectionPlan | None  # None: one start's last poison is taken.
+  selection: SelectionPlan | None  # None: the only start's last poison is kept.
 
   def due(self, number: int) -> list[tuple[int, int]]:
     """The surrogates to restart before an outer step, and their ages in outer steps."""
@@ -93,7 +94,7 @@ class AttackPlan(NamedTuple):
     )
 
   def first_state(self, start: str = "") -> pacd.AttackState:
-    """Where a start begins, by default the first; on the mesh."""
+    """The state in which a start, by default the first, begins; replicated on the mesh."""
     make = self.starts[start or next(iter(self.starts))]
     state = self.attack.init(self.attack_data(), self.key, make())
     return sharding.replicate(state, self.mesh)
@@ -108,13 +109,13 @@ class Plan:
   splits: types.Splits
   model: types.Model
   model_name: str
-  training: str  # The victims' loss, by name, and what else is not usual; for readers.
+  training: str  # For readers: the victims' loss by name, and what is unusual.
   rows: tuple[str, ...]
   budget: Budget
   target_class: int
-  poisoned: np.ndarray  # int64 `[n]`: its training images that every attack changes.
+  poisoned: np.ndarray  # int64 `[n]`: the training images that every attack changes.
   sigma: float
-  # Row -> its poison before rounding.
+  # Row -> makes its poison, not yet rounded.
   baselines: Mapping[str, Callable[[], np.ndarray | kinds.Poisoned]]
   poisons: Mapping[str, str]  # Row -> a poison from elsewhere: a file, or a run's folder.
   attack: AttackPlan
@@ -135,7 +136,7 @@ class Plan:
 
   @functools.cached_property
   def defended(self) -> defended.Defended:
-    """What the victims of every row are trained on."""
+    """The training set of every row's victims, after the defences."""
     return defended.Defended(self.folder, self.training_sets, self.defense)
 
   @property
@@ -144,7 +145,7 @@ class Plan:
     return range(len(self.train.keys))
 
   def victims(self) -> tuple[types.Array, types.Key]:
-    """Row number and key of all victims, each `[R * S]`: row after row."""
+    """Row number and key of every victim, each `[R * S]`, row after row."""
     return train.every_row(self.train.keys, len(self.rows))
 
   def attack_checkpoints(self) -> checkpoint.Checkpoints:

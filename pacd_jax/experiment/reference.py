@@ -1,8 +1,8 @@
-"""docs/configuration.md, from the tree of fields and the registries.
+"""Writes docs/configuration.md from the tree of fields and the registries.
 
   python -m pacd_jax.experiment.reference [FILE]
 
-writes it anew; a test holds the file against this.
+rewrites it; a test compares the file with this.
 """
 
 import pathlib
@@ -29,7 +29,7 @@ resumed with another value of a field marked *free*.
 A field that names something, such as `train.loss`, has a group of that name's options
 beside it: `train.macer.lam`. What can be named is in the second part.
 """
-# Title of a kind, its registry, and the fields that name one of it.
+# Title of a kind, its registry, and the fields that name entries of it.
 _KINDS: tuple[tuple[str, Registry[Any], str], ...] = (
   ("Rows", kinds.ROWS, "rows"),
   ("Training losses", kinds.LOSSES, "train.loss, attack.loss"),
@@ -70,7 +70,7 @@ def page() -> str:
 
 
 def _about(group: str) -> str:
-  """What the class of a group says of itself; of an entry's options, nothing."""
+  """The docstring of a group's class; "" for the options of an entry."""
   known = {each.name: each for each in config.Config.__dataclass_fields__.values()}
   kind = known[group].metadata.get("group") if group in known else None
   return f"{kind.__doc__}\n" if kind is not None else ""

@@ -1,6 +1,6 @@
-"""What victims are trained on: the training split of each row, with its poison as saved.
+"""The training split of each row, with its poison as saved.
 
-Of a run's modules this one alone writes and reads poisons.
+Among a run's modules, only this one writes and reads poisons.
 """
 
 import functools
@@ -22,14 +22,14 @@ class TrainingSets:
   """The rows' training splits; each is read, checked and hashed once, on first use.
 
   Args:
-    folder: of the run.
-    splits: of its data; the poisons must be of their training split.
-    poisoned: int64 `[n]`: the training images that an attack changes where it does not
-      say which.
-    identity: further fields that every poison made by this run carries; one from
-      elsewhere has to share its target class.
-    given: rows whose poison is from elsewhere, and where: a file, which the run's folder
-      gets a copy of, or the folder of a run.
+    folder: the run's folder.
+    splits: the run's data; the poisons must be of their training split.
+    poisoned: int64 `[n]`: the training images that an attack changes unless it names
+      others.
+    identity: further fields that every poison made by this run carries; a poison from
+      elsewhere must have the same target class.
+    given: rows whose poison is from elsewhere -> its file, or the folder of its run; the
+      file is copied into this run's folder.
   """
 
   def __init__(
@@ -42,7 +42,7 @@ class TrainingSets:
   ):
     self._folder, self._splits, self._identity = folder, splits, identity
     self._poisoned = poisoned
-    # Rows whose poison is from elsewhere, and its file, whether or not it is there.
+    # Rows whose poison is from elsewhere -> its file, which may not exist.
     self.given = {row: poison_file.find(path) for row, path in (given or {}).items()}
     self._of_row: dict[str, tuple[types.TrainingSet, str]] = {}
 
@@ -53,11 +53,11 @@ class TrainingSets:
     return self._identity | {"dataset": self._splits.name, "checksum": checksum}
 
   def is_there(self, row: str) -> bool:
-    """Whether the row's poison is saved, or it needs none."""
+    """Whether the row's poison is saved, or the row needs none."""
     return row == types.CLEAN or self._folder.poison(row).exists()
 
   def check_given(self, row: str) -> None:
-    """Whether the file from elsewhere can be trained on, and is the one copied before.
+    """Checks that the file from elsewhere is usable, and is the one copied before.
 
     Raises:
       errors.InputError: it is missing, damaged, of another data set, split or class, or
@@ -80,33 +80,33 @@ class TrainingSets:
       raise errors.InputError(f"{path}: {error}") from None
 
   def is_given(self, row: str) -> bool:
-    """Whether its poison is a file from elsewhere."""
+    """Whether the row's poison is a file from elsewhere."""
     return row in self.given
 
   def copy_given(self, row: str) -> None:
-    """Copies the file from elsewhere, as it is, to `poison/<row>.npz`."""
+    """Copies the file from elsewhere, unchanged, to `poison/<row>.npz`."""
     poison_file.copy(self.given[row], self._folder.poison(row))
 
   def save(self, row: str, made: np.ndarray | Poisoned, seconds: float) -> None:
-    """Writes the poison that an attack made, and before it what it cost.
+    """Writes the time that an attack took, then the poison that it made.
 
     Args:
-      row: its name.
-      made: as `made` takes it.
+      row: the row's name.
+      made: the poison, as `made` takes it.
       seconds: wall time of making it.
     """
     run_folder.write_json(self._folder.attack_time(row), {"attack_seconds": seconds})
     poison_file.save(self._folder.poison(row), self.made(made), stamp.make())
 
   def made(self, made: np.ndarray | Poisoned) -> types.Poison:
-    """What an attack made, in 8 bits and in the budget.
+    """Rounds what an attack made to 8 bits, within the budget.
 
     Args:
-      made: float images `[n, H, W, C]` for the images that the run poisons, or more than
-        images.
+      made: float images `[n, H, W, C]` for the images that the run poisons, or a
+        `Poisoned`.
 
     Raises:
-      ValueError: an image that is made of none has no label.
+      ValueError: an image without a base image has no label.
     """
     if not isinstance(made, Poisoned):
       made = Poisoned(np.asarray(made))
@@ -114,7 +114,7 @@ class TrainingSets:
     indices = self._poisoned if made.indices is None else np.asarray(made.indices, np.int64)
     base_images, base_labels = train.images[indices], train.labels[indices]
     labels = base_labels if made.labels is None else np.asarray(made.labels, np.int32)
-    if (alone := indices < 0).any():  # Made of no image: of themselves, as they are said.
+    if (alone := indices < 0).any():  # Without a base: each is its own.
       if made.labels is None:
         raise ValueError("images of no base (index -1) have no labels: give labels")
       own = np.rint(np.clip(np.asarray(made.images)[alone], 0.0, 1.0) * 255.0)
@@ -134,7 +134,7 @@ class TrainingSets:
     )
 
   def save_candidate(self, name: str, images: np.ndarray) -> None:
-    """Writes a poison on the attack's way, float `[n, H, W, C]`."""
+    """Writes a candidate of the attack, float `[n, H, W, C]`."""
     poison_file.save(self._folder.candidate(name), self.made(images), stamp.make())
 
   def candidate(self, name: str) -> tuple[types.TrainingSet, np.ndarray]:
@@ -147,27 +147,26 @@ class TrainingSets:
     return training_sets.poisoned(self._splits.train, poison), poison.images
 
   def split(self, row: str) -> types.TrainingSet:
-    """What the row's victims are trained on.
+    """The training split with the row's poison in it, before any defence.
 
     Raises:
-      errors.InputError: its poison is missing, damaged or another run's.
+      errors.InputError: its poison is missing, damaged or of another run.
     """
     return self._load(row)[0]
 
   def checksum(self, row: str) -> str:
-    """`training_sets.checksum` of that; errors as from `split`."""
+    """`training_sets.checksum` of `split(row)`; raises as `split` does."""
     return self._load(row)[1]
 
   def budget(self, row: str) -> tuple[float | None, str | None]:
-    """Epsilon and norm of a row's poison, as its file says; None of clean data."""
+    """Epsilon and norm of a row's poison, from its file; None for clean data."""
     if row == types.CLEAN:
       return None, None
     poison = self.poison(row)
     return poison.epsilon, poison.norm
 
   def facts(self, row: str) -> str:
-    """What is unusual of a row's poison, as a sentence; "": images that take the place of
-    others, under their own labels."""
+    """Says in a sentence what of a row's poison is inserted or relabelled; "": nothing."""
     if row == types.CLEAN:
       return ""
     poison, found = self.poison(row), []
@@ -178,14 +177,14 @@ class TrainingSets:
     return f"Of {len(poison.images)} images {', '.join(found)}." if found else ""
 
   def assumed_sigma(self, row: str) -> float:
-    """The noise that the row's attack knew of; 0 where it knew of none."""
+    """The sigma that the row's poison was made for; 0 if it was made for none."""
     return 0.0 if row == types.CLEAN else self.poison(row).sigma
 
   def attack_seconds(self, row: str) -> float | None:
     """Wall time of making the row's poison; None for one that this run did not make.
 
     Raises:
-      errors.InputError: the file that says it is damaged.
+      errors.InputError: the file with the time is damaged.
     """
     path = self._folder.attack_time(row)
     if row == types.CLEAN or row in self.given or not path.exists():
@@ -211,14 +210,14 @@ class TrainingSets:
     return self._of_row[row]
 
   def poison(self, row: str) -> types.Poison:
-    """The row's poison as saved; errors as from `split`."""
+    """The row's poison as saved; raises as `split` does."""
     path = self._folder.poison(row)
     poison = poison_file.load(path)
     self._check(path, poison, row)
     return poison
 
   def _check(self, path: pathlib.Path, poison: types.Poison, row: str) -> None:
-    """Refuses a poison of other data or another class, or another run's own."""
+    """Raises if a poison is of other data or another class, or was made by another run."""
     identity, remedy = self.identity, "delete it and rerun --stage=attack"
     if row in self.given:
       identity = {name: identity[name] for name in ("dataset", "target_class", "checksum")}
@@ -237,15 +236,15 @@ class TrainingSets:
 
 
 def check_unchanged(given: str | pathlib.Path, copy: pathlib.Path, remedy: str) -> None:
-  """Whether a copied poison is still what stands where it was copied from.
+  """Checks that the file that a poison was copied from has not changed since.
 
   Args:
-    given: a file, or the folder of a run; where it is gone, nothing has changed.
-    copy: of the file.
+    given: the file, or the folder of its run; a file that is gone counts as unchanged.
+    copy: the copy of the file.
     remedy: what an error advises.
 
   Raises:
-    errors.InputError: another poison stands there now.
+    errors.InputError: the file has changed.
   """
   path = poison_file.find(given)
   if path.exists() and files.read_bytes(path) != files.read_bytes(copy):
@@ -253,12 +252,12 @@ def check_unchanged(given: str | pathlib.Path, copy: pathlib.Path, remedy: str) 
 
 
 def _short(value: Any) -> str:
-  """As it is, but eight digits of a checksum."""
+  """The repr of a value; a checksum is cut to eight digits."""
   long = isinstance(value, str) and len(value) == 64
   return repr(value[:8] + "..." if long else value)
 
 
-# What a poison of another one of these was made for.
+# What messages call these fields of a poison.
 _WHAT = {
   "dataset": "data set",
   "target_class": "target class",

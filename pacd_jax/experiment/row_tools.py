@@ -1,4 +1,4 @@
-"""What a row's poison is made with: the run's data, budget, key and surrogate."""
+"""The inputs of a row's attack: the run's data, budget, key and surrogate."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from pacd_jax.runtime import metrics, progress
 
 
 class Poisoned(NamedTuple):
-  """Training images as an attack would have them; what is None is as it was."""
+  """Training images as an attack changes them; fields that are None are unchanged."""
 
   images: np.ndarray  # float `[n, H, W, C]` in [0, 1] and in the budget, not yet rounded.
   labels: np.ndarray | None = None  # int `[n]`.
-  # int `[n]` into the training split, -1: made of none, with labels; None: `poisoned`.
+  # int `[n]` into the training split; -1: no base image, needs labels; None: `poisoned`.
   indices: np.ndarray | None = None
-  inserted: np.ndarray | None = None  # bool `[n]`: beside, not instead of, that image.
+  inserted: np.ndarray | None = None  # bool `[n]`: beside its base, not in its place.
 
 
 @dataclasses.dataclass(frozen=True)
 class RowTools:
-  """What one row's poison is made of, in one run."""
+  """The inputs of one row's attack, in one run."""
 
   row: str
   splits: types.Splits
@@ -38,7 +38,7 @@ class RowTools:
   attack_data: Callable[[], problem.AttackData]
 
   def watch(self, total: int, unit: str) -> Callable[[int, types.Aux], None]:
-    """`on_part(done, {"loss": ...})`: shows how far it is; refuses what is not finite."""
+    """Makes `on_part(done, {"loss": ...})`: shows progress; raises if not finite."""
     stage = f"attack/{self.row}"
     shown = progress.Progress(stage, total, unit=unit)
 

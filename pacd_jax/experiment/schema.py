@@ -1,8 +1,8 @@
-"""From the tree of `config.py` to plain values and back: names, defaults, checks, messages.
+"""The tree of `config.py` as plain values and back: names, defaults, checks, messages.
 
-Plain values are nested dictionaries as JSON has them, `{"attack": {"epsilon": 0.1}}`; a
-field's name is flat, "attack.epsilon". A field that names an entry has a group for each
-entry with options beside it: "attack.loss" has "attack.macer.lam".
+Plain values are nested dictionaries, as in JSON: `{"attack": {"epsilon": 0.1}}`; a field's
+name is flat: "attack.epsilon". Beside a field that names an entry is a group for each entry
+with options: beside "attack.loss", the group of "attack.macer.lam".
 """
 
 import dataclasses
@@ -21,16 +21,16 @@ from pacd_jax.registry import Registry
 
 Values = dict[str, Any]  # Nested.
 Flat = dict[str, Any]  # By flat names.
-NAMED = "poisons."  # Fields whose names are the user's.
+NAMED = "poisons."  # The prefix of fields that the user names.
 
 
 class Field(NamedTuple):
-  """One field, as the tree has it."""
+  """One field of the tree."""
 
   check: Check
   default: Any
   doc: str
-  free: bool = False  # Whether a run goes on with another value.
+  free: bool = False  # Whether a run is resumable with another value.
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Flat:
@@ -60,17 +60,17 @@ def nested(flat: Mapping[str, Any]) -> Values:
 
 
 def known() -> Mapping[str, Field]:
-  """Every field but those with names of the user's, by flat names, entries' options too.
+  """Every field by flat name, entries' options too, but not those that the user names.
 
   Raises:
-    errors.InputError: an entry's group has the name of a field, or of another's group.
+    errors.InputError: an entry's group has the name of a field, or of another group.
   """
   return _known(tuple(registry.version for registry in kinds.ALL))
 
 
 @functools.lru_cache(maxsize=4)
 def _known(versions: tuple[int, ...]) -> Mapping[str, Field]:
-  """The same for these versions of the registries."""
+  """`known` for these versions of the registries, cached."""
   del versions
   found: dict[str, Field] = {}
   for name, each in _walk(Config, {}):
@@ -96,7 +96,7 @@ def _known(versions: tuple[int, ...]) -> Mapping[str, Field]:
 def _walk(
   kind: type, defaults: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, Field]]:
-  """The fields of one class of the tree; `defaults` are other ones than its own."""
+  """The fields of one class of the tree; `defaults` replace its own."""
   for each in dataclasses.fields(kind):
     name, about = prefix + each.name, each.metadata
     default = defaults.get(each.name, about.get("default"))
@@ -141,7 +141,7 @@ def _options(registry: Registry[Any], defaults, prefix: str):
 
 
 class NamedFields(NamedTuple):
-  """A group whose fields have names of the user's."""
+  """A group whose fields are named by the user."""
 
   name: str
   doc: str
@@ -149,7 +149,7 @@ class NamedFields(NamedTuple):
 
 
 def named_fields() -> list[NamedFields]:
-  """The tree's groups of such fields."""
+  """The tree's groups whose fields are named by the user."""
   return [
     NamedFields(each.name, each.metadata["doc"], each.metadata["named"].must_be)
     for each in dataclasses.fields(Config)
@@ -167,7 +167,7 @@ def defaults() -> Values:
 
 
 def make(values: Mapping[str, Any]) -> Config:
-  """The config of plain values; each field is looked at by itself.
+  """Makes a config of plain values; each field is checked by itself.
 
   Raises:
     errors.InputError: at the first field that is unknown, missing, or out of range; names
@@ -221,7 +221,7 @@ def _build(kind: type, flat: Flat, prefix: str = "") -> Any:
 
 
 def values(config: Config) -> Values:
-  """A config's plain values: what `make` makes it of, and config.json holds."""
+  """A config's plain values, which `make` takes and config.json holds."""
   return _values(config)
 
 
@@ -242,7 +242,7 @@ def _values(node: Any) -> Values:
 
 
 def replaced(config: Config, flat: Mapping[str, Any]) -> Config:
-  """The config with other values of some fields, by flat names; errors as from `make`."""
+  """The config with other values of some fields, by flat names; raises as `make` does."""
   for name in flat:
     check_name(name)
   return make(nested(flatten(values(config)) | dict(flat)))
@@ -252,7 +252,7 @@ def replaced(config: Config, flat: Mapping[str, Any]) -> Config:
 
 
 def field_name(name: str) -> str:
-  """A field as one run has it: of a suite's part, without that.
+  """The field's name in a single run: without the prefix of a suite's part.
 
   "victims.macer.sigma" and "base.sigma" are "sigma", and
   "attacks.mine.overrides.attack.damping" is "attack.damping".
@@ -262,7 +262,7 @@ def field_name(name: str) -> str:
 
 
 def check_name(name: str) -> None:
-  """Raises `errors.InputError` if no run has this field; tells its neighbours."""
+  """Raises `errors.InputError`, which names near fields, if no run has this field."""
   there = known()
   if name in there or name.startswith(NAMED):
     return
@@ -277,22 +277,22 @@ def check_name(name: str) -> None:
 
 
 def check_flag(name: str) -> None:
-  """As `check_name`, for the fields of suites, too."""
+  """Checks a name as `check_name` does, but allows fields of suites, too."""
   if not re.fullmatch(r"epsilons|attacks\.[^.]+\.row", name):
     check_name(field_name(name))
 
 
 def fields_like(name: str) -> list[str]:
-  """The fields of that flat name, or that end with it: a flag without `--config.`."""
+  """The fields whose flat name is this or ends with it, as in a flag cut short."""
   return [each for each in known() if each == name or each.endswith(f".{name}")]
 
 
 def must_be(name: str) -> str:
-  """What a field has to be, in words; empty for a field that is not there."""
+  """What a field must be, in words; empty for an unknown field."""
   field = known().get(field_name(name))
   return field.check.must_be if field else ""
 
 
 def free_fields() -> frozenset[str]:
-  """Names of the fields that a run goes on without."""
+  """Names of the fields with whose other values a run is resumable."""
   return frozenset(name for name, each in known().items() if each.free)

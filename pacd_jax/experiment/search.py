@@ -3,8 +3,8 @@
 The bilevel problem has several local optima (Theorem 1 of Mehra et al., 2021, proves two
 in the linear case), and the surrogates that a poison was made with are not the victims: it
 may wear off as they converge. So the attack runs from each of its starts, keeps poisons on
-the way as candidates (`candidates.py`), and one is chosen (`selection.py`). The test split
-is never looked at, but for target points, where the attack is after these alone.
+the way as candidates (`candidates.py`), and chooses one (`selection.py`). It never sees the
+test split, except for target points if the config names some.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ from pacd_jax.runtime import loop, metrics, progress, sharding
 
 
 def pacd_images(plan: Plan, began: float) -> tuple[np.ndarray, float]:
-  """The attack's images, not yet rounded, and what they cost; resumes where it stopped.
+  """Runs or resumes the attack; returns its images as floats, and the time it took.
 
   Args:
-    plan: of the run.
+    plan: the run's plan.
     began: when this process began with the attack, by `time.monotonic`.
 
   Returns:
-    Float `[n, H, W, C]`, and seconds: of the attack from all starts and of the selection.
+    Float `[n, H, W, C]`, and seconds, of the attack from all starts and the selection.
 
   Raises:
     errors.NonFiniteError: a value of a step is not finite.
@@ -42,7 +42,7 @@ def pacd_images(plan: Plan, began: float) -> tuple[np.ndarray, float]:
 
 
 def _run(plan: Plan, began: float) -> pacd.AttackState:
-  """One loop over the steps of all starts, one after the other."""
+  """Runs one loop over the steps of all starts, one start after the other."""
   run, whole = plan.attack, sharding.replicated(plan.attack.mesh)
   attack_data, key = sharding.replicate((run.attack_data(), run.key), run.mesh)
   step_fn = jax.jit(run.attack.step, out_shardings=whole)
@@ -84,12 +84,12 @@ def _run(plan: Plan, began: float) -> pacd.AttackState:
 
 
 def _warn_once(remedy: Callable[[float], str] | None):
-  """Tells the first matrix that is not positive definite to a method that needs one."""
+  """Warns at the first matrix that is not positive definite, if the method needs that."""
   told = remedy is None
 
   def on_metrics(stage, step, values):
     nonlocal told
-    if not told and values["negative_curvature"]:  # The share of the surrogates.
+    if not told and values["negative_curvature"]:  # The share of surrogates with it.
       told = True  # metrics.jsonl has every step's.
       words = remedy(float(values["min_curvature"]))
       progress.note(f"{stage}: warning: step {step}: {words}")

@@ -1,7 +1,7 @@
-"""Which of the attack's poisons is kept: fresh surrogates judge each candidate.
+"""Chooses which of the attack's poisons is kept: the one with the lowest ACR.
 
-Each is trained from scratch on it, as a victim is trained, and certified on what the attack
-sees; `selection.json` holds their ACR, so that a killed choice goes on where it was.
+For each candidate, fresh surrogates are trained from scratch, as victims are, and certified
+on what the attack sees; `selection.json` holds their ACR, so that a choice is resumable.
 """
 
 import hashlib
@@ -20,19 +20,17 @@ from pacd_jax.experiment.candidates import Candidate
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import metrics, progress, run_folder, stamp
 
-Scores = dict[
-  str, dict[str, Any]
-]  # By the candidates' names, as `selection.json` has them.
+Scores = dict[str, dict[str, Any]]  # Name of a candidate -> its record in `selection.json`.
 
 
 def choose(plan: Plan) -> tuple[np.ndarray, float]:
-  """The candidate with the lowest mean ACR, and what the choice cost.
+  """Chooses the candidate with the lowest mean ACR; returns it, and the time it took.
 
   Returns:
     Its images, uint8 `[n, H, W, C]`, and seconds.
 
   Raises:
-    errors.InputError: a candidate is damaged or missing, or selection.json is.
+    errors.InputError: a candidate is damaged or missing, or selection.json is damaged.
     errors.NonFiniteError: a surrogate's loss is not finite.
   """
   scores = _score_all(plan, _times(plan))
@@ -43,13 +41,13 @@ def choose(plan: Plan) -> tuple[np.ndarray, float]:
 
 
 def _score_all(plan: Plan, times: dict[str, float]) -> Scores:
-  """Every candidate's ACR under each fresh surrogate, as `selection.json` has them."""
+  """Computes every candidate's ACR under each fresh surrogate, for `selection.json`."""
   scores, found = read_scores(plan), candidates.listed(plan)
   num_surrogates = len(candidates.selection(plan).train.keys)
   shown = progress.Progress("select", len(found) * num_surrogates, unit="surrogates")
   for candidate in found:
     digest = _digest(plan, candidate)
-    if scores.get(candidate.name, {}).get("sha256") != digest:  # Made anew: judged anew.
+    if scores.get(candidate.name, {}).get("sha256") != digest:  # Made anew: scored anew.
       fields = {"attack_seconds": times[candidate.name], "sha256": digest}
       named = {"name": candidate.name, **candidate._asdict()}
       scores[candidate.name] = {**named, "acr": [], "seconds": 0.0} | fields
@@ -79,7 +77,7 @@ def _times(plan: Plan) -> dict[str, float]:
 
 
 def _digest(plan: Plan, candidate: Candidate) -> str:
-  plan.training_sets.candidate(candidate.name)  # One line if missing or damaged.
+  plan.training_sets.candidate(candidate.name)  # InputError if missing or damaged.
   contents = files.read_bytes(plan.folder.candidate(candidate.name))
   return hashlib.sha256(contents).hexdigest()
 
@@ -92,10 +90,10 @@ def _write_scores(plan: Plan, scores: Scores, **chosen: str) -> None:
 
 
 def read_scores(plan: Plan) -> Scores:
-  """What `selection.json` holds, by the candidates' names; empty where there is none.
+  """Reads `selection.json`, by the candidates' names; empty where there is none.
 
   Raises:
-    errors.InputError: it is damaged.
+    errors.InputError: the file is damaged.
   """
   path = plan.folder.selection
   if not path.exists():
@@ -117,7 +115,7 @@ def read_scores(plan: Plan) -> Scores:
 
 
 def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
-  """ACR of one surrogate on what the attack sees; trained from scratch as a victim is."""
+  """Trains one surrogate from scratch; returns its ACR on what the attack sees."""
   selection = candidates.selection(plan)
   poisoned, _ = plan.training_sets.candidate(candidate.name)
   params = victims.train_one(

@@ -1,4 +1,4 @@
-"""Whether a config's numbers are those of its data, and of the devices."""
+"""Checks a config's sizes against its data and the devices."""
 
 from pacd_jax import errors, types
 from pacd_jax.data import arrays
@@ -8,12 +8,12 @@ from pacd_jax.runtime import sharding
 
 
 def check(config: Config, splits: types.Splits) -> None:
-  """Looks at every size, and at the rows' options, beside the data.
+  """Checks every size, and the rows' options, against the data.
 
   Raises:
-    errors.InputError: a target point is not there, or of another class; a batch is larger
-      than what it is drawn from, or the devices do not divide it; or a row's options are
-      not for these data.
+    errors.InputError: a target point does not exist or has another class; a batch is larger
+      than what it is drawn from, or the devices do not divide it; or a row's options do not
+      fit the data.
   """
   target = config.data.target_class
   num_train = len(splits.train.labels)
@@ -44,16 +44,16 @@ def check(config: Config, splits: types.Splits) -> None:
 
 
 def check_shares(config: Config, most: int) -> None:
-  """Of the lower level's batch, which is most of the attack's work.
+  """Checks that the devices divide the lower level's batch, most of the attack's work.
 
-  Smaller ones, as the upper level's, are filled up (`sharding.over_batch`).
+  Smaller batches, such as the upper level's, are padded (`sharding.over_batch`).
 
   Args:
-    config: of the run.
-    most: clean images that there are.
+    config: the run's config.
+    most: the number of clean images.
 
   Raises:
-    errors.InputError: the devices do not divide the batch; names the nearest that they do.
+    errors.InputError: they do not; names the nearest size that they divide.
   """
   clean, poison = config.attack.clean_batch, config.attack.poison_batch
   devices = sharding.batch_mesh().size

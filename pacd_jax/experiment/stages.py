@@ -1,7 +1,7 @@
 """The four stages of a run, on functions and plain values: attack, train, certify, report.
 
-Each does what its folder lacks and goes on where a kill left it; `check` looks at what
-the folder holds before any of them starts.
+Each does what its folder lacks and resumes where a kill stopped it; `check` inspects the
+folder before any of them starts.
 """
 
 import json
@@ -30,21 +30,19 @@ from pacd_jax.runtime import (
 NAMES = ("attack", "train", "certify", "report")
 
 
-def check(
-  plan: Plan, names: Collection[str], *, allow_other_versions: bool = False
-) -> None:
-  """Looks at everything that the stages will read; nothing is started or changed.
+def check(plan: Plan, names: Collection[str], *, allow_other_versions: bool = False) -> None:
+  """Checks everything that the stages will read; starts and changes nothing.
 
   Args:
-    plan: of the run.
-    names: of the stages.
-    allow_other_versions: whether a run is resumed that other code or versions began.
+    plan: the run's plan.
+    names: the stages' names.
+    allow_other_versions: whether to resume a run that other code or versions began.
 
   Raises:
     errors.InputError: as from `checks.check` and `RunFolder.check_made_by`.
   """
   checks.check(plan, names)
-  if not checks.is_certified(plan):  # After that, there is nothing to resume.
+  if not checks.is_certified(plan):  # Else there is nothing to resume.
     plan.folder.check_made_by(allow_other_versions=allow_other_versions)
 
 
@@ -65,7 +63,7 @@ def attack(plan: Plan) -> None:
     else:
       images = plan.baselines[row]()
       seconds = round(time.monotonic() - began, 6)
-    images = processes.from_first(images)  # Victims of all processes train on the same.
+    images = processes.from_first(images)  # All processes train victims on the same.
     plan.training_sets.save(row, images, seconds)
 
 
@@ -75,9 +73,9 @@ def attack(plan: Plan) -> None:
 def train_victims(plan: Plan) -> None:
   """Trains the victims of every row on its poison as saved, all in one program.
 
-  The run's defences see each row's training set before. Where victims have epochs of
-  recovery, these follow on the clean training split, for every row alike, from the
-  parameters and the optimiser's state as they are.
+  The run's defences are applied to each row's training set first. Epochs of recovery, if
+  any, follow on the clean training split for every row, and keep the parameters and the
+  optimiser's state.
   """
   if checks.is_certified(plan):
     return
@@ -86,7 +84,7 @@ def train_victims(plan: Plan) -> None:
     plan.defended.make(row)
   sets = {row: plan.defended.split(row) for row in plan.rows}
   clean = 0
-  if run.recovery_epochs:  # On the clean split as it is: it is trusted.
+  if run.recovery_epochs:  # The clean split is trusted: no defence.
     clean = _place_of_clean(plan, sets)
   training_sets.check_batch_size(sets, run.batch_size)
   data = training_sets.stack(list(sets.values()))
@@ -118,7 +116,7 @@ def train_victims(plan: Plan) -> None:
 
 
 def _place_of_clean(plan: Plan, sets: dict[str, types.TrainingSet]) -> int:
-  """The number of the set that is the clean training split, added where there is none."""
+  """The place of the clean training split among the sets; adds it if it is missing."""
   name, clean = types.CLEAN, plan.training_sets.split(types.CLEAN)
   if sets.get(name) is not clean:
     name = name if name not in sets else "clean, undefended"
@@ -127,7 +125,7 @@ def _place_of_clean(plan: Plan, sets: dict[str, types.TrainingSet]) -> int:
 
 
 def _by_row(plan: Plan, values: types.Aux) -> dict[str, types.Array]:
-  """Each row's losses and accuracies by seed, so that a bad one is named; then means."""
+  """Each row's losses and accuracies by seed, so that an error names one; then means."""
   named = {
     f"{row}/{name}": value.reshape(len(plan.rows), -1)[number]
     for number, row in enumerate(plan.rows)
@@ -149,10 +147,10 @@ def certify_victims(plan: Plan) -> None:
 
 
 def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
-  """The parameters of every victim, by row and seed, as the last checkpoint has them.
+  """The parameters of every victim, by row and seed, from the last checkpoint.
 
   Raises:
-    errors.InputError: it is damaged, or another run's, or they are not trained yet.
+    errors.InputError: it is damaged or of another run, or the victims are not trained yet.
   """
   _, keys = plan.victims()
   with plan.victim_checkpoints() as checkpoints:
@@ -203,13 +201,13 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
 
 
 def reports(stage_names: Collection[str]) -> bool:
-  """Whether this process is to report: process 0, where that is among the stages."""
+  """Whether this process reports: process 0, if "report" is among the stages."""
   return "report" in stage_names and processes.is_first()
 
 
 def write_report(plan: Plan) -> None:
-  """Writes `results.json`, then the pictures and the page; process 0 alone."""
-  from pacd_jax.results import report  # Here: Matplotlib takes a second.
+  """Writes `results.json`, then the pictures and the page, in process 0 alone."""
+  from pacd_jax.results import report  # Imported here: Matplotlib takes a second.
 
   if not processes.is_first():
     return
@@ -241,7 +239,7 @@ def _results(plan: Plan) -> evaluate.Results:
 
 
 def _about(plan: Plan, row: str) -> evaluate.About:
-  """What results say of a row beside its numbers."""
+  """What `results.json` says of a row beside its numbers."""
   sets, style = plan.training_sets, words.style(row)
   epsilon, norm = sets.budget(row)
   facts = sets.facts(row), plan.defended.facts(row)
@@ -264,15 +262,13 @@ RUN = {
 
 
 def run(plan: Plan, names: Sequence[str]) -> None:
-  """Runs stages by their names, in order; looked at with `check` before."""
+  """Runs stages by their names, in order; call `check` before."""
   for name in names:
     RUN[name](plan)
 
 
-def run_alone(
-  plan: Plan, names: Sequence[str], *, allow_other_versions: bool = False
-) -> None:
-  """Holds the run's folder, looks at it (`check`), and runs stages; errors as of both."""
+def run_alone(plan: Plan, names: Sequence[str], *, allow_other_versions: bool = False) -> None:
+  """Locks the run's folder, checks it, and runs stages; raises as `check` and `run` do."""
   with processes.held([plan.folder]):
     check(plan, names, allow_other_versions=allow_other_versions)
     plan.folder.claim()

@@ -1,4 +1,4 @@
-"""What the config of a suite asks for: several runs, one table."""
+"""What the config of a suite asks for: several runs in one table."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ class Transfer(NamedTuple):
 
   identity: Identity
   victims: Mapping[str, Config]  # By the kinds' names.
-  poisons: Mapping[str, str]  # By the rows' names: files, or folders of runs.
+  poisons: Mapping[str, str]  # By the rows' names: a file, or the folder of a run.
 
 
 class Comparison(NamedTuple):
@@ -28,13 +28,13 @@ class Comparison(NamedTuple):
 
   identity: Identity
   base: Config
-  epsilons: tuple[float, ...]  # Rising.
+  epsilons: tuple[float, ...]  # Increasing.
   baselines: tuple[str, ...]  # Rows, in the registry's order.
   variants: Mapping[str, Config]  # PACD by name: the base with other fields of `attack`.
 
 
 def transfer(values: Mapping[str, Any]) -> Transfer:
-  """Looks at the config of a transfer: `victims`, `poisons`, and `data.data_dir` of all.
+  """Parses the config of a transfer: `victims`, `poisons`, and `data.data_dir` for all.
 
   Raises:
     errors.InputError: names the field, its value, and what it must be.
@@ -62,7 +62,7 @@ def transfer(values: Mapping[str, Any]) -> Transfer:
 
 
 def comparison(values: Mapping[str, Any]) -> Comparison:
-  """Looks at the config of a comparison: `base`, `epsilons`, `attacks`, `data.data_dir`.
+  """Parses the config of a comparison: `base`, `epsilons`, `attacks`, `data.data_dir`.
 
   Raises:
     errors.InputError: names the field, its value, and what it must be.
@@ -100,13 +100,13 @@ def comparison(values: Mapping[str, Any]) -> Comparison:
 
 
 def _with(values: Mapping[str, Any], own: Mapping[str, Any], data_dir: str) -> Config:
-  """A run's config of a suite, with the fields that are the suite's."""
+  """The config of a suite's run, with the fields that the suite sets."""
   flat = schema.flatten(values) | schema.flatten(own) | {"data.data_dir": data_dir}
   return schema.make(schema.nested(flat))
 
 
 def _check_epsilons(epsilons: Any) -> None:
-  """Their range is checked with the runs."""
+  """Checks that epsilons are numbers that increase; the runs check their range."""
   listed = epsilons if isinstance(epsilons, (list, tuple)) else ()
   are_numbers = all(type(epsilon) in (int, float) for epsilon in listed)
   if not (listed and are_numbers and (np.diff([0.0, *listed]) > 0.0).all()):
@@ -117,7 +117,7 @@ def _check_epsilons(epsilons: Any) -> None:
 
 
 def _check_attack(name: str, attack: Any) -> tuple[str, dict[str, Any]]:
-  """The row that it makes, and its overrides by flat names."""
+  """Checks an attack; returns the row that it makes, and its overrides by flat names."""
   field = f"config field attacks.{name}"
   if not isinstance(attack, Mapping) or not {"row"} <= attack.keys() <= {
     "row",
@@ -153,7 +153,7 @@ def _check_attack(name: str, attack: Any) -> tuple[str, dict[str, Any]]:
 def _check_different(
   base: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]
 ) -> None:
-  """No run is done twice under two names."""
+  """Checks that no two variants are the same run."""
   seen: dict[str, str] = {}
   for name, of_variant in variants.items():
     whole = str(sorted((schema.flatten(base) | dict(of_variant)).items()))

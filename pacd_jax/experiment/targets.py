@@ -1,4 +1,4 @@
-"""What an attack changes and what it is after, by the config: a class, or less."""
+"""What an attack changes and what it targets, by the config: a class or a part of it."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ from pacd_jax.experiment.config import Config
 
 
 def checked_points(config: Config, splits: types.Splits) -> tuple[int, ...]:
-  """`data.target_points`, which may be none.
+  """Checks and returns `data.target_points`, which may be empty.
 
   Raises:
-    errors.InputError: one is not in the test split, or is of another class.
+    errors.InputError: a point is not in the test split, or is of another class.
   """
   chosen, target = config.data.target_points, config.data.target_class
   labels = splits.test.labels
@@ -42,7 +42,7 @@ def poisoned(config: Config, splits: types.Splits) -> np.ndarray:
 
 
 def points(config: Config) -> np.ndarray | None:
-  """The test points that the attack is after, int64 `[m]` in order; None: the class."""
+  """The test points that the attack targets, int64 `[m]` in order; None: the class."""
   chosen = config.data.target_points
   return np.sort(np.asarray(chosen, np.int64)) if chosen else None
 

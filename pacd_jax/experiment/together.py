@@ -1,4 +1,4 @@
-"""Fields of a config looked at beside each other, before any work; rows of the user's."""
+"""Checks fields of a config against each other, and the names of rows, before any work."""
 
 import re
 
@@ -102,7 +102,7 @@ def _check_solver(attack: Attack) -> None:
 
 
 def _check_selection(config: Config) -> None:
-  """Of the attack's poison among several, where there are several."""
+  """Checks the fields by which the attack chooses among several poisons."""
   attack, alpha = config.attack, config.certify.alpha
   if not confidence.can_certify(attack.selection.n, alpha):
     raise errors.InputError(

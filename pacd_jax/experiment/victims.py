@@ -1,6 +1,6 @@
-"""Victims of one training set, trained as a run's are and returned: nothing is saved.
+"""Trains victims on one training set, as a run's are trained; saves nothing.
 
-For defences that look at one, for the selection among candidates, and for programs.
+Used by defences that need a victim, by the choice among candidates, and by `library`.
 """
 
 import jax
@@ -20,7 +20,7 @@ def train_one(
   stage: str,
   shows: bool = True,
 ) -> types.Params:
-  """`train` of one victim: its parameters; the key is consumed."""
+  """Trains one victim as `train` does; returns its parameters; the key is consumed."""
   params = train(run, training_set, key[None], stage=stage, shows=shows)
   return jax.tree.map(lambda leaf: leaf[0], params)
 
@@ -33,17 +33,17 @@ def train(
   stage: str,
   shows: bool = True,
 ) -> types.Params:
-  """The parameters after the last epoch, every leaf `[S, ...]`.
+  """Trains S victims; returns their parameters after the last epoch, leaves `[S, ...]`.
 
   Args:
-    run: how; without epochs of recovery.
-    training_set: at least a batch.
+    run: how they are trained; without epochs of recovery.
+    training_set: at least a batch of images.
     keys: `[S]`, one for each victim; consumed.
     stage: what progress and errors call it.
-    shows: progress, an epoch at a time.
+    shows: whether progress is shown, an epoch at a time.
 
   Raises:
-    errors.InputError: the set has less than a batch.
+    errors.InputError: the set is smaller than a batch.
     errors.NonFiniteError: a loss is not finite.
   """
   if len(training_set.present) < run.batch_size:

@@ -6,7 +6,7 @@ from pacd_jax.experiment.config import Config, Train
 
 
 def training(train: Train) -> str:
-  """How a run's victims are trained, in a few words: the loss, and what is not usual."""
+  """Says in a few words how a run's victims are trained: the loss, and what is unusual."""
   words = [train.loss.name]
   if train.weight_decay:
     words.append(f"weight decay {train.weight_decay:g}")
@@ -18,7 +18,7 @@ def training(train: Train) -> str:
 
 
 def remarks(config: Config) -> list[str]:
-  """What a run's numbers are of, where that is not the whole class; in words."""
+  """Remarks on numbers that are not of the whole class, poisoned and undefended."""
   words, fraction = [], config.attack.poisoned_fraction
   if fraction != 1.0:
     words.append(f"{100.0 * fraction:g} % of the class poisoned, the rest clean")
@@ -30,7 +30,7 @@ def remarks(config: Config) -> list[str]:
 
 
 def origin(row: str, config: Config) -> str:
-  """Where the row's images come from, in words."""
+  """Says where the row's images come from."""
   if row not in kinds.ROWS:
     return f"the poison {config.poisons.get(row, 'of another run')}, as given."
   of_objective = kinds.OBJECTIVES[config.attack.objective.name].row_words
@@ -40,5 +40,5 @@ def origin(row: str, config: Config) -> str:
 
 
 def style(row: str) -> kinds.Style | None:
-  """The row's line in pictures; None: one that is free."""
+  """The row's line style in pictures; None: any style that is free."""
   return kinds.ROWS[row].style if row in kinds.ROWS else None
