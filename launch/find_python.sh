@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints a Python of 3.11 or later that can make virtual environments; installs one by apt
-# where there is none, such as on a TPU VM of Ubuntu 22.04, whose own is 3.10.
+# Prints the name of a Python 3.11 or later that can make virtual environments; installs one
+# by apt where there is none, such as on a TPU VM of Ubuntu 22.04, which has Python 3.10.
 set -uo pipefail
 
 find_one() {

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Several processes of one run on this machine; ends them all where one fails.
+# Starts several processes of one run on this machine; ends them all if one fails.
 #
 #   launch/local.sh [-n PROCESSES] [-r RESTARTS] COMMAND...
 #   launch/local.sh -n 2 .venv/bin/python main.py --config=configs/digits_ga.py:smoke
 #
 # One process uses every GPU of a machine by itself: this is for more processes than that,
-# such as one for each socket, and for trying a run of several before a cluster has it.
-# After -r, a run that was killed is started again, so many times: it goes on from its
-# checkpoints. Bad input (2) and numbers that are not finite (3) are not tried again.
+# such as one for each socket, and for trying a run of several processes before it goes to a
+# cluster. With -r, a run that was killed is started again at most so many times, and resumes
+# from its checkpoints; not after bad input (2) or a number that is not finite (3).
 set -uo pipefail
 
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 501)); then
@@ -47,7 +47,7 @@ fi
 free_port() {
   local port
   for _ in {1..50}; do
-    port=$((20000 + RANDOM % 12000))  # Below the ports that connections are given.
+    port=$((20000 + RANDOM % 12000))  # Below the ports that the system gives out.
     if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
       echo "$port"
       return
@@ -78,11 +78,11 @@ run_once() {
   while :; do
     wait -n -p ended
     status=$?
-    # None is left: a process may end with 127, too, but then there is one that did.
+    # No process is left: one that ends with 127 itself would be named in `ended`.
     if ((status == 127)) && [[ -z ${ended:-} ]]; then break; fi
     if ((status && !failed)); then
       failed=$status
-      # 143: all are saving. Else the others would wait for the one that is gone.
+      # 143: all processes are saving. Otherwise the others would wait for the lost one.
       ((asked || status == 143)) || kill -KILL "${pids[@]}" 2>/dev/null
     fi
   done

@@ -1,4 +1,4 @@
-"""One command for each run of a sweep, a line each: for a shell, Slurm or JobSet.
+"""Writes one command for each run of a sweep, a line each: for a shell, Slurm or JobSet.
 
   python launch/sweep.py configs/mnist_ga.py --over sigma=0.25,0.5 target_class=0:10 \\
       --out sweep.txt -- --config.data.data_dir=DATA
@@ -8,13 +8,13 @@
   gke_jobset.yaml: replicas 20                                       line i + 1 in run i
 
 Every combination of the values is a run in a folder of its own, named after them, under
-`--runs`. They stand behind the config's colon, from which configs derive other fields, or
-in flags of their own where the config does not take them there. A field is named in full,
-or by its end where no other ends alike; values are separated by commas, and a:b are the
-whole numbers from a on and below b.
+`--runs`. The values stand behind the config's colon, from which configs derive other
+fields, or in flags of their own if the config does not take them there. A field is named in
+full, or by its end if no other field ends alike; values are separated by commas, and a:b is
+the whole numbers from a to b - 1.
 
-Written again by the same command, the file has a finished run's line as one that does
-nothing, and all others where they were: jobs may go on reading it.
+If the same command writes the file again, the lines of finished runs do nothing and all
+others stay where they were, so that jobs may continue to read it.
 """
 
 import sys

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# A run on a Cloud TPU slice: creates it, installs, runs on all workers, fetches, deletes.
+# Runs on a Cloud TPU slice: creates it, installs, runs on all workers, fetches, deletes.
 #
 #   launch/tpu_pod.sh [-n] NAME COMMAND...
 #   TYPE=v5litepod-8 ZONE=us-west4-a launch/tpu_pod.sh mine \
 #       main.py --config=configs/cifar10_ga.py --config.data.data_dir=/mnt/share/data
 #
-# With -n it prints each command and runs none. The steps of the environment:
+# With -n it prints each command and runs none. The variables of the environment:
 #   TYPE     the slice, such as v5litepod-8 (one host) or v5litepod-32 (several)
 #   ZONE     where
 #   VERSION  runtime of the TPU VM; v2-alpha-tpuv5-lite by default
 #   SHARE    HOST:/PATH of an NFS server, mounted at /mnt/share: the run's folder has to be
 #            shared by the hosts where there are several
-#   SPOT     1: cheaper, and may be taken away; with SHARE, the same command then goes on
+#   SPOT     1: cheaper, and may be taken away; with SHARE, the same command then resumes it
 #   KEEP     1: the slice is not deleted
-# The run's folder is /mnt/share/runs/NAME, or ~/runs/NAME without SHARE, where it goes with
-# the slice; its files come to runs/NAME here.
+# The run's folder is /mnt/share/runs/NAME, or ~/runs/NAME without SHARE, which is deleted
+# with the slice; its files are fetched to runs/NAME here.
 set -euo pipefail
 
 dry=0
@@ -80,7 +80,8 @@ fi
 status=0
 on all "cd pacd_jax && .venv/bin/python $(printf '%q ' "$@") --workdir=$folder" || status=$?
 
-# What it came to, a broken run's too: all but the checkpoints, which stay on SHARE.
+# Fetches what was written, after a failed run too: all but the checkpoints, which stay on
+# SHARE.
 run mkdir -p runs
 on 0 "tar -czf run.tar.gz --exclude=checkpoints -C $folder/.. $name" || status=$?
 run gcloud compute tpus tpu-vm scp "$name:run.tar.gz" "runs/$name.tar.gz" \

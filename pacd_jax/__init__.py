@@ -1,6 +1,6 @@
 """Poisoning attacks on certified defences, their victims and their certificates, in JAX.
 
-The names below are imported when they are first used; rooms are imported as usual:
+The names below are imported when they are first used; subpackages are imported as usual:
 `from pacd_jax.attacks import pacd`.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 __version__ = "0.2.0"
 
-# Name -> where it is: a module, or a module and what is in it.
+# Name -> `module`, or `module:what is in it`.
 _PUBLIC = {
   "Victims": "pacd_jax.experiment.library:Victims",
   "InputError": "pacd_jax.errors:InputError",

@@ -12,7 +12,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-# Command -> the module whose `main(arguments)` it is, and the arguments that come first.
+# Command -> the module whose `main(arguments)` runs it, and the arguments that come first.
 _COMMANDS = {
   "run": ("pacd_jax.suites.commands", ("run",)),
   "compare": ("pacd_jax.suites.commands", ("compare",)),

@@ -1,18 +1,18 @@
-"""The two ways in which a run ends early: bad input, and a number that is not finite."""
+"""The two errors that end a run early: bad input, and a number that is not finite."""
 
 import contextlib
 from collections.abc import Generator
 
 
 class InputError(ValueError):
-  """Something the user gave cannot be used: what, where, and what to do instead.
+  """Something the user gave cannot be used; says what, where, and what to do instead.
 
   Commands print the message as one line and exit with status 2.
   """
 
 
 class NonFiniteError(ArithmeticError):
-  """A NaN or an infinity: names the stage, the step and the value.
+  """A NaN or an infinity; names the stage, the step and the value.
 
   Commands print the message as one line and exit with status 3.
   """
@@ -20,7 +20,7 @@ class NonFiniteError(ArithmeticError):
 
 @contextlib.contextmanager
 def about(what: str) -> Generator[None]:
-  """Says in every such error what it is about: one of several runs, say."""
+  """Says in front of every such error what it is about, such as one of several runs."""
   try:
     yield
   except (InputError, NonFiniteError) as error:

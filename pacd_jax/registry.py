@@ -1,9 +1,9 @@
-"""Names and what stands behind them: all entries of one kind, each under its own name.
+"""Registries: the entries of one kind, each under its own name.
 
 An entry is a frozen dataclass with a `name`; most have `options`, the dataclass of the
 fields that a config has for it, and `words` for tables and pages. The package's own
-entries stand in `experiment/entries/`, and those of sampling rules in
-`certification/rules/`; others are added from anywhere:
+entries are in `experiment/entries/`, its sampling rules in `certification/rules/`; others
+are added from anywhere:
 
   from pacd_jax.experiment import kinds
 
@@ -17,11 +17,11 @@ from pacd_jax import errors
 
 
 class Entry(Protocol):
-  """What a registry holds."""
+  """An entry of a registry."""
 
   @property
   def name(self) -> str:
-    """As configs and files have it."""
+    """The name in configs and files."""
     ...
 
 
@@ -32,7 +32,7 @@ class Registry(Generic[_Entry]):
   """The entries of one kind, in the order in which they were added.
 
   Args:
-    kind: what they are, for messages: "loss".
+    kind: what messages call an entry, such as "loss".
   """
 
   def __init__(self, kind: str):
@@ -44,7 +44,7 @@ class Registry(Generic[_Entry]):
     """Adds an entry under its name, and returns it.
 
     Raises:
-      errors.InputError: the name is taken, or it is none that a config can have.
+      errors.InputError: the name is taken, or no config can have it.
     """
     if not entry.name.isidentifier():
       raise errors.InputError(
@@ -59,12 +59,12 @@ class Registry(Generic[_Entry]):
     return entry
 
   def remove(self, name: str) -> None:
-    """Takes an entry out again, as tests do with theirs."""
+    """Removes an entry, as tests do with theirs."""
     del self._entries[name]
     self.version += 1
 
   def __getitem__(self, name: str) -> _Entry:
-    """The entry of a name; errors.InputError, with the names that there are, for none."""
+    """The entry of a name; raises errors.InputError, which lists the names, if unknown."""
     if name not in self._entries:
       raise errors.InputError(
         f"there is no {self.kind} {name!r}: use one of {', '.join(self._entries)}"
@@ -79,5 +79,5 @@ class Registry(Generic[_Entry]):
 
   @property
   def names(self) -> tuple[str, ...]:
-    """Of all entries."""
+    """The names of all entries."""
     return tuple(self._entries)

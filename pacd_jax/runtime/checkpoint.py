@@ -1,7 +1,7 @@
-"""Checkpoints of one stage on orbax: written beside and renamed, kept to the last two.
+"""Checkpoints of one stage, by orbax: written atomically; the last two are kept.
 
-Process 0 writes and reads them, and gives the others what it read: a state is restored
-onto any number of devices and processes.
+Process 0 writes and reads them, and sends the others what it read, so that a state is
+restored onto any number of devices and processes.
 """
 
 import functools
@@ -21,7 +21,7 @@ _State = TypeVar("_State")
 
 
 def _digest(state) -> str:
-  """SHA-256 over the leaves: tells a damaged checkpoint from a whole one."""
+  """A SHA-256 over the leaves, which tells a damaged checkpoint from a whole one."""
   digest = hashlib.sha256()
   for leaf in jax.tree.leaves(state):
     leaf = np.asarray(leaf)
@@ -37,11 +37,11 @@ class _Damaged(Exception):
 
 
 class Checkpoints:
-  """States of one stage by step, inside `with`.
+  """The saved states of one stage, by step; a context manager.
 
   Args:
-    directory: of this stage alone; made.
-    fingerprint: names the run; a checkpoint of another run is refused.
+    directory: for this stage alone; created if missing.
+    fingerprint: identifies the run; a checkpoint of another run is refused.
   """
 
   def __init__(self, directory: str | os.PathLike, fingerprint: str):
@@ -61,7 +61,7 @@ class Checkpoints:
         self._directory,
         options=ocp.CheckpointManagerOptions(
           max_to_keep=2,
-          create=not several,  # Orbax would have all processes wait for it.
+          create=not several,  # Orbax would make all processes wait for it.
           multiprocessing_options=options,
         ),
       )
@@ -78,8 +78,8 @@ class Checkpoints:
     """Saves the state after `step` steps; returns before the files are written.
 
     Args:
-      step: above those that are there.
-      state: each process has it whole, as `sharding.replicate` leaves it.
+      step: above all saved steps.
+      state: replicated in each process, as by `sharding.replicate`.
     """
     if self._manager is None:
       return
@@ -93,16 +93,16 @@ class Checkpoints:
     self._manager.save(step, args=args)
 
   def restore(self, like: _State) -> tuple[_State, int]:
-    """The newest state that is whole, and its step; `(like, 0)` where there is none.
+    """Restores the newest undamaged state; returns it and its step, or `(like, 0)`.
 
-    One that is damaged is passed over for the one before it, with a line that says so.
+    A damaged checkpoint is skipped for the one before it, with a line that says so.
 
     Args:
-      like: a state of the same structure, shapes and types; the restored one lies on the
-        devices that its arrays lie on.
+      like: a state of the same structure, shapes and types; the restored one is put on the
+        devices of its arrays.
 
     Raises:
-      errors.InputError: all that are there are damaged, or one is another run's.
+      errors.InputError: all checkpoints are damaged, or one is of another run.
     """
     host, step = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), like), 0
     with processes.agreeing():
@@ -136,7 +136,7 @@ class Checkpoints:
     return host, 0
 
   def _read(self, manager: ocp.CheckpointManager, step: int, like: _State) -> _State:
-    """The state of one checkpoint, as NumPy's arrays."""
+    """The state of one checkpoint, as NumPy arrays."""
     args = ocp.args.Composite(
       state=ocp.args.StandardRestore(like), record=ocp.args.JsonRestore()
     )
@@ -162,11 +162,11 @@ class Checkpoints:
 
 @functools.cache
 def _tell(text: str) -> None:
-  """Once: a checkpoint is looked at before the first stage, and again in its own."""
+  """Notes a text once: a checkpoint is read before the first stage, and in its own."""
   progress.note(text)
 
 
 def _placed(host: np.ndarray, like: jax.Array) -> jax.Array:
-  """A NumPy array on the devices of another array."""
+  """Puts a NumPy array on the devices of another array."""
   host = np.asarray(host)
   return jax.make_array_from_callback(host.shape, like.sharding, lambda at: host[at])

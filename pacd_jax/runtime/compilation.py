@@ -1,4 +1,4 @@
-"""Programs that several runs of one process have in common are compiled once."""
+"""A cache by which the runs of one process compile the programs that they share once."""
 
 import contextlib
 from collections.abc import Generator, Mapping
@@ -9,7 +9,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from pacd_jax.runtime import ending
 
 _FOLDER = "jax_compilation_cache_dir"
-_ALL_OF_IT = {  # By default it leaves out what compiles in a second.
+_ALL_OF_IT = {  # By default it omits programs that compile in a second.
   "jax_persistent_cache_min_compile_time_secs": 0.0,
   "jax_persistent_cache_min_entry_size_bytes": -1,
 }
@@ -17,11 +17,11 @@ _ALL_OF_IT = {  # By default it leaves out what compiles in a second.
 
 @contextlib.contextmanager
 def shared_by_runs() -> Generator[None]:
-  """Within, XLA finds again what it has compiled, by JAX's persistent compilation cache.
+  """Within, compiled programs are reused, by JAX's persistent compilation cache.
 
-  Every run builds its functions anew, so that jit itself knows none of them. The cache is a
-  temporary folder, gone afterwards; one that the user has set (JAX_COMPILATION_CACHE_DIR)
-  is used instead, and kept.
+  Every run builds its functions anew, so jit's own cache does not help. The cache is a
+  temporary folder, deleted afterwards; a folder that the user has set
+  (JAX_COMPILATION_CACHE_DIR) is used instead, and kept.
   """
   if getattr(jax.config, _FOLDER):
     yield

@@ -1,7 +1,7 @@
-"""Ending at once, as a kill does, and temporary folders that are gone even then.
+"""Ending a process at once, and temporary folders that are deleted even then.
 
-Unwinding through threads that are running may crash, so an interrupt, SIGTERM and an error
-of one process among several end by `os._exit`, which cleans up nothing.
+Unwinding while other threads run may crash, so an interrupt, SIGTERM, and an error in one
+of several processes end by `os._exit`, which cleans up nothing.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _folders: set[str] = set()
 
 @contextlib.contextmanager
 def temporary_folder() -> Generator[pathlib.Path]:
-  """A temporary folder, deleted at the end, by `at_once` too; SIGKILL alone leaves it."""
+  """A temporary folder, deleted at the end and by `at_once`; only SIGKILL leaves it."""
   with tempfile.TemporaryDirectory(prefix="pacd_jax.") as folder:
     _folders.add(folder)
     try:

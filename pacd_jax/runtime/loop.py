@@ -1,4 +1,4 @@
-"""The one loop of every long stage: step, log, check, save; resumed where it stopped."""
+"""The loop of every long stage: step, log, check, save; it resumes where it stopped."""
 
 import time
 from collections.abc import Callable
@@ -29,32 +29,32 @@ def run(
 ) -> _State:
   """Runs a stage to its last step, from its newest checkpoint if it has one.
 
-  A step's metrics are fetched after the next step is under way, so one process keeps its
-  device busy; several ask each other for SIGTERM in between, and wait for the step. Metrics
-  are checked before any state that follows from them is saved. A line's `seconds` are the
-  stage's wall time up to it, over all processes: a resumed one goes on from the line of its
-  checkpoint, so steps that a kill lost do not count.
+  A step's metrics are fetched once the next step is under way, so that a single process
+  keeps its device busy; several processes ask each other about SIGTERM in between, and wait
+  for the step. Metrics are checked before any state that depends on them is saved. A line's
+  `seconds` are the stage's wall time so far, over all starts: a resumed stage counts from
+  the line of its checkpoint on, so steps that a kill lost do not count.
 
   Args:
     stage: its name in metrics, messages and the progress line.
     step_fn: `(state, step) -> (state, metrics)`; a function of its arguments alone.
-    state: where an unbroken run begins.
+    state: the state before the first step.
     num_steps: steps in all.
-    checkpoints: of this stage.
-    metrics_file: of the run.
+    checkpoints: the stage's checkpoints.
+    metrics_file: the run's metrics.
     save_every: steps between two checkpoints; the last step is always saved.
     unit: what a step is called, in the plural.
     headline: the metric that the progress line shows.
     began: when this process began with the stage, by `time.monotonic`; now by default.
     on_metrics: called with stage, step and metrics, once these are known to be finite.
-    phase: what the progress line says before that of a step, if anything.
+    phase: what the progress line says of a step before its metric, if anything.
 
   Returns:
     The state after the last step.
 
   Raises:
     errors.NonFiniteError: a metric is NaN or infinite.
-    errors.InputError: no checkpoint that is there can be used.
+    errors.InputError: there are checkpoints, but none that can be used.
     preemption.Preempted: SIGTERM came; the state after the step under way is saved.
   """
   began = time.monotonic() if began is None else began

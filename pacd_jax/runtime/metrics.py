@@ -53,12 +53,12 @@ class MetricsFile:
     os.replace(beside, self._path)
 
   def seconds(self, stage: str) -> float:
-    """What the stage's last line says that it took so far; 0.0 where there is none."""
+    """The stage's wall time up to its last line; 0.0 where it has none."""
     by_step = self.seconds_by_step(stage)
     return by_step[max(by_step)] if by_step else 0.0
 
   def seconds_by_step(self, stage: str) -> dict[int, float]:
-    """The same of every step of the stage."""
+    """The stage's wall time up to each of its steps."""
     if not self._path.exists():
       return {}
     records = map(json.loads, self._path.read_text(errors="replace").splitlines())

@@ -1,4 +1,4 @@
-"""SIGTERM: a step under way is finished and its state saved; all else ends at once.
+"""SIGTERM: finishes the step under way and saves its state; other work ends at once.
 
 Slurm, Kubernetes and clouds send it some seconds before they take a machine away.
 """
@@ -11,11 +11,11 @@ from typing import NoReturn
 
 from pacd_jax.runtime import ending, processes
 
-STATUS = 143  # Of a process that SIGTERM ended, as a shell has it.
+STATUS = 143  # What a shell gives for a process that SIGTERM ended.
 
 
 class Preempted(BaseException):
-  """The state is saved, and the process is to end; no error, so nothing catches it."""
+  """Raised once the state is saved, to end the process; `except Exception` passes it."""
 
 
 _deferring = False
@@ -23,7 +23,7 @@ _asked = False
 
 
 def install() -> None:
-  """Handles SIGTERM from now on; in the main thread, after `processes.start`."""
+  """Handles SIGTERM from now on; call it in the main thread, after `processes.start`."""
   signal.signal(signal.SIGTERM, _handle)
 
 
@@ -36,17 +36,18 @@ def _handle(number, frame) -> None:
 
 
 def leave(text: str) -> NoReturn:
-  """Ends at once, with a line that says so."""
+  """Ends the process at once, with a line that says so."""
   sys.stderr.write(f"\n{text}\n")
   ending.at_once(STATUS)
 
 
 @contextlib.contextmanager
 def deferred() -> Generator[Callable[[], bool]]:
-  """Inside, a first SIGTERM waits: gives a function that tells whether one has come.
+  """Defers a first SIGTERM within; yields a function that tells whether one has come.
 
-  It tells all processes the same, whichever got the signal; all have to call it. Whoever
-  hears of it saves, and raises `Preempted`. A second signal ends the process.
+  The function returns the same in all processes, whichever got the signal; all must call
+  it. If it is true, the caller saves and raises `Preempted`. A second signal ends the
+  process.
   """
   global _deferring, _asked
   _deferring = True

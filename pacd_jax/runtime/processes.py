@@ -27,23 +27,23 @@ def start(
   timeout: int = 300,
   give_up: Callable[[errors.InputError], None],
 ) -> None:
-  """Joins the other processes, where there are any; before JAX is first used.
+  """Joins the run's other processes, if there are any; call it before JAX is first used.
 
-  Without arguments, they are those of the cluster that JAX detects: Slurm, Open MPI, GKE,
-  Cloud TPU, or Kubernetes with JAX's extra `k8s`. Where it detects none, this is the only
-  process.
+  Without arguments, the processes are those of the cluster that JAX detects: Slurm, Open
+  MPI, GKE, Cloud TPU, or Kubernetes with JAX's extra `k8s`. If it detects none, this is the
+  only process.
 
   Args:
     coordinator: host and port on which process 0 listens.
-    num_processes: of the run; 1: this one alone, whatever cluster it is in.
-    process_id: of this one, from 0.
-    timeout: seconds that they may take to find each other.
-    give_up: called, in another thread, where they do not: JAX itself would end the process
-      without a word of ours.
+    num_processes: the number of processes; 1: this one alone, in a cluster too.
+    process_id: the number of this process, from 0.
+    timeout: seconds that the processes may take to find each other.
+    give_up: called, in another thread, if they do not: JAX itself would end the process
+      without a message of ours.
 
   Raises:
-    errors.InputError: some of the arguments are there and some are not, one is out of
-      range, or the cluster cannot be used.
+    errors.InputError: only some of the arguments are given, one is out of range, or the
+      cluster cannot be used.
   """
   if num_processes == 1:
     return
@@ -70,7 +70,7 @@ def start(
   except ValueError as error:
     if not missing or "coordinator_address should be defined" not in str(error):
       raise errors.InputError(f"the processes cannot start: {error}") from None
-  except Exception as error:  # A cluster's own, such as Kubernetes without permission.
+  except Exception as error:  # The cluster's own, such as Kubernetes without permission.
     line = " ".join(str(error).split())
     raise errors.InputError(
       f"the cluster cannot be used ({type(error).__name__}: {line}): give {_ALL}, or "
@@ -118,7 +118,7 @@ def is_first() -> bool:
 def from_first(value: _Value) -> _Value:
   """Process 0's value, in every process: a tree of numbers or arrays of the same shapes.
 
-  All processes have to call it; with one it is the value itself.
+  All processes must call it; with one process, it returns the value itself.
   """
   if jax.process_count() == 1:
     return value
@@ -126,14 +126,14 @@ def from_first(value: _Value) -> _Value:
 
 
 def any_of(flag: bool) -> bool:
-  """Whether it is true in some process; all have to call it."""
+  """Whether the flag is true in some process; all must call it."""
   if jax.process_count() == 1:
     return flag
   return bool(multihost_utils.process_allgather(np.array(flag)).any())
 
 
 def all_texts(text: str) -> list[str]:
-  """Each process's text, in their order; all have to call it."""
+  """Each process's text, in the order of processes; all must call it."""
   if jax.process_count() == 1:
     return [text]
   words = np.frombuffer(text.encode(), np.uint8)
@@ -148,12 +148,12 @@ def all_texts(text: str) -> list[str]:
 
 @contextlib.contextmanager
 def agreeing() -> Generator[None]:
-  """What cannot go on in one process goes on in none: its error is every process's.
+  """Raises an `errors.InputError` of one process in every process.
 
-  For parts in which a process may fail by itself, and that start no work of several.
+  For code in which one process may fail alone, and that starts no work of several.
 
   Raises:
-    errors.InputError: that of the first process that has one.
+    errors.InputError: the error of the first process that has one.
   """
   failed = ""
   try:
@@ -169,7 +169,7 @@ def agreeing() -> Generator[None]:
 
 @contextlib.contextmanager
 def held(folders: Iterable[contextlib.AbstractContextManager]) -> Generator[None]:
-  """All of the runs' folders are entered, in every process or in none.
+  """Enters all of the runs' folders, in every process or in none.
 
   Raises:
     errors.InputError: as from entering one.
@@ -182,10 +182,10 @@ def held(folders: Iterable[contextlib.AbstractContextManager]) -> Generator[None
 
 
 def check_same(facts: Mapping[str, Any]) -> None:
-  """All processes have to run the same.
+  """Checks that all processes run the same.
 
   Args:
-    facts: by their names, such as a field's; JSON can hold them.
+    facts: values by name, such as a config field's; JSON can hold them.
 
   Raises:
     errors.InputError: a process has another value; names it and the field.

@@ -16,7 +16,7 @@ def _duration(seconds: float) -> str:
 
 
 def note(text: str, stream: TextIO | None = None) -> None:
-  """One line of its own: under a bar, between the lines of a log, above another run's."""
+  """Writes a line of its own, under a bar or between the lines of a log."""
   stream = sys.stderr if stream is None else stream
   stream.write(("\n" if stream.isatty() else "") + text + "\n")
   stream.flush()
@@ -25,13 +25,13 @@ def note(text: str, stream: TextIO | None = None) -> None:
 class Progress:
   """A bar on a terminal, lines in a log; the last step is always shown.
 
-  The rate counts from the first update on: what goes before it is compilation.
+  The rate is measured from the first update on, since compilation comes before it.
 
   Args:
     stage: what is being done.
     total: number of steps.
     start: steps that an earlier run has done; they do not count in the rate.
-    unit: of a step, in the plural.
+    unit: what a step is called, in the plural.
     stream: where to write; standard error by default.
     clock: seconds, for tests.
   """
@@ -58,7 +58,7 @@ class Progress:
       self._write_line(f"{stage}: going on from {start}/{total} {unit}")
 
   def update(self, done: int, note: str = "") -> None:
-    """Tells that `done` steps of the total are done; `note` stands at the end."""
+    """Shows that `done` steps of the total are done; `note` stands at the end."""
     now = self._clock()
     if self._first is None:
       self._first = done, now

@@ -1,4 +1,4 @@
-"""A run's folder: where each file is, whose run it holds, and writing without halves."""
+"""A run's folder: where each file is, which run it holds, and atomic writes."""
 
 import contextlib
 import fcntl
@@ -13,7 +13,7 @@ from pacd_jax.runtime import stamp
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes beside `path`, then renames; the folder is made."""
+  """Writes beside `path`, then renames; creates the folder if missing."""
   path.parent.mkdir(parents=True, exist_ok=True)
   beside = path.with_name(path.name + ".tmp")
   beside.write_text(text, encoding="utf-8")
@@ -26,10 +26,10 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any:
-  """What `write_json` wrote.
+  """Reads what `write_json` wrote.
 
   Raises:
-    errors.InputError: it is not there, or no JSON.
+    errors.InputError: the file does not exist, or is no JSON.
   """
   try:
     return json.loads(path.read_text(encoding="utf-8"))
@@ -40,31 +40,31 @@ def read_json(path: pathlib.Path) -> Any:
 
 
 class Identity(Protocol):
-  """Whose run a folder holds; `experiment.identity` has that of a config."""
+  """The identity of the run in a folder; `experiment.identity` has that of a config."""
 
-  grows: bool  # Parts may be added later: config.json is written anew each time.
+  grows: bool  # Parts may be added later: config.json is rewritten each time.
 
   @property
   def text(self) -> str:
-    """What config.json holds."""
+    """The text of config.json."""
     ...
 
   @property
   def fingerprint(self) -> str:
-    """Names all that the run's files are bound to."""
+    """Identifies all that the run's files are bound to."""
     ...
 
   def differences(self, there: Mapping[str, Any]) -> str:
-    """How what another config.json holds is another run, in words; "" where it is not."""
+    """How the run of another config.json differs, in words; "" if it is the same run."""
     ...
 
 
 class RunFolder:
-  """One run's files; inside `with`, the folder is this process's, once claimed for good.
+  """One run's files; `with` locks the folder, and `claim` binds it to the run for good.
 
   Args:
-    workdir: made on entering if it is not there.
-    identity: of the run.
+    workdir: created on entering if missing.
+    identity: the run's identity.
 
   Raises:
     errors.InputError: on entering: the folder cannot be written, holds a run of another
@@ -107,10 +107,10 @@ class RunFolder:
     )
 
   def check_made_by(self, *, allow_other_versions: bool = False) -> None:
-    """Whether this code, these versions and this device made what is in the folder so far.
+    """Checks that this code, these versions and this device made what the folder holds.
 
     Raises:
-      errors.InputError: others did, or nothing says who, and that is not allowed.
+      errors.InputError: others did, or no stamp says which, and that is not allowed.
     """
     if allow_other_versions or not (self.path / "config.json").exists():
       return
@@ -127,7 +127,7 @@ class RunFolder:
       )
 
   def claim(self) -> None:
-    """Writes `config.json` and `stamp.json`: from now on the folder is this config's."""
+    """Writes `config.json` and `stamp.json`, which bind the folder to this config."""
     path, stamps = self.path / "config.json", stamp.read(self._stamps)
     here = stamp.make()
     try:
@@ -161,7 +161,7 @@ class RunFolder:
 
   @property
   def fingerprint(self) -> str:
-    """Names the run's config, and the package's version."""
+    """Identifies the run's config, and the package's version."""
     return self._identity.fingerprint
 
   @property
@@ -193,11 +193,11 @@ class RunFolder:
     return self.path / "defense" / f"{row}.npz"
 
   def defence_report(self, row: str) -> pathlib.Path:
-    """`defense/<row>.json`: what each of them removed, relabelled and changed."""
+    """`defense/<row>.json`: what each defence removed, relabelled and changed."""
     return self.path / "defense" / f"{row}.json"
 
   def candidate(self, name: str) -> pathlib.Path:
-    """`poison/candidates/<name>.npz`: a poison on the way, that selection looks at."""
+    """`poison/candidates/<name>.npz`: a candidate of the selection."""
     return self.path / "poison" / "candidates" / f"{name}.npz"
 
   @property

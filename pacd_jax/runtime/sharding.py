@@ -1,9 +1,9 @@
-"""Devices: one mesh over those of all processes, and how work is cut into their shares.
+"""The mesh over the devices of all processes, and how work is sharded over it.
 
-SPMD: every process runs the same program on arrays that are global; each device has its
-share of a batch, of independent victims or of noisy copies, and the whole of all else.
-Losses, solvers and attacks hold no collectives: they come from here, by `jax.shard_map` and
-its derivatives; `votes.py` adds up its own counts, and `processes.py` agrees on the host.
+SPMD: every process runs the same program on global arrays. Batches, independent victims and
+noisy copies are sharded over the devices; all else is replicated. Losses, solvers and
+attacks contain no collectives: these come from here, by `jax.shard_map` and its
+derivatives; `votes.py` sums its own counts, and `processes.py` communicates on the host.
 """
 
 import os
@@ -19,22 +19,22 @@ from jax.sharding import PartitionSpec
 AXIS = "devices"
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 _Tree = TypeVar("_Tree")
-_cores_are_devices = False  # Made so by `cores_as_devices`.
+_cores_are_devices = False  # Set by `cores_as_devices`.
 
 
 # --- the mesh -------------------------------------------------------------------------
 
 
 def mesh(size: int | None = None) -> jax.sharding.Mesh:
-  """The devices of all processes in a row, `[AXIS]`: all, or the first `size`."""
+  """The mesh `[AXIS]` over the devices of all processes: all, or the first `size`."""
   return _in_a_row(jax.devices()[:size])
 
 
 def batch_mesh() -> jax.sharding.Mesh:
-  """Those that a batch, or victims, are cut over: all devices, in general.
+  """The mesh that batches and victims are sharded over: all devices, in general.
 
-  Where cores were made devices (`cores_as_devices`), the first of each process: one
-  operation uses all of its cores.
+  If cores were made devices (`cores_as_devices`), it has the first device of each process,
+  whose operations use all cores.
   """
   if not _cores_are_devices or jax.default_backend() != "cpu":
     return mesh()
@@ -48,7 +48,7 @@ def _in_a_row(devices: Sequence[jax.Device]) -> jax.sharding.Mesh:
 
 
 def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
-  """Of arrays that each device has whole."""
+  """The sharding of arrays that are replicated over the mesh."""
   return jax.sharding.NamedSharding(mesh, PartitionSpec())
 
 
@@ -56,10 +56,9 @@ def replicated(mesh: jax.sharding.Mesh) -> jax.sharding.NamedSharding:
 
 
 def replicate(tree: _Tree, mesh: jax.sharding.Mesh) -> _Tree:
-  """Arrays, of the same values in every process, whole on each device of the mesh.
+  """Replicates arrays, which are equal in every process, over the mesh.
 
-  Leaves are NumPy's or JAX's arrays, random keys too; those that lie so already are
-  passed through.
+  Leaves are NumPy or JAX arrays, random keys too; replicated ones are passed through.
   """
   sharding = replicated(mesh)
 
@@ -78,9 +77,9 @@ def replicate(tree: _Tree, mesh: jax.sharding.Mesh) -> _Tree:
 
 
 def to_all(tree: _Tree, mesh: jax.sharding.Mesh) -> _Tree:
-  """Results that every process is to read: those that lie in several processes, whole.
+  """Replicates results that are sharded over several processes, so that all can read them.
 
-  With one process they are left as they are, each device's share on that device.
+  With one process, they stay sharded over its devices.
   """
   if jax.process_count() == 1:
     return tree
@@ -91,16 +90,16 @@ def to_all(tree: _Tree, mesh: jax.sharding.Mesh) -> _Tree:
 
 
 def over_batch(function: Callable[..., Any], mesh: jax.sharding.Mesh) -> Callable[..., Any]:
-  """`function(params, images)`, each device on its share of the images.
+  """`function(params, images)`, with the images sharded over the mesh.
 
-  Differentiable as the function is; gradients in `params` are added up over the devices.
-  Where the devices do not divide a batch, black images fill it up, whose outputs are cut
-  off again.
+  It is differentiable as the function is; gradients in `params` are summed over the
+  devices. A batch that the devices do not divide is padded with black images, whose outputs
+  are cut off again.
 
   Args:
-    function: of replicated parameters and images `[B, ...]`; an output `[B, ...]`, each
+    function: takes replicated parameters and images `[B, ...]`; returns `[B, ...]`, each
       row of which depends on its own image alone.
-    mesh: one device: the function itself.
+    mesh: with one device, the function itself is returned.
   """
   if mesh.size == 1:
     return function
@@ -125,16 +124,16 @@ def over_rows(
   mesh: jax.sharding.Mesh,
   in_axes: Sequence[int | None],
 ) -> Callable[..., Any]:
-  """A function of independent rows, each device on as many of them, one after the other.
+  """A function of independent rows, with the rows sharded over the mesh.
 
-  Devices exchange nothing. Those that there is no row for do nothing; a device with fewer
-  rows than the others computes its last one again.
+  Each device takes the same number of consecutive rows, and devices exchange nothing. A
+  device without rows does nothing; a device with fewer rows than the others computes its
+  last one again.
 
   Args:
     function: its outputs are `[rows, ...]`, and no row depends on another.
-    mesh: one device: the function itself.
-    in_axes: of each argument: 0 where its leaves are `[rows, ...]`, None where each device
-      is given the whole.
+    mesh: with one device, the function itself is returned.
+    in_axes: for each argument: 0 if its leaves are `[rows, ...]`, None if it is replicated.
   """
   if mesh.size == 1:
     return function
@@ -173,7 +172,7 @@ def over_rows(
 
 
 def num_cores() -> int:
-  """CPU cores that this process may use: its affinity, and a container's quota."""
+  """The CPU cores that this process may use, by its affinity and a container's quota."""
   has_affinity = hasattr(os, "sched_getaffinity")
   cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
   quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")
@@ -183,7 +182,7 @@ def num_cores() -> int:
 
 
 def free_memory() -> int:
-  """Bytes that this process may still take of the host's memory, by its container too."""
+  """Bytes of the host's memory that are free, within a container's limit too."""
   free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
   for line in _read(pathlib.Path("/proc/meminfo")).splitlines():
     if line.startswith("MemAvailable:"):
@@ -202,17 +201,18 @@ def _read(path: pathlib.Path) -> str:
 
 
 def cores_as_devices(cores: int | None = None) -> None:
-  """Makes each CPU core a device of its own; to be called before JAX is first used.
+  """Makes each CPU core a device of its own; call it before JAX is first used.
 
-  Work that falls apart, as certification's does, is faster on a device per core than on
-  one that cuts each operation into pieces (`make bench`, `certify_devices`). Batches and
-  victims stay on the first device, whose operations use all cores (`batch_mesh`).
+  Independent work, such as certification, is faster on one device per core than on one
+  device that splits each operation over the cores (`make bench`, `certify_devices`).
+  Batches and victims stay on the first device, whose operations use all cores
+  (`batch_mesh`).
 
-  Nothing changes where the user has chosen a number of devices: by `XLA_FLAGS` or by
-  `JAX_NUM_CPU_DEVICES`; then all work is cut over them.
+  Nothing changes if the user has chosen a number of devices, by `XLA_FLAGS` or by
+  `JAX_NUM_CPU_DEVICES`; all work is then sharded over these.
 
   Args:
-    cores: how many, by default all that this process may use.
+    cores: the number of devices, by default of cores that this process may use.
   """
   global _cores_are_devices
   by_xla = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")

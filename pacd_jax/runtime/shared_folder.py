@@ -1,9 +1,9 @@
-"""The run's folder, where a run has several processes.
+"""The folder of a run with several processes.
 
-Process 0 alone writes it. Each of the others works on a copy of its own, made at the start
-and deleted at the end: all take the same steps on the same values, so the same files come
-to be, and none waits for a file system. After SIGKILL, or where JAX ends a process, the
-copy stays in the temporary folder (TMPDIR), as `pacd_jax.*`.
+Only process 0 writes it. Each of the others works on a copy of its own, made at the start
+and deleted at the end: all take the same steps on the same values, so they write the same
+files, and none waits for a file system. After SIGKILL, or if JAX ends a process, the copy
+stays in the temporary folder (TMPDIR), as `pacd_jax.*`.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ from pacd_jax import errors
 from pacd_jax.runtime import ending, processes
 
 _TOKEN = ".shared"  # In the run's folder, while the processes look for it.
-_SEEN_WITHIN = 30.0  # Seconds that a file may take to be seen on the other hosts.
+_SEEN_WITHIN = 30.0  # Seconds until a file must be visible on the other hosts.
 
 
 @contextlib.contextmanager
 def own(workdir: str | os.PathLike) -> Generator[pathlib.Path]:
   """The run's folder for process 0, and a copy of it, deleted at the end, for any other.
 
-  Checkpoints are not copied, their folders are: process 0 reads them.
+  Checkpoints are not copied, only their stages' folders: process 0 reads them.
 
   Raises:
     errors.InputError: process 0 cannot write it, or another process does not see what it
@@ -66,7 +66,7 @@ def _not_to_copy(folder: str, names: list[str]) -> list[str]:
 
 
 def _check_shared(workdir: pathlib.Path) -> None:
-  """Process 0 writes a token that the others have to find."""
+  """Checks that all processes see a token that process 0 writes."""
   token = np.frombuffer(secrets.token_bytes(16), np.uint8)
   token, path = processes.from_first(token).tobytes().hex(), workdir / _TOKEN
   failed = ""
@@ -77,7 +77,7 @@ def _check_shared(workdir: pathlib.Path) -> None:
     except OSError as error:
       failed = f"--workdir={workdir} cannot be written ({error.strerror}): choose another"
   if processes.any_of(bool(failed)):
-    raise errors.InputError(failed)  # Of process 0; the others' is empty.
+    raise errors.InputError(failed)  # Process 0's; empty in the others.
   seen = processes.is_first() or _sees(path, token)
   all_have_looked = processes.any_of(not seen)
   if processes.is_first():
@@ -90,7 +90,7 @@ def _check_shared(workdir: pathlib.Path) -> None:
 
 
 def _sees(path: pathlib.Path, token: str) -> bool:
-  """Whether the token comes to be seen: listing the folder renews what NFS remembers."""
+  """Whether the token becomes visible in time; listing the folder renews NFS's cache."""
   deadline = time.monotonic() + _SEEN_WITHIN
   while time.monotonic() < deadline:
     with contextlib.suppress(OSError):

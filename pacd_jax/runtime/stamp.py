@@ -1,8 +1,8 @@
-"""Where an artefact comes from: the code, the versions and the device that made it.
+"""Stamps: the code, the versions and the device that made an artefact.
 
-A stamp is a dictionary that JSON can hold. A run's folder has its stamps in `stamp.json`,
-one for each time that other code or versions went on with it, and every file of results
-carries the one that it was made under. Each is sealed by a hash of itself.
+A stamp is a dictionary that JSON can hold. A run's folder has its stamps in `stamp.json`:
+the first, and one for each time that other code or versions resumed the run. Every file of
+results carries the stamp that it was made under. Each stamp is sealed by a hash of itself.
 """
 
 import functools
@@ -21,10 +21,10 @@ from pacd_jax import errors
 SCHEMA = 1
 ALLOW_FLAG = "--allow_other_versions"
 _PACKAGE = pathlib.Path(pacd_jax.__file__).parent
-_BUILT_FROM = _PACKAGE / "_built_from.json"  # In a wheel, as setup.py writes it.
+_BUILT_FROM = _PACKAGE / "_built_from.json"  # In a wheel; setup.py writes it.
 _LIBRARIES = ("jax", "jaxlib", "numpy", "flax", "optax")
-_PRECISION = ("default_matmul_precision", "enable_x64")  # Of JAX's settings.
-# What a run is not resumed under other values of; the rest of a stamp is for readers.
+_PRECISION = ("default_matmul_precision", "enable_x64")  # Settings of JAX.
+# A run is resumed under equal values of these alone; the rest of a stamp is for readers.
 _BINDING = (
   *("version", "code", *_LIBRARIES, "backend", "device_kind"),
   *_PRECISION,
@@ -61,7 +61,7 @@ def _commit() -> dict[str, Any]:
 
 
 def _git(root: pathlib.Path, *arguments: str) -> str | None:
-  """What git says of a clone; None where there is no git, or it refuses."""
+  """The output of git on a clone; None where there is no git, or it fails."""
   command = ["git", "-C", str(root), *arguments]
   try:
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
@@ -77,7 +77,7 @@ def make() -> Stamp:
 
 @functools.cache
 def _made() -> Stamp:
-  import jax  # Here: results are read where there is no JAX.
+  import jax  # Imported here: results are read where there is no JAX.
 
   device = jax.devices()[0]
   versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
@@ -95,19 +95,19 @@ def _made() -> Stamp:
 
 
 def _sealed(stamp: Stamp) -> Stamp:
-  """With the hash of all the rest as `sha256`."""
+  """The stamp with the hash of all its other fields as `sha256`."""
   rest = {name: value for name, value in stamp.items() if name != "sha256"}
   digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
   return rest | {"sha256": digest}
 
 
 def is_whole(stamp: Any) -> bool:
-  """Whether it is a stamp, as it was made."""
+  """Whether the value is a stamp, unchanged since it was made."""
   return isinstance(stamp, dict) and _sealed(stamp) == stamp
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-  """What differs of that which a run is bound to, in words; "" where nothing does."""
+  """How two stamps differ in what a run is bound to, in words; "" where they do not."""
   names = [name for name in _BINDING if there.get(name) != here.get(name)]
   if "code" in names and "version" in names:
     names.remove("code")  # The version says it.
@@ -123,7 +123,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
 
 
 def _words_of_code(stamp: Mapping[str, Any]) -> str:
-  """A commit in seven digits, or of the sources' hash, and whether it was changed."""
+  """Seven digits of the commit, and whether it was changed; else of the sources' hash."""
   commit = stamp.get("commit")
   if not commit:
     return f"sources {str(stamp.get('code'))[:7]}"
