@@ -31,13 +31,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str]) -> int:
-  """Runs the command line; whatever goes wrong is one line.
+  """Runs the command line; every error is one line.
 
   Args:
     arguments: without the program's name.
 
   Returns:
-    The exit status: 0, 2 for bad input, 3 where a run met a number that is not finite.
+    The exit status: 0, 2 for bad input, 3 if a run met a number that is not finite.
   """
   try:
     return _run(_parser().parse_args(arguments))
@@ -92,7 +92,7 @@ def _run(chosen: argparse.Namespace) -> int:
     try:
       work.do(place, items, only, allow_other_versions=chosen.allow_other_versions)
     except errors.NonFiniteError:
-      _render(chosen)  # What is done is shown.
+      _render(chosen)  # Shows what is done.
       raise
   _render(chosen)
   return 0
@@ -132,7 +132,7 @@ def _only(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def _protocols(runs_dir: pathlib.Path) -> list[protocol.Protocol]:
-  """Those that have runs, the larger scale first; the smoke's only where it is alone."""
+  """The protocols that have runs, larger scales first; smoke only if no other has any."""
   found = [
     protocol.Protocol(dataset, scale, runs_dir)
     for dataset in protocol.DATASETS

@@ -1,4 +1,4 @@
-"""What tables ask of a finished run beyond its certificates: by name, done and read."""
+"""Analyses of a finished run beyond its certificates: done and read by their names."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from pacd_jax.results import detectability, evaluate, paired
 
 
 class Measured(NamedTuple):
-  """A mean over victims, or over images, as `number` counts them; None: not known."""
+  """A mean over `number` victims or images; None: not known."""
 
   mean: float
   std: float | None = None
@@ -20,28 +20,28 @@ class Measured(NamedTuple):
   high: float | None = None
 
 
-# Training set -> quantity -> number.
+# Training set -> quantity -> its mean.
 _Found = dict[str, dict[str, Measured]]
 
 
 class _Analysis(NamedTuple):
-  # Of a run's folder, its rows, and where the data are.
+  # `do(a run's folder, its rows, where the data are)`.
   do: Callable[[pathlib.Path, Sequence[str], str], None]
   read: Callable[[pathlib.Path, Sequence[str]], _Found]  # Empty where it is not done.
 
 
 def _nothing(folder: pathlib.Path, rows: Sequence[str], data_dir: str) -> None:
-  """Reading is all there is to do."""
+  """Does nothing: the analysis is computed when it is read."""
 
 
 def mean(values: np.ndarray) -> Measured:
-  """Mean and standard deviation, which of one value is not known."""
+  """The mean and the standard deviation; None for that of one value."""
   std = evaluate.std(values) if len(values) > 1 else None
   return Measured(float(values.mean()), std, len(values))
 
 
 def _over_victims(quantity: str, values: dict[str, list[float]]) -> _Found:
-  """From every victim's own value, by training set; empty where one has none."""
+  """Means over every victim's value, by training set; empty if a set has no values."""
   if not all(values.values()):
     return {}
   return {row: {quantity: mean(np.array(each))} for row, each in values.items()}
@@ -93,16 +93,16 @@ _ANALYSES = {
 
 
 def do(name: str, folder: pathlib.Path, rows: Sequence[str], data_dir: str = "") -> None:
-  """Does an analysis of a finished run, or goes on with it.
+  """Does, or resumes, an analysis of a finished run.
 
   Raises:
-    errors.InputError: the run's files are not what it needs.
+    errors.InputError: the run's files are not what the analysis needs.
   """
   _ANALYSES[name].do(folder, rows, data_dir)
 
 
 def read(name: str, folder: pathlib.Path, rows: Sequence[str]) -> _Found:
-  """What it found; empty where it is not done.
+  """Reads what an analysis found; empty where it is not done.
 
   Raises:
     errors.InputError: a file of it is damaged.

@@ -25,15 +25,15 @@ CERTIFIED = ("acr", "aca")
 class Item(NamedTuple):
   """One table or figure."""
 
-  name: str  # As the command line has it.
+  name: str  # The name on the command line.
   title: str
-  words: str  # What is asked, and how the runs differ.
+  words: str  # The question, and how the runs differ.
   runs: Callable[[Protocol], Sequence[Run]]
   columns: tuple[str, ...]  # Settings of the runs that the table's lines begin with.
   quantities: tuple[str, ...] = CERTIFIED
-  published: str = ""  # The paper's table, for its numbers beside ours.
-  analysis: str = ""  # More than the certificates of a finished run: see `analyses.py`.
-  shows: tuple[str, ...] = ()  # Training sets; (): all of its runs.
+  published: str = ""  # The paper's table whose numbers stand beside ours.
+  analysis: str = ""  # An analysis beyond the certificates: see `analyses.py`.
+  shows: tuple[str, ...] = ()  # Training sets that it shows; (): all of its runs'.
   axis: str = ""  # The setting that a picture has on its x-axis; "": no picture.
 
   def rows(self, run: Run) -> list[str]:
@@ -43,7 +43,7 @@ class Item(NamedTuple):
 
 
 def certified(config: str, sigma: float) -> Run:
-  """A run of the main tables: a training method at one sigma, and all of their rows."""
+  """A run of the main tables: a training method at one sigma, with all of their rows."""
   return Run(
     f"{config}_sigma={sigma:g}",
     config,
@@ -53,8 +53,8 @@ def certified(config: str, sigma: float) -> Run:
   )
 
 
-MAIN = certified("ga", 0.25)  # Many tables look at it.
-POISON = "poison"  # The row of other runs that are given its PACD; tables have it as pacd.
+MAIN = certified("ga", 0.25)  # Many tables use it.
+POISON = "poison"  # A row that is given another run's PACD poison; tables show it as pacd.
 
 
 def _every_sigma(config: str) -> Callable[[Protocol], list[Run]]:
@@ -81,7 +81,7 @@ def epsilons(protocol: Protocol) -> list[Run]:
 
 
 def _maker(protocol: Protocol, training: str) -> Run:
-  """The run whose poison is handed on: one made against this training."""
+  """The run whose poison is transferred: one made against this training."""
   variant = transfers.variant(protocol.dataset, training)
   if variant:
     return Run(f"{transfers.CONFIGS[training]}_{variant}", "ga", _ROWS, variant)

@@ -1,7 +1,7 @@
 """Table 5 on a finished run: how far PGD must go, for every victim of some rows.
 
-`distortion/<row>/seed_<k>.tsv` has a line a point: idx, label, distance, found; and
-`distortion/<row>/seed_<k>.json` the search and the run's noise.
+`distortion/<row>/seed_<k>.tsv` has one line per point: idx, label, distance, found;
+`distortion/<row>/seed_<k>.json` has the settings of the search and the run's sigma.
 """
 
 import pathlib
@@ -18,8 +18,8 @@ from pacd_jax.paper import victims
 from pacd_jax.runtime import run_folder
 
 _FOLDER = "distortion"
-MOST_POINTS = {"cifar10": 100}  # As many as the paper has; of other data sets:
-MOST_POINTS_ELSE = 200
+MOST_POINTS = {"cifar10": 100}  # As many as the paper has.
+MOST_POINTS_ELSE = 200  # On other data sets.
 _STREAM = 5  # Folded into a victim's key of certification, for other noise.
 SEARCH = distortion.Search()
 WORDS = (
@@ -31,7 +31,7 @@ WORDS = (
 
 
 def measure(folder: pathlib.Path, rows: Sequence[str], data_dir: str = "") -> None:
-  """Measures what is missing; each victim's file is written beside, then renamed.
+  """Measures what is missing; each victim's files are written atomically.
 
   Raises:
     errors.InputError: the folder holds no run, its victims are gone, or some were
@@ -61,12 +61,12 @@ def _measure(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) ->
     lines.append(f"{index}\t{label}\t{float(distance)!r}\t{int(is_found)}")
   sidecar = {**SEARCH._asdict(), "sigma": plan.sigma}
   run_folder.write_json(stem.with_suffix(".json"), sidecar)
-  # Last: it says that the victim is done.
+  # Written last: it says that the victim is done.
   run_folder.write_text(stem.with_suffix(".tsv"), "\n".join(lines) + "\n")
 
 
 def _indices(plan: Plan) -> np.ndarray:
-  """The points that the victims were certified on; where these are more, a sample."""
+  """The points that the victims were certified on, or a sample if there are too many."""
   indices = plan.certify.indices
   number = min(len(indices), MOST_POINTS.get(plan.splits.name, MOST_POINTS_ELSE))
   generator = np.random.default_rng([plan.config.seed, _STREAM])
@@ -86,9 +86,9 @@ def _is_done(stem: pathlib.Path) -> bool:
 
 
 def mean_distances(folder: pathlib.Path, row: str) -> list[float]:
-  """Of each victim, in image units; empty where they are not measured.
+  """Each victim's mean distance, in image units; empty where one is not measured.
 
-  A point at which no radius succeeded counts with the largest.
+  A point at which no radius succeeded counts with the largest radius.
 
   Raises:
     errors.InputError: a file is damaged, or of another search.

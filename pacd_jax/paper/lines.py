@@ -1,4 +1,4 @@
-"""The lines of a table: what finished runs' files say, and what the paper prints."""
+"""The lines of a table: numbers from finished runs' files, and those of the paper."""
 
 import math
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from pacd_jax.paper.protocol import Protocol, Run
 from pacd_jax.results import evaluate
 
 _OF_CERTIFICATES = ("acr", "aca", "class_accuracy")
-# Clean data have no distance from themselves.
+# Analyses that compare with clean data, which have no line then.
 _AGAINST_CLEAN = ("detectability", "paired")
 
 
@@ -19,16 +19,16 @@ class Line(NamedTuple):
   """One number of a table, here and in the paper."""
 
   settings: dict[str, Any]  # What the table varies.
-  row: str  # Training set; "pacd" also where it is another run's.
+  row: str  # Training set; "pacd" also if the poison is another run's.
   quantity: str
-  here: Measured | None  # None where its run is not finished, or has no such number.
+  here: Measured | None  # None if its run is not finished, or has no such number.
   paper: published.Value | None
   run: str
-  is_done: bool  # Whether a run or a measurement could still bring `here`.
+  is_done: bool  # False if a run or a measurement could still bring `here`.
 
 
 def certified(folder, row: str) -> dict[str, Measured]:
-  """Of a run's certificates of one training set: ACR, ACA and noise-free accuracy.
+  """The ACR, ACA and noise-free accuracy of a run's certificates of one training set.
 
   Raises:
     errors.InputError: a certificate is damaged.
@@ -44,7 +44,7 @@ def certified(folder, row: str) -> dict[str, Measured]:
 
 
 def lines(protocol: Protocol, item: Item) -> list[Line]:
-  """All lines of a table, unfinished runs' with no number here.
+  """All lines of a table; those of unfinished runs have no number here.
 
   Args:
     protocol: where the runs are.

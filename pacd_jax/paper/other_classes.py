@@ -1,6 +1,6 @@
 """What a poison of one class does to the others: certificates of their test points.
 
-Beside a run's own certificates, in the same files: `other_classes/<row>/seed_<k>.*`.
+They are beside a run's own, in files of the same form: `other_classes/<row>/seed_<k>.*`.
 """
 
 import pathlib
@@ -18,7 +18,7 @@ _FOLDER = "other_classes"
 
 
 def certify_others(folder: pathlib.Path, rows: Sequence[str], data_dir: str = "") -> None:
-  """Certifies the victims of some rows on them; resumes where it stopped.
+  """Certifies the victims of some rows on the other classes; resumes where it stopped.
 
   Raises:
     errors.InputError: the folder holds no run, or its victims are gone.
@@ -50,7 +50,7 @@ def _certify(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) ->
 def _indices(plan: Plan) -> np.ndarray:
   """Test points of all classes but the target: all, or as many as the run certifies.
 
-  Of a sample, each point is drawn by the run's seed, whatever its class.
+  A sample is drawn by the run's seed, from all of these classes together.
   """
   dataset, number = plan.certify.dataset, plan.config.certify.num_points
   others = np.flatnonzero(dataset.labels != plan.target_class)
@@ -61,7 +61,7 @@ def _indices(plan: Plan) -> np.ndarray:
 
 
 def average_certified_radii(folder: pathlib.Path, row: str) -> list[float]:
-  """ACR over those points, of each victim; empty where they are not certified."""
+  """Each victim's ACR on the other classes; empty where one is not certified."""
   stems = victims.stems(folder, _FOLDER, row)
   if not all(map(certificates.is_complete, stems)):
     return []

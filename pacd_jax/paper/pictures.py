@@ -27,7 +27,7 @@ def draw(
   runs: Sequence[Run],
   found: Sequence[Line],
 ) -> list[pathlib.Path]:
-  """Draws what the table has pictures of, from the lines that have numbers.
+  """Draws a table's pictures from the lines that have numbers.
 
   Returns:
     The pictures' files; none where the table has no axis.

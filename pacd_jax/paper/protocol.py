@@ -1,4 +1,4 @@
-"""A protocol: on which data and at which scale the tables are remade; and one run of it."""
+"""A protocol, the data and the scale at which the tables are remade, and one run of it."""
 
 import pathlib
 from collections.abc import Mapping
@@ -38,17 +38,17 @@ _DESCRIPTIONS = {
 class Run(NamedTuple):
   """One run behind a table: a config, what differs from it, and where it is put."""
 
-  name: str  # Its folder; a run of one name is the same in every table.
-  config: str  # Of `configs/`, without the data set's name: "ga" is digits_ga.
+  name: str  # Its folder; runs of the same name are the same in all tables.
+  config: str  # A file in `configs/`, without the data set's name: "ga" is digits_ga.
   rows: tuple[str, ...] = ("clean", "pacd")
-  variant: str = ""  # More than the scale's.
-  fields: Mapping[str, Any] = {}  # That differ, by flat names.
+  variant: str = ""  # Added to the scale's.
+  fields: Mapping[str, Any] = {}  # Fields that differ, by flat names.
   poisons: Mapping[str, "Run"] = {}  # Rows whose poison is the PACD of another run.
   settings: Mapping[str, Any] = {}  # What the table varies, for its columns.
 
 
 class Protocol(NamedTuple):
-  """Where runs are, and at which scale."""
+  """The data set, the scale and the folders of runs."""
 
   dataset: str
   scale: str
@@ -67,7 +67,7 @@ class Protocol(NamedTuple):
     return self.runs_dir / self.name / run.name
 
   def config_name(self, run: Run) -> str:
-    """As `--config` would name it, the fields that differ apart."""
+    """What `--config` would be, without the fields that differ."""
     variant, _ = _SCALES[self.dataset][self.scale]
     variants = ",".join(filter(None, (variant, run.variant)))
     return f"configs/{self.dataset}_{run.config}.py" + (f":{variants}" if variants else "")
@@ -87,15 +87,15 @@ class Protocol(NamedTuple):
     return door.named(pathlib.Path(path).stem, variant, changes | self.differing(run))
 
   def differing(self, run: Run) -> dict[str, Any]:
-    """Fields in which the run is not as its config has them, by flat names."""
+    """Fields in which the run differs from its config, by flat names."""
     _, fields = _SCALES[self.dataset][self.scale]
     return {**fields, **run.fields}
 
   def is_finished(self, run: Run) -> bool:
-    """Whether its results and every victim's certificates are there.
+    """Whether the run's results and every victim's certificates are there.
 
     Raises:
       errors.InputError: the folder holds a run of another config, or one whose poison
-        another run has made anew since; it names the fields.
+        another run has made anew since; the message names the fields.
     """
     return runner.is_finished(self.folder(run), self.config(run))

@@ -1,4 +1,4 @@
-"""What the paper's tables print: Mehra et al. (2021), https://arxiv.org/abs/2012.01274.
+"""The numbers of the paper's tables: Mehra et al. (2021), https://arxiv.org/abs/2012.01274.
 
 `published.tsv` has means and standard deviations over the paper's victims, in its own
 units. Figures 3 and 4 print no numbers.
@@ -40,8 +40,8 @@ def value(
   Args:
     table: "table1" to "table5".
     dataset: as configs name it.
-    setting: sigma in image units; of Table 1, how the victims were trained.
-    row: training set: clean, watermark, pacd; of Table 1, clean or standard.
+    setting: sigma in image units; for Table 1, how the victims were trained.
+    row: training set: clean, watermark, pacd; for Table 1, clean or standard.
     quantity: "acr" or "distortion" (l2, image units), "aca" or "class_accuracy".
   """
   setting = setting if isinstance(setting, str) else f"{setting:g}"

@@ -1,4 +1,4 @@
-"""What the paper's appendix D asks, and what reviewers ask next, as tables like its own."""
+"""Tables for the questions of the paper's appendix D, and for those of reviewers."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _ARCHITECTURES = {
 }
 _SMALL = ("mlp", "wide_cnn")
 _FRACTIONS = (0.25, 0.5)
-# Test points: the first five of the target class in the split (digits': that of seed 0).
+# Test points: the first five of the target class in the split (of digits: by seed 0).
 _POINTS = {
   "digits": (7, 15, 21, 26, 29),
   "mnist": (3, 10, 14, 32, 39),
@@ -43,7 +43,7 @@ def _classes(protocol: Protocol) -> list[Run]:
 
 
 def _retrained(prefix: str, setting: str, variants: dict) -> list[Run]:
-  """Victims of other settings on the main run's poison; clean ones beside them."""
+  """Runs whose victims have other settings, on the main run's poison and on clean data."""
   return [
     Run(
       f"{prefix}={value}",
@@ -72,7 +72,7 @@ def _regularised(protocol: Protocol) -> list[Run]:
   variants: dict[str, dict[str, Any]] = {
     f"weight decay {decay:g}": {"train.weight_decay": decay} for decay in (0.01, 0.1, 1.0)
   }
-  # What the main run's victims do not do.
+  # The augmentation that the main run's victims do not use.
   usual = protocol.config(catalog.MAIN).data.augment.name == "crop_and_flip"
   other = "none" if usual else "crop_and_flip"
   variants[_AUGMENTATION[other]] = {"train.augment": other}

@@ -1,6 +1,6 @@
-"""The page of all tables, `reproduction.md`, from finished runs alone.
+"""Writes the page of all tables, `reproduction.md`, from finished runs alone.
 
-Beside it, in `reproduction/`, every table as CSV and LaTeX, and the pictures.
+Beside it, `reproduction/` has every table as CSV and LaTeX, and the pictures.
 """
 
 import csv
@@ -66,12 +66,12 @@ def write(
   page = out / "reproduction.md"
   run_folder.write_text(page, "\n".join(sections))
   for path in set(folder.glob("*.*")) - set(written):
-    path.unlink()  # Of what is no longer on the page.
+    path.unlink()  # Belongs to what is no longer on the page.
   return page
 
 
 def _absent(protocols: Sequence[Protocol]) -> str:
-  """Of which data and scales the page has nothing: "full" is that of the configs."""
+  """Says which data sets and scales have no run; "full" is the configs' own scale."""
   here = {(protocol.dataset, protocol.scale) for protocol in protocols}
   absent = [
     f"{dataset}, {scale}"
@@ -83,7 +83,7 @@ def _absent(protocols: Sequence[Protocol]) -> str:
 
 
 def _progress(protocol: Protocol, items: Sequence[Item]) -> str:
-  """How many of a protocol's runs are finished, and what they took."""
+  """Says how many of a protocol's runs are finished, and how long they took."""
   runs = work.in_order([run for item in items for run in item.runs(protocol)])
   finished = [run for run in runs if protocol.is_finished(run)]
   seconds = sum(work.provenance(protocol.folder(r)).get("seconds", 0.0) for r in finished)
@@ -132,7 +132,7 @@ def _command(protocol: Protocol, item: Item) -> str:
 
 
 def _cells(item: Item, found: Sequence[Line]) -> list[tuple[str, ...]]:
-  """The table as text, headings first: settings, training set, and each quantity's."""
+  """The table as text, headings first: settings, training set, and each quantity."""
   has_paper = any(line.paper for line in found)
   has_spread = any(line.here and line.here.std is not None for line in found)
   headings = [*item.columns, "training set"]
@@ -163,7 +163,7 @@ def _cells(item: Item, found: Sequence[Line]) -> list[tuple[str, ...]]:
 
 
 def _fields(fields: Mapping[str, Any]) -> str:
-  """As the command line sets them, each after a blank."""
+  """Fields as flags of the command line, each after a blank."""
   return "".join(f" --config.{name}={value}" for name, value in fields.items())
 
 
@@ -183,13 +183,13 @@ def _spread(mean: float, std: float, scale: float, digits: int) -> str:
 
 
 def _markdown(cells: Sequence[tuple[str, ...]]) -> str:
-  """A table of markdown."""
+  """A Markdown table."""
   rule = tuple("---" for _ in cells[0])
   return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
 
 
 def _latex(item: Item, cells: Sequence[tuple[str, ...]]) -> str:
-  """A tabular with booktabs's rules."""
+  """A LaTeX tabular with the rules of booktabs."""
 
   def row(of_cells):
     return " & ".join(map(_escaped, of_cells)) + r" \\"
@@ -214,7 +214,7 @@ def _escaped(text: str) -> str:
 
 
 def _csv(protocol: Protocol, item: Item, found: Sequence[Line]) -> str:
-  """Every number in full precision, one a line."""
+  """A CSV of every number in full precision, one per line."""
   text = io.StringIO()
   writer = csv.writer(text, lineterminator="\n")
   writer.writerow(
@@ -243,7 +243,7 @@ def _csv(protocol: Protocol, item: Item, found: Sequence[Line]) -> str:
 
 
 def _sampling(protocol: Protocol, runs: Sequence[Run]) -> str:
-  """What the runs' certificates were made of; several values where runs differ."""
+  """The sampling of the runs' certificates; several values where runs differ."""
   rows = [
     row
     for run in runs
@@ -263,7 +263,7 @@ def _sampling(protocol: Protocol, runs: Sequence[Run]) -> str:
 
 
 def _provenance(protocol: Protocol, runs: Sequence[Run], found: Sequence[Line]) -> str:
-  """Which configs the table's runs have, on what they ran, and for how long."""
+  """The configs of the table's runs, on what hardware they ran, and for how long."""
   words, missing = {}, []
   for run in runs:
     if all(line.here is None for line in found if line.run == run.name):

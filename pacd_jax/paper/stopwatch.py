@@ -1,4 +1,4 @@
-"""The time that something takes, over every process that works on it."""
+"""The wall time of some work, summed over all processes that did a part of it."""
 
 import contextlib
 import pathlib
@@ -9,21 +9,21 @@ from typing import Any
 
 from pacd_jax.runtime import run_folder
 
-_EVERY = 10.0  # Seconds: what a kill may lose.
+_EVERY = 10.0  # Seconds between writes: what a kill may lose.
 
 
 @contextlib.contextmanager
 def saved(path: pathlib.Path, before: float) -> Generator[dict[str, Any]]:
-  """Within, `path` has the seconds so far, written every ten of them and at the end.
+  """Writes the seconds so far to `path`, every ten seconds and at the end.
 
-  Nothing is written where the folder of `path` is not there yet.
+  Nothing is written while the folder of `path` does not exist.
 
   Args:
     path: a JSON file.
     before: seconds that earlier processes took.
 
   Yields:
-    What else to write, to be filled in.
+    A dictionary of what else to write, to be filled in.
   """
   began, record, is_over = time.monotonic(), {}, threading.Event()
 

@@ -1,12 +1,12 @@
-"""Figure 4 and Table 1 of the paper, defined once: poisons of which runs on which victims.
+"""Figure 4 and Table 1 of the paper, defined once: which poisons go to which victims.
 
 Mehra et al. (2021), https://arxiv.org/abs/2012.01274, sections 4.5 and D.1. The transfer
-configs (`configs/*_transfer.py`) and the tables of `catalog.py` are made of this.
+configs (`configs/*_transfer.py`) and the tables of `catalog.py` are made from this.
 """
 
 from typing import NamedTuple
 
-# Way of training -> the config of a run that attacks it, and whose victims train so.
+# Training method -> the config of a run that attacks it, and whose victims use it.
 CONFIGS = {
   "standard": "standard",
   "gaussian": "ga",
@@ -16,10 +16,10 @@ CONFIGS = {
 
 
 class Transfer(NamedTuple):
-  """Names of `CONFIGS`."""
+  """Victims and poisons, by the names of `CONFIGS`."""
 
   victims: tuple[str, ...]
-  poisons: tuple[str, ...]  # Made against this training.
+  poisons: tuple[str, ...]  # Made against these methods.
 
 
 FIGURE4 = Transfer(("gaussian", "macer", "smoothadv"), ("gaussian", "macer", "smoothadv"))
@@ -27,15 +27,15 @@ TABLE1 = Transfer(("standard", "gaussian", "macer", "smoothadv"), ("standard",))
 
 
 def other_model(dataset: str, variant: str) -> str:
-  """Whose surrogates a further poison of Figure 4 was made with."""
+  """The network of the surrogates of a further poison of Figure 4."""
   if dataset == "cifar10":
     return "wide_cnn" if "fast" in variant.split(",") else "resnet32"
   return {"digits": "mlp", "mnist": "wide_cnn"}[dataset]
 
 
 def variant(dataset: str, training: str) -> str:
-  """What stands behind the colon of a run that makes a poison.
+  """The variant of a config that makes a poison.
 
-  On digits all have the larger budget, as the configs of MACER and SmoothAdv do.
+  On digits, all poisons have the larger budget, as in the configs of MACER and SmoothAdv.
   """
   return "eps02" if (dataset, training) == ("digits", "gaussian") else ""

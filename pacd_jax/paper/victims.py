@@ -1,4 +1,4 @@
-"""Goes over the victims of a finished run, to measure what each of them still lacks."""
+"""Measures the victims of a finished run that still lack a measurement."""
 
 import pathlib
 from collections.abc import Callable, Sequence
@@ -8,9 +8,9 @@ from pacd_jax.experiment import door, stages
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import progress, run_folder
 
-# Of the run, a victim's parameters and seed, and the stem of its files.
+# Called with the run, a victim's parameters and seed, and the stem of its files.
 MeasureFn = Callable[[Plan, types.Params, int, pathlib.Path], None]
-IsDoneFn = Callable[[pathlib.Path], bool]  # Of the stem of a victim's files.
+IsDoneFn = Callable[[pathlib.Path], bool]  # Called with the stem of a victim's files.
 
 
 def stems(folder: pathlib.Path, name: str, row: str) -> list[pathlib.Path]:
@@ -29,15 +29,15 @@ def measure(
   measure_one: MeasureFn,
   data_dir: str = "",
 ) -> None:
-  """Measures the victims of some rows that are not done, one after the other.
+  """Measures the victims of some rows that are not measured yet, one after the other.
 
   Args:
-    folder: of the run.
-    name: of the measurement: its folder there, and its progress line.
+    folder: the run's folder.
+    name: the measurement: its folder there, and its name in the progress line.
     rows: training sets.
     is_done: whether a victim's files are there.
     measure_one: writes them.
-    data_dir: where the data are, if not where they were.
+    data_dir: where the data are, if they are no longer where they were.
 
   Raises:
     errors.InputError: the folder holds no run, is in use, or its victims are gone.
@@ -51,7 +51,7 @@ def measure(
   if not missing:
     return
   plan = door.load(folder, data_dir=data_dir)
-  with plan.folder:  # Nobody else writes into it.
+  with plan.folder:  # Locked: no other process writes there.
     params = stages.load_victims(plan)
     shown = progress.Progress(name.replace("_", " "), len(missing), unit="victims")
     for done, (victim, stem) in enumerate(missing.items(), start=1):

@@ -1,4 +1,4 @@
-"""Does the runs behind tables: what is finished is left alone, what was killed goes on."""
+"""Does the runs behind tables: leaves finished ones alone and resumes killed ones."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from pacd_jax.suites import runner
 
 
 def chosen(runs: Sequence[Run], only: dict[str, str]) -> list[Run]:
-  """The runs whose settings are those of `--only`, as text: `{"sigma": "0.25"}`."""
+  """The runs that have the settings of `--only`, as text: `{"sigma": "0.25"}`."""
 
   def fits(run):
     texts = {name: text(value) for name, value in run.settings.items()}
@@ -31,7 +31,7 @@ def text(value) -> str:
 
 
 def in_order(runs: Sequence[Run]) -> list[Run]:
-  """Each run once, after those whose poisons it is given."""
+  """Each run once, after the runs whose poisons it is given."""
   found = {}
   for run in runs:
     for before in in_order(list(run.poisons.values())):
@@ -52,13 +52,13 @@ def do(
   Args:
     protocol: data set, scale and folder.
     items: the tables.
-    only: of their runs those with these settings, as text.
-    allow_other_versions: whether runs are resumed that other code or versions began.
+    only: settings, as text, that a run must have.
+    allow_other_versions: whether to resume runs that other code or versions began.
 
   Raises:
     errors.InputError: something given cannot be used, or a folder holds a run of another
       protocol; nothing was started.
-    errors.NonFiniteError: of some runs, after all others.
+    errors.NonFiniteError: some runs met one; raised after all others are done.
   """
   by_item = {item.name: chosen(item.runs(protocol), only) for item in items}
   runs = in_order([run for of_item in by_item.values() for run in of_item])
@@ -76,7 +76,7 @@ def do(
   failed = None
   try:
     runner.run(_suite(protocol, runs), allow_other_versions=allow_other_versions)
-  except errors.NonFiniteError as error:  # What is done is analysed.
+  except errors.NonFiniteError as error:  # What is done is analysed first.
     failed = error
   for item in items:
     if not item.analysis:
@@ -109,7 +109,7 @@ def _suite(protocol: Protocol, runs: Sequence[Run]) -> runner.Suite:
 
 @contextlib.contextmanager
 def _timed(protocol: Protocol, run: Run) -> Generator[None]:
-  """Keeps in `paper.json` what a run is done on, and how long it takes."""
+  """Records in `paper.json` a run's hardware and config, and how long it takes."""
   folder = protocol.folder(run)
   made = provenance(folder)
   with stopwatch.saved(folder / "paper.json", made.get("seconds", 0.0)) as record:
@@ -121,7 +121,7 @@ def _timed(protocol: Protocol, run: Run) -> Generator[None]:
 
 
 def provenance(folder: pathlib.Path) -> dict:
-  """What `paper.json` of a run says: hardware, config, seconds; empty where it is not."""
+  """What a run's `paper.json` says: hardware, config, seconds; empty without the file."""
   path = folder / "paper.json"
   return run_folder.read_json(path) if path.exists() else {}
 

@@ -1,4 +1,4 @@
-"""The commands that run a config: `run`, as main.py is, and `compare`.
+"""The commands that run a config: `run`, which main.py is too, and `compare`.
 
 pacd run digits_ga:smoke --config.sigma=0.5
 pacd compare digits_compare --workdir=DIR
@@ -35,7 +35,7 @@ one of its variants, such as smoke, or FIELD=VALUE, or several with commas. The 
 their ranges and defaults stand in docs/configuration.md.
 
 """
-_FLAGS = (  # In this order.
+_FLAGS = (  # In the order of `--help`.
   *("workdir", "stage", stamp.ALLOW_FLAG.removeprefix("--")),
   *("coordinator_address", "num_processes", "process_id", "coordinator_timeout"),
 )
@@ -65,7 +65,7 @@ _COMMANDS = {
 
 
 def _help(name: str, example: str, what: str) -> str:
-  """What `--help` says."""
+  """The text of `--help`."""
   text = _HELP.format(name=name, example=pathlib.Path(example).stem, what=what)
   for flag in _FLAGS:
     words = textwrap.wrap(flags.FLAGS[flag].help, 60)

@@ -1,12 +1,12 @@
-"""Comparison: several attacks on the same budgets; what each leaves, and its time.
+"""Comparison: several attacks on the same budgets, by the ACR left and the time taken.
 
-Clean data are trained on and certified once. At each epsilon, all baselines are rows of
-one run, and every variant of PACD is a run of its own:
+Victims of clean data are trained and certified once. At each epsilon, all baselines are
+rows of one run, and every variant of PACD is a run of its own:
 
   workdir/clean  workdir/eps_0.1/baselines  workdir/eps_0.1/<name of the variant>
 
-They share the data, the victims' seeds and the points that are certified, so that they
-differ by their poisons alone.
+All share the data, the victims' seeds and the points that are certified, so that they
+differ in their poisons alone.
 """
 
 import functools
@@ -67,7 +67,7 @@ def _report(
   plans: Mapping[str, Plan],
 ) -> str:
   """Writes `results.json`, the picture and the page; returns the tables."""
-  from pacd_jax.results import comparison_page  # Here: Matplotlib takes a second.
+  from pacd_jax.results import comparison_page  # Imported here: Matplotlib takes a second.
 
   results = {name: run_folder.read_json(p.folder.results) for name, p in plans.items()}
   collected = comparison_table.collect(entries, results)

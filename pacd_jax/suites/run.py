@@ -21,7 +21,7 @@ def run(
     asked: what `door.parse` made of a config.
     workdir: the folder of the run, or of the suite.
     stage_names: some of `stages.NAMES`.
-    allow_other_versions: whether a run is resumed that other code or versions began.
+    allow_other_versions: whether to resume a run that other code or versions began.
 
   Returns:
     The tables of results where "report" is among the stages.

@@ -1,7 +1,7 @@
-"""The one runner of suites: many runs of configs, shared, resumed, and then reported on.
+"""The runner of suites: runs or resumes many configs' runs, and then reports on them.
 
-A part is a run in a folder of its own. What is finished is left alone, what was killed goes
-on; a part whose numbers are not finite stops only those that need its poison.
+A part is a run in a folder of its own. A finished part is left alone, a killed one is
+resumed; a part whose numbers are not finite stops only the parts that need its poison.
 """
 
 import contextlib
@@ -22,20 +22,20 @@ from pacd_jax.runtime import compilation, processes, progress, run_folder
 class Part(NamedTuple):
   """One run of a suite."""
 
-  name: str  # Its folder in the suite's; a part of one name is the same everywhere.
+  name: str  # Its folder in the suite's; parts of the same name are the same.
   config: Config
-  makers: tuple[str, ...] = ()  # Parts whose poisons it is given: they come before.
+  makers: tuple[str, ...] = ()  # Parts whose poisons it is given: they come before it.
 
 
 class Suite(NamedTuple):
-  """Several runs, and what is made of them."""
+  """Several runs, and the report on them."""
 
-  path: pathlib.Path  # Of the parts' folders.
-  parts: Sequence[Part]  # Makers before those that they serve.
-  # Of finished parts, by name; writes what the suite shows, and returns its tables.
+  path: pathlib.Path  # The folder of the parts' folders.
+  parts: Sequence[Part]  # Makers before the parts that are given their poisons.
+  # Called with the finished parts, by name; writes the report, and returns its tables.
   report: Callable[[Mapping[str, Plan]], str | None]
-  # The suite's own folder, held with all of its parts' while it runs; None: each part is
-  # held by itself, as others may run others of them.
+  # The suite's own folder, locked with all of its parts' while it runs; None: each part is
+  # locked by itself, as other processes may run other parts.
   folder: run_folder.RunFolder | None = None
   check: Callable[[Mapping[str, Plan]], None] = lambda plans: None  # Before any work.
   title: str = "{}"  # What errors call a part.
@@ -56,16 +56,16 @@ def run(
   """Runs what is not done, part after part; every config is checked before the first.
 
   Args:
-    suite: the parts.
-    stage_names: of each part.
-    allow_other_versions: whether parts are resumed that other code or versions began.
+    suite: the suite.
+    stage_names: the stages of each part.
+    allow_other_versions: whether to resume parts that other code or versions began.
 
   Returns:
-    What the suite's report gives, where "report" is among the stages.
+    What the suite's report returns, if "report" is among the stages.
 
   Raises:
     errors.InputError: something given cannot be used; nothing was started.
-    errors.NonFiniteError: of some parts, after all others.
+    errors.NonFiniteError: some parts met one; raised after all others are done.
   """
   load = functools.cache(data_sets.load)  # Most often all have the same data.
   plans: dict[str, Plan] = {}
@@ -86,7 +86,7 @@ def run(
 
 @contextlib.contextmanager
 def _held(suite: Suite, plans: Mapping[str, Plan]) -> Generator[None]:
-  """The suite's folder and all parts', looked at and claimed; nothing where it has none."""
+  """Locks the suite's folder and all parts', and checks; nothing if it has no folder."""
   if suite.folder is None:
     yield
     return
@@ -102,7 +102,7 @@ def _work(
   stage_names: Sequence[str],
   allow_other_versions: bool,
 ) -> dict[str, str]:
-  """Works on every part; returns what is wrong with those that failed, by name."""
+  """Runs every part; returns what is wrong with those that failed, by name."""
   if suite.folder is not None:
     for part in suite.parts:
       with errors.about(suite.title.format(part.name)):
@@ -127,7 +127,7 @@ def _work(
           stages.run_alone(plan, stage_names, allow_other_versions=allow_other_versions)
         else:
           stages.run(plan, stage_names)
-    except errors.NonFiniteError as error:  # The others do not hang on it.
+    except errors.NonFiniteError as error:  # The others do not depend on it.
       progress.note(str(error))
       failed[part.name] = str(error)
   return failed
@@ -143,15 +143,15 @@ def is_written(path: pathlib.Path) -> bool:
 
 
 def is_finished(path: pathlib.Path, config: Config) -> bool:
-  """Whether a run's results and every victim's certificates are there, by its files.
+  """Whether a run's results and every victim's certificates are in its folder.
 
   Args:
-    path: its folder.
-    config: of the run.
+    path: the run's folder.
+    config: its config.
 
   Raises:
     errors.InputError: the folder holds a run of another config, or one whose poison
-      another run has made anew since; it names the fields.
+      another run has made anew since; the message names the fields.
   """
   if not (path / "config.json").exists():
     return False

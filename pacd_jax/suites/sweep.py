@@ -1,7 +1,7 @@
-"""What a sweep would run: a command for each run, for a shell, Slurm or JobSet.
+"""The commands of a sweep, one for each run, for a shell, Slurm or JobSet.
 
 `launch/sweep.py` writes them. Every combination of the values is a run in a folder of its
-own; a finished one's line does nothing.
+own; the line of a finished run does nothing.
 """
 
 import argparse
@@ -22,7 +22,7 @@ def field_name(name: str) -> str:
   """The whole name of a config field: `target_class` is `data.target_class`.
 
   Raises:
-    errors.InputError: there is none, or several.
+    errors.InputError: no field has this name, or several have.
   """
   if name in schema.known():
     return name
@@ -41,7 +41,7 @@ def values(name: str, text: str) -> list[str]:
     text: such as `0.25,0.5`, or `0:10` for whole numbers.
 
   Raises:
-    errors.InputError: one is out of the field's range, or there is none.
+    errors.InputError: a value is out of the field's range, or there is none.
   """
   field, found = schema.known()[name], []
   try:
@@ -63,7 +63,7 @@ def values(name: str, text: str) -> list[str]:
 
 
 def flat_config(config: str) -> Callable[[str], dict[str, Any]]:
-  """A config's fields as a function of an item that its variant gets more, "" for none.
+  """A function of one more item of the config's variant, or "", that gives its fields.
 
   Raises:
     errors.InputError: the config is no file, or its variant cannot be used.
@@ -87,17 +87,17 @@ def flat_config(config: str) -> Callable[[str], dict[str, Any]]:
 def is_of_variant(
   with_item: Callable[[str], dict[str, Any]], field: str, listed: Sequence[str]
 ) -> bool:
-  """Whether the values are set behind the config's colon; else by a flag of their own.
+  """Whether the values can be set behind the config's colon; if not, a flag sets them.
 
   A comparison or a transfer has the field in its base, or in each of its victims.
 
   Args:
-    with_item: of `flat_config`.
+    with_item: what `flat_config` returns.
     field: the field's whole name.
     listed: its values.
 
   Raises:
-    errors.InputError: they can be set by neither.
+    errors.InputError: they can be set in neither way.
   """
   why, kind = "the config has no such field", schema.known()[field].check.kind
 
@@ -110,7 +110,7 @@ def is_of_variant(
   try:
     if all(map(takes, listed)):
       return True
-  except Exception as error:  # Its variant may be of another kind, or it may have none.
+  except Exception as error:  # The config's variants may be of another kind, or none.
     why = str(error)
   if field not in with_item(""):
     raise errors.InputError(f"--over {field}={','.join(listed)}: {why}")
@@ -127,13 +127,13 @@ def commands(
 ) -> tuple[list[str], int]:
   """The commands of all runs, and how many of these are finished.
 
-  A finished one's does nothing, so that a line's number stays that of its run: a job of an
+  The command of a finished run does nothing, so that every run keeps its line: a job of an
   array, or of a JobSet, may be started again after the file is written again.
 
   Args:
     config: a config's file, with `:variant` if wanted.
-    over: such as `sigma=0.25,0.5`, each of another field.
-    more: arguments of every run.
+    over: fields and values such as `sigma=0.25,0.5`, each with another field.
+    more: further arguments of every run.
     runs: folder of the runs' folders.
     python: the interpreter, as the command names it.
 

@@ -1,8 +1,8 @@
 """Transfer: several kinds of victims, each trained on every poison; one table of them all.
 
 Each kind of victim is a run of its own, in a folder of its name, whose rows are the clean
-data and the poisons; so each resumes, and is checked, as any run. Section 4.5 of Mehra et
-al. (2021), https://arxiv.org/abs/2012.01274.
+data and the poisons; so it is checked and resumed as any run. Section 4.5 of Mehra et al.
+(2021), https://arxiv.org/abs/2012.01274.
 """
 
 import functools
@@ -34,7 +34,7 @@ def suite(spec: Transfer, workdir: str | os.PathLike[str]) -> Suite:
 
 
 def _check(victims: Mapping[str, Plan]) -> None:
-  """All poisons are there, and numbers of the victims can stand beside each other."""
+  """Checks that all poisons are there, and that the victims' numbers are comparable."""
   missing = {}
   for victim in victims.values():
     for name, path in victim.training_sets.given.items():
@@ -72,7 +72,7 @@ def _how_certified(victim: Plan) -> dict[str, Any]:
 
 def _report(path: pathlib.Path, victims: Mapping[str, Plan]) -> str:
   """Writes `results.json`, the picture and the page; returns the tables."""
-  from pacd_jax.results import transfer_page  # Here: Matplotlib takes a second.
+  from pacd_jax.results import transfer_page  # Imported here: Matplotlib takes a second.
 
   results = {
     name: run_folder.read_json(victim.folder.results) for name, victim in victims.items()
