@@ -1,6 +1,6 @@
 """`make bench`: speed as ratios, measured side by side in one run, into bench.json.
 
-Each entry times what the package does against another way of doing the same, in turn
+Each entry times what the package does and another way of doing the same, in turn
 (A B A B ...), and reports the medians. A ratio above 1 is faster than the other way.
 `docs/performance.md` is rewritten by `pacd bench --write-docs`.
 """
@@ -29,7 +29,7 @@ def _processor() -> str:
 
 
 def hardware(gflops: float) -> str:
-  """What the figures were measured on, in one line."""
+  """The device and the versions that the figures were measured on, in one line."""
   device = jax.devices()[0]
   if device.platform == "cpu":
     name = f"{sharding.num_cores()} cores of {_processor()}"

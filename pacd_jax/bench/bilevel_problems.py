@@ -1,7 +1,8 @@
 """Small bilevel problems whose hypergradient is known exactly, for comparing methods.
 
-All in float64 and drawn from fixed seeds. Each lower level has its ridge term as an output
-of its own, so that the Gauss-Newton matrix has it, too: a linear model's is the Hessian.
+All are in float64 and drawn from fixed seeds. Each lower level has the weights of its ridge
+term among its outputs, so that the Gauss-Newton matrix includes the term: for a linear
+model, that matrix is the Hessian.
 """
 
 import functools
@@ -74,9 +75,9 @@ def logistic() -> Problem:
 
 
 def net(*, trained: bool = True) -> Problem:
-  """A tanh net of 500 parameters on 100 points, of which u `[20, 24]` are the last.
+  """A tanh net of 500 parameters on 100 points, the last 20 of which are u `[20, 24]`.
 
-  Trained by `minimise`, or as it was drawn.
+  It is trained by `minimise`, or as it was drawn.
   """
   rng = np.random.default_rng(2)
   images, labels = _clusters(rng, num=100, size=NET_SIZES[0], num_classes=NET_SIZES[2])
@@ -113,7 +114,7 @@ def net(*, trained: bool = True) -> Problem:
 
 
 def _clusters(rng, *, num, size, num_classes):
-  """Points around a centre for each class, in [0, 1] by and large, with their labels."""
+  """Points around a centre for each class, mostly in [0, 1], with their labels."""
   centres = np.random.default_rng(3).uniform(size=(num_classes, size))
   labels = rng.integers(num_classes, size=num)
   return centres[labels] + 0.3 * rng.normal(size=(num, size)), labels
@@ -126,12 +127,12 @@ def _cross_entropy(logits, labels):
 def minimise(
   lower: types.LowerLevel, params: types.Params, poison: types.Array
 ) -> types.Params:
-  """argmin over theta, to a gradient's norm of 1e-10: damped Newton on the dense Hessian.
+  """Minimises over theta to a gradient norm of 1e-10: damped Newton, dense Hessian.
 
-  Levenberg and Marquardt's rule: more damping where the step does not go down.
+  The damping is Levenberg and Marquardt's: more after a step that does not descend.
 
   Raises:
-    ArithmeticError: it has not come as far.
+    ArithmeticError: the gradient norm is not reached.
   """
   flat, unravel = ravel_pytree(params)
   derivatives = functools.partial(_derivatives, lower, unravel)
@@ -164,7 +165,7 @@ def _derivatives(lower, unravel, flat, poison):
 
 
 def dense(problem: Problem, curvature: types.CurvatureFn) -> np.ndarray:
-  """The matrix of a curvature, entry by entry."""
+  """The dense matrix of a curvature."""
   flat, unravel = ravel_pytree(problem.params)
   matvec = curvature(problem.lower, problem.params, problem.poison).matvec
 
@@ -184,7 +185,7 @@ def exact(
   def solve(matvec, b, start):
     del matvec, start
     flat, unravel = ravel_pytree(b)
-    num_products = jnp.int32(flat.size)  # What the matrix took.
+    num_products = jnp.int32(flat.size)  # As many as the matrix took.
     info = types.SolveInfo(jnp.int32(1), num_products, None, None, None)
     return unravel(jnp.linalg.solve(matrix, flat)), info
 

@@ -1,4 +1,4 @@
-"""That `peers.py` computes what the package does, before anything is timed."""
+"""Checks that `peers.py` computes what the package does, before anything is timed."""
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,11 @@ from pacd_jax.data import batches
 
 
 def check(tolerance: float = 1e-3) -> dict[str, float]:
-  """Both sides on the same numbers: |PyTorch - package| / |package| of what is timed.
+  """Compares both sides on the same numbers: |PyTorch - package| / |package|.
 
-  The network's logits, the training gradient, a product with either curvature, and theta
-  and du of an attack step with either. A step is short here: a difference of one bit
-  grows with every step of Adam.
+  Compared are the network's logits, the training gradient, a product with either curvature,
+  and theta and du of an attack step with either. The attack step is short here, since a
+  difference of one bit grows with every step of Adam.
 
   Raises:
     ValueError: a difference is not below the tolerance.
@@ -34,14 +34,14 @@ def check(tolerance: float = 1e-3) -> dict[str, float]:
 
 
 def _difference(peer, ours) -> float:
-  """In the l2 norm over all entries; NaN where `ours` is 0."""
+  """The relative difference, in the l2 norm over all entries; NaN where `ours` is 0."""
   peer, ours = np.asarray(peer.detach()), np.asarray(ours)
   norm = np.linalg.norm(ours)
   return float(np.linalg.norm(peer - ours) / norm) if norm else np.nan
 
 
 def _check_training(params, attack_data) -> dict[str, float]:
-  """On noisy images; the products are with the gradient."""
+  """Compares logits, the gradient, and its curvature products, on noisy images."""
   setting, key = work.Setting(), jax.random.key(1)
   settings = work.pacd_settings(attack_data, setting)
   labels = jnp.concatenate([attack_data.clean_labels, attack_data.base_labels])
@@ -73,7 +73,7 @@ def _check_training(params, attack_data) -> dict[str, float]:
 
 
 def _check_step(params, attack_data, setting: work.Setting) -> dict[str, float]:
-  """`pacd_step` against `attack_step` with the batch and the noise that it drew."""
+  """Compares `pacd_step` with `attack_step` on the batch and the noise that it drew."""
   key = jax.random.key(0)
   state, metrics = work.pacd_step(params, attack_data, setting, key)()
   if metrics["num_steps"] < setting.solver_steps:
@@ -94,7 +94,7 @@ def _check_step(params, attack_data, setting: work.Setting) -> dict[str, float]:
 
   lower_key = problem.fold(key, problem.LOWER_NOISE, 0)
   keys = [jax.random.fold_in(lower_key, t) for t in range(setting.lower_steps + 1)]
-  keys.insert(-1, problem.fold(key, problem.VAL_NOISE, 0))  # It comes before du.
+  keys.insert(-1, problem.fold(key, problem.VAL_NOISE, 0))  # Drawn before the noise of du.
   keys = iter(keys)
 
   def draw(images):

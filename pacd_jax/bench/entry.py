@@ -20,7 +20,7 @@ class Entry(NamedTuple):
   peer: Callable[[], object]
   amount: float
   unit: str
-  peer_amount: float | None = None  # Where the peer does another amount of that work.
+  peer_amount: float | None = None  # If the peer does another amount of that work.
 
 
 def _seconds(function: Callable[[], object], clock: Callable[[], float]) -> float:
@@ -35,9 +35,9 @@ def measure(
   rounds: int | None = None,
   clock: Callable[[], float] = lambda: time.perf_counter(),
 ) -> Row:
-  """Medians over `rounds` turns, after two of each that are not counted.
+  """Measures medians over `rounds` turns, after two turns that are not counted.
 
-  Without `rounds`: seven turns, or three where one takes longer than three seconds.
+  Without `rounds`: seven turns, or three if one takes longer than three seconds.
   """
   both = entry.ours, entry.peer
   for function in both:

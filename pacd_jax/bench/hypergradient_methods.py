@@ -1,6 +1,6 @@
-"""Every hypergradient of the package on a known problem: how far off, after how much.
+"""Every hypergradient of the package on a known problem: its error against its cost.
 
-The methods are the registry's own entries, at numbers of steps and rates of the bench's.
+The methods are the registry's own entries; the numbers of steps and the rates are set here.
 """
 
 import functools
@@ -18,23 +18,23 @@ from pacd_jax.experiment import kinds
 from pacd_jax.experiment.entries import hypergradients as entries
 
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-RATES = (1e-1, 1e-2, 1e-3, 1e-4)  # Of Adam; the one with the best end counts.
+RATES = (1e-1, 1e-2, 1e-3, 1e-4)  # Adam's; the one with the least final error counts.
 NYSTROM_DAMPING, EKFAC_PROBES, GAMMA = 1e-2, 16, 1e3
-UNIT_STEP = 1.0  # Of gradient steps: each problem's lambda_max is from 0.5 to 1.6.
+UNIT_STEP = 1.0  # Of gradient steps: lambda_max is from 0.5 to 1.6 in each problem.
 _GN, _H = hypergradient.gauss_newton, hypergradient.hessian
-_BY_GAUSS_NEWTON = ("nystrom", "ekfac")  # Their matrix here; that of all others is H.
-_BY_ADAM = ("adam_residual", "penalty")  # They hang on a learning rate.
+_BY_GAUSS_NEWTON = ("nystrom", "ekfac")  # All others use the Hessian here.
+_BY_ADAM = ("adam_residual", "penalty")  # They depend on a learning rate.
 
 
 class Method(NamedTuple):
-  """One way to a hypergradient."""
+  """One method for a hypergradient."""
 
   # `make(steps, rate) -> hypergradient`.
   make: Callable[[Any, Any], types.HypergradientFn]
   curvature: types.CurvatureFn  # Its matrix.
   needs_definite: str = "no"  # In words.
   rates: tuple[float, ...] = (0.0,)  # 0: it has none.
-  is_static: bool = False  # The steps are part of the program.
+  is_static: bool = False  # The number of steps is static under jit.
   once: bool = False  # It takes no steps.
   is_low_rank: bool = False  # Steps are columns of the matrix.
 
@@ -50,7 +50,7 @@ def _definite(entry: kinds.Solver) -> str:
 
 
 def _by_solver(entry: kinds.Solver, curvature: types.CurvatureFn) -> Method:
-  """The method that solves by so many steps of a solver."""
+  """The method that solves by a number of steps of a solver."""
 
   def solve_of(steps, rate):
     if entry.name == "nystrom":
@@ -76,7 +76,7 @@ def _by_solver(entry: kinds.Solver, curvature: types.CurvatureFn) -> Method:
 
 
 def _over_outer_steps(entry: kinds.Solver, steps: Any) -> types.SolveFn:
-  """So many outer steps, one gradient step each, at a theta and u that stand still."""
+  """A number of outer steps, one gradient step each, at fixed theta and u."""
   one = entry.make(_tools(1, UNIT_STEP), None)
 
   def solve(matvec, b, start):
@@ -120,7 +120,7 @@ def methods() -> dict[str, Method]:
   """Every solver of the registry in ApproxGrad, then every other hypergradient."""
   found = {}
   for entry in kinds.SOLVERS:
-    if entry.name == "cg":  # With both matrices.
+    if entry.name == "cg":  # With either matrix.
       found["cg, Gauss-Newton"] = _by_solver(entry, _GN)
       found["cg, Hessian"] = _by_solver(entry, _H)
     else:
@@ -136,12 +136,12 @@ METHODS = methods()
 
 
 class Point(NamedTuple):
-  """What one method gave after one number of steps."""
+  """The result of one method after one number of steps."""
 
   products: int
   error: float  # |du - exact| / |exact|
-  cosine: float  # Of du and the exact one.
-  own_error: float  # The same against the dense answer of the method's own matrix.
+  cosine: float  # Between du and the exact one.
+  own_error: float  # The error against the dense answer of the method's own matrix.
   solve: types.SolveInfo
 
 
@@ -162,13 +162,13 @@ def measure(
   references: dict[types.CurvatureFn, np.ndarray],
   steps: Sequence[int] = STEPS,
 ) -> list[Point]:
-  """A method's points, one a number of steps, at the rate that ends best.
+  """A method's points, one per number of steps, at the rate with the least final error.
 
   Args:
     problem: the bilevel problem.
     method: one of `METHODS`.
     references: the exact hypergradient by curvature; the Hessian's is the true one.
-    steps: rising.
+    steps: numbers of steps, increasing.
   """
   call, true, own = run(problem, method), references[_H], references[method.curvature]
   if method.once:
@@ -177,7 +177,7 @@ def measure(
     size = sum(leaf.size for leaf in jax.tree.leaves(problem.params))
     steps = [k for k in steps[1::2] if k < size] + [size]
   elif method.is_static:
-    steps = steps[::3]  # Each is a program of its own.
+    steps = steps[::3]  # Each needs a compilation of its own.
   found = {}
   for rate in method.rates:
     found[rate] = points = []
@@ -200,7 +200,7 @@ def measure(
 def temporary_bytes(
   problem: bilevel_problems.Problem, method: Method, steps: int
 ) -> int | None:
-  """What the compiled method needs beside arguments and results; None: not told."""
+  """Bytes that the compiled method needs beside arguments and results; None: unknown."""
   compiled = run(problem, method).lower(*(steps, 1e-2, problem.params, problem.poison))
   analysis = compiled.compile().memory_analysis()
   return None if analysis is None else int(analysis.temp_size_in_bytes)

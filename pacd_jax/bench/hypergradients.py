@@ -1,4 +1,4 @@
-"""Every hypergradient against the exact one, into a page and its picture.
+"""Compares every hypergradient with the exact one, and writes a page and its picture.
 
   python -m pacd_jax.bench.hypergradients
 
@@ -152,7 +152,7 @@ def _matrix(name: str) -> str:
 
 
 def accuracy_table(title: str, results: Results) -> str:
-  """Errors at some costs, of every method on one problem."""
+  """A table of the errors at some costs, of every method on one problem."""
   heads = " | ".join(f"error at {budget}" for budget in _BUDGETS)
   lines = [
     f"\n## {title.capitalize()}\n",
@@ -170,7 +170,7 @@ def accuracy_table(title: str, results: Results) -> str:
 
 
 def indefinite_table(results: Results) -> str:
-  """What each method reports where the Hessian is not definite."""
+  """A table of what each method reports where the Hessian is not definite."""
   lines = []
   for name, points in results.items():
     point = _at(points, 100) or points[0]
@@ -187,7 +187,7 @@ def indefinite_table(results: Results) -> str:
 
 
 def memory_table(names: Sequence[str], steps: Sequence[int]) -> str:
-  """Temporary memory on the untrained net, against the number of steps."""
+  """A table of temporary memory on the untrained net, against the number of steps."""
   problem = bilevel_problems.net(trained=False)
   known = {name: METHODS[name] for name in names if name != "unrolling"}
   if "unrolling" in names:
@@ -196,7 +196,7 @@ def memory_table(names: Sequence[str], steps: Sequence[int]) -> str:
   heads = " | ".join(f"steps: {count}" for count in steps)
   lines = [f"| method | {heads} |", "|---|" + "---:|" * len(steps)]
   for name, method in known.items():
-    # Of loops the number of steps is an argument: one program, one size.
+    # If the number of steps is an argument, there is one program of one size.
     counts = steps if method.is_static else steps[:1]
     sizes = [methods.temporary_bytes(problem, method, count) for count in counts]
     cells = ["-" if size is None else f"{size / 1e6:.2f} MB" for size in sizes]

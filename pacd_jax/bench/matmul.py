@@ -1,10 +1,10 @@
 """The package's work against float32 matrix products of as many multiplications.
 
 The ratio is the share of what the machine's own products would allow. Multiplications are
-counted as the formulas need them, in passes through the network's layers: 1 for logits,
-3 for a gradient (the images' own is counted too: 4 % more than a gradient of theta
-alone), and for a product with the Hessian, its gradient done, 2 for the tangents of the
-logits and 4 for those of their transposes.
+counted as the formulas need them, in passes through the network's layers: 1 for logits, 3
+for a gradient (in the images too: 4 % more than in theta alone), and 6 for a product with
+the Hessian once the gradient is done: 2 for the tangents of the logits and 4 for those of
+their transposes.
 """
 
 import functools
@@ -36,7 +36,7 @@ def flops(sizes: tuple[int, ...] = (1024, 2048, 4096), *, rounds: int = 3) -> fl
 
 
 def _against_products(run: Callable, passes: float, amount: float, unit: str) -> Entry:
-  """`amount` units, which take so many passes of one image, and products of as many."""
+  """Compares `amount` units, of `passes` passes of one image, with as many products."""
   a = jnp.ones((_SIZE, _SIZE))
   dot = jax.jit(functools.partial(jnp.dot, precision="highest"))
   num_products = max(1, round(passes * PASS / _SIZE**3))
@@ -47,7 +47,7 @@ def _against_products(run: Callable, passes: float, amount: float, unit: str) ->
 
 
 def certify_cnn() -> Entry:
-  """Samples of certificates: one pass each."""
+  """Samples of certificates, one pass each."""
   num_samples = work.NUM_POINTS * (100 + work.NUM_SAMPLES)
   return _against_products(work.certification(), num_samples, num_samples, "samples/s")
 
@@ -58,7 +58,7 @@ def victim_step(batch_size: int) -> Entry:
 
 
 def attack_step() -> Entry:
-  """T1 + 1 gradients, the ACR's, T2 products, and the poison's, which is like one."""
+  """An outer step: T1 + 1 gradients, the ACR's, T2 products, and du, counted as one."""
   setting = work.Setting()
   batch, upper = 1000, 100 * setting.num_noise_samples
   gradients, products = setting.lower_steps + 1, setting.solver_steps + 1

@@ -1,8 +1,8 @@
 """A training step of MACER and of SmoothAdv, against one of Gaussian augmentation.
 
-Counted in gradients of a batch, of which MACER takes one for each of its k noisy copies,
-and SmoothAdv one for each step of its PGD and one for the parameters. At a ratio of 1 a
-step costs so many times one of Gaussian augmentation; at a ratio r, that over r.
+The unit is the gradient of a batch: MACER takes one for each of its k noisy copies,
+SmoothAdv one for each step of its PGD and one for the parameters. At a ratio r, a step of m
+gradients costs m / r steps of Gaussian augmentation.
 """
 
 from pacd_jax import evasion, losses

@@ -1,8 +1,8 @@
 """The same work in PyTorch, for `make bench`: eager, float32, on every core of the CPU.
 
 Certification, training and the attack's outer step on the paper's MNIST network, as a
-PyTorch user writes them; `check.py` holds each against the package.
-PyTorch is an extra (`pip install -e '.[bench]'`) that this file alone imports.
+PyTorch user writes them; `check.py` compares each with the package.
+PyTorch is an extra (`pip install -e '.[bench]'`) that only this file imports.
 """
 
 import copy
@@ -26,7 +26,7 @@ _NUM_CLASSES = 10
 
 
 def _tensors(tree: types.Params) -> list:
-  """A tree like the network's parameters, in the order and layout of `make_network`'s."""
+  """A tree like the network's parameters as tensors, in `make_network`'s order and layout."""
   layers = jax.tree.map(np.asarray, dict(tree))
   kernels = {name: layers[name]["kernel"] for name in layers}
   features = kernels["Conv_1"].shape[-1]
@@ -54,10 +54,10 @@ def flatten(tree: types.Params):
 
 
 def make_network(params: types.Params, *, channels_last: bool = False):
-  """`networks.py`'s "mnist_cnn" as a module, with these parameters.
+  """The "mnist_cnn" of `networks.py` as a module, with these parameters.
 
-  Without `channels_last` its kernels lie as PyTorch makes them; with it, as is faster on
-  a CPU and seldom done.
+  Without `channels_last`, its kernels have PyTorch's usual layout; with it, one that is
+  faster on a CPU and seldom used.
   """
   network = nn.Sequential(
     nn.Conv2d(1, 20, 5),
@@ -98,8 +98,8 @@ def certify_loop(
 ) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
   """Votes of n0 and of n noisy copies of one image `[H, W, C]`.
 
-  The algorithm of the code of Cohen et al. (2019), github.com/locuslab/smoothing: batch
-  by batch, each prediction counted on the host.
+  The algorithm is that of Cohen et al. (2019), github.com/locuslab/smoothing: batch by
+  batch, with each prediction counted on the host.
   """
   network, x = make_network(params, channels_last=channels_last), to_nchw(image)
 
@@ -133,8 +133,8 @@ def victim_step(
 ) -> Callable[[], list]:
   """Gradients of Gaussian augmentation's loss on one batch, and Adam's step along them.
 
-  Fresh noise in each call, from the parameters that the last one left. Without a learning
-  rate, the gradients alone.
+  Each call draws fresh noise and starts from the parameters that the last call left.
+  Without a learning rate, it takes the gradients alone.
   """
   network = make_network(params, channels_last=channels_last)
   images, labels = to_nchw(images), to_labels(labels)
@@ -151,7 +151,7 @@ def victim_step(
 
 
 def _average_certified_radius(network, images, labels, noise, setting, margin=1e-3):
-  """`smoothing.py`'s soft ACR; `noise` is `[k, B, C, H, W]` of unit variance."""
+  """The soft ACR of `smoothing.py`; `noise` is `[k, B, C, H, W]` of unit variance."""
   noisy = (images + setting.sigma * noise).flatten(0, 1)
   probs = torch.softmax(setting.inverse_temperature * network(noisy), dim=1)
   probs = probs.unflatten(0, noise.shape[:2]).mean(dim=0)
@@ -162,7 +162,7 @@ def _average_certified_radius(network, images, labels, noise, setting, margin=1e
 
 
 def lower_level(network, images, labels, curvature: str):
-  """The mean cross-entropy's gradient with its graph, and v -> A v: double backward."""
+  """The mean cross-entropy's gradient with its graph, and v -> A v by double backward."""
   parameters = list(network.parameters())
   logits = network(images)
   loss = nn.functional.cross_entropy(logits, labels)
@@ -188,7 +188,7 @@ def lower_level(network, images, labels, curvature: str):
 
 
 def _conjugate_gradient(product, b, num_steps: int):
-  """`linear_solve.py`'s recurrence and its stop at negative curvature."""
+  """The recurrence of `linear_solve.py`, with its stop at negative curvature."""
   x, residual, direction, r_dot_r = torch.zeros_like(b), b, b, b @ b
   for step in range(num_steps):
     a_p = product(direction)
@@ -211,13 +211,13 @@ def attack_step(
 ) -> Callable[[], tuple]:
   """One outer step of Algorithm 1 (`attacks/pacd.py`) from clean images and `params`.
 
-  All of `attack_data` is one batch. The package's solver has one product more than
-  `solver_steps`, for its record; this one has not.
+  All of `attack_data` is one batch. The package's solver takes one product more than
+  `solver_steps`, for its record; this one does not.
 
   Args:
-    params: of the surrogate, before its `lower_steps` of Adam; the same in every call.
+    params: the surrogate's, before its `lower_steps` of Adam; the same in every call.
     attack_data: clean, target and validation images.
-    setting: of the step.
+    setting: the step's setting.
     draw: makes unit noise like a tensor, `torch.randn_like` by default.
 
   Returns:

@@ -1,4 +1,4 @@
-"""What the package does against the plain JAX way of doing the same, on digits."""
+"""What the package does, against the plain JAX way of doing the same, on digits."""
 
 import functools
 
@@ -28,8 +28,8 @@ def _small_cnn() -> tuple[types.Model, types.Params]:
 def certification() -> Entry:
   """One image, 10,000 samples: counted on the device, against a loop over batches.
 
-  The loop is the algorithm of Cohen et al.'s code: the network is compiled, noise, votes
-  and counts go batch by batch through the host.
+  The loop is the algorithm of Cohen et al.'s code: the network is compiled; noise, votes
+  and counts pass through the host, batch by batch.
   """
   model, params = _small_cnn()
   image, n, batch = np.full((8, 8, 1), 0.5, np.float32), 10_000, 1000
@@ -73,7 +73,7 @@ def victims() -> Entry:
   def program(victims):
     state = trainer.init(keys[victims])
 
-    def epoch():  # Goes on from the last one, whose buffers it takes.
+    def epoch():  # Starts from the last one's state, whose buffers it takes.
       nonlocal state
       state, values = trainer.epoch(state, data, rows[victims], keys[victims])
       return values

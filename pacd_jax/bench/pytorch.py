@@ -1,4 +1,4 @@
-"""The package's work against PyTorch's on the same CPU; `check.py` holds both together."""
+"""The package's work against PyTorch's on the same CPU; `check.py` compares the results."""
 
 import functools
 

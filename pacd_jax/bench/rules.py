@@ -1,11 +1,10 @@
-"""What the sampling rules save on a run's own victims, against fixed sampling.
+"""Measures what the sampling rules save on a run's own victims, against fixed sampling.
 
   python -m pacd_jax.bench.rules runs/mnist_ga_fast --points 50
 
-Certifies every victim of a run whose training is done by each rule, with noise of its own
-for each, at the sigma, n0, n and alpha of the run. Prints samples a point, the ACR, and
-the share of points on which fixed sampling decides alike (certified at radius 0 or not).
-Nothing is written.
+Certifies every victim of a trained run by each rule, each with its own noise, at the sigma,
+n0, n and alpha of the run. Prints the samples per point, the ACR, and the share of points
+on which fixed sampling decides alike (certified at radius 0 or not). Writes nothing.
 """
 
 import argparse

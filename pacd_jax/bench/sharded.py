@@ -1,8 +1,8 @@
-"""What shares of work cost: an attack step on eight devices against one, by CPU time.
+"""The cost of sharding: an attack step on eight devices against one, by CPU time.
 
-Simulated devices have the machine's cores together, so that what eight of them take more
-is overhead: copies of what is not shared, and the exchange of gradients. Measured in a
-process of its own, as one process has one number of devices:
+Simulated devices share the machine's cores, so what eight of them take more is overhead:
+copies of what is replicated, and the exchange of gradients. It is measured in a process of
+its own, since a process has one number of devices:
 
   python -m pacd_jax.bench.sharded
 """
@@ -24,7 +24,7 @@ _DEVICES = 8
 
 
 def step(num_devices: int) -> Callable[[], tuple[pacd.AttackState, dict]]:
-  """`work.attack_step` at the authors' sizes, its batches shared by so many devices."""
+  """`work.attack_step` at the authors' sizes, its batches sharded over some devices."""
   mesh = sharding.mesh(num_devices)
   params, attack_data = work.attack_problem()
   setting = work.Setting(curvature="gauss_newton", damping=0.1)
@@ -55,7 +55,7 @@ def main() -> int:
     sys.stdout.write(json.dumps(measure()) + "\n")
     return 0
   both = entry.Entry(step(_DEVICES), step(1), 1, "steps/CPU s")
-  row = entry.measure(both, clock=time.process_time)  # Of all threads.
+  row = entry.measure(both, clock=time.process_time)  # The time of all threads.
   sys.stdout.write(json.dumps(row) + "\n")
   return 0
 

@@ -1,7 +1,8 @@
-"""What the warm start of the linear solve saves an attack, and what its state takes.
+"""Measures what a warm start of the linear solve saves an attack, and its memory.
 
-PACD on scikit-learn's digits, as `configs/digits_ga.py` has it with an MLP for the victim:
-every outer step solves its system from zero, or from the same surrogate's last solution.
+The attack is PACD on scikit-learn's digits, as in `configs/digits_ga.py` with an MLP for
+the victim: every outer step solves its system from zero, or from the same surrogate's last
+solution.
 """
 
 import functools
@@ -37,7 +38,7 @@ def _solved(solve: types.SolveFn, **fixed) -> types.HypergradientFn:
   return functools.partial(hypergradient.approx_grad, solve=damped)
 
 
-# Name -> (hypergradient, whether it goes on from a start).
+# Name -> (hypergradient, whether it improves a first guess).
 METHODS = {
   **{
     f"cg, {steps} steps": (
@@ -73,7 +74,7 @@ METHODS = {
 
 
 class Measured(NamedTuple):
-  """Of one attack's outer steps."""
+  """Statistics over one attack's outer steps."""
 
   residual: float  # Median of |b - A p| / |b|.
   products: float  # Mean number of products in a step.
@@ -124,7 +125,7 @@ def measure(
 
 
 def table(names: Sequence[str] = tuple(METHODS), num_steps: int = _NUM_STEPS) -> str:
-  """Markdown: residuals and products, cold and warm, and how the state grows."""
+  """A Markdown table: residuals and products, cold and warm, and how the state grows."""
   lines = [
     "| method | residual, from zero | warm | products in a step, from zero | warm "
     "| growth of the state |",

@@ -1,7 +1,7 @@
 """The work that `make bench` measures: the paper's MNIST network at the authors' sizes.
 
-Each function makes the package's side of some entries. `pytorch.py` holds it against
-PyTorch, `matmul.py` against matrix products of as many multiplications.
+Each function makes the package's side of some entries. `pytorch.py` compares it with
+PyTorch, `matmul.py` with matrix products of as many multiplications.
 """
 
 import functools
@@ -30,7 +30,7 @@ CURVATURES = {
 
 
 class Setting(NamedTuple):
-  """Of one outer step: `configs/base.py`, with another curvature and damping."""
+  """One outer step's setting: `configs/base.py`, with another curvature and damping."""
 
   sigma: float = SIGMA
   epsilon: float = 0.1
@@ -49,8 +49,8 @@ def attack_problem(
 ) -> tuple[types.Params, problem.AttackData]:
   """MNIST-like images that are learned in a few steps, and parameters to start from.
 
-  One coarse random pattern for each class under pixel noise. The defaults are the sizes
-  of the authors' batches, so that a batch is the whole of it.
+  Each class is a coarse random pattern under pixel noise. The defaults are the sizes of the
+  authors' batches, so that one batch is all of the data.
   """
   rng = np.random.default_rng(0)
   patterns = 0.5 + 0.2 * np.kron(rng.uniform(-1, 1, (10, 7, 7, 1)), np.ones((4, 4, 1)))
@@ -75,16 +75,16 @@ def network() -> types.Model:
 
 
 def parameters() -> types.Params:
-  """Of the network, before any training."""
+  """The network's parameters before any training."""
   return network().init(jax.random.key(0), IMAGE_SHAPE)
 
 
 def pacd_settings(
   attack_data: problem.AttackData, setting: Setting, apply: types.ApplyFn | None = None
 ) -> problem.Settings:
-  """The setting in the package's own words; all of the data is one batch.
+  """The setting as the package's `problem.Settings`; all of the data is one batch.
 
-  `apply` stands in the place of the network's own, such as one that devices share.
+  `apply` replaces the network's own, such as by one that is sharded over devices.
   """
   apply = apply or network().apply
 
@@ -133,7 +133,7 @@ def pacd_state(
   attack_data: problem.AttackData,
   key: types.Key,
 ) -> pacd.AttackState:
-  """Where `attack_step` begins: no perturbation, and a surrogate with `params`."""
+  """The first state of `attack_step`: no perturbation, and a surrogate with `params`."""
   first = surrogates.Surrogate(params, settings.optimizer.init(params), jnp.int32(0), None)
   return (
     pacd.make(settings)
@@ -143,9 +143,10 @@ def pacd_state(
 
 
 def certification(mesh: jax.sharding.Mesh | None = None) -> Callable[[], list]:
-  """Certificates of `NUM_POINTS` points, each of n = `NUM_SAMPLES` and n0 = 100.
+  """Certificates of `NUM_POINTS` points, each with n = `NUM_SAMPLES` and n0 = 100.
 
-  mesh: the devices, all by default.
+  Args:
+    mesh: the devices; by default all.
   """
   params = parameters()
   images = np.full((NUM_POINTS, *IMAGE_SHAPE), 0.5, np.float32)
@@ -163,13 +164,13 @@ def certification(mesh: jax.sharding.Mesh | None = None) -> Callable[[], list]:
 
 
 def training_batch(batch_size: int) -> tuple[types.Array, types.Array]:
-  """Images and labels."""
+  """A batch of random images, and labels."""
   images = jax.random.uniform(jax.random.key(2), (batch_size, *IMAGE_SHAPE))
   return images, jnp.arange(batch_size) % _NUM_CLASSES
 
 
 def gaussian_augmentation() -> types.Loss:
-  """The network's, at `SIGMA`."""
+  """The network's loss of Gaussian augmentation, at `SIGMA`."""
   return losses.gaussian_augmentation(network().apply, sigma=SIGMA)
 
 
@@ -203,7 +204,7 @@ def attack_step(setting: Setting) -> Callable[[], tuple]:
   """One outer step at the authors' sizes.
 
   Raises:
-    ValueError: its solve ends early, so that it has less to do than the other side.
+    ValueError: the solve ends early, so that the step has less to do than the other side.
   """
   step = pacd_step(*attack_problem(), setting, jax.random.key(_KEY))
   if (steps := int(step()[1]["num_steps"])) != setting.solver_steps:
