@@ -6,8 +6,8 @@
 #
 # One process uses every GPU of a machine by itself: this is for more processes than that,
 # such as one for each socket, and for trying a run of several processes before it goes to a
-# cluster. With -r, a run that was killed is started again at most so many times, and resumes
-# from its checkpoints; not after bad input (2) or a number that is not finite (3).
+# cluster. With -r, a run that was killed is started again, at most so many times, and
+# resumes from its checkpoints; not after bad input (2) or a number that is not finite (3).
 set -uo pipefail
 
 if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 501)); then

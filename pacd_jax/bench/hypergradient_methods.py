@@ -20,7 +20,7 @@ from pacd_jax.experiment.entries import hypergradients as entries
 STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 RATES = (1e-1, 1e-2, 1e-3, 1e-4)  # Adam's; the one with the least final error counts.
 NYSTROM_DAMPING, EKFAC_PROBES, GAMMA = 1e-2, 16, 1e3
-UNIT_STEP = 1.0  # Of gradient steps: lambda_max is from 0.5 to 1.6 in each problem.
+UNIT_STEP = 1.0  # Gradient steps' length: lambda_max is from 0.5 to 1.6 in each problem.
 _GN, _H = hypergradient.gauss_newton, hypergradient.hessian
 _BY_GAUSS_NEWTON = ("nystrom", "ekfac")  # All others use the Hessian here.
 _BY_ADAM = ("adam_residual", "penalty")  # They depend on a learning rate.

@@ -26,7 +26,7 @@ _NUM_CLASSES = 10
 
 
 def _tensors(tree: types.Params) -> list:
-  """A tree like the network's parameters as tensors, in `make_network`'s order and layout."""
+  """A tree like the parameters as tensors, in the order and layout of `make_network`'s."""
   layers = jax.tree.map(np.asarray, dict(tree))
   kernels = {name: layers[name]["kernel"] for name in layers}
   features = kernels["Conv_1"].shape[-1]

@@ -1,4 +1,4 @@
-"""What the package does, against the plain JAX way of doing the same, on digits."""
+"""The package's work against the plain JAX way of doing the same, on digits."""
 
 import functools
 

@@ -20,7 +20,7 @@ from pacd_jax.certification import certify
 from pacd_jax.experiment.entries import networks
 
 IMAGE_SHAPE = (28, 28, 1)
-NUM_POINTS, NUM_SAMPLES = 8, 10_000  # Of `certification`.
+NUM_POINTS, NUM_SAMPLES = 8, 10_000  # For `certification`.
 SIGMA, _KEY = 0.25, 1
 _NUM_CLASSES, _TARGET = 10, 8
 CURVATURES = {
@@ -41,7 +41,7 @@ class Setting(NamedTuple):
   learning_rate: float = 1e-3  # Adam's, of the surrogate.
   curvature: str = "hessian"  # Or "gauss_newton".
   damping: float = 10.0  # Keeps the Hessian positive, so that no solve ends early.
-  solver_steps: int = 10  # Of conjugate gradients.
+  solver_steps: int = 10  # Steps of conjugate gradients.
 
 
 def attack_problem(

@@ -108,7 +108,7 @@ def _find_the_others() -> None:
 
   given = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
   processes.start(*given, timeout=_TIMEOUT.value, give_up=give_up)
-  preemption.install()  # JAX has put its own handler in the place.
+  preemption.install()  # JAX has put its own handler in its place.
   sharding.cores_as_devices()
   # Only some commands have --stage.
   stage = flags.FLAGS["stage"].value if "stage" in flags.FLAGS else None

@@ -1,8 +1,8 @@
 """Every kind of thing that a config names: what an entry of it holds, and its registry.
 
-The package's entries are in `entries/`, a file for each kind or two; sampling rules are in
-`certification/rules/`, since files of certificates are read with them. A `make` is called
-with plain values and the config's instance of `options`; None where there is none.
+The package's entries are in `entries/`; sampling rules are in `certification/rules/`, since
+files of certificates are read with them. A `make` is called with plain values and the
+config's instance of `options`; None where there is none.
 """
 
 import dataclasses
@@ -57,7 +57,7 @@ class ObjectiveTools(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-  """What the attacker minimises."""
+  """An objective, which the attacker minimises."""
 
   name: str
   make: Callable[[ObjectiveTools, Options], types.ObjectiveFn]
@@ -107,7 +107,7 @@ class SolverTools(NamedTuple):
 
   num_steps: int  # The most steps.
   tolerance: float  # Relative residual at which a solver stops early.
-  learning_rate: float  # Of solvers that take gradient steps.
+  learning_rate: float  # For solvers that take gradient steps.
   damping: float  # Added to the matrix.
 
 
@@ -157,7 +157,7 @@ class Hypergradient:
 
 @dataclasses.dataclass(frozen=True)
 class StepRule:
-  """How a step of the poison follows from its hypergradients."""
+  """A rule by which a step of the poison follows from its hypergradients."""
 
   name: str
   make: Callable[[Options], step_rules.StepRule]

@@ -28,7 +28,7 @@ class Budget(NamedTuple):
 
 
 class TrainPlan(NamedTuple):
-  """How the victims of every row are trained."""
+  """The plan for training the victims of every row."""
 
   trainer: train.Trainer
   keys: types.Key  # `[S]`, one for each victim of a row.
@@ -44,17 +44,17 @@ class TrainPlan(NamedTuple):
 
 
 class CertifyPlan(NamedTuple):
-  """How the victims are certified."""
+  """The plan for certifying the victims."""
 
   split: str  # "test", or "validation" for tuning.
-  dataset: types.Dataset  # That split.
+  dataset: types.Dataset  # The images and labels of that split.
   settings: certify.Settings
   indices: np.ndarray  # `[M]`: the points of it that are certified, for all victims.
   key: types.Key  # Victim k uses `fold_in(key, k)`, in every row.
 
 
 class SelectionPlan(NamedTuple):
-  """How the attack chooses among its poisons: by the ACR of fresh surrogates.
+  """The plan for choosing among the attack's poisons, by the ACR of fresh surrogates.
 
   They are certified on what the attack sees: validation points of the class, or the target
   points if there are any.

@@ -257,7 +257,7 @@ def _short(value: Any) -> str:
   return repr(value[:8] + "..." if long else value)
 
 
-# What messages call these fields of a poison.
+# The names of these fields of a poison in messages.
 _WHAT = {
   "dataset": "data set",
   "target_class": "target class",

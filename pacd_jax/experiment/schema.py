@@ -283,7 +283,7 @@ def check_flag(name: str) -> None:
 
 
 def fields_like(name: str) -> list[str]:
-  """The fields whose flat name is this or ends with it, as in a flag cut short."""
+  """The fields whose flat name is `name`, or ends with it after a dot."""
   return [each for each in known() if each == name or each.endswith(f".{name}")]
 
 
@@ -294,5 +294,5 @@ def must_be(name: str) -> str:
 
 
 def free_fields() -> frozenset[str]:
-  """Names of the fields with whose other values a run is resumable."""
+  """Names of the free fields, whose values may change when a run is resumed."""
   return frozenset(name for name, each in known().items() if each.free)

@@ -42,7 +42,7 @@ def check(plan: Plan, names: Collection[str], *, allow_other_versions: bool = Fa
     errors.InputError: as from `checks.check` and `RunFolder.check_made_by`.
   """
   checks.check(plan, names)
-  if not checks.is_certified(plan):  # Else there is nothing to resume.
+  if not checks.is_certified(plan):  # A certified run resumes nothing.
     plan.folder.check_made_by(allow_other_versions=allow_other_versions)
 
 
@@ -239,7 +239,7 @@ def _results(plan: Plan) -> evaluate.Results:
 
 
 def _about(plan: Plan, row: str) -> evaluate.About:
-  """What `results.json` says of a row beside its numbers."""
+  """The facts about a row that results have beside its numbers."""
   sets, style = plan.training_sets, words.style(row)
   epsilon, norm = sets.budget(row)
   facts = sets.facts(row), plan.defended.facts(row)

@@ -48,7 +48,7 @@ def points(config: Config) -> np.ndarray | None:
 
 
 def attack_data(config: Config, splits: types.Splits) -> problem.AttackData:
-  """What the attacker sees, put on the device."""
+  """The data that the attacker sees, put on the device."""
   return problem.attack_data(
     splits,
     config.data.target_class,

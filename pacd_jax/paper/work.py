@@ -76,7 +76,7 @@ def do(
   failed = None
   try:
     runner.run(_suite(protocol, runs), allow_other_versions=allow_other_versions)
-  except errors.NonFiniteError as error:  # What is done is analysed first.
+  except errors.NonFiniteError as error:  # Finished runs are analysed first.
     failed = error
   for item in items:
     if not item.analysis:

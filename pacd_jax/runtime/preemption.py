@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from pacd_jax.runtime import ending, processes
 
-STATUS = 143  # What a shell gives for a process that SIGTERM ended.
+STATUS = 143  # A shell's status of a process that SIGTERM ended.
 
 
 class Preempted(BaseException):
