@@ -139,7 +139,7 @@ def _end(status: int) -> int:
 
 
 def _is_of_others(error: Exception) -> bool:
-  """Whether the error is of the network, or of the service that joins JAX's processes."""
+  """Whether the error comes from the network, or from JAX's service between processes."""
   signs = ("gloo", "nccl", "connection", "coordination", "unavailable", "heartbeat")
   is_of_jax = isinstance(error, jax.errors.JaxRuntimeError)
   return is_of_jax and any(sign in str(error).lower() for sign in signs)

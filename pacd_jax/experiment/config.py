@@ -1,6 +1,6 @@
 """Every field of a run's config, once: its default, type, range, and what it is for.
 
-`schema.py` derives configs, checks and messages from this tree, `reference.py` derives
+`schema.py` makes configs, checks and messages from this tree, and `reference.py` makes
 docs/configuration.md. The defaults are those of the paper and of its authors' code, for
 MNIST and Gaussian augmentation; `configs/base.py` says where a default departs from them.
 """
@@ -19,7 +19,7 @@ _frozen = dataclasses.dataclass(frozen=True, kw_only=True)
 
 
 def _some_rows(registry: Registry[kinds.Row]) -> Check:
-  """Checks that rows differ; `together.py` checks their names, which may be the user's."""
+  """The check that rows differ; `together.py` checks names, which may be the user's."""
   del registry
 
   def holds(rows):

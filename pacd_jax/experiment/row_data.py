@@ -217,7 +217,7 @@ class TrainingSets:
     return poison
 
   def _check(self, path: pathlib.Path, poison: types.Poison, row: str) -> None:
-    """Raises if a poison is of other data or another class, or was made by another run."""
+    """Raises if a poison is of other data or class, or is another run's but not given."""
     identity, remedy = self.identity, "delete it and rerun --stage=attack"
     if row in self.given:
       identity = {name: identity[name] for name in ("dataset", "target_class", "checksum")}

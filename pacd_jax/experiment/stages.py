@@ -30,7 +30,9 @@ from pacd_jax.runtime import (
 NAMES = ("attack", "train", "certify", "report")
 
 
-def check(plan: Plan, names: Collection[str], *, allow_other_versions: bool = False) -> None:
+def check(
+  plan: Plan, names: Collection[str], *, allow_other_versions: bool = False
+) -> None:
   """Checks everything that the stages will read; starts and changes nothing.
 
   Args:
@@ -267,7 +269,9 @@ def run(plan: Plan, names: Sequence[str]) -> None:
     RUN[name](plan)
 
 
-def run_alone(plan: Plan, names: Sequence[str], *, allow_other_versions: bool = False) -> None:
+def run_alone(
+  plan: Plan, names: Sequence[str], *, allow_other_versions: bool = False
+) -> None:
   """Locks the run's folder, checks it, and runs stages; raises as `check` and `run` do."""
   with processes.held([plan.folder]):
     check(plan, names, allow_other_versions=allow_other_versions)

@@ -1,4 +1,4 @@
-"""A cache by which the runs of one process compile the programs that they share once."""
+"""A compilation cache that the runs of one process share."""
 
 import contextlib
 from collections.abc import Generator, Mapping

@@ -32,8 +32,8 @@ def run(
   A step's metrics are fetched once the next step is under way, so that a single process
   keeps its device busy; several processes ask each other about SIGTERM in between, and wait
   for the step. Metrics are checked before any state that depends on them is saved. A line's
-  `seconds` are the stage's wall time so far, over all starts: a resumed stage counts from
-  the line of its checkpoint on, so steps that a kill lost do not count.
+  `seconds` are the stage's wall time so far, earlier processes' included: a resumed stage
+  counts from its checkpoint's line on, so steps that a kill lost do not count.
 
   Args:
     stage: its name in metrics, messages and the progress line.

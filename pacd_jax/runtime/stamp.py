@@ -24,7 +24,7 @@ _PACKAGE = pathlib.Path(pacd_jax.__file__).parent
 _BUILT_FROM = _PACKAGE / "_built_from.json"  # In a wheel; setup.py writes it.
 _LIBRARIES = ("jax", "jaxlib", "numpy", "flax", "optax")
 _PRECISION = ("default_matmul_precision", "enable_x64")  # Settings of JAX.
-# A run is resumed under equal values of these alone; the rest of a stamp is for readers.
+# A run is resumed only if these are equal; the rest of a stamp is for readers.
 _BINDING = (
   *("version", "code", *_LIBRARIES, "backend", "device_kind"),
   *_PRECISION,
