@@ -5,11 +5,12 @@ VENV ?= .venv
 LOCK ?= lock.txt
 BIN := $(VENV)/bin
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile \
-  $(LOCK:%=--constraint=%) --editable
+  $(if $(LOCK),--constraint=$(LOCK),--upgrade --upgrade-strategy eager) --editable
 # Bytecode on all cores, which pip would write on one.
 COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
-UNFIT = { echo "error: $(LOCK) does not fit this Python, or cannot be fetched: use Python" \
-  "3.11 to 3.13 (make PYTHON=python3.12), or the newest versions (make LOCK=)"; exit 2; }
+UNFIT = { echo "error: not installed: $(or $(LOCK),setup.py) does not fit $(PYTHON), or a package" \
+  "cannot be fetched: use Python 3.11 to 3.13 (make PYTHON=python3.12), or the newest" \
+  "versions (make LOCK=)"; exit 2; }
 CONFIG ?= configs/digits_ga.py
 
 .PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm bench docs lock test-newest lint \
@@ -68,6 +69,7 @@ docs: $(VENV)/installed_docs
 
 # The same with the newest versions that setup.py allows, in an environment of its own.
 test-newest:
+	rm -f .venv-newest/installed*
 	$(MAKE) VENV=.venv-newest LOCK= test
 
 # The versions in VENV become the tested ones: make VENV=.venv-newest LOCK= lock.

@@ -30,10 +30,12 @@ class _Build(build_py.build_py):
   """Adds the configs to a wheel, and the commit that it is of (`runtime/stamp.py`)."""
 
   def run(self) -> None:
-    super().run()
-    if self.editable_mode:  # The clone has them.
-      return
     package = pathlib.Path(self.build_lib, "pacd_jax")
+    if not self.editable_mode:  # What an earlier build left may have gone since.
+      shutil.rmtree(package, ignore_errors=True)
+    super().run()
+    if self.editable_mode:  # The clone has the configs.
+      return
     (package / "configs").mkdir(parents=True, exist_ok=True)
     for path in sorted((_ROOT / "configs").glob("*.py")):
       shutil.copy(path, package / "configs")

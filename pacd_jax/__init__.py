@@ -8,7 +8,7 @@ import difflib
 import importlib
 from typing import Any
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 # Name -> `module`, or `module:what is in it`.
 _PUBLIC = {

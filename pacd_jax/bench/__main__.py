@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import jax
 
 from pacd_jax.bench import check, entry, matmul, methods, peers, plain, pytorch, sharded
-from pacd_jax.runtime import run_folder, sharding, stamp
+from pacd_jax.runtime import run_folder, sharding
 
 _DOCS = pathlib.Path("docs", "performance.md")
 Results = Mapping[str, Mapping[str, float | str]]
@@ -110,7 +110,7 @@ def main(argv: list[str]) -> int:
     figures = f"{row['ours']:12.4g}{row['peer']:12.4g}{row['ratio']:8.2f}"
     sys.stdout.write(f"{name:32}{figures}  {row['unit']}\n")
     sys.stdout.flush()
-  run_folder.write_json(pathlib.Path("bench.json"), results | {"stamp": stamp.make()})
+  run_folder.write_json(pathlib.Path("bench.json"), results)
   on = hardware(matmul.flops())
   sys.stdout.write(f"{on}\n")
   if options.write_docs:

@@ -6,10 +6,9 @@ with unchanged labels.
 """
 
 import functools
-import json
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,19 +34,10 @@ _SCALARS = {
 }
 
 
-def save(
-  path: str | os.PathLike,
-  poison: types.Poison,
-  stamp: Mapping[str, Any] | None = None,
-) -> None:
+def save(path: str | os.PathLike, poison: types.Poison) -> None:
   """Writes a poison atomically: beside `path`, then renamed.
 
   The same poison gives the same bytes, as entries have no date.
-
-  Args:
-    path: path of the file.
-    poison: the poison.
-    stamp: its origin (`runtime.stamp`); None: the file does not record it.
 
   Raises:
     errors.InputError: the poison is not one that `load` would read.
@@ -55,8 +45,6 @@ def save(
   poison = poison._replace(epsilon=float(poison.epsilon), sigma=float(poison.sigma))
   _check(poison, functools.partial(_unusable, path, "save another"))
   fields: dict[str, Any] = {"schema": SCHEMA} | poison._asdict()
-  if stamp is not None:
-    fields["stamp"] = json.dumps(stamp)
   files.write(path, lambda file: np.savez_compressed(file, **fields))
 
 
@@ -114,23 +102,6 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
   if schema == 1 and (poison.labels != poison.target_class).any():
     raise unusable(f"a label is not the target class {poison.target_class}")
   return poison
-
-
-def read_stamp(path: str | os.PathLike) -> dict[str, Any] | None:
-  """The stamp, a poison's origin, that `save` was given; None if the file has none.
-
-  Raises:
-    errors.InputError: the file or its stamp is damaged.
-  """
-  load(path)
-  with np.load(path, allow_pickle=False) as arrays:
-    if "stamp" not in arrays.files:
-      return None
-    text = arrays["stamp"]
-  try:
-    return dict(json.loads(text.item()))
-  except (ValueError, TypeError):
-    raise _unusable(path, "make it again", "its stamp is damaged") from None
 
 
 def _schema(

@@ -52,6 +52,17 @@ def _check_attack(plan: Plan) -> None:
       checkpoints.restore(plan.attack.first_state())
 
 
+def has_work(plan: Plan, stages: Collection[str]) -> bool:
+  """Whether stages have anything to make or to resume, but for the report.
+
+  Raises:
+    errors.InputError: a certificate is damaged or another run's.
+  """
+  if "attack" in stages and not all(map(plan.training_sets.is_there, plan.rows)):
+    return True
+  return not {"train", "certify"}.isdisjoint(stages) and not is_certified(plan)
+
+
 def is_certified(plan: Plan) -> bool:
   """Whether every certificate is complete, so that no victim is needed.
 

@@ -15,9 +15,16 @@ from collections.abc import Callable, Generator
 import jax
 from absl import app, flags, logging
 
-from pacd_jax import __version__, errors
+from pacd_jax import errors
 from pacd_jax.experiment import command_line, door, identity, schema
-from pacd_jax.runtime import ending, preemption, processes, sharding, shared_folder
+from pacd_jax.runtime import (
+  ending,
+  preemption,
+  processes,
+  sharding,
+  shared_folder,
+  stamp,
+)
 
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; runs/<config> by default."
@@ -112,7 +119,9 @@ def _find_the_others() -> None:
   sharding.cores_as_devices()
   # Only some commands have --stage.
   stage = flags.FLAGS["stage"].value if "stage" in flags.FLAGS else None
-  same = {"--stage": stage, "--workdir": _WORKDIR.value, "the version": __version__}
+  same = {"--stage": stage, "--workdir": _WORKDIR.value}
+  # "code" is of the package; a host may have another clone, JAX or device.
+  same |= stamp.binding()
   processes.check_same(same | schema.flatten(command_line.config().to_dict()))
 
 

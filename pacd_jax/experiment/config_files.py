@@ -24,7 +24,7 @@ _IN_WHEEL = pathlib.Path(__file__).resolve().parents[1] / PACKAGE
 # The package's own configs: inside of the package in a wheel, beside it in a clone.
 FOLDER = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_WHEEL.parents[1] / PACKAGE
 
-_SHARED = ("base", "comparisons", "transfers")  # What configs share.
+SHARED = ("base", "comparisons", "transfers")  # What configs share.
 
 
 def bind(folder: pathlib.Path) -> None:
@@ -59,6 +59,18 @@ def get_config_in(path: str | os.PathLike[str]) -> Callable[..., Any]:
   return runpy.run_path(str(path))["get_config"]
 
 
+def names() -> list[str]:
+  """The names of the package's own configs, without what several share."""
+  found = [each.stem for each in sorted(FOLDER.glob("*.py"))]
+  return [each for each in found if each not in SHARED]
+
+
+def is_name(given: str) -> bool:
+  """Whether NAME:VARIANT is one of the package's own configs, and no file."""
+  name = given.partition(":")[0]
+  return name in names() and not pathlib.Path(name).is_file()
+
+
 def find(given: str) -> str:
   """FILE:VARIANT for a file, or for the name of one of the package's own configs.
 
@@ -71,10 +83,8 @@ def find(given: str) -> str:
   path = pathlib.Path(name)
   if not (path.is_file() or path.suffix == ".py"):
     path = FOLDER / f"{name}.py"
-    known = [each.stem for each in sorted(FOLDER.glob("*.py"))]
-    known = [each for each in known if each not in _SHARED]
-    if name not in known:
-      near = difflib.get_close_matches(name, known) or known
+    if not is_name(name):
+      near = difflib.get_close_matches(name, names()) or names()
       raise errors.InputError(
         f"{name!r} is neither a file nor a config of the package: there are "
         + ", ".join(near)

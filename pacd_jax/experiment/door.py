@@ -199,12 +199,15 @@ def build(
   )
 
 
-def load(workdir: str | os.PathLike, *, data_dir: str = "") -> plan.Plan:
+def load(
+  workdir: str | os.PathLike, *, data_dir: str = "", data: types.Splits | None = None
+) -> plan.Plan:
   """The plan of a run's folder, from its `config.json`; writes nothing.
 
   Args:
     workdir: the folder.
     data_dir: where the data are, if they are no longer where they were.
+    data: the splits of a run that `pacd_jax.poison` made of arrays.
 
   Raises:
     errors.InputError: the folder holds no run, or one with another version's fields.
@@ -228,4 +231,6 @@ def load(workdir: str | os.PathLike, *, data_dir: str = "") -> plan.Plan:
   config = schema.make(values)
   if data_dir:
     config = schema.replaced(config, {"data.data_dir": data_dir})
+  if data is not None:
+    return build(config, workdir, lambda *args, **kwargs: data)
   return build(config, workdir)

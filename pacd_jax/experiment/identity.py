@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pacd_jax import __version__
 from pacd_jax.experiment import schema
 
 _ABSENT = object()
@@ -32,9 +31,9 @@ class Identity:
 
   @property
   def fingerprint(self) -> str:
-    """A SHA-256 of the fields that a run is bound to, and of the package's version."""
+    """A SHA-256 of the fields that a run is bound to; `stamp.json` binds it to the code."""
     bound = {name: _plain(value) for name, value in self._bound(self._values).items()}
-    words = json.dumps([__version__, bound], sort_keys=True)
+    words = json.dumps(bound, sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()
 
   def differences(self, there: Mapping[str, Any]) -> str:

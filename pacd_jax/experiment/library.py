@@ -15,6 +15,7 @@ from pacd_jax import errors, types
 from pacd_jax.data import sources, splits, training_sets
 from pacd_jax.experiment import assembly, door, kinds, schema, stages, victims
 from pacd_jax.experiment.config import Config
+from pacd_jax.experiment.entries import data_sets
 from pacd_jax.experiment.making import TRAIN
 
 
@@ -88,7 +89,8 @@ def poison(
     data: the splits, as `split_arrays` gives them.
     config: a run's config, as `make_config` gives it; its `data.name` is ignored.
     workdir: a folder of its own; `poison/<row>.npz` is the poison's file.
-    row: the attack: one of `kinds.ROWS`.
+    row: the attack: one of `kinds.ROWS`. Each has a folder of its own.
+    allow_other_versions: whether to resume what other code or versions began.
 
   Returns:
     The poison as saved: images in 8 bits and within `attack.epsilon` of their bases.
@@ -100,7 +102,9 @@ def poison(
   if row not in kinds.ROWS or row == types.CLEAN:
     known = ", ".join(name for name in kinds.ROWS.names if name != types.CLEAN)
     raise errors.InputError(f"row={row!r}: it must be one of {known}")
-  config = schema.replaced(config, {"rows": (types.CLEAN, row)})
+  fields = {"rows": (types.CLEAN, row), "data.name": data_sets.ARRAYS, "data.num_train": 0}
+  fields |= {"data.data_dir": "", "data.path": ""}
+  config = schema.replaced(config, fields)
   plan = door.build(config, workdir, lambda *args, **kwargs: data)
   stages.run_alone(plan, ("attack",), allow_other_versions=allow_other_versions)
   return plan.training_sets.poison(row)
@@ -146,10 +150,12 @@ def train_victims(
       epochs of recovery.
     errors.NonFiniteError: a loss is not finite.
   """
-  if config.train.recovery_epochs:
-    raise errors.InputError(
-      "config field train.recovery_epochs needs clean images beside these: set it to 0"
-    )
+  for field, is_set, why in (
+    ("train.recovery_epochs", config.train.recovery_epochs, "clean images beside these"),
+    ("defense.chain", config.defense.chain.names, "a run, with trusted images"),
+  ):
+    if is_set:
+      raise errors.InputError(f"config field {field} needs {why}: leave it as it is")
   if isinstance(training_set, types.Dataset):
     training_set = training_sets.whole(training_set)
   data = training_sets.to_dataset(training_set)

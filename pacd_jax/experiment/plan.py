@@ -149,8 +149,15 @@ class Plan:
     return train.every_row(self.train.keys, len(self.rows))
 
   def attack_checkpoints(self) -> checkpoint.Checkpoints:
-    folder = self.folder
-    return checkpoint.Checkpoints(folder.checkpoints("attack"), folder.fingerprint)
+    """Checkpoints of the attack, bound to what it sees."""
+    splits = self.splits
+    seen = [splits.train, splits.validation]
+    if self.config.data.target_points:
+      seen.append(splits.test)
+    checksums = [arrays.checksum(split) for split in seen]
+    return checkpoint.Checkpoints(
+      self.folder.checkpoints("attack"), " ".join([self.folder.fingerprint, *checksums])
+    )
 
   def victim_checkpoints(self) -> checkpoint.Checkpoints:
     """Checkpoints of all victims, bound to the data that they are trained on."""

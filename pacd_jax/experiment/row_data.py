@@ -95,8 +95,10 @@ class TrainingSets:
       made: the poison, as `made` takes it.
       seconds: wall time of making it.
     """
-    run_folder.write_json(self._folder.attack_time(row), {"attack_seconds": seconds})
-    poison_file.save(self._folder.poison(row), self.made(made), stamp.make())
+    run_folder.write_json(
+      self._folder.attack_time(row), {"attack_seconds": seconds, "stamp": stamp.make()}
+    )
+    poison_file.save(self._folder.poison(row), self.made(made))
 
   def made(self, made: np.ndarray | Poisoned) -> types.Poison:
     """Rounds what an attack made to 8 bits, within the budget.
@@ -135,7 +137,7 @@ class TrainingSets:
 
   def save_candidate(self, name: str, images: np.ndarray) -> None:
     """Writes a candidate of the attack, float `[n, H, W, C]`."""
-    poison_file.save(self._folder.candidate(name), self.made(images), stamp.make())
+    poison_file.save(self._folder.candidate(name), self.made(images))
 
   def candidate(self, name: str) -> tuple[types.TrainingSet, np.ndarray]:
     """The training split with a candidate in it, and its images, uint8 `[n, H, W, C]`.

@@ -43,9 +43,15 @@ def check(
   Raises:
     errors.InputError: as from `checks.check` and `RunFolder.check_made_by`.
   """
+  if checks.has_work(plan, names):
+    with processes.agreeing():
+      plan.folder.check_made_by(allow_other_versions=allow_other_versions)
   checks.check(plan, names)
-  if not checks.is_certified(plan):  # A certified run resumes nothing.
-    plan.folder.check_made_by(allow_other_versions=allow_other_versions)
+
+
+def claim(plan: Plan, names: Collection[str]) -> None:
+  """Binds the run's folder to its config, and what the stages make to this code."""
+  plan.folder.claim(works=checks.has_work(plan, names))
 
 
 # --- attack ---------------------------------------------------------------------------
@@ -213,7 +219,9 @@ def write_report(plan: Plan) -> None:
 
   if not processes.is_first():
     return
-  run_folder.write_json(plan.folder.results, _results(plan) | {"stamp": stamp.make()})
+  run_folder.write_json(
+    plan.folder.results, _results(plan) | {"stamps": plan.folder.stamps()}
+  )
   report.write(plan.folder.path)
 
 
@@ -275,5 +283,5 @@ def run_alone(
   """Locks the run's folder, checks it, and runs stages; raises as `check` and `run` do."""
   with processes.held([plan.folder]):
     check(plan, names, allow_other_versions=allow_other_versions)
-    plan.folder.claim()
+    claim(plan, names)
     run(plan, names)

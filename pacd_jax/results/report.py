@@ -93,10 +93,16 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
   words = _words(config, results, pictures)
   has_points = bool(config.get("data", {}).get("target_points"))
   seen = "target points" if has_points else "validation split"
-  words["made"] = html.escape(stamp.in_words(results.get("stamp")))
+  words["made"] = _made_by(results.get("stamps"))
   words["selection"] = _selection(workdir / "selection.json", seen)
   page.write(path, "report_body.html", words)
   return path
+
+
+def _made_by(stamps: Sequence[stamp.Stamp] | None) -> str:
+  """What made a run, in words, as HTML."""
+  words = [stamp.in_words(each) for each in stamps or [None]]
+  return html.escape("; resumed by ".join(words))
 
 
 def gallery(workdir: str | os.PathLike, row: str, *, title: str) -> figures.Figure | None:

@@ -114,7 +114,7 @@ class RunFolder:
     """
     if allow_other_versions or not (self.path / "config.json").exists():
       return
-    stamps = stamp.read(self._stamps)
+    stamps = self.stamps()
     go_on = f"resume it with those, or anyway by {stamp.ALLOW_FLAG}"
     if not stamps:
       raise errors.InputError(
@@ -126,20 +126,27 @@ class RunFolder:
         f"--workdir={self.path} was made by other code or versions ({differences}): {go_on}"
       )
 
-  def claim(self) -> None:
-    """Writes `config.json` and `stamp.json`, which bind the folder to this config."""
-    path, stamps = self.path / "config.json", stamp.read(self._stamps)
-    here = stamp.make()
+  def claim(self, *, works: bool = True) -> None:
+    """Writes `config.json`, which binds the folder to this config, and `stamp.json`.
+
+    Args:
+      works: whether files of the run are going to be made, so that the stamp of this
+        process belongs to it.
+    """
+    path = self.path / "config.json"
     try:
-      if not stamps or stamp.differences(stamps[-1], here):
-        write_json(self._stamps, [*stamps, here])
+      if works:
+        stamps, here = self.stamps(), stamp.make()
+        if not stamps or stamp.differences(stamps[-1], here):
+          write_json(self._stamps, [*stamps, here])
+      if not path.exists() or self._identity.grows:
+        write_text(path, self._identity.text)
     except OSError as error:
       raise self._unwritable(error) from None
-    if not path.exists() or self._identity.grows:
-      try:
-        write_text(path, self._identity.text)
-      except OSError as error:
-        raise self._unwritable(error) from None
+
+  def stamps(self) -> list[stamp.Stamp]:
+    """The stamps of all that made the run, oldest first; empty for one from before."""
+    return stamp.read(self._stamps)
 
   def _check_config(self) -> None:
     path = self.path / "config.json"

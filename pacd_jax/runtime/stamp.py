@@ -12,7 +12,7 @@ import json
 import pathlib
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pacd_jax
@@ -37,7 +37,10 @@ def _of_code() -> Mapping[str, Any]:
   """The package's version, its commit where that is known, and a hash of its sources."""
   digest = hashlib.sha256()
   for path in sorted(_PACKAGE.rglob("*.py")):
-    digest.update(f"{path.relative_to(_PACKAGE).as_posix()}\0".encode())
+    name = path.relative_to(_PACKAGE).as_posix()
+    if name.startswith("configs/"):  # Wheels have them there; a run is bound to its own.
+      continue
+    digest.update(f"{name}\0".encode())
     digest.update(path.read_bytes())
   return {
     "version": pacd_jax.__version__,
@@ -51,7 +54,7 @@ def _commit() -> dict[str, Any]:
   root = _PACKAGE.parent
   if (root / ".git").exists():
     commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--", "pacd_jax")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     changed = None if changes is None else bool(changes)
     return {"commit": commit, "changed": changed}
   if _BUILT_FROM.exists():
@@ -72,26 +75,25 @@ def _git(root: pathlib.Path, *arguments: str) -> str | None:
 
 def make() -> Stamp:
   """The stamp of what this process makes."""
-  return dict(_made())
-
-
-@functools.cache
-def _made() -> Stamp:
   import jax  # Imported here: results are read where there is no JAX.
 
-  device = jax.devices()[0]
-  versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
   return _sealed(
     {
       "schema": SCHEMA,
       **_of_code(),
       "python": platform.python_version(),
-      **versions,
+      **{name: importlib.metadata.version(name) for name in _LIBRARIES},
       "backend": jax.default_backend(),
-      "device_kind": device.device_kind,
+      "device_kind": jax.devices()[0].device_kind,
       **{name: getattr(jax.config, f"jax_{name}") for name in _PRECISION},
     }
   )
+
+
+def binding() -> Stamp:
+  """What of this process's stamp a run is bound to."""
+  here = make()
+  return {name: here[name] for name in _BINDING}
 
 
 def _sealed(stamp: Stamp) -> Stamp:
@@ -115,6 +117,8 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
   for name in names:
     if name == "code":
       one, other = (_words_of_code(stamp) for stamp in (there, here))
+      if one == other:  # As between two edits of one commit.
+        one, other = (f"{one}, sources {stamp['code'][:7]}" for stamp in (there, here))
       found.append(f"the code is {one} there and {other} here")
     else:
       one, other = (stamp.get(name, "unknown") for stamp in (there, here))
@@ -128,6 +132,11 @@ def _words_of_code(stamp: Mapping[str, Any]) -> str:
   if not commit:
     return f"sources {str(stamp.get('code'))[:7]}"
   return f"commit {commit[:7]}" + (" with changes" if stamp.get("changed") else "")
+
+
+def joined(of_runs: Iterable[Sequence[Stamp]]) -> list[Stamp]:
+  """The stamps of several runs, each once."""
+  return list({each["sha256"]: each for stamps in of_runs for each in stamps}.values())
 
 
 def in_words(stamp: Mapping[str, Any] | None) -> str:

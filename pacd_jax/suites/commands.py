@@ -64,6 +64,16 @@ _COMMANDS = {
 }
 
 
+def _with_config(number: int, argument: str) -> str:
+  """An argument, with the file of a config that it calls by name."""
+  if number == 0 and not argument.startswith("-"):
+    return f"--config={config_files.find(argument)}"
+  flag, _, value = argument.partition("=")
+  if flag == "--config" and config_files.is_name(value):
+    return f"--config={config_files.find(value)}"
+  return argument
+
+
 def _help(name: str, example: str, what: str) -> str:
   """The text of `--help`."""
   text = _HELP.format(name=name, example=pathlib.Path(example).stem, what=what)
@@ -81,11 +91,10 @@ def main(arguments: Sequence[str]) -> int:
   if {"-h", "-help", "--help", "help"} & {*rest}:
     sys.stdout.write(_help(name, example, what))
     return 0
-  if rest and not rest[0].startswith("-"):
-    try:
-      rest[0] = f"--config={config_files.find(rest[0])}"
-    except errors.InputError as error:
-      return command.fail(error, 2)
+  try:
+    rest = [_with_config(number, argument) for number, argument in enumerate(rest)]
+  except errors.InputError as error:
+    return command.fail(error, 2)
   sys.argv = [f"pacd {name}", *rest]
   command.start(function, example=example)
   return 0

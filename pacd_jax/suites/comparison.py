@@ -71,7 +71,8 @@ def _report(
 
   results = {name: run_folder.read_json(p.folder.results) for name, p in plans.items()}
   collected = comparison_table.collect(entries, results)
-  run_folder.write_json(path / "results.json", collected | {"stamp": stamp.make()})
+  stamps = stamp.joined(plan.folder.stamps() for plan in plans.values())
+  run_folder.write_json(path / "results.json", collected | {"stamps": stamps})
   first = next(iter(plans.values()))
   comparison_page.write(
     path,

@@ -109,8 +109,9 @@ def _work(
         stages.check(
           plans[part.name], stage_names, allow_other_versions=allow_other_versions
         )
-    for folder in (suite.folder, *(plan.folder for plan in plans.values())):
-      folder.claim()
+    suite.folder.claim()
+    for plan in plans.values():
+      stages.claim(plan, stage_names)
   failed: dict[str, str] = {}
   todo = [part for part in suite.parts if part.name in plans]
   for number, part in enumerate(todo, start=1):

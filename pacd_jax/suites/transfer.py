@@ -78,7 +78,8 @@ def _report(path: pathlib.Path, victims: Mapping[str, Plan]) -> str:
     name: run_folder.read_json(victim.folder.results) for name, victim in victims.items()
   }
   collected = matrix.collect(results)
-  run_folder.write_json(path / "results.json", collected | {"stamp": stamp.make()})
+  stamps = stamp.joined(victim.folder.stamps() for victim in victims.values())
+  run_folder.write_json(path / "results.json", collected | {"stamps": stamps})
   first = next(iter(victims.values()))
   origins = {name: _origin(first, name) for name in first.training_sets.given}
   transfer_page.write(path, collected, split=first.certify.split, origins=origins)

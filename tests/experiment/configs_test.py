@@ -7,11 +7,10 @@ import re
 from absl.testing import absltest, parameterized
 
 from configs import comparisons
-from pacd_jax.experiment import kinds, schema, suite_specs, together
+from pacd_jax.experiment import config_files, kinds, schema, suite_specs, together
 
 _FOLDER = pathlib.Path(__file__).resolve().parents[2] / "configs"
-_SHARED = ("base", "comparisons", "transfers")  # No experiments by themselves.
-_CONFIGS = sorted(p.stem for p in _FOLDER.glob("*.py") if p.stem not in _SHARED)
+_CONFIGS = config_files.names()
 _PAPER_SCALE = [name for name in _CONFIGS if not name.startswith("digits")]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -19,7 +20,9 @@ class WheelTest(absltest.TestCase):
   def test_it_runs_by_name(self):
     folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = ["wheel", "--no-deps", f"--wheel-dir={folder}", str(_ROOT)]
+    clone = folder / "clone"  # Building writes beside the sources.
+    shutil.copytree(_ROOT, clone, ignore=shutil.ignore_patterns(".venv*", "runs", "build"))
+    build = ["wheel", "--no-deps", f"--wheel-dir={folder}", str(clone)]
     subprocess.run([*pip, *build], check=True)
     (wheel,) = folder.glob("*.whl")
     venv.create(folder / "env", with_pip=False)

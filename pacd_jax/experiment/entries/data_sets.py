@@ -7,6 +7,8 @@ from pacd_jax import errors, types
 from pacd_jax.data import sources, splits, tfds_folder
 from pacd_jax.experiment import kinds
 
+ARRAYS = "arrays"  # Images in memory, which no file has.
+
 kinds.DATA_SETS.add(
   kinds.DataSet(
     "digits",
@@ -38,6 +40,19 @@ kinds.DATA_SETS.add(
     "your own images, in the file data.path",
     takes=("path",),
   )
+)
+
+
+def _in_memory(tools: kinds.SourceTools, options: Any) -> sources.Source:
+  del tools, options
+  raise errors.InputError(
+    f"data.name={ARRAYS} is of a program that has the images in memory: it gives them to "
+    "pacd_jax.poison, and to pacd_jax.load_run"
+  )
+
+
+kinds.DATA_SETS.add(
+  kinds.DataSet(ARRAYS, _in_memory, "arrays that a program gives to `pacd_jax.poison`")
 )
 
 
