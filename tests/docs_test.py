@@ -62,6 +62,15 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
     (found,) = self._run("certification", 1)
     self.assertBetween(found["acr"], 0.0, 1.0)
 
+  def test_data(self):
+    *_, found = self._run("data", 2)
+    self.assertEqual(found["splits"].num_classes, 2)
+
+  def test_every_page_with_examples_is_here(self):
+    pages = {path.stem for path in (_ROOT / "docs").glob("*.md") if _examples(path.stem)}
+    tested = {"library", "certification", "suites", "data", "extending"}
+    self.assertEqual(pages, tested)
+
   def test_suites(self):
     (_,) = self._run("suites", 1)
     self.assertEqual(poison_file.load("mine.npz").target_class, 8)

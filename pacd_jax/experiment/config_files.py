@@ -100,6 +100,7 @@ def get_config_of(name: str) -> Callable[..., ml_collections.ConfigDict]:
   """
   path = FOLDER / f"{name}.py"
   if not path.is_file():
-    raise errors.InputError(f"there is no config {path}")
+    near = difflib.get_close_matches(name, names()) or names()
+    raise errors.InputError(f"there is no config {name!r}: there are {', '.join(near)}")
   bind(FOLDER)
   return importlib.import_module(f"{PACKAGE}.{name}").get_config

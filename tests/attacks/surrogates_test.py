@@ -4,6 +4,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 import pytest
 import small_attack as small
@@ -50,7 +51,7 @@ class EnsembleTest(parameterized.TestCase):
         np.testing.assert_array_equal(before[2], after[2])
 
   @parameterized.parameters(1, 2)
-  @pytest.mark.long
+  @long.after(1)
   def test_at_once_changes_nothing_but_rounding(self, at_once):
     key = jax.random.key(1)
     states = []

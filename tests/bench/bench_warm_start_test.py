@@ -9,8 +9,8 @@ from absl.testing import absltest
 from pacd_jax.bench import warm_start
 
 
-@pytest.mark.long
 class WarmStartTest(absltest.TestCase):
+  @pytest.mark.long
   def test_a_warm_start_costs_a_product_and_nothing_grows(self):
     method, _ = warm_start.METHODS["cg, 3 steps"]
     cold, warm = (

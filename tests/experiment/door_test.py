@@ -103,7 +103,6 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
       asked.run(finished_run.smoke(), self.workdir)
     self.assertEqual(apply_poison.call_count, 3)
 
-  @pytest.mark.long
   def test_a_second_run_does_nothing_and_a_second_folder_gives_the_same(self):
     before = {p: finished_run.digest(p) for p in self.finished.rglob("*.tsv")}
     self.assertEqual(asked.run(finished_run.smoke(), self.finished), self.table)

@@ -116,7 +116,6 @@ class SearchTest(parameterized.TestCase):
     )
     self.assertEqual(again["chosen"], self.selection["chosen"])
 
-  @pytest.mark.long
   def test_a_candidate_that_is_made_anew_is_judged_anew(self):
     plan = asked.build(_config(), self.workdir)
     scores = selection.read_scores(plan)
@@ -171,8 +170,8 @@ class SearchTest(parameterized.TestCase):
     self.assertEqual(chosen.train.num_epochs, plan.train.num_epochs)
 
 
-@pytest.mark.long
 class DefinitenessTest(absltest.TestCase):
+  @pytest.mark.long
   def test_a_matrix_that_is_not_definite_is_told_once_with_the_remedy(self):
     config = _config(
       **{

@@ -17,7 +17,6 @@ from pacd_jax.paper import catalog, empirical
 from pacd_jax.suites import runner
 
 
-@pytest.mark.long
 class PaperTest(smoke_tables.TestCase):
   def test_runs_what_the_tables_need_once(self):
     self.assertEqual(self.status, 0, self.said)
@@ -28,6 +27,7 @@ class PaperTest(smoke_tables.TestCase):
     self.assertEqual(made["config"], "configs/digits_ga.py:smoke,sigma=0.25")
     self.assertGreater(made["seconds"], 0.0)
 
+  @pytest.mark.long
   def test_a_certificate_that_is_gone_is_made_again(self):
     (path, *others) = sorted((self.run_folder / "certificates/clean").glob("seed_0*"))
     before = {each: each.read_text() for each in (path, *others)}
