@@ -135,7 +135,7 @@ class RunFolder:
     """
     path = self.path / "config.json"
     try:
-      if works:
+      if works or not path.exists():
         stamps, here = self.stamps(), stamp.make()
         if not stamps or stamp.differences(stamps[-1], here):
           write_json(self._stamps, [*stamps, here])

@@ -128,7 +128,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
     for row, took in seconds.items():
       self.assertGreater(took, 0.0)
       beside = json.loads((self.finished / "poison" / f"{row}.json").read_text())
-      self.assertEqual(beside, {"attack_seconds": took})
+      self.assertEqual(beside["attack_seconds"], took)
     lines = map(json.loads, (self.finished / "metrics.jsonl").read_text().splitlines())
     last = [line["seconds"] for line in lines if line["stage"] == "attack"][-1]
     self.assertEqual(seconds["pacd"], last)
