@@ -213,6 +213,7 @@ def certify(
     NonFiniteError: a sample's logits are not finite.
   """
   _check_images(images)
+  _check_key(key)
   settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
   certify_points = make_certifier(apply, **settings._asdict())
   shape = images.shape[1:]
@@ -234,13 +235,21 @@ def _check_images(given: Array) -> None:
   if images.ndim != 4 or not len(images) or images.dtype.kind != "f":
     raise errors.InputError(
       f"certify: images are {images.dtype} of shape {images.shape}: give float32 "
-      "[B, H, W, C] in [0, 1] (arrays.to_float makes them of uint8)"
+      "[B, H, W, C] in [0, 1] (of uint8: pacd_jax.data.arrays.to_float(images))"
     )
   if not np.isfinite(images).all():
     raise errors.InputError("certify: images hold numbers that are not finite (nan or inf)")
   if not (images.min() >= -1e-6 and images.max() <= 1.0 + 1e-6):
     raise errors.InputError(
       f"certify: images span [{images.min():g}, {images.max():g}]: scale them to [0, 1]"
+    )
+
+
+def _check_key(key: Any) -> None:
+  is_key = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+  if not is_key or key.shape:
+    raise errors.InputError(
+      "certify: the key is no typed PRNG key: give jax.random.key(seed)"
     )
 
 

@@ -28,7 +28,7 @@ def parse(argv: list[str], example: str) -> list[str]:
   argv, poisons = _take_poisons(argv)
   sys.argv = argv  # Where ml_collections looks for the fields that flags set.
   if not any(arg.lstrip("-").startswith(("config", "help")) for arg in argv[1:]):
-    raise errors.InputError(f"which experiment? try --config={example}")
+    raise errors.InputError(f"which experiment? try {example}")
   _bind_configs(argv)
   _check_given_once(argv)
   try:
@@ -39,7 +39,8 @@ def parse(argv: list[str], example: str) -> list[str]:
     raise errors.InputError(f"argument {rest[1]!r} is not a flag: write --flag=value")
   path = config_file().partition(":")[0]
   if not pathlib.Path(path).is_file():
-    raise errors.InputError(f"--config={path} is not a file: see configs/")
+    known = ", ".join(config_files.names())
+    raise errors.InputError(f"--config={path} is not a file: the package has {known}")
   if not isinstance(_CONFIG.value, ml_collections.ConfigDict):
     raise errors.InputError(f"--config={path}: get_config() gives no ConfigDict")
   if poisons and "poisons" not in _CONFIG.value:

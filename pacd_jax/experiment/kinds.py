@@ -228,6 +228,7 @@ class Row:
   style: Style | None = None  # None: any style that is free.
   options: type | None = None
   stream: int | None = None  # Its random stream; None: one derived from its name.
+  trains_surrogate: bool = False  # By `attack.clean_batch` and its like.
   # Checks its options against the data; raises errors.InputError.
   check: Callable[[Options, types.Splits], None] | None = None
 

@@ -68,7 +68,14 @@ def make_config(
   Raises:
     errors.InputError: there is no such config, or a field cannot be used.
   """
-  return door.named(name, variant, changes)
+  if ":" in name:
+    raise errors.InputError(
+      f"config {name!r}: give the variant by itself: {tuple(name.split(':', 1))}"
+    )
+  try:
+    return door.named(name, variant, changes)
+  except ValueError as error:  # From a config file.
+    raise errors.InputError(str(error)) from None
 
 
 def poison(
@@ -99,6 +106,8 @@ def poison(
     errors.InputError: a field or the data cannot be used, or the folder is another run's.
     errors.NonFiniteError: a value of a step is not finite.
   """
+  _check_type("data", data, types.Splits, "split_arrays")
+  _check_type("config", config, Config, "make_config")
   if row not in kinds.ROWS or row == types.CLEAN:
     known = ", ".join(name for name in kinds.ROWS.names if name != types.CLEAN)
     raise errors.InputError(f"row={row!r}: it must be one of {known}")
@@ -116,7 +125,17 @@ def apply_poison(train: types.Dataset, poison: types.Poison) -> types.TrainingSe
   Raises:
     errors.InputError: the poison is of another training split.
   """
+  _check_type("train", train, types.Dataset, "split_arrays(...).train")
+  _check_type("poison", poison, types.Poison, "poison")
   return training_sets.poisoned(train, poison)
+
+
+def _check_type(name: str, value: Any, kind: type, maker: str) -> None:
+  if not isinstance(value, kind):
+    raise errors.InputError(
+      f"{name} is {type(value).__name__}, not {kind.__name__}: give what pacd_jax.{maker} "
+      "returns"
+    )
 
 
 class Victims(NamedTuple):
@@ -150,6 +169,9 @@ def train_victims(
       epochs of recovery.
     errors.NonFiniteError: a loss is not finite.
   """
+  _check_type("config", config, Config, "make_config")
+  if not isinstance(training_set, types.TrainingSet):
+    _check_type("training_set", training_set, types.Dataset, "apply_poison")
   for field, is_set, why in (
     ("train.recovery_epochs", config.train.recovery_epochs, "clean images beside these"),
     ("defense.chain", config.defense.chain.names, "a run, with trusted images"),

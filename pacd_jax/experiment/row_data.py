@@ -94,7 +94,12 @@ class TrainingSets:
       row: the row's name.
       made: the poison, as `made` takes it.
       seconds: wall time of making it.
+
+    Raises:
+      errors.InputError: the attack returned no images, or images of another type, shape
+        or range.
     """
+    _check_made(row, made, len(self._poisoned), self._splits.train.images.shape[1:])
     run_folder.write_json(
       self._folder.attack_time(row), {"attack_seconds": seconds, "stamp": stamp.make()}
     )
@@ -235,6 +240,29 @@ class TrainingSets:
           f"{path} was made for another {what} ({name} is {_short(there)} there and "
           f"{_short(expected)} here): {remedy}"
         )
+
+
+def _check_made(row: str, made: Any, num_poisoned: int, shape: tuple[int, ...]) -> None:
+  """Refuses what is no poison, from an attack of anybody's; the budget is not looked at."""
+  images = made.images if isinstance(made, Poisoned) else made
+  count = num_poisoned
+  if isinstance(made, Poisoned) and made.indices is not None:
+    count = len(made.indices)
+  wanted = f"float images [{count}, {', '.join(map(str, shape))}] in [0, 1]"
+  try:
+    values = np.asarray(images)
+  except ValueError:
+    values = np.asarray(None)
+  if values.dtype.kind != "f" or values.shape != (count, *shape):
+    raise errors.InputError(
+      f"row {row} returned {values.dtype} of shape {values.shape}: it must return {wanted}"
+    )
+  if not np.isfinite(values).all():
+    raise errors.InputError(f"row {row} returned images that are not finite")
+  if values.max() > 16.0:  # The budget cuts off what is a little beyond.
+    raise errors.InputError(
+      f"row {row} returned images up to {values.max():g}: it must return {wanted}"
+    )
 
 
 def check_unchanged(given: str | pathlib.Path, copy: pathlib.Path, remedy: str) -> None:

@@ -23,11 +23,15 @@ def check(config: Config, splits: types.Splits) -> None:
   if not points:
     num_seen = len(arrays.class_indices(splits.validation, target))
     num_certified = len(arrays.class_indices(splits.test, target))
-  for name, size, available in (
+  of_attack = (
     ("attack.clean_batch", config.attack.clean_batch, num_train - num_poisoned),
     ("attack.poison_batch", config.attack.poison_batch, num_poisoned),
     ("attack.val_batch", config.attack.val_batch, num_seen),
     ("attack.selection.num_points", config.attack.selection.num_points, num_seen),
+  )
+  rows = [kinds.ROWS[row] for row in config.rows.names if row in kinds.ROWS]
+  for name, size, available in (
+    *(of_attack if any(row.trains_surrogate for row in rows) else ()),
     ("train.batch_size", config.train.batch_size, num_train),
     ("certify.num_points", config.certify.num_points, num_certified),
   ):

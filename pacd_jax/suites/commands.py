@@ -6,7 +6,6 @@ pacd compare digits_compare --workdir=DIR
 A config is one of the package's, by its name, or a file; `--config=FILE` is the same.
 """
 
-import pathlib
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -48,17 +47,15 @@ def _run(asked: door.Asked, workdir: str) -> str | None:
 
 def _compare(asked: door.Asked, workdir: str) -> str | None:
   if not isinstance(asked, Comparison):
-    raise errors.InputError(
-      "this config has no attacks to compare: run it by python main.py --config=..."
-    )
+    raise errors.InputError("this config has no attacks to compare: run it by pacd run")
   return _run(asked, workdir)
 
 
 _COMMANDS = {
-  "run": (_run, "configs/digits_ga.py", "Poisons, retrains, certifies and reports."),
+  "run": (_run, "digits_ga", "Poisons, retrains, certifies and reports."),
   "compare": (
     _compare,
-    "configs/digits_compare.py",
+    "digits_compare",
     "Runs several attacks on the same budgets, and makes one table.",
   ),
 }
@@ -76,7 +73,7 @@ def _with_config(number: int, argument: str) -> str:
 
 def _help(name: str, example: str, what: str) -> str:
   """The text of `--help`."""
-  text = _HELP.format(name=name, example=pathlib.Path(example).stem, what=what)
+  text = _HELP.format(name=name, example=example, what=what)
   for flag in _FLAGS:
     words = textwrap.wrap(flags.FLAGS[flag].help, 60)
     text += f"  --{flag:22}{words[0]}\n"
@@ -96,5 +93,5 @@ def main(arguments: Sequence[str]) -> int:
   except errors.InputError as error:
     return command.fail(error, 2)
   sys.argv = [f"pacd {name}", *rest]
-  command.start(function, example=example)
+  command.start(function, example=f"pacd {name} {example}, or --config=FILE")
   return 0

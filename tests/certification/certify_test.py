@@ -110,6 +110,14 @@ class CertifyTest(parameterized.TestCase):
 
 
 class UnitsTest(parameterized.TestCase):
+  @parameterized.parameters(
+    lambda: 0, lambda: jax.random.PRNGKey(0), lambda: jax.random.split(jax.random.key(0))
+  )
+  def test_a_key_of_another_kind_is_refused(self, make):
+    key, images = make(), np.zeros((1, 2, 1, 1), np.float32)
+    with self.assertRaisesRegex(errors.InputError, r"give jax.random.key\(seed\)"):
+      certify.certify(_linear, PARAMS, images, key, **SETTINGS)
+
   @parameterized.named_parameters(
     ("uint8", np.zeros((1, 2, 1, 1), np.uint8), "uint8.*to_float"),
     ("levels", np.full((1, 2, 1, 1), 200.0, np.float32), r"span \[200, 200\].*\[0, 1\]"),

@@ -156,7 +156,7 @@ class SplitsTest(parameterized.TestCase):
       self.assertLen(np.unique(getattr(splits, part).labels), 2)
 
   @parameterized.parameters(
-    (dict(name="mnits"), "'mnits' is not a known .* digits, mnist, cifar10, npz$"),
+    (dict(name="mnits"), "'mnits' is not a known .* digits, mnist, cifar10, npz, arrays$"),
     (
       dict(name="digits", path="a.npz"),
       "data.path=a.npz is for data.name=npz, not for",

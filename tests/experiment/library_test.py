@@ -61,11 +61,33 @@ class PoisonTest(parameterized.TestCase):
     run = pacd_jax.load_run(self.folder, data=self.data)
     self.assertEqual(run.training_sets.poison("brightness").target_class, 1)
 
+  def test_a_baseline_asks_for_no_batches_of_the_attack(self):
+    config = _config(**{"attack.clean_batch": 900, "attack.val_batch": 100})
+    pacd_jax.poison(self.data, config, self.folder, row="classwise")
+    with self.assertRaisesRegex(errors.InputError, "attack.clean_batch is 900"):
+      pacd_jax.poison(self.data, config, self.folder.with_name("other"))
+
   @parameterized.parameters("clean", "no_such_row")
   def test_rows_that_make_no_poison(self, row):
     with self.assertRaisesRegex(errors.InputError, "it must be one of watermark"):
       pacd_jax.poison(self.data, _config(), self.folder, row=row)
     self.assertFalse(self.folder.exists())
+
+
+class ObjectsTest(parameterized.TestCase):
+  def test_of_another_kind_are_named(self):
+    data, config = pacd_jax.split_arrays(*_arrays()), _config()
+    for call, message in (
+      (lambda: pacd_jax.poison(data.train, config, "x"), "data is Dataset, not Splits"),
+      (lambda: pacd_jax.poison(data, "digits_ga", "x"), "config is str, not Config"),
+      (lambda: pacd_jax.train_victims(data, config), "training_set is Splits, not Dataset"),
+      (lambda: pacd_jax.apply_poison(data.train, "x.npz"), "poison is str, not Poison"),
+      (lambda: pacd_jax.make_config("digits_ga:smoke"), "give the variant by itself"),
+      (lambda: pacd_jax.make_config("digits_ga", "smok"), "no variant 'smok'"),
+      (lambda: pacd_jax.make_config("digit_ga"), "there are digits_ga"),
+    ):
+      with self.assertRaisesRegex(errors.InputError, message):
+        call()
 
 
 class SplitTest(parameterized.TestCase):

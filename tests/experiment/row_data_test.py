@@ -7,8 +7,9 @@ import finished_run
 import numpy as np
 from absl.testing import absltest, parameterized
 
+from pacd_jax import errors
 from pacd_jax.data import arrays, poison_file, training_sets
-from pacd_jax.experiment import door, stages
+from pacd_jax.experiment import door, row_data, row_tools, stages
 
 
 def _config(path, **overrides):
@@ -124,6 +125,25 @@ class GivenPoisonTest(finished_run.FinishedRunTestCase):
     self.refuses("theirs.npz has changed since .*yours.npz was copied", _config(path))
     shutil.rmtree(path.parent)  # Gone: the copy is enough.
     asked.run(_config(path), self.workdir, ("train",))
+
+
+class MadeTest(parameterized.TestCase):
+  """What an attack of anybody's returns is looked at before it is saved."""
+
+  @parameterized.parameters(
+    (None, "returned object of shape"),
+    (np.zeros((4, 8, 8, 1), np.uint8), "returned uint8 of shape"),
+    (np.zeros((3, 8, 8, 1)), "it must return float images .4, 8, 8, 1. in .0, 1."),
+    (np.full((4, 8, 8, 1), np.nan), "not finite"),
+    (np.full((4, 8, 8, 1), 200.0), "returned images up to 200"),
+    (row_tools.Poisoned(np.zeros((4, 8, 8, 1)), indices=np.arange(3)), "images .3, 8, 8"),
+  )
+  def test_what_is_no_poison_is_refused(self, made, message):
+    with self.assertRaisesRegex(errors.InputError, message):
+      row_data._check_made("mine", made, 4, (8, 8, 1))
+
+  def test_what_is_one_is_not(self):
+    row_data._check_made("mine", np.full((4, 8, 8, 1), 1.3, np.float32), 4, (8, 8, 1))
 
 
 if __name__ == "__main__":

@@ -221,7 +221,7 @@ class CompareTest(parameterized.TestCase):
       schema.check_flag("base.train.epochs")
 
   @parameterized.parameters(
-    ("digits_ga.py", (), "this config has no attacks to compare: run it by python main.py"),
+    ("digits_ga.py", (), "this config has no attacks to compare: run it by pacd run"),
     ("digits_compare.py", ("--config.epsilons=(0.2,0.1)",), r"epsilons is \(0.2, 0.1\)"),
   )
   def test_the_command(self, config, arguments, message):

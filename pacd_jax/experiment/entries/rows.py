@@ -177,6 +177,7 @@ for _row in (
     kinds.Style(_ORANGE, (0, (3, 1, 1, 1))),
     options=ErrorMinimizing,
     stream=6,
+    trains_surrogate=True,
   ),
   kinds.Row(
     "targeted_adversarial",
@@ -186,6 +187,7 @@ for _row in (
     kinds.Style(_PINK, (0, (5, 1, 1, 1, 1, 1))),
     options=TargetedAdversarial,
     stream=7,
+    trains_surrogate=True,
     check=_check_shift,
   ),
 ):
@@ -199,5 +201,6 @@ kinds.ROWS.add(
     "certified radius (Algorithm 1).",
     kinds.Style(_RED),
     stream=0,
+    trains_surrogate=True,
   )
 )
