@@ -12,6 +12,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+import pacd_jax
+
 # Command -> the module whose `main(arguments)` runs it, and the arguments that come first.
 _COMMANDS = {
   "run": ("pacd_jax.suites.commands", ("run",)),
@@ -28,6 +30,9 @@ def main(arguments: Sequence[str]) -> int:
   name = arguments[0] if arguments else "--help"
   if name in ("-h", "--help", "help"):
     sys.stdout.write(f"{__doc__}")
+    return 0
+  if name == "--version":
+    sys.stdout.write(f"pacd_jax {pacd_jax.__version__}\n")
     return 0
   if name not in _COMMANDS:
     sys.stderr.write(f"error: no command {name!r}: use one of {', '.join(_COMMANDS)}\n")

@@ -5,6 +5,7 @@ import io
 
 from absl.testing import absltest, parameterized
 
+import pacd_jax
 from pacd_jax import __main__ as pacd
 
 
@@ -32,6 +33,9 @@ class HelpTest(parameterized.TestCase):
   @parameterized.parameters("run", "list", "render")
   def test_of_the_papers_own_commands(self, name):
     self.assertEqual(_call("paper", name, "--help")[0], 0)
+
+  def test_the_version(self):
+    self.assertEqual(_call("--version"), (0, f"pacd_jax {pacd_jax.__version__}\n"))
 
   def test_an_unknown_command(self):
     said = io.StringIO()
