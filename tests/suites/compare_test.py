@@ -12,6 +12,7 @@ import asked
 import finished_run
 import jax
 import ml_collections
+import pytest
 from absl.testing import absltest, parameterized
 from jax.experimental.compilation_cache import compilation_cache
 
@@ -105,6 +106,7 @@ class CompareTest(parameterized.TestCase):
     files = [path for path in paths if path.is_file() and path.name != ".lock"]
     return {path: path.stat().st_mtime_ns for path in files}
 
+  @pytest.mark.long
   def test_whole(self):
     self.assertIsNone(asked.run(_config(), self.workdir, ("attack",)))
     table = asked.run(_config(), self.workdir)

@@ -5,6 +5,7 @@ import json
 import asked
 import finished_run
 import ml_collections
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
@@ -97,6 +98,7 @@ class TransferTest(finished_run.FinishedRunTestCase):
     config.data.data_dir = "somewhere"
     self.refuses("data.data_dir=somewhere is for mnist and cifar10, not for", config)
 
+  @pytest.mark.long
   def test_goes_on_from_every_stage(self):
     config = _config(self.finished)
     with self.assertRaisesRegex(errors.InputError, "victim gaussian: .*run --stage=attack"):
