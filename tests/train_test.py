@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 import optax
 from absl.testing import absltest, parameterized
@@ -33,6 +34,7 @@ class TrainTest(parameterized.TestCase):
     self.assertGreater(float(jnp.abs(kernel[0] - kernel[1]).max()), 1e-3)
 
   @parameterized.parameters(1, 2, 3, 4, 6, 100)
+  @long.after(2)
   def test_how_many_are_trained_at_once_changes_nothing(self, victims_at_once):
     rows, keys = train.every_row(train.victim_keys(jax.random.key(0), 3), 2)
     arguments = dict(sets=shifted(2), rows=rows)

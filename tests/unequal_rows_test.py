@@ -103,6 +103,7 @@ class UnequalRowsTest(parameterized.TestCase):
     return params, np.mean(values)
 
   @parameterized.parameters((True,), (False,))
+  @long.after(1)
   def test_what_was_removed_is_never_drawn(self, is_alone):
     """To the bit, it is the set from which it is cut out."""
     whole = shifted(1)[0]

@@ -92,6 +92,7 @@ class EnsembleTest(parameterized.TestCase):
     np.testing.assert_allclose(jnp.linalg.norm(pacd._normalized(du)), 1.0, rtol=1e-5)
     np.testing.assert_array_equal(pacd._normalized(0.0 * du), 0.0)
 
+  @pytest.mark.long
   def test_a_warm_start_is_the_last_solution(self):
     """A second step from the same state solves further where it begins at the first's."""
     key, attack_data = jax.random.key(0), small.setting()[0]

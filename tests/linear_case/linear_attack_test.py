@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 import pytest
 from absl.testing import absltest, parameterized
@@ -166,6 +167,7 @@ class DimensionsTest(Float64TestCase):
     (linear_classifiers.logistic, 1e-3),
     (linear_classifiers.squared_hinge, 1e-3),
   )
+  @long.after(1)
   def test_lowers_the_radius_that_certificates_find(self, criterion, ridge):
     attack = self._attack(criterion, ridge)
     moves = np.asarray(attack.poison) - self.negative

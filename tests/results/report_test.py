@@ -6,6 +6,7 @@ import os
 import pathlib
 import tempfile
 
+import long
 import made_up_run
 import numpy as np
 from absl.testing import absltest, parameterized
@@ -134,6 +135,7 @@ class ReportTest(parameterized.TestCase):
     ("clean classwise", "gallery_classwise overview"),
     ("pacd", "attack gallery_pacd overview"),
   )
+  @long.after(1)
   def test_any_subset_of_rows(self, rows, pictures):
     made_up_run.make_run(self.workdir, rows.split())
     self.assertEmpty(self.page().open)

@@ -15,6 +15,7 @@ from unittest import mock
 
 import jax
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
@@ -185,6 +186,7 @@ class OneProcessTest(absltest.TestCase):
       pass
 
 
+@pytest.mark.long
 class TwoProcessesTest(absltest.TestCase):
   def test_two_real_processes(self):
     shared, other = (self.enterContext(tempfile.TemporaryDirectory()) for _ in range(2))
