@@ -62,6 +62,7 @@ def _escaped(line):
 
 
 def setup(app):
+  _copy_colabs()
   app.connect("autodoc-process-docstring", _to_rst, priority=400)
 
 
@@ -73,6 +74,3 @@ def _copy_colabs() -> None:
     text = path.read_text(encoding="utf-8")
     text = text.replace("](../docs/", "](../").replace("](../README.md)", "](../index.md)")
     (folder / path.name).write_text(text, encoding="utf-8")
-
-
-_copy_colabs()

@@ -32,7 +32,7 @@ NAMES = ("attack", "train", "certify", "report")
 
 def check(
   plan: Plan, names: Collection[str], *, allow_other_versions: bool = False
-) -> None:
+) -> bool:
   """Checks everything that the stages will read; starts and changes nothing.
 
   Args:
@@ -40,18 +40,18 @@ def check(
     names: the stages' names.
     allow_other_versions: whether to resume a run that other code or versions began.
 
+  Returns:
+    Whether there is anything to make, but for the report: `RunFolder.claim` asks.
+
   Raises:
     errors.InputError: as from `checks.check` and `RunFolder.check_made_by`.
   """
-  if checks.has_work(plan, names):
+  works = checks.has_work(plan, names)
+  if works:
     with processes.agreeing():
       plan.folder.check_made_by(allow_other_versions=allow_other_versions)
   checks.check(plan, names)
-
-
-def claim(plan: Plan, names: Collection[str]) -> None:
-  """Binds the run's folder to its config, and what the stages make to this code."""
-  plan.folder.claim(works=checks.has_work(plan, names))
+  return works
 
 
 # --- attack ---------------------------------------------------------------------------
@@ -282,6 +282,6 @@ def run_alone(
 ) -> None:
   """Locks the run's folder, checks it, and runs stages; raises as `check` and `run` do."""
   with processes.held([plan.folder]):
-    check(plan, names, allow_other_versions=allow_other_versions)
-    claim(plan, names)
+    works = check(plan, names, allow_other_versions=allow_other_versions)
+    plan.folder.claim(works=works)
     run(plan, names)

@@ -104,14 +104,15 @@ def _work(
 ) -> dict[str, str]:
   """Runs every part; returns what is wrong with those that failed, by name."""
   if suite.folder is not None:
+    works = {}
     for part in suite.parts:
       with errors.about(suite.title.format(part.name)):
-        stages.check(
+        works[part.name] = stages.check(
           plans[part.name], stage_names, allow_other_versions=allow_other_versions
         )
     suite.folder.claim()
-    for plan in plans.values():
-      stages.claim(plan, stage_names)
+    for name, plan in plans.items():
+      plan.folder.claim(works=works[name])
   failed: dict[str, str] = {}
   todo = [part for part in suite.parts if part.name in plans]
   for number, part in enumerate(todo, start=1):
