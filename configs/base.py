@@ -42,8 +42,13 @@ def apply_variant(
   Raises:
     ValueError: the config has no such variant or field, or the value is not of its type.
   """
-  # Fields last, wherever they stand: a variant sets many, and would undo them.
-  items = sorted(filter(None, variant.split(",")), key=lambda item: "=" in item)
+  # Fields last, wherever they stand, since a variant sets many; variants in the order of
+  # `variants`.
+  order = [*variants]
+  items = sorted(
+    filter(None, variant.split(",")),
+    key=lambda item: ("=" in item, order.index(item) if item in variants else 0),
+  )
   for item in items:
     field, is_value, text = item.partition("=")
     if is_value:

@@ -35,7 +35,7 @@ long.
 
 import ml_collections
 
-from configs import base
+from configs import authors, base
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
@@ -63,7 +63,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
   config.train.num_epochs = 201
   config.certify.batch_size = 5000
-  base.apply_variant(config, variant, {"fast": fast, "smoke": smoke})
+  variants = {"fast": fast, "smoke": smoke, "authors": authors.of(variant)}
+  base.apply_variant(config, variant, variants)
   return config
 
 

@@ -15,7 +15,7 @@ Victims by the authors' settings: k = 16, gamma = 8, beta = 16, lambda = 12 at s
 
 import ml_collections
 
-from configs import base, cifar10_ga
+from configs import authors, base, cifar10_ga
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
@@ -30,7 +30,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   config.train.macer.num_noise_samples = 16
   config.train.victims_at_once = 5
   config.train.macer.lam = 12.0 if base.sigma_in(variant) == 0.25 else 4.0
-  base.apply_variant(config, variant, {"fast": fast, "smoke": smoke})
+  variants = {"fast": fast, "smoke": smoke, "authors": authors.of(variant)}
+  base.apply_variant(config, variant, variants)
   return config
 
 

@@ -19,7 +19,7 @@ scale nor `:fast` has been run yet.
 
 import ml_collections
 
-from configs import base, cifar10_ga
+from configs import authors, base, cifar10_ga
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
@@ -36,7 +36,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   train.num_epochs = 101
   train.batch_size = 100
   train.adversary.warmup = 10
-  base.apply_variant(config, variant, {"fast": fast, "smoke": smoke})
+  variants = {"fast": fast, "smoke": smoke, "authors": authors.of(variant)}
+  base.apply_variant(config, variant, variants)
   return config
 
 

@@ -84,7 +84,7 @@ of the standard deviation between seeds.
 
 import ml_collections
 
-from configs import base
+from configs import authors, base
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
@@ -117,7 +117,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   config.train.victims_at_once = 5
   config.certify.n = 10_000
   config.certify.num_points = 0
-  base.apply_variant(config, variant, {"smoke": smoke, "eps02": eps02})
+  variants = {"smoke": smoke, "eps02": eps02, "authors": authors.of(variant)}
+  base.apply_variant(config, variant, variants)
   return config
 
 

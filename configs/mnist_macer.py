@@ -34,7 +34,7 @@ three differences at once: no convex model of the criterion in (theta, u), dampi
 
 import ml_collections
 
-from configs import base, mnist_ga
+from configs import authors, base, mnist_ga
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
@@ -47,7 +47,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   config.train.loss = "macer"
   config.train.macer.num_noise_samples = 16
   config.train.macer.lam = 16.0
-  base.apply_variant(config, variant, {"fast": fast, "smoke": smoke})
+  variants = {"fast": fast, "smoke": smoke, "paper": paper, "authors": authors.of(variant)}
+  base.apply_variant(config, variant, variants)
   return config
 
 
@@ -57,6 +58,15 @@ def fast(config: ml_collections.ConfigDict) -> None:
   config.attack.starts = ("classwise",)
   config.attack.macer.lam = 4.0
   config.train.macer.num_noise_samples = 4
+
+
+def paper(config: ml_collections.ConfigDict) -> None:
+  """Two cores, all images: victims and certificates that compare with the paper's."""
+  fast(config)
+  mnist_ga.paper(config)
+  config.attack.starts = ("classwise", "brightness")
+  config.attack.selection.corners = True
+  config.attack.selection.num_surrogates = 1
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:

@@ -127,12 +127,25 @@ class UpperFn(Protocol):
   def __call__(self, params: Params, poison: Array, /) -> Scalar: ...
 
 
+class UpperLevel(NamedTuple):
+  """An attacker's objective on one batch, an `UpperFn` that can be drawn anew."""
+
+  function: UpperFn
+  # `redraw(number)`: the same with other noise, by the number of the draw; None: it cannot
+  # be drawn anew.
+  redraw: Callable[[Any], UpperFn] | None = None
+
+  def __call__(self, params: Params, poison: Array, /) -> Scalar:
+    return self.function(params, poison)
+
+
 class LowerLevel(NamedTuple):
   """The victim's problem on one batch with its noise fixed: a function of (theta, u)."""
 
   outputs: Callable[[Params, Array], Any]  # `(params, poison) -> logits`.
   criterion: Callable[[Any], Scalar]  # `logits -> scalar`.
   convex: Callable[[Any], Scalar] | None = None  # As in `Loss`, of the logits alone.
+  redraw: Callable[[Any], "LowerLevel"] | None = None  # As in `UpperLevel`.
 
   def __call__(self, params: Params, poison: Array) -> Scalar:
     return self.criterion(self.outputs(params, poison))
@@ -185,7 +198,9 @@ class HypergradientInfo(NamedTuple):
   """The outputs of a hypergradient beside du."""
 
   solve: SolveInfo  # The record of the linear solve.
-  adjoint: Params | None  # p with A p = grad_theta f: the warm start of the next solve.
+  adjoint: Params | None  # p with A p = grad_theta f; None where there is no such p.
+  # What the next solve may start from, where that is more than the adjoint.
+  carry: Any = None
 
 
 class HypergradientFn(Protocol):
@@ -193,14 +208,14 @@ class HypergradientFn(Protocol):
 
   def __call__(
     self,
-    upper: UpperFn,
+    upper: UpperLevel,
     lower: LowerLevel,
     params: Params,
     poison: Array,
-    start: Params | None,
+    start: Any,
     /,
   ) -> tuple[Array, HypergradientInfo]:
-    """Returns `(du, info)`; `start` is an earlier `info.adjoint`, or None.
+    """Returns `(du, info)`; `start` is an earlier `info.adjoint` or carry, or None.
 
     du is shaped like the poison.
     """

@@ -11,9 +11,10 @@ from pacd_jax.attacks.step_rules import DECAY_OF_SQUARES, Memory, of_images
 
 def init(settings: problem.Settings, base_images: types.Array) -> Memory:
   """The memory before the first step: all zero."""
-  zero = jnp.zeros_like(base_images)
+  number = settings.poison_batch if settings.step_rule.of_places else len(base_images)
+  zero = jnp.zeros((number, *base_images.shape[1:]), base_images.dtype)
   second = zero if settings.step_rule.keeps_squares else None
-  return Memory(zero, second, jnp.zeros(len(base_images), jnp.int32))
+  return Memory(zero, second, jnp.zeros(number, jnp.int32))
 
 
 def poisoned_images(
@@ -95,10 +96,15 @@ def move(
   moves = shared | in_batch
   if settings.num_frequencies:
     du = perturbation.low_pass(du, settings.num_frequencies)
-  mean = jnp.broadcast_to(du.mean(axis=0, keepdims=True), delta.shape)
-  now = jnp.where(shared, mean, jnp.zeros_like(delta).at[rows].set(du))
-  memory = _remember(settings, memory, now, moves)
+  if settings.step_rule.of_places:
+    memory = _remember(settings, memory, du, jnp.ones(len(rows), bool))
+  else:
+    mean = jnp.broadcast_to(du.mean(axis=0, keepdims=True), delta.shape)
+    now = jnp.where(shared, mean, jnp.zeros_like(delta).at[rows].set(du))
+    memory = _remember(settings, memory, now, moves)
   direction = settings.step_rule.direction(memory, settings.momentum, settings.norm)
+  if settings.step_rule.of_places:
+    direction = jnp.zeros_like(delta).at[rows].set(direction)
   if settings.num_frequencies:  # The signs of du have all frequencies again.
     direction = perturbation.low_pass(direction, settings.num_frequencies)
   length = settings.step_size(step_number)

@@ -91,7 +91,10 @@ def restart(
     settings.warmup_steps + age * settings.lower_steps,
   )
   several = jax.tree.map(lambda all, one: all.at[member].set(one), state.surrogates, fresh)
-  return state._replace(surrogates=several)
+  memory = state.memory
+  if settings.step_rule.of_places:  # A restart begins all moments anew, as the authors'.
+    memory = movement.init(settings, attack_data.base_images)
+  return state._replace(surrogates=several, memory=memory)
 
 
 def step(
@@ -160,13 +163,27 @@ def _through(settings, batch, key, step_number, member, surrogate, upper, poison
   )
   # du: the hypergradient of the objective, such as the target class's ACR (ApproxGrad).
   xi = upper(surrogate.params, poison)
+  redraw_key = problem.fold(
+    key, problem.LOWER_REDRAW, step_number * settings.num_surrogates + member
+  )
+
+  def redrawn(number):
+    return problem.lower_level(
+      settings, batch, jax.random.fold_in(redraw_key, number), inputs
+    )
+
   du, info = settings.hypergradient(
-    upper, lower_level(settings.lower_steps), surrogate.params, poison, surrogate.adjoint
+    upper,
+    lower_level(settings.lower_steps)._replace(redraw=redrawn),
+    surrogate.params,
+    poison,
+    surrogate.solved,
   )
   if settings.normalize:
     du = _normalized(du)
-  if settings.warm_start:
-    surrogate = surrogate._replace(adjoint=info.adjoint)
+  if settings.first_start:
+    solved = info.adjoint if info.carry is None else info.carry
+    surrogate = surrogate._replace(solved=solved)
   solved = {name: v for name, v in info.solve._asdict().items() if v is not None}
   return surrogate, du, {"upper": xi, "lower": zeta} | solved
 

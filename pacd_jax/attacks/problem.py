@@ -52,6 +52,7 @@ class Settings(NamedTuple):
   val_batch: int = 100  # Validation images in the upper level.
   augment: types.AugmentFn | None = None  # Random augmentation of both levels' images.
   noise: str = "fresh"  # The lower level's noise; "fixed": one draw per image.
+  val_noise: str = "fresh"  # The upper level's, likewise.
   # Optimiser steps of a surrogate over which the radius of the loss's adversary rises
   # linearly to its full size; 0: no warm-up.
   adversary_warmup: int = 0
@@ -59,8 +60,9 @@ class Settings(NamedTuple):
   warmup_steps: int = 0  # Optimiser steps of a fresh surrogate before it is attacked.
   num_surrogates: int = 1  # M: models of the victim, restarted in turn.
   surrogates_at_once: int = 0  # Surrogates in one vmap; 0: all of them.
-  # Whether a linear solve starts from the surrogate's previous solution, not from zero.
-  warm_start: bool = False
+  # `first_start(params)`: what the first solve of a surrogate starts from; each later one
+  # starts from the end of the last. None: every solve starts from zero.
+  first_start: Callable[[types.Params], Any] | None = None
   # The first outer steps move one perturbation shared by the class along the batch's mean
   # hypergradient; later steps move each image of the batch along its own.
   num_shared_steps: int = 0
@@ -98,7 +100,10 @@ class Batch(NamedTuple):
   START,
   SELECTION_TRAIN,
   SELECTION_CERTIFY,
-) = range(12)
+  LOWER_REDRAW,
+  VAL_REDRAW,
+  FIXED_VAL_NOISE,
+) = range(15)
 
 
 def attack_data(
@@ -250,7 +255,7 @@ def attacked(
 
 def upper_level(
   settings: Settings, attack_data: AttackData, key: types.Key, step_number: types.Array
-) -> types.UpperFn:
+) -> types.UpperLevel:
   """xi of Algorithm 1: the objective on the attacker's validation images."""
   rows = batches.batch_indices(
     jax.random.fold_in(key, VAL),
@@ -258,14 +263,25 @@ def upper_level(
     num_examples=len(attack_data.val_images),
     batch_size=settings.val_batch,
   )
-  noise_key = fold(key, VAL_NOISE, step_number)
-  images = arrays.to_float(attack_data.val_images[rows])
-  if settings.augment is not None:
-    images = settings.augment(fold(key, VAL_CHANGE, step_number), images)
+  labels = attack_data.val_labels[rows]
 
-  def upper(params, poison):
-    del poison  # The certificate depends on the poison through theta alone.
-    fixed = jax.random.clone(noise_key)  # Reused on purpose: a function of theta alone.
-    return settings.objective(params, images, attack_data.val_labels[rows], fixed)
+  def drawn(noise_key, change_key):
+    images = arrays.to_float(attack_data.val_images[rows])
+    if settings.augment is not None:
+      images = settings.augment(change_key, images)
+    if settings.val_noise == "fixed":
+      noise_key = noise.of_images(jax.random.fold_in(key, FIXED_VAL_NOISE), rows)
 
-  return upper
+    def upper(params, poison):
+      del poison  # The certificate depends on the poison through theta alone.
+      fixed = jax.random.clone(noise_key)  # Reused on purpose: a function of theta alone.
+      return settings.objective(params, images, labels, fixed)
+
+    return upper
+
+  def redraw(number):
+    redraw_key = jax.random.fold_in(fold(key, VAL_REDRAW, step_number), number)
+    return drawn(*jax.random.split(redraw_key))
+
+  first = fold(key, VAL_NOISE, step_number), fold(key, VAL_CHANGE, step_number)
+  return types.UpperLevel(drawn(*first), redraw)

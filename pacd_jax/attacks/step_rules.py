@@ -12,22 +12,25 @@ _TINY = 1e-8  # Adam's epsilon, as in the authors' code.
 
 
 class Memory(NamedTuple):
-  """Running means of each image's hypergradients."""
+  """Running means of hypergradients, of each image or of each place in the batch."""
 
-  first: types.Array  # `[n, H, W, C]`: mean of du.
+  first: types.Array  # `[n or p, H, W, C]`: mean of du.
   second: types.Array | None  # Mean of du^2, for Adam.
-  count: types.Array  # `[n]` int32: moves so far.
+  count: types.Array  # `[n or p]` int32: moves so far.
 
 
 class StepRule(NamedTuple):
   """A rule: `direction(memory, momentum, norm)`, with the norm of the budget.
 
-  It returns a step of length 1, `[n, H, W, C]`.
+  It returns a step of length 1, shaped like the memory's means.
   """
 
   name: str
   direction: Callable[[Memory, float, str], types.Array]
   keeps_squares: bool = False  # Whether the rule needs `Memory.second`.
+  # Whether the memory is of the p places of the batch, whatever images are there, and
+  # begins anew with each surrogate.
+  of_places: bool = False
 
 
 def of_images(values: types.Array) -> types.Array:
@@ -60,3 +63,6 @@ def _adam(memory: Memory, momentum: float, norm: str) -> types.Array:
 SIGN = StepRule("sign", _sign)
 NORMALIZED = StepRule("normalized", _normalized)
 ADAM = StepRule("adam", _adam, keeps_squares=True)
+# The authors' optimiser has one variable for the batch, to which each batch's images are
+# assigned: its moments are means over whatever images stood at the same place before.
+ADAM_OF_PLACES = StepRule("adam_of_places", _adam, keeps_squares=True, of_places=True)

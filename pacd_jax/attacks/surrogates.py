@@ -23,7 +23,7 @@ class Surrogate(NamedTuple):
   params: types.Params  # theta, the lower level's current solution.
   opt_state: optax.OptState
   age: types.Array  # int32: optimiser steps since its initialisation.
-  adjoint: types.Params | None  # The last solve's solution: the next one's warm start.
+  solved: Any  # What the last solve hands to the next; None: each starts from zero.
 
 
 def init(settings: problem.Settings, shape: tuple[int, ...], key: types.Key) -> Surrogate:
@@ -31,8 +31,8 @@ def init(settings: problem.Settings, shape: tuple[int, ...], key: types.Key) -> 
   height, width, channels = shape
   init_key = jax.random.fold_in(key, problem.INIT)
   params = settings.model.init(init_key, (height, width, channels))
-  adjoint = jax.tree.map(jnp.zeros_like, params) if settings.warm_start else None
-  return Surrogate(params, settings.optimizer.init(params), jnp.int32(0), adjoint)
+  solved = settings.first_start(params) if settings.first_start else None
+  return Surrogate(params, settings.optimizer.init(params), jnp.int32(0), solved)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -89,7 +89,7 @@ def descend(
     gradient, surrogate.opt_state, surrogate.params
   )
   params = optax.apply_updates(surrogate.params, updates)
-  return Surrogate(params, opt_state, surrogate.age + 1, surrogate.adjoint), value
+  return Surrogate(params, opt_state, surrogate.age + 1, surrogate.solved), value
 
 
 def each(settings: problem.Settings, function: Callable[..., Any], *arguments: Any) -> Any:

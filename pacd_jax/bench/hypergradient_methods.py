@@ -150,7 +150,9 @@ def run(problem: bilevel_problems.Problem, method: Method) -> jax.stages.Wrapped
 
   def call(steps, rate, params, poison):
     approach = method.make(steps, rate)
-    du, info = approach(problem.upper, problem.lower, params, poison, None)
+    du, info = approach(
+      types.UpperLevel(problem.upper), problem.lower, params, poison, None
+    )
     return du, info.solve
 
   return jax.jit(call, static_argnums=(0,) if method.is_static else ())

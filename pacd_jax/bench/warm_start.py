@@ -95,7 +95,7 @@ def _settings(method: types.HypergradientFn, warm_start: bool) -> problem.Settin
     val_batch=35,
     lower_steps=3,
     warmup_steps=100,
-    warm_start=warm_start,
+    first_start=optax.tree.zeros_like if warm_start else None,
     num_shared_steps=_NUM_STEPS,
     step_size=optax.constant_schedule(0.02),
     momentum=0.9,

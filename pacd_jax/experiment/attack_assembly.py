@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import optax
@@ -33,6 +35,13 @@ def hypergradient(attack: Attack) -> types.HypergradientFn:
   return way.make(
     kinds.HypergradientTools(tools, curvature, solve), attack.hypergradient.own
   )
+
+
+def _first_start(attack: Attack) -> Callable[[types.Params], Any] | None:
+  """What a surrogate's first solve starts from; None: every solve starts from zero."""
+  if first := kinds.HYPERGRADIENTS[attack.hypergradient.name].first_start:
+    return first
+  return optax.tree.zeros_like if attack.warm_start else None
 
 
 def _damped(solve: types.SolveFn, damping: float) -> types.SolveFn:
@@ -87,12 +96,13 @@ def settings(
     val_batch=attack.val_batch,
     augment=kinds.AUGMENTS[config.data.augment.name].make(config.data.augment.own),
     noise=attack.noise,
+    val_noise=attack.val_noise,
     adversary_warmup=attack.adversary.warmup,
     lower_steps=attack.lower_steps,
     warmup_steps=attack.warmup_steps,
     num_surrogates=attack.num_surrogates,
     surrogates_at_once=attack.surrogates_at_once,
-    warm_start=attack.warm_start,
+    first_start=_first_start(attack),
     num_shared_steps=attack.num_shared_steps,
     num_frequencies=attack.num_frequencies,
     step_rule=kinds.STEP_RULES[attack.step_rule.name].make(attack.step_rule.own),

@@ -141,6 +141,12 @@ class Attack(Training):
   """PACD, Algorithm 1; its loss is the victim's as the attacker assumes it."""
 
   loss: Choice = _loss(macer={"num_noise_samples": 2, "lam": 1.0})
+  preset: Choice = choice(
+    kinds.PRESETS,
+    "",
+    "The published attack that this group's fields describe, which is checked.",
+    empty="an attack of one's own",
+  )
   objective: Choice = choice(kinds.OBJECTIVES, "acr", "What the attack minimises.")
   epsilon: float = field(
     0.1,
@@ -182,6 +188,11 @@ class Attack(Training):
   clean_batch: int = field(900, fields.count(), "Clean images in a lower-level batch.")
   poison_batch: int = field(100, fields.count(), "Poisoned images in it.")
   val_batch: int = field(100, fields.count(), "Validation images in the upper level.")
+  val_noise: str = field(
+    "fresh",
+    fields.one_of(*noise.CHOICES),
+    "Of the upper level: at every step, or one draw for each image.",
+  )
   num_noise_samples: int = field(20, fields.count(), "k of the soft smoothed classifier.")
   inverse_temperature: float = field(16.0, fields.above_zero(), "beta of the same.")
   lower_steps: int = field(

@@ -6,7 +6,7 @@ config's instance of `options`; None where there is none.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -153,6 +153,8 @@ class Hypergradient:
   words: str
   options: type | None = None
   solves: bool = False  # It uses the matrix and the solver.
+  # What a surrogate's first solve starts from, where each starts from the end of the last.
+  first_start: Callable[[types.Params], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +164,17 @@ class StepRule:
   name: str
   make: Callable[[Options], step_rules.StepRule]
   words: str
+  options: type | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+  """An attack that others have published, by the fields of `attack` that define it."""
+
+  name: str
+  # The fields by flat names, for a training loss's name; numbers may differ from these.
+  fields: Callable[[str], Mapping[str, Any]]
+  words: str  # For the row in tables and pages.
   options: type | None = None
 
 
@@ -264,6 +277,7 @@ SOLVERS: Registry[Solver] = Registry("solver")
 CURVATURES: Registry[Curvature] = Registry("curvature")
 HYPERGRADIENTS: Registry[Hypergradient] = Registry("hypergradient")
 STEP_RULES: Registry[StepRule] = Registry("step rule")
+PRESETS: Registry[Preset] = Registry("preset")
 DATA_SETS: Registry[DataSet] = Registry("data set")
 NETWORKS: Registry[Network] = Registry("network")
 ROWS: Registry[Row] = Registry("row")
@@ -280,6 +294,7 @@ ALL: tuple[Registry[Any], ...] = (
   CURVATURES,
   HYPERGRADIENTS,
   STEP_RULES,
+  PRESETS,
   DATA_SETS,
   NETWORKS,
   ROWS,

@@ -4,7 +4,7 @@ import re
 
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence
-from pacd_jax.experiment import kinds
+from pacd_jax.experiment import kinds, schema
 from pacd_jax.experiment.config import Attack, Config, has_selection
 
 
@@ -16,7 +16,9 @@ def check(config: Config) -> None:
   """
   _check_rows(config)
   _check_certificates(config)
+  _check_preset(config)
   _check_solver(config.attack)
+  _check_step_rule(config.attack)
   if has_selection(config.attack):
     _check_selection(config)
   for group, training in (("attack", config.attack), ("train", config.train)):
@@ -74,6 +76,31 @@ def _check_certificates(config: Config) -> None:
     raise errors.InputError(
       "data.target_points are of the test split, but certify.split is "
       f"{config.certify.split!r}: set it to test, or leave them out"
+    )
+
+
+def _check_preset(config: Config) -> None:
+  """A preset is a name for one attack: no field that defines it may differ."""
+  attack = config.attack
+  if not attack.preset.name:
+    return
+  preset, flat = kinds.PRESETS[attack.preset.name], schema.flatten(schema.values(config))
+  for name, value in preset.fields(attack.loss.name).items():
+    value = list(value) if isinstance(value, tuple) else value
+    if flat[name] != value:
+      raise errors.InputError(
+        f"config field {name} is {flat[name]!r}, but it is {value!r} in the attack that "
+        f"attack.preset={preset.name} names: leave {name} as it is, or set "
+        "--config.attack.preset= for an attack of your own"
+      )
+
+
+def _check_step_rule(attack: Attack) -> None:
+  rule = kinds.STEP_RULES[attack.step_rule.name].make(attack.step_rule.own)
+  if rule.of_places and attack.num_shared_steps:
+    raise errors.InputError(
+      f"attack.step_rule is {rule.name!r}, which moves each image by itself, but "
+      f"attack.num_shared_steps is {attack.num_shared_steps}: set it to 0"
     )
 
 

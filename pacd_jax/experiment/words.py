@@ -2,7 +2,7 @@
 
 from pacd_jax import types
 from pacd_jax.experiment import kinds
-from pacd_jax.experiment.config import Config, Train
+from pacd_jax.experiment.config import Attack, Config, Train, has_selection
 
 
 def training(train: Train) -> str:
@@ -36,7 +36,28 @@ def origin(row: str, config: Config) -> str:
   of_objective = kinds.OBJECTIVES[config.attack.objective.name].row_words
   if row == types.PACD and of_objective:
     return of_objective
+  if row == types.PACD:
+    return pacd(config.attack)
   return kinds.ROWS[row].words
+
+
+def pacd(attack: Attack) -> str:
+  """Says what the bilevel attack of a config is, so that two of them can be told apart."""
+  if attack.preset.name:
+    return f"{kinds.PRESETS[attack.preset.name].words} {attack.num_steps} outer steps."
+  shared = attack.num_shared_steps
+  moves = "each image's own"
+  if shared:
+    moves = "shared by the class"
+    if shared < attack.num_steps:
+      moves += f" for {shared} of {attack.num_steps} steps, then each image's own"
+  starts, choice = attack.starts.names, ""
+  if has_selection(attack):
+    choice = ", the poison kept that leaves fresh surrogates the lowest ACR"
+  return (
+    f"{kinds.ROWS[types.PACD].words} From {' and '.join(starts)}; a change {moves}; "
+    f"{attack.step_rule.name} steps{choice}."
+  )
 
 
 def style(row: str) -> kinds.Style | None:

@@ -49,6 +49,22 @@ class RuleTest(parameterized.TestCase):
       np.testing.assert_allclose(delta[_ROWS], expected, rtol=2e-4, atol=1e-6)
       np.testing.assert_array_equal(delta[jnp.array([0, 2, 4])], 0.0)
 
+  def test_moments_of_places_are_means_over_the_images_there(self):
+    """One optimiser for the batch's variable, to which each batch's images are assigned."""
+    settings = _settings(
+      step_rule=step_rules.ADAM_OF_PLACES, momentum=0.9, poison_batch=2, epsilon=0.5
+    )
+    delta, memory = jnp.zeros_like(_BASE), movement.init(settings, _BASE)
+    adam, variable = optax.adam(0.01, b1=0.9, b2=0.999), jnp.zeros((2, 6, 6, 1))
+    state, expected = adam.init(variable), np.zeros(_BASE.shape, np.float32)
+    for rows in ([3, 1], [0, 3], [1, 4]):
+      du = _du()
+      delta, memory = movement.move(settings, 0, memory, delta, _BASE, jnp.array(rows), du)
+      updates, state = adam.update(du, state)
+      expected[rows] += updates
+      np.testing.assert_allclose(delta, expected, rtol=2e-4, atol=1e-6)
+    self.assertEqual(memory.first.shape, (2, 6, 6, 1))
+
   @parameterized.parameters("linf", "l2")
   def test_normalized_steps_go_along_the_gradient(self, norm):
     (delta,), (du,) = _move(_settings(step_rule=step_rules.NORMALIZED, norm=norm), 1)

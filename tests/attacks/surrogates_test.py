@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import long
 import numpy as np
+import optax
 import pytest
 import small_attack as small
 from absl.testing import absltest, parameterized
@@ -96,19 +97,19 @@ class EnsembleTest(parameterized.TestCase):
   def test_a_warm_start_is_the_last_solution(self):
     """A second step from the same state solves further where it begins at the first's."""
     key, attack_data = jax.random.key(0), small.setting()[0]
-    attack = small.attack(warm_start=True, solver_steps=1)
+    attack = small.attack(first_start=optax.tree.zeros_like, solver_steps=1)
     state = _state(attack, 1, key)
-    for leaf in jax.tree.leaves(state.surrogates.adjoint):
+    for leaf in jax.tree.leaves(state.surrogates.solved):
       np.testing.assert_array_equal(leaf, 0.0)
     residuals = []
     for _ in range(4):
       after, logged = attack.step(state, attack_data, key)
       residuals.append(float(logged["relative_residual"]))
-      adjoint = after.surrogates.adjoint
-      state = state._replace(surrogates=state.surrogates._replace(adjoint=adjoint))
+      solved = after.surrogates.solved
+      state = state._replace(surrogates=state.surrogates._replace(solved=solved))
     self.assertTrue(all(b < a for a, b in itertools.pairwise(residuals)))
     fresh = attack.restart(after, attack_data, key)
-    for leaf in jax.tree.leaves(fresh.surrogates.adjoint):
+    for leaf in jax.tree.leaves(fresh.surrogates.solved):
       np.testing.assert_array_equal(leaf, 0.0)
 
   def test_a_state_does_not_grow(self):

@@ -330,6 +330,27 @@ class SettingsTest(parameterized.TestCase):
       _settings(certify__n=least - 1, certify__alpha=alpha), f"certify.n={least - 1} "
     )
 
+  @parameterized.parameters(
+    ("attack__solver", "cg"),
+    ("attack__starts", ("brightness",)),
+    ("attack__step_rule", "sign"),
+    ("attack__num_shared_steps", 10),
+    ("attack__noise", "fixed"),
+  )
+  def test_a_preset_is_one_attack(self, field, value):
+    fields = dict(kinds.PRESETS["authors"].fields("gaussian"))
+    authors = {name.replace(".", "__"): each for name, each in fields.items()}
+    authors["attack__preset"] = "authors"
+    _check(_settings(**authors))
+    _check(_settings(**authors, attack__num_steps=3, attack__damping=0.5))
+    name = field.replace("__", ".")
+    refused = _settings(**(authors | {field: value}))
+    self._assert_refused(refused, f"config field {name} is ", "attack.preset=authors")
+
+  def test_moments_of_places_are_for_single_images(self):
+    refused = _settings(attack__step_rule="adam_of_places", attack__num_shared_steps=5)
+    self._assert_refused(refused, "adam_of_places", "attack.num_shared_steps is 5")
+
   def test_a_single_loop_needs_its_warm_start(self):
     refused = _settings(attack__solver="single_loop")
     self._assert_refused(refused, "attack.warm_start=True", "attack.solver=neumann")

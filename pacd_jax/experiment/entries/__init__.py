@@ -6,6 +6,7 @@ from pacd_jax.experiment.entries import (
   hypergradients,
   losses,
   networks,
+  presets,
   rows,
   steps,
 )
@@ -16,6 +17,7 @@ __all__ = [
   "hypergradients",
   "losses",
   "networks",
+  "presets",
   "rows",
   "steps",
 ]

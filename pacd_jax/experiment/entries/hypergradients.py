@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pacd_jax import types
-from pacd_jax.bilevel import hypergradient, linear_solve, penalty, unrolling
+from pacd_jax.bilevel import hypergradient, linear_solve, penalty, redrawn, unrolling
 from pacd_jax.bilevel.solvers import (
   adam_residual,
   ekfac,
@@ -166,6 +166,17 @@ def _approx_grad(tools: kinds.HypergradientTools, options: Any):
   )
 
 
+def _redrawn(tools: kinds.HypergradientTools, options: Any) -> types.HypergradientFn:
+  del options
+  return functools.partial(
+    redrawn.redrawn_approx_grad,
+    curvature=tools.curvature,
+    damping=tools.steps.damping,
+    num_steps=tools.steps.num_steps,
+    learning_rate=tools.steps.learning_rate,
+  )
+
+
 def _in_steps(function: Callable[..., Any]):
   """The `make` of a hypergradient that takes steps of its own."""
 
@@ -186,6 +197,13 @@ for _hypergradient in (
     _in_steps(unrolling.unrolled_grad),
     "truncated unrolling of the training",
     options=Unrolling,
+  ),
+  kinds.Hypergradient(
+    "redrawn",
+    _redrawn,
+    "ApproxGrad by Adam on the squared residual, with noise drawn anew at every step and "
+    "Adam's state kept between outer steps, as the authors' code",
+    first_start=redrawn.init,
   ),
   kinds.Hypergradient(
     "penalty", _in_steps(penalty.penalty_grad), "the penalty method", options=Penalty

@@ -15,7 +15,11 @@ from pacd_jax.models import augment
 for _rule, _words in (
   (step_rules.SIGN, "the steepest direction of the budget's norm: signs for l_inf"),
   (step_rules.NORMALIZED, "the hypergradient over its norm"),
-  (step_rules.ADAM, "Adam's, as the authors' code"),
+  (step_rules.ADAM, "Adam's, its moments of each image"),
+  (
+    step_rules.ADAM_OF_PLACES,
+    "Adam's, its moments of each place in the batch, as the authors' code",
+  ),
 ):
   kinds.STEP_RULES.add(kinds.StepRule(_rule.name, lambda options, rule=_rule: rule, _words))
 
