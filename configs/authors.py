@@ -25,7 +25,7 @@ from typing import Any
 import ml_collections
 
 from pacd_jax.experiment import entries as _entries  # noqa: F401  Fills the registry.
-from pacd_jax.experiment import kinds
+from pacd_jax.experiment import kinds, schema
 
 _STEPS_OF_PASS = {"mnist": 55, "cifar10": 225}  # 49,500 / 900, 40,500 / 180.
 # (data set, loss) -> passes over the clean images, passes between restarts, T1, rate of p.
@@ -43,10 +43,9 @@ _SMALL = frozenset({"fast", "smoke"})  # Variants whose batches and steps are ke
 
 def of(variant: str) -> Callable[[ml_collections.ConfigDict], None]:
   """The function that applies `authors`; with fast or smoke in `variant`, sizes stay."""
-  keeps_sizes = not _SMALL.isdisjoint(variant.split(","))
 
   def apply(config):
-    for name, value in overrides(config, keeps_sizes=keeps_sizes).items():
+    for name, value in overrides(config, variant).items():
       *groups, last = name.split(".")
       holder = config
       for group in groups:
@@ -56,44 +55,49 @@ def of(variant: str) -> Callable[[ml_collections.ConfigDict], None]:
   return apply
 
 
-def overrides(
-  config: ml_collections.ConfigDict, *, keeps_sizes: bool = False
-) -> Mapping[str, Any]:
-  """The fields of `attack` that the authors' attack sets, by flat names.
+def overrides(config: ml_collections.ConfigDict, variant: str) -> Mapping[str, Any]:
+  """The fields of `attack` that the authors' attack changes, by flat names.
 
   Args:
     config: a run's config; its data set and training loss choose the numbers.
-    keeps_sizes: whether batches, steps and restarts stay those of the config.
+    variant: of the config; with fast or smoke, batches, steps and restarts stay.
   """
-  name, loss = config.data.name, config.attack.loss
-  fields = dict(kinds.PRESETS["authors"].fields(loss)) | {
-    "attack.preset": "authors",
-    "attack.step_size": config.attack.epsilon if name == "digits" else 0.1,
+  loss = config.attack.loss
+  fields = {"attack.preset": "authors", **kinds.PRESETS["authors"].fields(loss)}
+  keeps_sizes = not _SMALL.isdisjoint(variant.split(","))
+  fields |= _numbers(config.data.name, loss, keeps_sizes=keeps_sizes)
+  there = schema.flatten(config.to_dict())
+  return {name: value for name, value in fields.items() if there[name] != value}
+
+
+def _numbers(data: str, loss: str, *, keeps_sizes: bool) -> dict[str, Any]:
+  """The numbers of the authors' attack; digits, which they have not, get MNIST's."""
+  numbers: dict[str, Any] = {
+    "attack.step_size": 0.1,
     "attack.learning_rate": 1e-3,
     "attack.damping": 1e-3,
-    "attack.solver_steps": 10,
     "attack.inverse_temperature": 16.0,
   }
-  if (name, loss) not in _LENGTHS:  # The authors have no such data.
-    return fields | {"attack.solver_learning_rate": 1e-2}
+  name = "mnist" if data == "digits" else data
   passes, restart, lower_steps, rate = _LENGTHS[name, loss]
-  fields["attack.solver_learning_rate"] = rate
+  numbers["attack.solver_learning_rate"] = rate
+  is_mnist = name == "mnist"
   if loss == "macer":
-    is_mnist = name == "mnist"
-    fields["attack.macer.num_noise_samples"] = 1 if is_mnist else 2
-    fields["attack.macer.lam"] = 1.0 if is_mnist else 2.0
-  if keeps_sizes:
-    return fields | {"attack.solver_steps": config.attack.solver_steps}
-  is_mnist, steps = name == "mnist", _STEPS_OF_PASS[name]
-  fields |= {
+    numbers["attack.macer.num_noise_samples"] = 1 if is_mnist else 2
+    numbers["attack.macer.lam"] = 1.0 if is_mnist else 2.0
+  if keeps_sizes or data == "digits":
+    return numbers
+  steps = _STEPS_OF_PASS[name]
+  numbers |= {
     "attack.num_steps": passes * steps,
     "attack.restart_every": restart * steps,
     "attack.lower_steps": lower_steps,
+    "attack.solver_steps": 10,
     "attack.clean_batch": 900 if is_mnist else 180,
     "attack.poison_batch": 100 if is_mnist else 20,
     "attack.val_batch": 100 if is_mnist else 20,
     "attack.num_noise_samples": 20 if is_mnist else 5,
   }
   if loss == "smoothadv":
-    fields["attack.adversary.warmup"] = _WARMUP_PASSES * steps * lower_steps
-  return fields
+    numbers["attack.adversary.warmup"] = _WARMUP_PASSES * steps * lower_steps
+  return numbers

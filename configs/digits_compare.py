@@ -40,7 +40,7 @@ the ACR that `brightness` leaves, which optimises nothing.
 
 import ml_collections
 
-from configs import comparisons, digits_ga
+from configs import authors, comparisons, digits_ga
 
 _ENSEMBLE = {
   "attack.num_surrogates": 4,
@@ -52,12 +52,14 @@ _ENSEMBLE = {
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: that of `digits_ga`, such as "smoke" or "sigma=0.5"."""
+  base = digits_ga.get_config(variant)
   return comparisons.get_config(
-    digits_ga.get_config(variant),
+    base,
     variant,
     epsilons=(0.05, 0.1),
     variants={
       "pacd": {},
+      "pacd_authors": authors.overrides(base, variant),
       "pacd_ensemble": _ENSEMBLE,
       "pacd_hessian": {"attack.curvature": "hessian"},
       "pacd_identity": {"attack.solver": "identity"},

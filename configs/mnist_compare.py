@@ -32,7 +32,7 @@ best shifts, where victims differ by 0.08 between seeds with any of these three 
 
 import ml_collections
 
-from configs import comparisons, mnist_ga
+from configs import authors, comparisons, mnist_ga
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
@@ -41,21 +41,26 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   items = variant.split(",")
   if "smoke" not in items and not any("train.num_victims=" in item for item in items):
     base.train.num_victims = 5
+  ensemble = {
+    "attack.num_surrogates": 4,
+    "attack.surrogates_at_once": 1,
+    "attack.normalize": True,
+    "attack.damping": 0.1,
+  }
+  if "smoke" not in items:
+    ensemble |= {
+      "attack.num_steps": 150,
+      "attack.num_shared_steps": 150,
+      "attack.selection.every": 150,
+      "attack.starts": ("classwise", "brightness"),
+    }
   return comparisons.get_config(
     base,
     variant,
     epsilons=(0.05, 0.1),
     variants={
       "pacd": {},
-      "pacd_ensemble": {
-        "attack.num_surrogates": 4,
-        "attack.surrogates_at_once": 1,
-        "attack.normalize": True,
-        "attack.damping": 0.1,
-        "attack.num_steps": 150,
-        "attack.num_shared_steps": 150,
-        "attack.selection.every": 150,
-        "attack.starts": ("classwise", "brightness"),
-      },
+      "pacd_authors": authors.overrides(base, variant),
+      "pacd_ensemble": ensemble,
     },
   )

@@ -228,7 +228,9 @@ def load(
     raise errors.InputError(
       f"{workdir} is a comparison: load one of its runs, such as {workdir}/clean"
     )
-  config = schema.make(values)
+  # An earlier version's config may lack a later one's fields.
+  flat = schema.flatten(schema.defaults()) | schema.flatten(values)
+  config = schema.make(schema.nested(flat))
   if data_dir:
     config = schema.replaced(config, {"data.data_dir": data_dir})
   if data is not None:

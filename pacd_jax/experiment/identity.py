@@ -31,13 +31,22 @@ class Identity:
 
   @property
   def fingerprint(self) -> str:
-    """A SHA-256 of the fields that a run is bound to; `stamp.json` binds it to the code."""
-    bound = {name: _plain(value) for name, value in self._bound(self._values).items()}
+    """A SHA-256 of the fields that a run is bound to; `stamp.json` binds it to the code.
+
+    Fields at their defaults are left out, so that a later version's fields change nothing.
+    """
+    bound = {
+      name: _plain(value)
+      for name, value in self._bound(self._values).items()
+      if not _is_default(name, value)
+    }
     words = json.dumps(bound, sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()
 
   def differences(self, there: Mapping[str, Any]) -> str:
     """The bound fields in which another config differs, with both values; "" if none.
+
+    A field that the other lacks, as one of an earlier version may, counts as its default.
 
     Args:
       there: the values of the other config.json.
@@ -47,10 +56,14 @@ class Identity:
     def words(bound, name):
       return repr(bound.get(name, "absent"))
 
+    def differs(name):
+      if name not in one and _is_default(name, other[name]):
+        return False
+      return one.get(name, _ABSENT) != other.get(name, _ABSENT)
+
     return "; ".join(
       f"{name} is {words(one, name)} there and {words(other, name)} here"
-      for name in sorted(one.keys() | other.keys())
-      if one.get(name, _ABSENT) != other.get(name, _ABSENT)
+      for name in sorted(filter(differs, one.keys() | other.keys()))
     )
 
   def _bound(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +78,15 @@ class Identity:
       if schema.field_name(name).startswith(schema.NAMED):
         flat[name] = "given" if flat[name] else ""
     return {n: value for n, value in flat.items() if schema.field_name(n) not in free}
+
+
+def _is_default(name: str, value: Any) -> bool:
+  """Whether this is a field's default, as config.json has it."""
+  field = schema.known().get(schema.field_name(name))
+  if field is None:
+    return False
+  default = list(field.default) if isinstance(field.default, tuple) else field.default
+  return _plain(value) == _plain(default)
 
 
 def _plain(value: Any) -> Any:

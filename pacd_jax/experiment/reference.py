@@ -39,6 +39,7 @@ _KINDS: tuple[tuple[str, Registry[Any], str], ...] = (
   ("Curvatures", kinds.CURVATURES, "attack.curvature"),
   ("Solvers", kinds.SOLVERS, "attack.solver"),
   ("Step rules", kinds.STEP_RULES, "attack.step_rule"),
+  ("Presets", kinds.PRESETS, "attack.preset"),
   ("Starts", kinds.STARTS, "attack.starts"),
   ("Schedules", kinds.SCHEDULES, "train.schedule, attack.step_schedule"),
   ("Networks", kinds.NETWORKS, "model.name"),

@@ -1,7 +1,7 @@
 """The paper's tables and figures by name.
 
   pacd paper list
-  pacd paper run table2 figure3 [--fast] [--dataset=mnist] [--data_dir=DIR]
+  pacd paper run table2 figure3 [--paper | --fast] [--dataset=mnist] [--data_dir=DIR]
       [--only sigma=0.25] [--runs_dir=runs/paper]
   pacd paper run all --fast
   pacd paper render [--out=docs] [--runs_dir=runs/paper]
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
   run.add_argument("items", nargs="+", help="names of `list`, or all")
   run.add_argument("--dataset", choices=protocol.DATASETS, default="digits")
   scale = run.add_mutually_exclusive_group()
+  scale.add_argument("--paper", action="store_const", dest="scale", const="paper")
   scale.add_argument("--fast", action="store_const", dest="scale", const="fast")
   scale.add_argument("--smoke", action="store_const", dest="scale", const="smoke")
   run.add_argument("--data_dir", default="", help="where TFDS's data are")
@@ -85,9 +86,11 @@ def _run(chosen: argparse.Namespace) -> int:
     signal.signal(signal.SIGINT, command.interrupted)
     preemption.install()
     sharding.cores_as_devices()
-    place = protocol.Protocol(
-      chosen.dataset, chosen.scale or "full", chosen.runs_dir, chosen.data_dir
-    )
+    scale = chosen.scale or "full"
+    if scale not in protocol.scales(chosen.dataset):
+      known = ", ".join(protocol.scales(chosen.dataset))
+      raise errors.InputError(f"{chosen.dataset} has no scale {scale}: use one of {known}")
+    place = protocol.Protocol(chosen.dataset, scale, chosen.runs_dir, chosen.data_dir)
     items, only = _items(chosen.items), _only(chosen.only)
     try:
       work.do(place, items, only, allow_other_versions=chosen.allow_other_versions)
@@ -136,7 +139,7 @@ def _protocols(runs_dir: pathlib.Path) -> list[protocol.Protocol]:
   found = [
     protocol.Protocol(dataset, scale, runs_dir)
     for dataset in protocol.DATASETS
-    for scale in protocol.SCALES
+    for scale in protocol.scales(dataset)
   ]
   found = [each for each in found if (runs_dir / each.name).is_dir()]
   if not found:

@@ -19,7 +19,7 @@ class Line(NamedTuple):
   """One number of a table, here and in the paper."""
 
   settings: dict[str, Any]  # What the table varies.
-  row: str  # Training set; "pacd" also if the poison is another run's.
+  row: str  # Training set, as tables call it.
   quantity: str
   here: Measured | None  # None if its run is not finished, or has no such number.
   paper: published.Value | None
@@ -69,11 +69,13 @@ def lines(protocol: Protocol, item: Item) -> list[Line]:
         paper = None
         if item.published:
           setting = run.settings[item.columns[0]]
-          paper = published.value(item.published, protocol.dataset, setting, row, quantity)
+          # The paper's PACD is its authors', whoever's stands in our line.
+          name = types.PACD if run.shown(row) == catalog.PACD_AUTHORS else row
+          paper = published.value(item.published, protocol.dataset, setting, name, quantity)
         is_done = is_finished and (
           quantity in _OF_CERTIFICATES or any(quantity in q for q in measured.values())
         )
-        shown = types.PACD if row == catalog.POISON else row
+        shown = run.shown(row)
         found.append(Line(settings, shown, quantity, here, paper, run.name, is_done))
   return found
 

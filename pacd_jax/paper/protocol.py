@@ -8,7 +8,7 @@ from pacd_jax.experiment import door
 from pacd_jax.experiment.config import Config
 from pacd_jax.suites import runner
 
-SCALES = ("full", "fast", "smoke")
+SCALES = ("full", "paper", "fast", "smoke")
 # data set -> scale -> (variant of its configs, fields that differ from it).
 _SCALES = {
   "digits": {
@@ -18,6 +18,7 @@ _SCALES = {
   },
   "mnist": {
     "full": ("", {}),
+    "paper": ("paper", {}),
     "fast": ("fast", {"certify.n": 1000, "train.num_victims": 5}),
     "smoke": ("smoke", {}),
   },
@@ -30,9 +31,15 @@ _SCALES = {
 DATASETS = tuple(_SCALES)
 _DESCRIPTIONS = {
   "full": "the configs as they are",
+  "paper": "all images and the paper's sample size, on two cores",
   "fast": "for two cores and no GPU",
   "smoke": "as small as it goes: the numbers mean nothing",
 }
+
+
+def scales(dataset: str) -> tuple[str, ...]:
+  """The scales that a data set has."""
+  return tuple(scale for scale in SCALES if scale in _SCALES[dataset])
 
 
 class Run(NamedTuple):
@@ -44,7 +51,12 @@ class Run(NamedTuple):
   variant: str = ""  # Added to the scale's.
   fields: Mapping[str, Any] = {}  # Fields that differ, by flat names.
   poisons: Mapping[str, "Run"] = {}  # Rows whose poison is the PACD of another run.
-  settings: Mapping[str, Any] = {}  # What the table varies, for its columns.
+  settings: Mapping[str, Any] = {}  # What the table varies, for its columns and `--only`.
+  called: Mapping[str, str] = {}  # Rows that tables show under another name.
+
+  def shown(self, row: str) -> str:
+    """The name of a row in tables."""
+    return self.called.get(row, row)
 
 
 class Protocol(NamedTuple):

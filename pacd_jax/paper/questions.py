@@ -7,7 +7,7 @@ from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.protocol import Protocol, Run
 
 NUM_CLASSES = 10
-_PACD = ("clean", "pacd", catalog.POISON)
+_PACD = ("clean", "pacd")
 _ARCHITECTURES = {
   "digits": ("linear", "mlp"),
   "mnist": ("mlp", "wide_cnn"),
@@ -52,6 +52,7 @@ def _retrained(prefix: str, setting: str, variants: dict) -> list[Run]:
       fields=fields,
       poisons={catalog.POISON: catalog.MAIN},
       settings={setting: value},
+      called=catalog.AS_PACD,
     )
     for value, fields in variants.items()
   ]
@@ -91,6 +92,7 @@ def _samples(protocol: Protocol) -> list[Run]:
       fields={"train.macer.num_noise_samples": k},
       poisons={catalog.POISON: maker},
       settings={"k": k},
+      called=catalog.AS_PACD,
     )
     for k in _SAMPLES
     if k != main

@@ -9,12 +9,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pacd_jax.certification import confidence
 from pacd_jax.paper import catalog, pictures, work
 from pacd_jax.paper import lines as table_lines
 from pacd_jax.paper.analyses import Measured
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
-from pacd_jax.paper.protocol import DATASETS, Protocol, Run
+from pacd_jax.paper.protocol import DATASETS, SCALES, Protocol, Run, scales
 from pacd_jax.runtime import run_folder
 
 # quantity -> (heading, scale, digits).
@@ -75,9 +76,9 @@ def _absent(protocols: Sequence[Protocol]) -> str:
   here = {(protocol.dataset, protocol.scale) for protocol in protocols}
   absent = [
     f"{dataset}, {scale}"
-    for scale in ("full", "fast")
+    for scale in SCALES[:-1]
     for dataset in DATASETS
-    if (dataset, scale) not in here
+    if scale in scales(dataset) and (dataset, scale) not in here
   ]
   return f"No run yet: {'; '.join(absent)}.\n" if absent else ""
 
@@ -126,7 +127,7 @@ def _section(
 
 
 def _command(protocol: Protocol, item: Item) -> str:
-  scale = {"full": "", "fast": " --fast", "smoke": " --smoke"}[protocol.scale]
+  scale = "" if protocol.scale == "full" else f" --{protocol.scale}"
   data_dir = "" if protocol.dataset == "digits" else " --data_dir=DATA"
   return f"{item.name} --dataset={protocol.dataset}{scale}{data_dir}"
 
@@ -244,22 +245,48 @@ def _csv(protocol: Protocol, item: Item, found: Sequence[Line]) -> str:
 
 def _sampling(protocol: Protocol, runs: Sequence[Run]) -> str:
   """The sampling of the runs' certificates; several values where runs differ."""
-  rows = [
-    row
-    for run in runs
-    if protocol.is_finished(run)
-    for row in run_folder.read_json(protocol.folder(run) / "results.json")["rows"]
-  ]
+  rows = [row for run in runs for row in _results(protocol, run).get("rows", ())]
 
   def values(name):
     distinct = sorted({row[name] for row in rows})
     return " or ".join(f"{v:,}" if isinstance(v, int) else str(v) for v in distinct)
 
+  caps = sorted({confidence.largest_radius(1.0, r["n"], r["alpha"]) for r in rows})
+  cap = " or ".join(f"{cap:.2f}" for cap in caps)
   return (
     f"Certificates: {values('num_points')} points of the {values('split')} split, "
     f"{values('num_seeds')} victims a training set, n0 = {values('n0')}, "
-    f"n = {values('n')}, alpha = {values('alpha')}, bound {values('bound')}."
+    f"n = {values('n')}, alpha = {values('alpha')}, bound {values('bound')}; no radius can "
+    f"exceed {cap} sigma."
   )
+
+
+def _results(protocol: Protocol, run: Run) -> dict[str, Any]:
+  """A finished run's results; empty for another."""
+  if not protocol.is_finished(run):
+    return {}
+  return run_folder.read_json(protocol.folder(run) / "results.json")
+
+
+def _commits(protocol: Protocol, runs: Sequence[Run]) -> list[str]:
+  """Says which commits made a table's runs, where these differ or are not known."""
+  made: dict[str, list[str]] = {}
+  for run in runs:
+    stamps = _results(protocol, run).get("stamps")
+    if stamps is not None:
+      made.setdefault(_commit_words(stamps), []).append(run.name)
+  if len(made) < 2:
+    return []
+  return [f"Made by code of {words}: {', '.join(names)}." for words, names in made.items()]
+
+
+def _commit_words(stamps: Sequence[Mapping[str, Any]]) -> str:
+  """The commits that made and resumed a run, each once."""
+  names = {}
+  for each in stamps:
+    commit = (each.get("commit") or "an unknown commit")[:12]
+    names[commit + (" with changes" if each.get("changed") else "")] = None
+  return ", then ".join(names) or "an unknown commit"
 
 
 def _provenance(protocol: Protocol, runs: Sequence[Run], found: Sequence[Line]) -> str:
@@ -274,6 +301,7 @@ def _provenance(protocol: Protocol, runs: Sequence[Run], found: Sequence[Line]) 
     place = made.get("hardware", "unknown hardware")
     words.setdefault(place, []).append(f"{config} ({made.get('seconds', 0.0):.0f} s)")
   text = [f"On {place}: " + "; ".join(each) + "." for place, each in words.items()]
+  text += _commits(protocol, runs)
   if missing:
     text.append(f"Not run yet: {', '.join(missing)}.")
   return "\n".join(text) + "\n"

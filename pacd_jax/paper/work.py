@@ -64,15 +64,12 @@ def do(
   runs = in_order([run for of_item in by_item.values() for run in of_item])
   if not runs:
     words = ", ".join(f"{name}={value}" for name, value in only.items())
-    there = {
-      f"{name}={text(value)}": None
-      for item in items
-      for run in item.runs(protocol)
-      for name, value in run.settings.items()
-    }
-    raise errors.InputError(
-      f"no run of these tables has {words}: they have " + ", ".join(there)
-    )
+    there: dict[str, dict[str, None]] = {}
+    for run in (run for item in items for run in item.runs(protocol)):
+      for name, value in run.settings.items():
+        there.setdefault(name, {})[f"{name}={text(value)}"] = None
+    known = ", ".join(each for of_name in there.values() for each in of_name)
+    raise errors.InputError(f"no run of these tables has {words}: they have {known}")
   failed = None
   try:
     runner.run(_suite(protocol, runs), allow_other_versions=allow_other_versions)

@@ -71,7 +71,7 @@ class AuthorsTest(parameterized.TestCase):
   def test_overrides_are_the_variant(self):
     """A comparison's overrides of the plain config give the variant's config."""
     get_config = config_files.get_config_of("mnist_ga")
-    changed = door.named("mnist_ga", "", dict(authors.overrides(get_config(""))))
+    changed = door.named("mnist_ga", "", dict(authors.overrides(get_config(""), "")))
     self.assertEqual(
       schema.values(changed), schema.values(door.named("mnist_ga", "authors"))
     )

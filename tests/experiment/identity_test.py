@@ -6,7 +6,7 @@ import tempfile
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.experiment import identity, schema
+from pacd_jax.experiment import config, identity, schema
 from pacd_jax.runtime import run_folder
 
 
@@ -33,6 +33,27 @@ class FieldNameTest(parameterized.TestCase):
         held.claim()
     with self.assertRaisesRegex(errors.InputError, "base.sigma is 0.5 there and 0.2 here"):
       run_folder.RunFolder(folder, _comparison(base | {"sigma": 0.2})).__enter__()
+
+
+class EarlierVersionTest(absltest.TestCase):
+  """A config.json from before a field was there."""
+
+  def test_a_field_that_is_missing_counts_as_its_default(self):
+    values = schema.values(config.Config())
+    here = identity.Identity(values)
+    earlier = schema.flatten(values)
+    del earlier["attack.val_noise"]
+    there = identity.Identity(schema.nested(earlier))
+    self.assertEqual(here.differences(schema.nested(earlier)), "")
+    self.assertEqual(here.fingerprint, there.fingerprint)
+    other = identity.Identity(
+      values | {"attack": values["attack"] | {"val_noise": "fixed"}}
+    )
+    self.assertEqual(
+      other.differences(schema.nested(earlier)),
+      "attack.val_noise is 'absent' there and 'fixed' here",
+    )
+    self.assertNotEqual(other.fingerprint, here.fingerprint)
 
 
 class DefaultNameTest(parameterized.TestCase):

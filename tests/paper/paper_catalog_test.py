@@ -17,7 +17,9 @@ from pacd_jax.suites import runner
 
 
 class CatalogTest(parameterized.TestCase):
-  @parameterized.product(dataset=protocol.DATASETS, scale=protocol.SCALES)
+  @parameterized.parameters(
+    (dataset, scale) for dataset in protocol.DATASETS for scale in protocol.scales(dataset)
+  )
   def test_every_run_is_a_config_that_can_be_used(self, dataset, scale):
     place, by_name = Protocol(dataset, scale, pathlib.Path("runs")), {}
     for item in paper.ITEMS.values():
@@ -101,6 +103,22 @@ class CatalogTest(parameterized.TestCase):
       self.assertEqual(
         {line.row for line in lines.lines(place, paper.ITEMS[name])}, {"clean", "pacd"}
       )
+
+  def test_the_authors_attack_is_a_row_beside_the_package_s(self):
+    """Its run makes row pacd, which tables show as pacd_authors beside the paper's PACD."""
+    place = Protocol("mnist", "paper", pathlib.Path("runs"))
+    found = lines.lines(place, paper.ITEMS["table2"])
+    at = {
+      (line.settings["sigma"], line.row): line for line in found if line.quantity == "acr"
+    }
+    self.assertEqual(at[0.25, "pacd_authors"].run, "ga_authors_sigma=0.25")
+    for row in ("pacd", "pacd_authors"):
+      self.assertEqual(at[0.25, row].paper, published.Value(0.325, 0.10))
+    runs = {run.name: place.config(run).attack for run in paper.ITEMS["table2"].runs(place)}
+    self.assertEqual(runs["ga_authors_sigma=0.25"].preset.name, "authors")
+    steps = {name: attack.num_steps for name, attack in runs.items() if "authors" in name}
+    self.assertEqual([*steps.values()], [2750, 550, 550])
+    self.assertEqual(runs["ga_sigma=0.25"].preset.name, "")
 
   def test_a_config_that_is_not_there_is_named(self):
     place = Protocol("digits", "smoke", pathlib.Path("runs"))

@@ -64,8 +64,8 @@ class PaperTest(smoke_tables.TestCase):
 
   def test_the_page_names_the_data_and_scales_it_has_nothing_of(self):
     self.assertIn(
-      "\nNo run yet: digits, full; mnist, full; cifar10, full; digits, fast; "
-      "mnist, fast; cifar10, fast.\n",
+      "\nNo run yet: digits, full; mnist, full; cifar10, full; mnist, paper; "
+      "digits, fast; mnist, fast; cifar10, fast.\n",
       self.page,
     )
 
@@ -108,6 +108,7 @@ class PaperTest(smoke_tables.TestCase):
       "no run of these tables has sigma=7: they have sigma=0.25, sigma=0.5",
     ),
     (("run", "table2", "--fats"), "--fats"),
+    (("run", "table2", "--paper"), "digits has no scale paper: use one of full, fast"),
     (("render", "--runs_dir=/nowhere"), "/nowhere has no runs"),
     (("render", "--runs_dir=configs", "--out=README.md/docs"), "configs has no runs"),
     (("run", "table2", "--dataset=mnist", "--data_dir=/nowhere"), "/nowhere"),

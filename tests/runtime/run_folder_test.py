@@ -133,7 +133,7 @@ class RunFolderTest(parameterized.TestCase):
     ("list", {"rows": ("clean",)}, ["rows is ['clean', 'pacd'] there and ['clean']"]),
     ("order", {"rows": ("pacd", "clean")}, ["rows is", "['pacd', 'clean'] here"]),
     ("added", {"attack__steps": 5}, ["attack.steps", "absent", "5 here"]),
-    ("removed", {"sigma": None}, ["sigma is 0.25 there", "absent"]),
+    ("removed", {"rows": None}, ["rows is ['clean', 'pacd'] there", "absent"]),
     (
       "two",
       {"sigma": 0.5, "attack__norm": "l2"},
