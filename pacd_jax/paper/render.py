@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pacd_jax.certification import confidence
-from pacd_jax.paper import catalog, pictures, work
+from pacd_jax.paper import catalog, claims, pictures, work
 from pacd_jax.paper import lines as table_lines
 from pacd_jax.paper.analyses import Measured
 from pacd_jax.paper.catalog import Item
@@ -58,6 +58,7 @@ def write(
     errors.InputError: a folder holds another protocol's run, or a damaged file.
   """
   sections, folder, written = [_HEAD, _absent(protocols)], out / "reproduction", []
+  sections.append(claims.section(protocols))
   for protocol in protocols:
     sections += [f"## {protocol.description}\n", _progress(protocol, items)]
     for item in items:

@@ -10,7 +10,7 @@ from scipy import stats
 from ssim_by_definition import ssim
 
 from pacd_jax.paper import __main__ as paper
-from pacd_jax.paper import lines, render
+from pacd_jax.paper import claims, lines, render
 
 
 def _radii(folder):
@@ -42,6 +42,17 @@ class NumbersTest(smoke_tables.TestCase):
         self.assertAlmostEqual(float(line["std"]), np.std(values, ddof=1))
         error = np.std(values, ddof=1) / np.sqrt(2)
         self.assertAlmostEqual(float(line["standard_error"]), error)
+
+  def test_verdicts_are_of_the_tsv_files(self):
+    """The page's first claim: both ACR, and which of them decides."""
+    clean, pacd = (
+      _radii(self.run_folder / "certificates" / row).mean() for row in ("clean", "pacd")
+    )
+    judged = claims.judge(self.place, claims.CLAIMS[0])
+    self.assertIn(f" {clean:.3f} to {pacd:.3f} ", judged.numbers)
+    self.assertEqual(judged.verdict == "held", pacd < 0.7 * clean)
+    self.assertEqual(judged.num_missing, 8)
+    self.assertIn(f"digits, smoke: **{judged.verdict} so far**", self.page)
 
   def test_distortions_are_those_of_the_tsv_files(self):
     lines = self.table("table5")
