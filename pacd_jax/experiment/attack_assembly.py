@@ -174,6 +174,7 @@ def selection(
   return plan.SelectionPlan(
     options.every,
     options.corners,
+    options.rows,
     assembly.training(dataclasses.replace(config, train=victims), splits, model, keys[0]),
     assembly.certification(dataclasses.replace(config, certify=points), splits, keys[1]),
   )

@@ -4,16 +4,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pacd_jax import errors
 from pacd_jax.experiment.plan import Plan, SelectionPlan
 from pacd_jax.runtime import metrics
+
+ROW = "row"
 
 
 class Candidate(NamedTuple):
   """A poison after `step` outer steps from a start; step 0 is the start itself."""
 
-  start: str
+  start: str  # Or a row's name.
   step: int
-  finish: str = ""  # "corners": moved to the corners of the budget.
+  # "corners": moved to the corners of the budget; "row": a baseline's poison.
+  finish: str = ""
 
   @property
   def name(self) -> str:
@@ -34,12 +38,26 @@ def listed(plan: Plan) -> list[Candidate]:
   found = [(step, "") for step in steps]
   if selection(plan).corners:
     found.append((num_steps, "corners"))
-  return [
+  of_starts = [
     Candidate(start, step, finish)
     for start in plan.attack.starts
     for step, finish in found
     if step or start not in plan.attack.clean_starts  # Clean images are no candidate.
   ]
+  return of_starts + [Candidate(row, 0, ROW) for row in selection(plan).rows]
+
+
+def make_rows(plan: Plan) -> None:
+  """Makes the candidates that are baselines' poisons, and are not there yet."""
+  for each in listed(plan):
+    if each.finish == ROW and not plan.folder.candidate(each.name).exists():
+      images = plan.baselines[each.start]()
+      if not isinstance(images, np.ndarray):
+        raise errors.InputError(
+          f"attack.selection.rows has {each.start!r}, which changes more than the class's "
+          "images: leave it out"
+        )
+      save(plan, each, images)
 
 
 def save(plan: Plan, candidate: Candidate, images: np.ndarray) -> None:

@@ -39,6 +39,10 @@ def _some_starts(registry: Registry[kinds.Start]) -> Check:
   return Check(tuple, holds, f"different names out of {known}")
 
 
+def _are_names(names) -> bool:
+  return all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+
+
 def _are_points(indices) -> bool:
   numbers = all(type(index) is int and 0 <= index < 2**31 for index in indices)
   return numbers and len(set(indices)) == len(indices)
@@ -126,6 +130,11 @@ class Selection:
   )
   corners: bool = field(
     False, fields.flag(), "The last of each start at the budget's corners, too."
+  )
+  rows: tuple[str, ...] = field(
+    (),
+    Check(tuple, _are_names, "names of different baselines out of rows, or empty"),
+    "Baselines whose poisons are candidates, too.",
   )
   num_surrogates: int = field(
     2, fields.count(most=1000), "Fresh surrogates for each candidate."
@@ -334,4 +343,5 @@ def needs_definite(attack: Attack) -> bool:
 def has_selection(attack: Attack) -> bool:
   """Whether PACD makes several poisons, of which one is to be chosen."""
   options = attack.selection
-  return len(attack.starts.names) > 1 or bool(options.every) or options.corners
+  several = len(attack.starts.names) > 1 or bool(options.rows)
+  return several or bool(options.every) or options.corners

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import ml_collections
+import numpy as np
 
 from pacd_jax import errors, types
 from pacd_jax.experiment import (
@@ -181,9 +182,7 @@ def build(
     poisoned=poisoned,
     sigma=config.sigma,
     baselines={
-      entry.name: functools.partial(
-        entry.make, tools(entry), config.rows.options.get(entry.name)
-      )
+      entry.name: functools.partial(_make_row, entry, tools, config)
       for entry in kinds.ROWS
       if entry.make is not None
     },
@@ -197,6 +196,14 @@ def build(
       config, splits, jax.random.fold_in(root, making.CERTIFY)
     ),
   )
+
+
+def _make_row(
+  entry: kinds.Row, tools: Callable[[kinds.Row], kinds.RowTools], config: Config
+) -> np.ndarray | kinds.Poisoned:
+  """Makes a baseline's poison; its key is derived anew at every call."""
+  assert entry.make is not None
+  return entry.make(tools(entry), config.rows.options.get(entry.name))
 
 
 def load(

@@ -62,6 +62,7 @@ class SelectionPlan(NamedTuple):
 
   every: int  # Outer steps between candidates; 0: the last of each start.
   corners: bool  # Whether the last poison, moved to the budget's corners, is one.
+  rows: tuple[str, ...]  # Baselines whose poisons are candidates, too.
   train: TrainPlan  # The victims as the attacker assumes them.
   certify: CertifyPlan
 

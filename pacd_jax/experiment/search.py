@@ -37,6 +37,7 @@ def pacd_images(plan: Plan, began: float) -> tuple[np.ndarray, float]:
   seconds = metrics.MetricsFile(plan.folder.metrics).seconds("attack")
   if plan.attack.selection is None:
     return _images(plan, state), seconds
+  candidates.make_rows(plan)
   images, of_choice = selection.choose(plan)
   return arrays.to_float(images), seconds + of_choice
 

@@ -142,6 +142,12 @@ def _check_selection(config: Config) -> None:
       f"{attack.objective.name!r}: give one start, and attack.selection.every=0 and "
       "corners=False"
     )
+  for row in attack.selection.rows:
+    if row not in kinds.ROWS or kinds.ROWS[row].make is None:
+      known = ", ".join(each.name for each in kinds.ROWS if each.make is not None)
+      raise errors.InputError(
+        f"config field attack.selection.rows has {row!r}: use names out of {known}"
+      )
   if attack.selection.corners and (attack.norm != "linf" or attack.num_frequencies):
     raise errors.InputError(
       "attack.selection.corners is for an attack.norm of linf and all frequencies, not for "

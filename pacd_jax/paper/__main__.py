@@ -19,10 +19,10 @@ from absl import logging
 
 from pacd_jax import errors
 from pacd_jax.experiment import command
-from pacd_jax.paper import catalog, protocol, questions, render, work
+from pacd_jax.paper import catalog, protocol, questions, render, where, work
 from pacd_jax.runtime import preemption, sharding, stamp
 
-ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS)}
+ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS, where.ITEM)}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -11,7 +11,7 @@ from pacd_jax import types
 from pacd_jax.paper import empirical, transfers
 from pacd_jax.paper.protocol import Protocol, Run
 
-_SIGMAS = {"digits": (0.25, 0.5, 0.75), "mnist": (0.25, 0.5, 0.75), "cifar10": (0.25, 0.5)}
+_SIGMAS = {"digits": (0.12, 0.18, 0.25), "mnist": (0.25, 0.5, 0.75), "cifar10": (0.25, 0.5)}
 _EPSILONS = {
   "digits": (0.1, 0.2, 0.3),
   "mnist": (0.1, 0.2, 0.3),
@@ -37,7 +37,8 @@ class Item(NamedTuple):
   published: str = ""  # The paper's table whose numbers stand beside ours.
   analysis: str = ""  # An analysis beyond the certificates: see `analyses.py`.
   shows: tuple[str, ...] = ()  # Training sets that it shows; (): all of its runs'.
-  axis: str = ""  # The setting that a picture has on its x-axis; "": no picture.
+  axis: str = ""  # The setting that a picture has on its x-axis; "": no such picture.
+  grid: tuple[str, ...] = ()  # The settings of a heat map's axes; (): no heat map.
 
   def rows(self, run: Run) -> list[str]:
     """Training sets of a run that the table shows."""

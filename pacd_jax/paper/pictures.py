@@ -8,10 +8,11 @@ from pacd_jax.paper import work
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
 from pacd_jax.paper.protocol import Protocol, Run
-from pacd_jax.results import figures, paper_figures, report
+from pacd_jax.results import figures, heat_map, paper_figures, report
 
 _LABELS = {
-  "epsilon": "epsilon (l_inf, image units)",
+  "epsilon": "epsilon (image units)",
+  "alpha": "poisoned share alpha of the class",
   "epochs": "epochs of the victims",
   "clean epochs after": "epochs on clean data after those on the poison",
   "class": "target class",
@@ -43,6 +44,11 @@ def draw(
       styles={row: words.style(row) for row in points},
     )
     drawn.append(_saved(figure, stem))
+  if item.grid and (cells := _cells(item, found)):
+    figure = heat_map.ratios(
+      cells, xlabel=_LABELS[item.grid[0]], ylabel=_LABELS[item.grid[1]]
+    )
+    drawn.append(_saved(figure, stem))
   if item.axis == "epsilon":
     for run in runs:
       drawn += _gallery(stem, protocol, run)
@@ -61,6 +67,19 @@ def _points(item: Item, found: Sequence[Line]) -> dict[str, list[tuple]]:
     (_, mean, std), *_ = points.pop("clean")
     points = {row: [(0.0, mean, std), *of_row] for row, of_row in points.items()}
   return points
+
+
+def _cells(item: Item, found: Sequence[Line]) -> dict[str, dict[tuple, tuple]]:
+  """Panel -> (x, y) -> (ratio, low, high); panels of one cell are left to the table."""
+  panels = {}
+  for line in found:
+    if line.quantity == "of_best" and line.here is not None:
+      x, y = (line.settings[name] for name in item.grid)
+      others = {n: v for n, v in line.settings.items() if n not in item.grid}
+      title = ", ".join(f"{name} {work.text(value)}" for name, value in others.items())
+      cell = line.here.mean, line.here.low, line.here.high
+      panels.setdefault(title, {})[x, y] = cell
+  return {title: cells for title, cells in panels.items() if len(cells) > 1}
 
 
 def _gallery(stem: pathlib.Path, protocol: Protocol, run: Run) -> list[pathlib.Path]:

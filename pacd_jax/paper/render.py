@@ -30,8 +30,9 @@ QUANTITIES = {
   "psnr": ("PSNR (dB)", 1.0, 1),
   "ssim": ("SSIM", 1.0, 3),
   "radius_difference": ("difference of the radius", 1.0, 3),
+  "of_best": ("of the best", 1.0, 2),
 }
-_OF_CERTIFICATES = {"acr", "aca", "radius_difference"}
+_OF_CERTIFICATES = {"acr", "aca", "radius_difference", "of_best"}
 _MISSING = "not run"
 _HEAD = """# Reproduction of the paper's evaluation
 

@@ -12,7 +12,7 @@ from pacd_jax.results import evaluate
 
 
 class Difference(NamedTuple):
-  """The difference of two mean certified radii, in image units."""
+  """The difference of two mean certified radii, in image units, or their ratio."""
 
   mean: float
   low: float  # Ends of the bootstrap interval.
@@ -51,6 +51,58 @@ def difference(
   Raises:
     errors.InputError: seeds, points or settings differ, or there are no victims or points.
   """
+  _check_paired(records, reference)
+  one, other = (np.array([*map(evaluate.correct_radius, s)]) for s in (records, reference))
+  mean, half = (
+    float((one - other).mean()),
+    _half(one - other, confidence, num_resamples, seed),
+  )
+  return Difference(mean, mean - half, mean + half, *one.shape)
+
+
+def ratio(
+  records: Sequence[certificates.Record],
+  reference: Sequence[certificates.Record],
+  *,
+  confidence: float = 0.95,
+  num_resamples: int = 10_000,
+  seed: int = 0,
+) -> Difference:
+  """The ACR over the reference's, r = A / B, with an interval as that of `difference`.
+
+  The interval is r -+ h / B, with h of the differences r_si - r r'_si, whose mean is zero
+  (the linearisation of a ratio estimator: Cochran, 1977, "Sampling techniques", section
+  6.4). Arguments and errors are those of `difference`.
+
+  Raises:
+    ValueError: the reference's ACR is zero.
+  """
+  _check_paired(records, reference)
+  one, other = (np.array([*map(evaluate.correct_radius, s)]) for s in (records, reference))
+  below = float(other.mean())
+  if below == 0.0:
+    raise ValueError("the reference's ACR is zero: there is no ratio")
+  value = float(one.mean()) / below
+  half = _half(one - value * other, confidence, num_resamples, seed) / below
+  return Difference(value, value - half, value + half, *one.shape)
+
+
+def _half(
+  differences: np.ndarray, confidence: float, num_resamples: int, seed: int
+) -> float:
+  """Half the width of the interval of a mean over victims and points `[S, N]`."""
+  generator = np.random.default_rng(seed)
+  victims, points = (_weights(generator, n, num_resamples) for n in differences.shape)
+  drawn = np.einsum("bs,sn,bn->b", victims, differences, points, optimize=True)
+  num_victims, num_points = differences.shape
+  freedom = max((num_victims if num_victims > 1 else num_points) - 1, 1)
+  return float(stats.t.ppf((1.0 + confidence) / 2.0, freedom) * drawn.std())
+
+
+def _check_paired(
+  records: Sequence[certificates.Record], reference: Sequence[certificates.Record]
+) -> None:
+  """Raises `errors.InputError` unless victims and points of the two sides are paired."""
   seeds = [[record.sidecar["seed"] for record in side] for side in (records, reference)]
   if not records or seeds[0] != seeds[1] or not len(records[0].idx):
     raise errors.InputError(
@@ -59,20 +111,6 @@ def difference(
     )
   for record in (*records, *reference):
     evaluate.check_comparable(("one side", record), ("the other", reference[0]))
-  differences = np.array(
-    [
-      evaluate.correct_radius(one) - evaluate.correct_radius(other)
-      for one, other in zip(records, reference, strict=True)
-    ]
-  )
-  generator = np.random.default_rng(seed)
-  victims, points = (_weights(generator, n, num_resamples) for n in differences.shape)
-  drawn = np.einsum("bs,sn,bn->b", victims, differences, points, optimize=True)
-  num_victims, num_points = differences.shape
-  freedom = max((num_victims if num_victims > 1 else num_points) - 1, 1)
-  half = stats.t.ppf((1.0 + confidence) / 2.0, freedom) * drawn.std()
-  mean = float(differences.mean())
-  return Difference(mean, mean - half, mean + half, num_victims, num_points)
 
 
 def _weights(generator: np.random.Generator, size: int, number: int) -> np.ndarray:

@@ -246,8 +246,8 @@ def _selection(path: pathlib.Path, seen: str = "validation split") -> str:
   except (KeyError, TypeError, ValueError):
     raise errors.InputError(f"{path} is damaged: delete it and run again") from None
   return (
-    "<h2>How PACD's poison was chosen</h2>\n<p>Candidates by start and outer step, or the "
-    "corners of the budget that it points to; surrogates trained from "
+    "<h2>How PACD's poison was chosen</h2>\n<p>Candidates by start and outer step, the "
+    "corners of the budget that it points to, or a baseline (row); surrogates trained from "
     f"scratch on each were certified on the {seen}.</p>\n"
     f'<div class="wide">\n{page.table(lines)}</div>\n'
   )

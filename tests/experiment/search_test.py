@@ -150,6 +150,32 @@ class SearchTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.NonFiniteError, "step 4: the poison clean_4 is nan"):
       candidates.save(plan, candidates.Candidate("clean", 4), images)
 
+  def test_baselines_may_be_candidates(self):
+    """The candidate is the row's poison to the bit, and is judged as the others are."""
+    with tempfile.TemporaryDirectory() as workdir:
+      options = {
+        "attack.selection.rows": ("watermark", "random"),
+        "attack.starts": ("clean",),
+      }
+      options |= {"attack.selection.every": 0, "attack.selection.corners": False}
+      _attack(_config(rows=("watermark", "random", "pacd"), **options), workdir)
+      folder = pathlib.Path(workdir)
+      judged = json.loads((folder / "selection.json").read_text())["candidates"]
+      names = [each["name"] for each in judged]
+      self.assertEqual(names, ["clean_6", "watermark_0_row", "random_0_row"])
+      for row in ("watermark", "random"):
+        candidate = poison_file.load(folder / f"poison/candidates/{row}_0_row.npz")
+        own = poison_file.load(folder / f"poison/{row}.npz")
+        np.testing.assert_array_equal(candidate.images, own.images)
+
+  @parameterized.parameters("pacd", "clean", "no_such_row")
+  def test_only_baselines_may_be(self, row):
+    config = _config(**{"attack.selection.rows": (row,)})
+    with self.assertRaisesRegex(
+      errors.InputError, f"selection.rows has '{row}': use names"
+    ):
+      asked.run(config, "nowhere", ("attack",))
+
   def test_fresh_surrogates_train_as_the_attacker_assumes(self):
     """The loss is the attack's; the adversary's warm-up stays in epochs."""
     options = {"attack.loss": "smoothadv", "attack.adversary.warmup": 275}

@@ -10,7 +10,7 @@ from scipy import stats
 from ssim_by_definition import ssim
 
 from pacd_jax.paper import __main__ as paper
-from pacd_jax.paper import claims, lines, render
+from pacd_jax.paper import analyses, claims, lines, render
 
 
 def _radii(folder):
@@ -98,6 +98,16 @@ class NumbersTest(smoke_tables.TestCase):
       for end, sign in (("low", -1.0), ("high", 1.0)):
         expected = differences.mean() + sign * half
         self.assertAlmostEqual(float(line[end]), expected, delta=0.05 * half + 1e-9)
+
+  def test_ratios_to_the_best_are_those_of_the_tsv_files(self):
+    rows = ("clean", "classwise", "brightness", "pacd")
+    found = analyses.read("against_best", self.run_folder, rows)
+    acr = {row: _radii(self.run_folder / "certificates" / row).mean() for row in rows}
+    best = min(acr["classwise"], acr["brightness"])
+    self.assertEqual(set(found), {"pacd"})
+    ratio = found["pacd"]["of_best"]
+    self.assertAlmostEqual(ratio.mean, acr["pacd"] / best)
+    self.assertBetween(ratio.mean, ratio.low, ratio.high)
 
   def test_accuracies_are_those_of_the_sidecars(self):
     """Noise-free accuracy has no radius: it is beside the TSV, one number a victim."""

@@ -62,6 +62,26 @@ class PairedTest(parameterized.TestCase):
     # 95 % or more: few victims make it wide. Three standard errors under it.
     self.assertGreaterEqual(held / trials, 0.917)
 
+  def test_a_ratio_is_of_the_acrs(self):
+    one, other = [[0.4, -0.9], [0.2, 0.2]], [[0.5, 0.7], [0.3, 0.9]]
+    self.assertAlmostEqual(paired.ratio(_records(one), _records(other)).mean, 0.2 / 0.6)
+    radii = np.random.default_rng(0).uniform(0.2, 1.0, (5, 40))
+    found = paired.ratio(_records(0.7 * radii), _records(radii))
+    np.testing.assert_allclose([found.low, found.mean, found.high], 0.7)
+    with self.assertRaisesRegex(ValueError, "zero"):
+      paired.ratio(_records(one), _records(np.zeros((2, 2))))
+
+  def test_the_interval_holds_the_true_ratio_as_often_as_it_says(self):
+    generator, held, trials = np.random.default_rng(1), 0, 300
+    for _ in range(trials):
+      points = generator.normal(2.0, 0.3, (1, 35))
+      victims = generator.normal(0.0, 0.1, (2, 5, 1))
+      noise = generator.normal(0.0, 0.05, (2, 5, 35))
+      one, other = 0.6 * (points + victims[0]) + noise[0], points + victims[1] + noise[1]
+      found = paired.ratio(_records(one), _records(other), num_resamples=300)
+      held += found.low <= 0.6 <= found.high
+    self.assertGreaterEqual(held / trials, 0.912)  # 95 %, less three standard errors.
+
   def test_what_cannot_be_compared_is_refused(self):
     one = [[0.1, 0.2]]
     with self.assertRaisesRegex(errors.InputError, "different test points"):

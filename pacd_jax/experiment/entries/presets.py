@@ -17,6 +17,7 @@ def _authors(loss: str) -> Mapping[str, Any]:
     "attack.starts": ("clean",),
     "attack.selection.every": 0,
     "attack.selection.corners": False,
+    "attack.selection.rows": (),
     "attack.norm": "linf",
     "attack.poisoned_fraction": 1.0,
     "attack.num_shared_steps": 0,
