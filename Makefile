@@ -13,7 +13,7 @@ UNFIT = { echo "error: not installed: $(or $(LOCK),setup.py) does not fit $(PYTH
   "versions (make LOCK=)"; exit 2; }
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm bench docs lock test-newest lint \
+.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm bench gpu-report docs lock test-newest lint \
   format clean
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make test-colabs   execute every colab;  make colabs: and write its .ipynb"
 	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
 	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
+	@echo "make gpu-report  what a GPU does, at most 8 minutes, into docs/gpu.md (DATA_DIR=FOLDER)"
 	@echo "make bench   speed ratios, side by side in one run, into bench.json"
 	@echo "make lint    ruff and the type checker;  make format: ruff's fixes and layout"
 	@echo "make docs    the documentation as a site, docs/_build/html"
@@ -62,6 +63,10 @@ test-slurm: $(VENV)/installed
 
 bench: $(VENV)/installed_bench
 	$(BIN)/python -m pacd_jax.bench
+
+# MNIST as TFDS prepares it: make gpu-report DATA_DIR=FOLDER
+gpu-report: $(VENV)/installed
+	$(BIN)/python -m pacd_jax.bench.gpu_report --data_dir=$(DATA_DIR)
 
 docs: $(VENV)/installed_docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
