@@ -57,6 +57,10 @@ free_port() {
   exit 2
 }
 
+# The processes are here: none of them is to ask a cluster's proxy for another.
+export no_proxy="127.0.0.1,localhost${no_proxy:+,$no_proxy}"
+export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
+
 pids=() asked=0
 on_signal() {  # SIGTERM reaches all, which save the step under way.
   asked=1

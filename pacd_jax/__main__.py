@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 import pacd_jax
+from pacd_jax.runtime import streams
 
 # Command -> the module whose `main(arguments)` runs it, and the arguments that come first.
 _COMMANDS = {
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
   if name not in _COMMANDS:
     sys.stderr.write(f"error: no command {name!r}: use one of {', '.join(_COMMANDS)}\n")
     return 2
+  streams.tolerate()
   module, first = _COMMANDS[name]
   return importlib.import_module(module).main([*first, *arguments[1:]])
 

@@ -249,8 +249,9 @@ def main(argv: list[str]) -> int:
   options.out.mkdir(parents=True, exist_ok=True)
   (options.out / f"{_NAME}.md").write_text("".join([*page, _ADVICE]))
   if panels:
-    picture = method_figures.error_against_products(panels)
-    figures.save(picture, options.out / f"{_NAME}.png")
+    with figures.own_style():
+      picture = method_figures.error_against_products(panels)
+      figures.save(picture, options.out / f"{_NAME}.png")
   return 0
 
 

@@ -24,6 +24,7 @@ from pacd_jax.runtime import (
   sharding,
   shared_folder,
   stamp,
+  streams,
 )
 
 _WORKDIR = flags.DEFINE_string(
@@ -63,6 +64,8 @@ def start(run: RunFn, *, example: str) -> None:
     example: a config that the command can run, which an error names if none was given.
   """
 
+  streams.tolerate()
+
   def parse(argv: list[str]) -> list[str]:
     try:
       return command_line.parse(argv, example)
@@ -78,7 +81,8 @@ def _main(run: RunFn) -> int:
   logging.set_verbosity(logging.WARNING)  # The libraries' messages; progress is ours.
   signal.signal(signal.SIGINT, interrupted)
   preemption.install()
-  workdir = _WORKDIR.value or _default_workdir()
+  # Shells leave the ~ of --workdir=~/x alone.
+  workdir = os.path.expanduser(_WORKDIR.value or _default_workdir())
   try:
     _find_the_others()
     with shared_folder.own(workdir) as own, _quiet_unless_first():
@@ -95,6 +99,8 @@ def _main(run: RunFn) -> int:
     with _quiet_unless_first():
       preemption.leave(f"terminated ({saved}): the same command resumes it")
   except Exception as error:
+    if words := _no_device():
+      return fail(errors.InputError(words), 2)
     if jax.process_count() == 1:
       raise
     if not _is_of_others(error):
@@ -145,6 +151,20 @@ def _end(status: int) -> int:
   if jax.process_count() > 1:
     ending.at_once(status)
   return status
+
+
+def _no_device() -> str:
+  """What is wrong where JAX has none of the devices that it was told to use; else ""."""
+  try:
+    jax.devices()
+  except Exception as error:  # JAX raises several kinds, some without a word.
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return (
+      "JAX has no device of the platform that it was told to use (JAX_PLATFORMS="
+      f"{os.environ.get('JAX_PLATFORMS', '')}): unset it, or install JAX for that platform "
+      f"({line})"
+    )
+  return ""
 
 
 def _is_of_others(error: Exception) -> bool:

@@ -74,21 +74,29 @@ def problem(
 def fit(problem: Problem, *, tolerance: float = 1e-12) -> Softmax:
   """theta*, with |gradient| at most `tolerance`, by Newton's method with step halving."""
   theta = np.zeros((problem.points.shape[1] + 1, problem.num_classes))
-  weights = np.ones((1, len(problem.labels)))
-  size = np.inf
+  theta, size = _newton(problem, theta, np.ones(len(problem.labels)), tolerance)
+  if size <= tolerance:
+    return _unpack(theta)
+  raise errors.NonFiniteError(f"softmax regression: the gradient is still {size:.1e}")
+
+
+def _newton(
+  problem: Problem, theta: np.ndarray, weights: np.ndarray, tolerance: float
+) -> tuple[np.ndarray, float]:
+  """Newton's method with step halving on a weighted problem; (theta, |gradient|)."""
+  gradient = _gradients(problem, theta[None], weights[None])[0]
   for _ in range(100):
-    gradient = _gradients(problem, theta[None], weights)[0]
     size = np.linalg.norm(gradient)
     if size <= tolerance:
-      return _unpack(theta)
-    step = scipy.linalg.cho_solve(_factor(problem, theta), gradient.ravel())
+      break
+    step = scipy.linalg.cho_solve(_factor(problem, theta, weights), gradient.ravel())
     for halvings in range(30):  # In strictly convex problems |gradient| falls along it.
       moved = theta - 0.5**halvings * step.reshape(theta.shape)
-      after = np.linalg.norm(_gradients(problem, moved[None], weights)[0])
-      if after < size:
+      gradient = _gradients(problem, moved[None], weights[None])[0]
+      if np.linalg.norm(gradient) < size:
         break
     theta = moved
-  raise errors.NonFiniteError(f"softmax regression: the gradient is still {size:.1e}")
+  return theta, float(np.linalg.norm(gradient))
 
 
 def leave_one_out(
@@ -104,7 +112,9 @@ def leave_one_out(
     argmin_theta (1/N) sum_{j != i} l(z_j; theta) + ridge/2 |theta|^2
 
   by Newton steps from theta* with the Hessian at theta*, for many points at once. The error
-  shrinks by a large factor in each step, as leaving out one of N points changes little.
+  shrinks by a large factor in each step, as leaving out one of N points changes little. A
+  point that changes more, so that these steps do not converge, is retrained by itself, by
+  Newton's method with its own Hessian and step halving.
 
   Args:
     problem: the problem with all points.
@@ -117,7 +127,7 @@ def leave_one_out(
     Parameters; every leaf has the leading axis `[M]`.
 
   Raises:
-    errors.NonFiniteError: a gradient's norm stays above the tolerance.
+    errors.NonFiniteError: a gradient's norm stays above the tolerance; names the point.
   """
   start = np.concatenate([params.weights, params.bias[None]])
   factor, found = _factor(problem, start), []
@@ -126,13 +136,19 @@ def leave_one_out(
     weights = np.ones((len(some), len(problem.labels)))
     weights[np.arange(len(some)), some] = 0.0
     theta = np.repeat(start[None], len(some), axis=0)
+    sizes = np.full(len(some), np.inf)
     for _ in range(200):
       gradients = _gradients(problem, theta, weights).reshape(len(some), -1)
-      if np.linalg.norm(gradients, axis=1).max() <= tolerance:
+      sizes = np.linalg.norm(gradients, axis=1)
+      if not (sizes > tolerance).any() or not np.isfinite(sizes).all():
         break
       theta = theta - scipy.linalg.cho_solve(factor, gradients.T).T.reshape(theta.shape)
-    else:
-      raise errors.NonFiniteError("leave-one-out: a gradient does not become small")
+    for place in np.flatnonzero(~(sizes <= tolerance)):
+      theta[place], size = _newton(problem, start, weights[place], tolerance)
+      if not size <= tolerance:
+        raise errors.NonFiniteError(
+          f"leave-one-out: without point {some[place]}, the gradient is still {size:.1e}"
+        )
     found.append(theta)
   return _unpack(np.concatenate(found))
 
@@ -230,13 +246,15 @@ def _gradients(problem: Problem, theta: np.ndarray, weights: np.ndarray) -> np.n
   return _with_one(problem.points).T @ residual + problem.ridge * theta
 
 
-def _factor(problem: Problem, theta: np.ndarray):
-  """The Cholesky factor of the Hessian with all points, `[(d + 1) K, (d + 1) K]`."""
+def _factor(problem: Problem, theta: np.ndarray, weights: np.ndarray | None = None):
+  """The Cholesky factor of the Hessian, `[(d + 1) K, (d + 1) K]`; weights `[N]`, or 1."""
   inputs, probs = _with_one(problem.points), _probabilities(problem, theta)
   num_features, num_classes = theta.shape
   squares = (inputs[:, :, None] * inputs[:, None, :]).reshape(len(inputs), -1)
   i, j = np.tril_indices(num_classes)
   shares = probs[:, i] * ((i == j) - probs[:, j]) / len(inputs)
+  if weights is not None:
+    shares = shares * weights[:, None]
   blocks = np.empty((num_classes, num_classes, num_features, num_features))
   blocks[i, j] = blocks[j, i] = (shares.T @ squares).reshape(-1, *blocks.shape[2:])
   hessian = blocks.transpose(2, 0, 3, 1).reshape(theta.size, theta.size)

@@ -17,6 +17,7 @@ from pacd_jax.models import convolution
 
 ImageShape = tuple[int, int, int]  # `(H, W, C)`.
 NORMS = ("affine", "group")
+_DTYPE = jnp.float32  # Of parameters, whatever JAX's default type is.
 _GROUPS = 8  # Groups of channels, for norm="group".
 
 
@@ -30,8 +31,8 @@ class _Conv(nn.Module):
   @nn.compact
   def __call__(self, channels):
     shape = (self.size, self.size, channels, self.features)
-    kernel = self.param("kernel", self.kernel_init, shape)
-    return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
+    kernel = self.param("kernel", self.kernel_init, shape, _DTYPE)
+    return kernel, self.param("bias", nn.initializers.zeros, (self.features,), _DTYPE)
 
 
 class _Dense(nn.Module):
@@ -42,8 +43,8 @@ class _Dense(nn.Module):
   @nn.compact
   def __call__(self, inputs):
     shape = (inputs, self.features)
-    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-    return kernel, self.param("bias", nn.initializers.zeros, (self.features,))
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape, _DTYPE)
+    return kernel, self.param("bias", nn.initializers.zeros, (self.features,), _DTYPE)
 
 
 class _Norm(nn.Module):
@@ -59,8 +60,8 @@ class _Norm(nn.Module):
       groups -= groups.mean(axis=(1, 2, 4), keepdims=True)
       variance = (groups**2).mean(axis=(1, 2, 4), keepdims=True)
       x = (groups * jax.lax.rsqrt(variance + 1e-5)).reshape(x.shape)
-    scale = self.param("scale", nn.initializers.ones, (features,))
-    shift = self.param("shift", nn.initializers.zeros, (features,))
+    scale = self.param("scale", nn.initializers.ones, (features,), _DTYPE)
+    shift = self.param("shift", nn.initializers.zeros, (features,), _DTYPE)
     return x * scale[None, None, None] + shift[None, None, None]
 
 
@@ -290,7 +291,7 @@ def _model(
   module = make()
 
   def init(key, image_shape):
-    return module.init(key, jnp.zeros((1, *image_shape)))["params"]
+    return module.init(key, jnp.zeros((1, *image_shape), _DTYPE))["params"]
 
   def apply(params, images):
     logits = module.apply({"params": params}, images)

@@ -8,7 +8,7 @@ from pacd_jax.paper import work
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
 from pacd_jax.paper.protocol import Protocol, Run
-from pacd_jax.results import figures, heat_map, paper_figures, report
+from pacd_jax.results import figures, map_figures, paper_figures, report
 
 _LABELS = {
   "epsilon": "epsilon (image units)",
@@ -21,6 +21,7 @@ _LABELS = {
 }
 
 
+@figures.own_style()
 def draw(
   stem: pathlib.Path,
   protocol: Protocol,
@@ -45,7 +46,7 @@ def draw(
     )
     drawn.append(_saved(figure, stem))
   if item.grid and (cells := _cells(item, found)):
-    figure = heat_map.ratios(
+    figure = map_figures.ratios(
       cells, xlabel=_LABELS[item.grid[0]], ylabel=_LABELS[item.grid[1]]
     )
     drawn.append(_saved(figure, stem))

@@ -8,6 +8,7 @@ import numpy as np
 from pacd_jax.results import comparison_figures, comparison_table, figures, page
 
 
+@figures.own_style()
 def write(
   folder: pathlib.Path,
   collected: comparison_table.Comparison,

@@ -1,17 +1,20 @@
 """Every picture of a run, drawn from plain arrays; only `*figures.py` import matplotlib.
 
-Functions return a `matplotlib.figure.Figure` and `save` writes it. No global state of
-matplotlib is read or changed. A training set has the same colour in every picture.
+Functions return a `matplotlib.figure.Figure` and `save` writes it. Pages are drawn in
+`own_style`, so that no setting of a user's matplotlibrc reaches them. A training set has
+the same colour in every picture.
 
 In the shape descriptions `S` is the number of victims, `N` of test points, `R` of radii
 and `T` of the attack's outer steps.
 """
 
+import contextlib
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
+import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -32,6 +35,13 @@ _FURTHER_STYLES = (
   ("#000000", (0, (1, 1.2))),
 )
 GREY = "#666666"
+
+
+@contextlib.contextmanager
+def own_style() -> Generator[None]:
+  """Matplotlib's own defaults, whatever a user's matplotlibrc says; also a decorator."""
+  with matplotlib.style.context("default"):
+    yield
 
 
 def save(figure: Figure, path: str | os.PathLike) -> None:

@@ -58,6 +58,7 @@ _WORDS = {
 }
 
 
+@figures.own_style()
 def write(workdir: str | os.PathLike) -> pathlib.Path:
   """Draws `report/*.png` and writes `report/index.html`, each file atomically.
 
@@ -105,6 +106,7 @@ def _made_by(stamps: Sequence[stamp.Stamp] | None) -> str:
   return html.escape("; resumed by ".join(words))
 
 
+@figures.own_style()
 def gallery(workdir: str | os.PathLike, row: str, *, title: str) -> figures.Figure | None:
   """Draws the poison of a row by `figures.gallery`; None if the row has no poison."""
   poison = _poison(pathlib.Path(workdir), row)

@@ -10,6 +10,7 @@ from pacd_jax.results import figures, matrix, page
 _PANELS = ("acr", "aca")  # Panels of the picture.
 
 
+@figures.own_style()
 def write(
   folder: pathlib.Path,
   collected: matrix.Matrix,

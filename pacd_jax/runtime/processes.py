@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, TypeVar
@@ -102,9 +103,19 @@ def _no_answer(coordinator: str | None, timeout: int) -> errors.InputError:
   return errors.InputError(
     f"no answer within {timeout} s from the coordinator, process 0 at "
     f"{coordinator or 'the address that the cluster names'}, or not from all processes: "
-    "start them all, check that the hosts reach that address, or raise "
-    "--coordinator_timeout"
+    f"start them all, check that the hosts reach that address{_proxies(coordinator)}, or "
+    "raise --coordinator_timeout"
   )
+
+
+def _proxies(coordinator: str | None) -> str:
+  """Advice on the proxies that are set, which the processes would ask for each other."""
+  proxies = ("grpc_proxy", "https_proxy", "http_proxy", "HTTPS_PROXY", "HTTP_PROXY")
+  there = [name for name in proxies if os.environ.get(name)]
+  if not there:
+    return ""
+  host = coordinator.rpartition(":")[0] if coordinator else "its host"
+  return f" without a proxy ({' and '.join(there)} set: add {host} to no_proxy)"
 
 
 def is_first() -> bool:

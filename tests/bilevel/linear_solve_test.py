@@ -151,5 +151,20 @@ class IdentityTest(absltest.TestCase):
     self.assertTrue(all(np.isfinite(np.asarray(field)) for field in info))
 
 
+class LargestFloatsTest(parameterized.TestCase):
+  """Right-hand sides whose reciprocal is a subnormal number."""
+
+  @parameterized.parameters(1e-37, 1.0, 8e37, 9e37, 3e38)
+  def test_solves(self, size):
+    def halve(v):
+      return jax.tree.map(lambda leaf: 2.0 * leaf, v)
+
+    b = jnp.full(4, size, jnp.float32)
+    solve = jax.jit(lambda b: linear_solve.conjugate_gradient(halve, b))
+    x, info = solve(b)
+    np.testing.assert_allclose(x, b / 2.0, rtol=1e-6)
+    self.assertLess(float(info.relative_residual), 1e-6)
+
+
 if __name__ == "__main__":
   absltest.main()

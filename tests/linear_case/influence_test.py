@@ -1,5 +1,7 @@
 """Influence functions against dense algebra, and against leave-one-out retraining."""
 
+from unittest import mock
+
 import numpy as np
 import scipy.optimize
 from absl.testing import absltest, parameterized
@@ -68,6 +70,31 @@ class SoftmaxTest(parameterized.TestCase):
       )
       found = influence.Softmax(left.weights[number], left.bias[number])
       np.testing.assert_allclose(_flat(found), _flat(influence.fit(others)), atol=1e-10)
+
+  def test_leave_one_out_where_a_point_matters_much(self):
+    """More features than points: with the Hessian of all of them, steps do not converge."""
+    rng = np.random.default_rng(5)
+    points = rng.normal(size=(60, 200))
+    labels = (points[:, 0] + 0.3 * rng.normal(size=60) > 0).astype(int)
+    problem = influence.problem(points, labels, num_classes=2, ridge=1e-2)
+    params = influence.fit(problem)
+    with mock.patch.object(influence, "_newton", wraps=influence._newton) as alone:
+      left = influence.leave_one_out(problem, params, np.arange(60))
+    self.assertGreater(alone.call_count, 0)
+    for call in alone.call_args_list:
+      index = int(np.flatnonzero(call.args[2] == 0.0)[0])
+      others = problem._replace(
+        points=np.delete(points, index, axis=0),
+        labels=np.delete(labels, index),
+        ridge=problem.ridge * 60 / 59,
+      )
+      found = influence.Softmax(left.weights[index], left.bias[index])
+      np.testing.assert_allclose(_flat(found), _flat(influence.fit(others)), atol=1e-10)
+    with (
+      mock.patch.object(influence, "_newton", lambda p, theta, *a: (theta, 1.0)),
+      self.assertRaisesRegex(errors.NonFiniteError, f"without point {index}, the"),
+    ):
+      influence.leave_one_out(problem, params, np.array([index]))
 
   def test_mean_loss(self):
     problem = _small()

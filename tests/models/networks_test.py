@@ -11,6 +11,7 @@ import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
+from pacd_jax.experiment import kinds
 from pacd_jax.experiment.entries import networks
 
 
@@ -184,6 +185,24 @@ class ModelsTest(parameterized.TestCase):
         self.assertRaisesRegex(errors.InputError, r"mnist_cnn.*\(8, 8, 1\)"),
       ):
         networks.make("mnist_cnn", num_classes=10, image_shape=(8, 8, 1))
+
+
+class DefaultTypeTest(parameterized.TestCase):
+  """A user's JAX may have float64 as its default type."""
+
+  @parameterized.parameters(*kinds.NETWORKS.names)
+  def test_networks_are_float32(self, name):
+    shape = (32, 32, 3)
+    norm = "affine" if name.startswith("resnet") else ""
+    model = networks.make(name, num_classes=10, image_shape=shape, norm=norm)
+
+    def logits(key):
+      params = model.init(key, shape)
+      return params, model.apply(params, jnp.zeros((2, *shape), jnp.float32))
+
+    with jax.enable_x64(True):
+      leaves = jax.tree.leaves(jax.eval_shape(logits, jax.random.key(0)))
+    self.assertEqual({str(leaf.dtype) for leaf in leaves}, {"float32"})
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import tempfile
 
 import long
 import made_up_run
+import matplotlib
 import numpy as np
 from absl.testing import absltest, parameterized
 
@@ -193,6 +194,14 @@ class ReportTest(parameterized.TestCase):
     first = report.write(self.workdir).read_bytes()
     self.assertEqual(report.write(self.workdir).read_bytes(), first)
     self.assertEmpty(list(self.workdir.glob("report/*.tmp")))
+
+  def test_a_users_matplotlibrc_does_not_reach_the_page(self):
+    made_up_run.make_run(self.workdir, ["clean", "pacd"])
+    first = report.write(self.workdir).read_bytes()
+    odd = {"lines.linewidth": 9.0, "savefig.bbox": "tight", "axes.facecolor": "black"}
+    with matplotlib.rc_context(odd | {"text.usetex": True}):
+      self.assertEqual(report.write(self.workdir).read_bytes(), first)
+      self.assertEqual(matplotlib.rcParams["lines.linewidth"], 9.0)
 
   def test_metrics_of_a_resumed_run(self):
     """The last line of a step counts, a line that was cut short does not."""

@@ -162,6 +162,13 @@ class StartTest(parameterized.TestCase):
     self.assertTrue(told.is_set())
     self.assertStartsWith(self.message, "no answer within 0.05 s from the coordinator")
     self.assertIn("nowhere:80", self.message)
+    self.assertNotIn("proxy", self.message)
+
+  def test_a_proxy_is_named(self):
+    surroundings = {"http_proxy": "http://proxy:3128", "https_proxy": ""}
+    with mock.patch.dict(os.environ, surroundings):
+      message = str(processes._no_answer("host1:80", 5))
+    self.assertIn("without a proxy (http_proxy set: add host1 to no_proxy)", message)
 
 
 class OneProcessTest(absltest.TestCase):

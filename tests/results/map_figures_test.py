@@ -5,7 +5,7 @@ import tempfile
 
 from absl.testing import absltest
 
-from pacd_jax.results import figures, heat_map
+from pacd_jax.results import figures, map_figures
 
 _PANELS = {
   "norm linf": {
@@ -19,7 +19,7 @@ _PANELS = {
 
 class RatiosTest(absltest.TestCase):
   def test_cells_stand_at_their_settings(self):
-    figure = heat_map.ratios(_PANELS, xlabel="epsilon", ylabel="alpha")
+    figure = map_figures.ratios(_PANELS, xlabel="epsilon", ylabel="alpha")
     linf, l2 = figure.axes[:2]
     self.assertEqual([axes.get_title() for axes in (linf, l2)], list(_PANELS))
     ticks = [tick.get_text() for tick in linf.get_xticklabels()]
@@ -32,7 +32,7 @@ class RatiosTest(absltest.TestCase):
     self.assertEqual(texts, {"0.80": "bold", "1.00": "normal", "0.10": "bold"})
 
   def test_is_drawn(self):
-    figure = heat_map.ratios(_PANELS, xlabel="epsilon", ylabel="alpha")
+    figure = map_figures.ratios(_PANELS, xlabel="epsilon", ylabel="alpha")
     with tempfile.TemporaryDirectory() as folder:
       path = pathlib.Path(folder, "map.png")
       figures.save(figure, path)
