@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import ml_collections
 
-from pacd_jax.experiment import door
+from pacd_jax.experiment import door, fields
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -80,7 +80,7 @@ def _assign(config: ml_collections.ConfigDict, field: str, text: str) -> None:
   if kind not in (int, float, str):
     raise ValueError(f"field {field} cannot be set here: use --config.{field}=...")
   try:
-    # pyrefly: ignore[unnecessary-type-conversion]: `kind` may be int or float, too.
-    holder[name] = kind(text)
+    # pyrefly: ignore[unnecessary-type-conversion]: `kind` may be int, too.
+    holder[name] = fields.number(text) if kind is float else kind(text)
   except ValueError:
     raise ValueError(f"{field}={text}: give a value of type {kind.__name__}") from None

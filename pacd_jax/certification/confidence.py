@@ -8,6 +8,7 @@ import scipy.special  # scipy.stats takes a second to import.
 from pacd_jax.types import Certificate
 
 BOUND = "clopper_pearson_one_sided"
+_TAIL_ROUNDING = 1e-6  # Relative: what the bound's rounding may do to its tail.
 
 
 def clopper_pearson_lower(count, n, alpha) -> np.float64 | np.ndarray:
@@ -28,8 +29,24 @@ def clopper_pearson_lower(count, n, alpha) -> np.float64 | np.ndarray:
   count, n, alpha = np.asarray(count), np.asarray(n), np.asarray(alpha)
   if not np.all((count >= 0) & (count <= n) & (alpha > 0.0) & (alpha < 1.0)):
     raise ValueError(f"count {count}, n {n} or alpha {alpha} is out of range")
-  bound = scipy.special.betaincinv(np.maximum(count, 1), n - count + 1, alpha)
+  a, b = np.maximum(count, 1), n - count + 1
+  bound = scipy.special.betaincinv(a, b, alpha)
+  # SciPy gives up on tails of 1e-200 or so: the bound has to have the tail that it claims.
+  fails = ~(scipy.special.betainc(a, b, bound) <= alpha * (1.0 + _TAIL_ROUNDING))
+  if fails.any():
+    bound = np.where(fails, _bisected(a, b, alpha), bound)
   return np.where(count > 0, bound, 0.0)[()]
+
+
+def _bisected(a: np.ndarray, b: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+  """The alpha-quantile of Beta(a, b) from below: its tail is at most alpha."""
+  low = np.zeros(np.broadcast_shapes(a.shape, b.shape, alpha.shape))
+  high = np.ones_like(low)
+  for _ in range(1100):  # From 1 to the smallest float by halving, and then to its bits.
+    middle = 0.5 * (low + high)
+    fits = scipy.special.betainc(a, b, middle) <= alpha
+    low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+  return low
 
 
 def radius(count, n, *, sigma: float, alpha) -> np.float64 | np.ndarray:

@@ -11,7 +11,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from pacd_jax import errors
-from pacd_jax.experiment import config_files, schema, together
+from pacd_jax.experiment import config_files, fields, schema, together
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -26,6 +26,7 @@ _POISON_FLAG = "--config.poisons."
 def parse(argv: list[str], example: str) -> list[str]:
   """Parses absl's flags and those of config fields; returns what is left: the program."""
   argv, poisons = _take_poisons(argv)
+  argv = [_with_number(argument) for argument in argv]
   sys.argv = argv  # Where ml_collections looks for the fields that flags set.
   if not any(arg.lstrip("-").startswith(("config", "help")) for arg in argv[1:]):
     raise errors.InputError(f"which experiment? try {example}")
@@ -113,6 +114,18 @@ def config() -> ml_collections.ConfigDict:
 def config_file() -> str:
   """FILE:VARIANT, as the flag was given."""
   return config_flags.get_config_filename(flags.FLAGS["config"])
+
+
+def _with_number(argument: str) -> str:
+  """`--config.FIELD=8/255` with the fraction as a number, where the field is one."""
+  flag, _, value = argument.partition("=")
+  field = schema.known().get(schema.field_name(flag.removeprefix("--config.")))
+  if "/" not in value or field is None or field.check.kind is not float:
+    return argument
+  try:
+    return f"{flag}={fields.number(value)!r}"
+  except ValueError:
+    return argument  # The flag's own parser refuses it.
 
 
 def _take_poisons(argv: list[str]) -> tuple[list[str], dict[str, str]]:

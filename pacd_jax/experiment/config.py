@@ -66,7 +66,12 @@ class Data:
     "Where prepared data sets are.",
     free=True,
   )
-  path: str = field("", fields.text("an .npz file, or empty"), "The file of data.name=npz.")
+  path: str = field(
+    "",
+    fields.text("an .npz file, or empty"),
+    "The file of data.name=npz; a run is bound to its images by their checksum.",
+    free=True,
+  )
   num_train: int = field(0, fields.count(0), "Seeded subset of the training split; 0: all.")
   augment: Choice = choice(
     kinds.AUGMENTS, "none", "Random change of images, in both levels and in victims."

@@ -207,25 +207,30 @@ def _make_row(
 
 
 def load(
-  workdir: str | os.PathLike, *, data_dir: str = "", data: types.Splits | None = None
+  workdir: str | os.PathLike,
+  *,
+  data_dir: str = "",
+  path: str = "",
+  data: types.Splits | None = None,
 ) -> plan.Plan:
   """The plan of a run's folder, from its `config.json`; writes nothing.
 
   Args:
     workdir: the folder.
     data_dir: where the data are, if they are no longer where they were.
+    path: the file of the images of data.name=npz, likewise.
     data: the splits of a run that `pacd_jax.poison` made of arrays.
 
   Raises:
     errors.InputError: the folder holds no run, or one with another version's fields.
   """
-  path = pathlib.Path(workdir) / "config.json"
+  file = pathlib.Path(workdir) / "config.json"
   try:
-    values = run_folder.read_json(path)
+    values = run_folder.read_json(file)
   except (OSError, errors.InputError):
     values = None
   if not isinstance(values, dict):
-    raise errors.InputError(f"{path} is no run's config: give the folder of a run")
+    raise errors.InputError(f"{file} is no run's config: give the folder of a run")
   if "victims" in values:
     raise errors.InputError(
       f"{workdir} is a transfer: load the run of one of its victims, one of "
@@ -238,8 +243,8 @@ def load(
   # An earlier version's config may lack a later one's fields.
   flat = schema.flatten(schema.defaults()) | schema.flatten(values)
   config = schema.make(schema.nested(flat))
-  if data_dir:
-    config = schema.replaced(config, {"data.data_dir": data_dir})
+  moved = {"data.data_dir": data_dir, "data.path": path}
+  config = schema.replaced(config, {name: new for name, new in moved.items() if new})
   if data is not None:
     return build(config, workdir, lambda *args, **kwargs: data)
   return build(config, workdir)

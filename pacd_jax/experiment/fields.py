@@ -13,6 +13,21 @@ from typing import Any
 from pacd_jax.registry import Registry
 
 
+def number(text: str) -> float:
+  """A number as users type it: "0.1", "1e-3", or a fraction such as "8/255".
+
+  Raises:
+    ValueError: it is none.
+  """
+  numerator, is_fraction, denominator = text.partition("/")
+  if not is_fraction:
+    return float(text)
+  try:
+    return float(numerator) / float(denominator)
+  except ZeroDivisionError:
+    raise ValueError(f"{text} is no number") from None
+
+
 @dataclasses.dataclass(frozen=True)
 class Check:
   """The values that a field may have."""

@@ -85,6 +85,7 @@ def make() -> Stamp:
       **{name: importlib.metadata.version(name) for name in _LIBRARIES},
       "backend": jax.default_backend(),
       "device_kind": jax.devices()[0].device_kind,
+      "num_devices": jax.device_count(),  # On a CPU its cores: sums depend on it.
       **{name: getattr(jax.config, f"jax_{name}") for name in _PRECISION},
     }
   )

@@ -17,6 +17,26 @@ class ClopperPearsonTest(parameterized.TestCase):
       # SciPy finds its interval by bisection, to 2e-12.
       np.testing.assert_allclose(bound, interval.low, rtol=1e-8, atol=4e-12)
 
+  @parameterized.parameters(
+    (2, 10, 1e-200, (1e-200 / 45.0) ** 0.5),
+    (2, 1000, 1e-300, (1e-300 / 499_500.0) ** 0.5),
+    (9, 10, 1e-300, (1e-300 / 10.0) ** (1.0 / 9.0)),
+  )
+  def test_tails_at_which_scipy_gives_up(self, count, n, alpha, expected):
+    """For p near 0 the tail is C(n, count) p^count."""
+    bound = confidence.clopper_pearson_lower(count, n, alpha)
+    np.testing.assert_allclose(bound, expected, rtol=1e-6)
+    both = confidence.clopper_pearson_lower([count, n], n, [alpha, 0.001])
+    np.testing.assert_array_equal(both, [bound, both[1]])
+
+  @parameterized.product(n=(10, 1000, 10**7), alpha=(0.3, 1e-12, 1e-100, 1e-300))
+  def test_has_the_tail_that_it_claims(self, n, alpha):
+    counts = np.unique([1, 2, n // 10, n // 2, n - 1, n])
+    bounds = confidence.clopper_pearson_lower(counts, n, alpha)
+    tails = binom.sf(counts - 1, n, bounds)
+    self.assertTrue(np.isfinite(bounds).all())
+    self.assertTrue((tails <= alpha * (1.0 + 1e-5)).all(), tails / alpha)
+
   def test_no_votes_and_unanimous_votes(self):
     bounds = confidence.clopper_pearson_lower(np.array([0, 100_000]), 100_000, 0.001)
     np.testing.assert_allclose(bounds, [0.0, 0.001**1e-5], rtol=1e-14)

@@ -99,7 +99,12 @@ class ConfigsTest(parameterized.TestCase):
       self.assertEqual(config.train.macer.gamma, 6.0)
       together.check(schema.make(config.to_dict()))
 
+  def test_fractions_are_numbers(self):
+    config = _load("cifar10_ga").get_config("attack.epsilon=8/255")
+    self.assertEqual(config.attack.epsilon, 8 / 255)
+
   @parameterized.parameters(
+    ("attack.epsilon=8/0", "attack.epsilon=8/0: give a value of type float"),
     ("sigmaa=0.5", "no field 'sigmaa'"),
     ("attack.sigma=0.5", "no field 'attack.sigma'"),
     ("no.such.group=1", "no field 'no.such.group'"),

@@ -67,6 +67,16 @@ class MainTest(parameterized.TestCase):
       "config.certify.n=many",
     ),
     (
+      "fraction_of_nothing",
+      ["--config=configs/digits_ga.py", "--config.attack.epsilon=8/0"],
+      "attack.epsilon=8/0: it must be from 1/255",
+    ),
+    (
+      "fraction_out_of_range",
+      ["--config=configs/digits_ga.py", "--config.attack.epsilon=510/255"],
+      "attack.epsilon is 2.0: in linf it must be at most 1",
+    ),
+    (
       "fraction",
       ["--config=configs/digits_ga.py", "--config.train.macer.num_noise_samples=1.5"],
       "num_noise_samples=1.5: it must be a whole number from 1 to 10000",

@@ -120,6 +120,29 @@ class CatalogTest(parameterized.TestCase):
     self.assertEqual([*steps.values()], [2750, 550, 550])
     self.assertEqual(runs["ga_sigma=0.25"].preset.name, "")
 
+  def test_runs_of_several_commits_are_named(self):
+    place = Protocol("digits", "smoke", pathlib.Path("runs"))
+    runs = paper.ITEMS["table2"].runs(place)
+    stamps = {
+      runs[0].name: [{"commit": "a" * 40, "changed": False}],
+      runs[1].name: [{"commit": "a" * 40, "changed": False}],
+      runs[2].name: [
+        {"commit": "a" * 40, "changed": False},
+        {"commit": "b" * 40, "changed": True},
+      ],
+    }
+
+    def results(protocol, run):
+      del protocol
+      return {"stamps": stamps[run.name]}
+
+    with mock.patch.object(render, "_results", results):
+      self.assertEqual(render._commits(place, runs[:2]), [])
+      one, other = render._commits(place, runs)
+    names = ", ".join(run.name for run in runs[:2])
+    self.assertEqual(one, f"Made by code of {'a' * 12}: {names}.")
+    self.assertIn(f"{'a' * 12}, then {'b' * 12} with changes: {runs[2].name}", other)
+
   def test_a_config_that_is_not_there_is_named(self):
     place = Protocol("digits", "smoke", pathlib.Path("runs"))
     with self.assertRaisesRegex(errors.InputError, "no config .digits_elsewhere."):

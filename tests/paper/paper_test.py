@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 import smoke_tables
 from absl.testing import absltest, parameterized
+from scipy import stats
 
 from pacd_jax import errors
 from pacd_jax.experiment import door
@@ -75,6 +76,8 @@ class PaperTest(smoke_tables.TestCase):
     made = json.loads(path.read_text())
     words = f"n0 = {made['n0']}, n = {made['n']}, alpha = {made['alpha']}, bound"
     self.assertIn(f"points of the test split, 2 victims a training set, {words}", self.page)
+    cap = stats.norm.ppf(made["alpha"] ** (1.0 / made["n"]))
+    self.assertIn(f"; no radius can exceed {cap:.2f} sigma.", self.page)
 
   def test_latex_has_the_page_s_cells(self):
     path = self.folder / "docs/reproduction/digits_smoke_table2.tex"
