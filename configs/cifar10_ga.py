@@ -63,7 +63,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
   config.train.num_epochs = 201
   config.certify.batch_size = 5000
-  variants = {"fast": fast, "smoke": smoke, "authors": authors.of(variant)}
+  variants = {"fast": fast, "smoke": smoke, "paper": paper, "authors": authors.of(variant)}
   base.apply_variant(config, variant, variants)
   return config
 
@@ -90,6 +90,26 @@ def fast(config: ml_collections.ConfigDict) -> None:
   config.certify.n = 10_000
   config.certify.num_points = 100
   config.certify.batch_size = 500
+
+
+def paper(config: ml_collections.ConfigDict) -> None:
+  """Two cores, all images and the paper's sample size, with a network that they can train.
+
+  PACD starts from the clean images, and the cheap baselines are among its candidates.
+  """
+  fast(config)
+  config.model.name = "patch_cnn"
+  config.data.num_train = 0
+  selection, train = config.attack.selection, config.train
+  selection.corners = True
+  selection.rows = ("classwise", "brightness", "random", "convolution")
+  selection.num_surrogates = 1
+  train.num_victims = 3
+  train.num_epochs = 11
+  train.learning_rate = 0.002
+  train.schedule = "cosine"
+  config.certify.n = 100_000
+  config.certify.mode = "adaptive"
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:

@@ -30,7 +30,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   config.train.macer.num_noise_samples = 16
   config.train.victims_at_once = 5
   config.train.macer.lam = 12.0 if base.sigma_in(variant) == 0.25 else 4.0
-  variants = {"fast": fast, "smoke": smoke, "authors": authors.of(variant)}
+  variants = {"fast": fast, "smoke": smoke, "paper": paper, "authors": authors.of(variant)}
   base.apply_variant(config, variant, variants)
   return config
 
@@ -41,6 +41,12 @@ def fast(config: ml_collections.ConfigDict) -> None:
   config.train.batch_size = 200
   config.train.macer.num_noise_samples = 4
   config.train.macer.lam = 4.0
+
+
+def paper(config: ml_collections.ConfigDict) -> None:
+  """Two cores, all images and the paper's sample size."""
+  fast(config)
+  cifar10_ga.paper(config)
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:

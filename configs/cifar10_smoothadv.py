@@ -36,7 +36,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   train.num_epochs = 101
   train.batch_size = 100
   train.adversary.warmup = 10
-  variants = {"fast": fast, "smoke": smoke, "authors": authors.of(variant)}
+  variants = {"fast": fast, "smoke": smoke, "paper": paper, "authors": authors.of(variant)}
   base.apply_variant(config, variant, variants)
   return config
 
@@ -49,6 +49,12 @@ def fast(config: ml_collections.ConfigDict) -> None:
   config.train.batch_size = 200
   config.train.adversary.warmup = 5
   config.train.adversary.epsilon = 0.25
+
+
+def paper(config: ml_collections.ConfigDict) -> None:
+  """Two cores, all images and the paper's sample size."""
+  fast(config)
+  cifar10_ga.paper(config)
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:

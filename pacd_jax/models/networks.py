@@ -89,9 +89,11 @@ class _ConvNet(nn.Module):
   hidden: int
   padding: str = "SAME"
   chunk: int = 0  # Images at a time through the convolutions; 0: all.
+  patch: int = 1  # Side of the patches whose pixels become channels first.
 
   @nn.compact
   def __call__(self, images):
+    images = _patches(images, self.patch)
     channels, number, blocks = images.shape[-1], 0, []
     for block in self.blocks:
       layers = []
@@ -113,6 +115,17 @@ class _ConvNet(nn.Module):
     kernel, bias = _Dense(self.hidden, name="Dense_0")(x.size // len(images))
     x = nn.relu(self.layout.dense(x, kernel) + bias[None])
     return nn.Dense(self.num_classes, name="Dense_1")(x)
+
+
+def _patches(images: types.Array, size: int) -> types.Array:
+  """Space to depth: `[B, H, W, C]` -> `[B, H / size, W / size, size^2 C]`."""
+  if size == 1:
+    return images
+  batch, height, width, channels = images.shape
+  x = images.reshape(batch, height // size, size, width // size, size, channels)
+  return x.transpose(0, 1, 3, 2, 4, 5).reshape(
+    batch, height // size, width // size, size * size * channels
+  )
 
 
 class _ResNet(nn.Module):
@@ -206,6 +219,23 @@ def wide_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
   )
 
 
+def patch_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
+  """A network that two cores can train on 32x32 images: 3x3 kernels on 2x2 patches.
+
+  Three convolutions of 64, 128 and 256 features and 256 hidden units: 11 million
+  multiplications an image, a quarter of ResNet-20's, most of them where images are small.
+  """
+  return conv_net(
+    "patch_cnn",
+    blocks=((64,), (128,), (256,)),
+    size=3,
+    hidden=256,
+    patch=2,
+    num_classes=num_classes,
+    image_shape=image_shape,
+  )
+
+
 def vgg(*, num_classes: int, image_shape: ImageShape) -> types.Model:
   """A network for transfer: three blocks of two 3x3 convolutions."""
   return conv_net(
@@ -249,6 +279,7 @@ def conv_net(
   hidden: int,
   padding: str = "SAME",
   chunk: int = 0,
+  patch: int = 1,
 ) -> types.Model:
   """Blocks of convolutions with ReLU, each ending in 2x2 max-pooling; a dense layer.
 
@@ -261,6 +292,7 @@ def conv_net(
     hidden: units of the dense layer.
     padding: "SAME" or "VALID".
     chunk: images that pass the convolutions at a time on a CPU; 0: all.
+    patch: side of the patches whose pixels become channels before the first convolution.
 
   Raises:
     errors.InputError: the network cannot take images of this shape.
@@ -276,6 +308,7 @@ def conv_net(
       hidden=hidden,
       padding=padding,
       chunk=chunk if _on_cpu() else 0,
+      patch=patch,
     ),
   )
 

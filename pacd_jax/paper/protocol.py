@@ -24,6 +24,7 @@ _SCALES = {
   },
   "cifar10": {
     "full": ("", {}),
+    "paper": ("paper", {}),
     "fast": ("fast", {"certify.n": 1000, "train.num_victims": 5}),
     "smoke": ("smoke", {}),
   },

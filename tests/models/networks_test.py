@@ -13,6 +13,7 @@ from absl.testing import absltest, parameterized
 from pacd_jax import errors
 from pacd_jax.experiment import kinds
 from pacd_jax.experiment.entries import networks
+from pacd_jax.models import networks as models
 
 
 def _count(params):
@@ -28,6 +29,8 @@ class ModelsTest(parameterized.TestCase):
     ("resnet20", (8, 8, 3), 273_066),  # As Keras's, without the moving statistics.
     ("wide_cnn", (12, 12, 1), 1_397_514),
     ("vgg", (16, 16, 3), 420_906),
+    # 3x3x12x64 + 64, 3x3x64x128 + 128, 3x3x128x256 + 256; 2x2x256 x 256 + 256; 2570.
+    ("patch_cnn", (32, 32, 3), 640_970),
     ("resnet32", (8, 8, 3), 467_946),
     ("resnet56", (8, 8, 3), 857_706),
   )
@@ -44,6 +47,15 @@ class ModelsTest(parameterized.TestCase):
     # An image's logits do not depend on the rest of its batch.
     alone = jax.jit(model.apply)(params, images[2:3])[0]
     np.testing.assert_allclose(alone, logits[2], rtol=1e-5, atol=1e-5)
+
+  def test_patches_become_channels(self):
+    images = jnp.arange(2 * 4 * 6 * 3, dtype=jnp.float32).reshape(2, 4, 6, 3)
+    found = models._patches(images, 2)
+    self.assertEqual(found.shape, (2, 2, 3, 12))
+    patch = images[1, 2:4, 4:6]
+    np.testing.assert_array_equal(found[1, 1, 2], patch.ravel())
+    with self.assertRaisesRegex(errors.InputError, "patch_cnn"):
+      networks.make("patch_cnn", num_classes=10, image_shape=(29, 29, 1))
 
   def test_mnist_cnn_is_the_authors(self):
     """conv 20 5x5 valid, pool, conv 50 5x5 valid, pool, dense 500, dense 10."""
