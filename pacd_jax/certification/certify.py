@@ -21,7 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from pacd_jax import errors
-from pacd_jax.certification import certificates, point_stream, provenance, sampling, votes
+from pacd_jax.certification import (
+  arguments,
+  certificates,
+  point_stream,
+  provenance,
+  sampling,
+  votes,
+)
 from pacd_jax.certification.rules.rule import Rule
 from pacd_jax.data import arrays
 from pacd_jax.runtime import sharding
@@ -116,7 +123,9 @@ def _by_rule(
   ):
     chex.assert_rank([images, keys], [4, 1])
     if labels is not None:
-      _check_labels(labels, len(images), votes.num_classes(apply, params, images.shape[1:]))
+      arguments.check_labels(
+        labels, len(images), votes.num_classes(apply, params, images.shape[1:])
+      )
     params = sharding.replicate(params, mesh)
     key_data, impl = np.asarray(jax.random.key_data(keys)), jax.random.key_impl(keys)
     known = itertools.repeat(None) if labels is None else map(int, labels)
@@ -139,6 +148,8 @@ def _by_rule(
 def _rule(settings: Settings) -> Rule:
   """Returns the sampling rule; raises InputError for a setting out of range."""
   batch_size, dtype = settings.batch_size, settings.dtype
+  arguments.check_numbers(sigma=settings.sigma, alpha=settings.alpha)
+  arguments.check_counts(n0=settings.n0, n=settings.n, batch_size=batch_size)
   most = votes.most_batches(sharding.mesh().size)  # One call has a batch on each device.
   if not 1 <= batch_size <= most:
     raise errors.InputError(
@@ -155,20 +166,6 @@ def _rule(settings: Settings) -> Rule:
     alpha=settings.alpha,
     options=settings.options,
   )
-
-
-def _check_labels(
-  labels: Sequence[int] | np.ndarray, num_images: int, num_classes: int
-) -> None:
-  if len(labels) != num_images:
-    raise errors.InputError(
-      f"certify: {num_images} images but {len(labels)} labels: give one for each image"
-    )
-  if num_images and not (np.min(labels) >= 0 and np.max(labels) < num_classes):
-    raise errors.InputError(
-      f"certify: labels are from {np.min(labels)} to {np.max(labels)}, but apply gives "
-      f"{num_classes} logits: give labels in 0..{num_classes - 1}"
-    )
 
 
 def _to_float(image: Array) -> np.ndarray:
@@ -212,8 +209,8 @@ def certify(
       logits are not `[B, K]`, or a batch does not fit into memory.
     NonFiniteError: a sample's logits are not finite.
   """
-  _check_images(images)
-  _check_key(key)
+  arguments.check_images(images)
+  arguments.check_key(key)
   settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
   certify_points = make_certifier(apply, **settings._asdict())
   shape = images.shape[1:]
@@ -227,30 +224,6 @@ def certify(
 
 def _fold_in(key: Key, indices: np.ndarray) -> Key:
   return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(indices, jnp.uint32))
-
-
-def _check_images(given: Array) -> None:
-  """Raises InputError unless images are float in [0, 1], the units of sigma and radii."""
-  images = np.asarray(given)
-  if images.ndim != 4 or not len(images) or images.dtype.kind != "f":
-    raise errors.InputError(
-      f"certify: images are {images.dtype} of shape {images.shape}: give float32 "
-      "[B, H, W, C] in [0, 1] (of uint8: pacd_jax.data.arrays.to_float(images))"
-    )
-  if not np.isfinite(images).all():
-    raise errors.InputError("certify: images hold numbers that are not finite (nan or inf)")
-  if not (images.min() >= -1e-6 and images.max() <= 1.0 + 1e-6):
-    raise errors.InputError(
-      f"certify: images span [{images.min():g}, {images.max():g}]: scale them to [0, 1]"
-    )
-
-
-def _check_key(key: Any) -> None:
-  is_key = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-  if not is_key or key.shape:
-    raise errors.InputError(
-      "certify: the key is no typed PRNG key: give jax.random.key(seed)"
-    )
 
 
 def certify_to_files(

@@ -224,7 +224,9 @@ def load(
   Raises:
     errors.InputError: the folder holds no run, or one with another version's fields.
   """
-  file = pathlib.Path(workdir) / "config.json"
+  if not isinstance(workdir, str | os.PathLike):
+    raise errors.InputError(f"{workdir!r} is no path: give the folder of a run")
+  file = pathlib.Path(workdir).expanduser() / "config.json"
   try:
     values = run_folder.read_json(file)
   except (OSError, errors.InputError):

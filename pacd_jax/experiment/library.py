@@ -44,6 +44,8 @@ def split_arrays(
   Raises:
     errors.InputError: the arrays have another type, shape or range, or are too few.
   """
+  if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+    raise errors.InputError(f"seed is {seed!r}: give a whole number from 0 to 2**32 - 1")
   given = {"images": images, "labels": labels}
   if test_images is not None:
     given["test_images"] = test_images
@@ -68,6 +70,13 @@ def make_config(
   Raises:
     errors.InputError: there is no such config, or a field cannot be used.
   """
+  for what, given in (("name", name), ("variant", variant)):
+    if not isinstance(given, str):
+      raise errors.InputError(f"{what} is {given!r}: give a text, such as 'digits_ga'")
+  if changes is not None and not isinstance(changes, Mapping):
+    raise errors.InputError(
+      f"changes is {type(changes).__name__}: give a dictionary, such as {{'sigma': 0.5}}"
+    )
   if ":" in name:
     raise errors.InputError(
       f"config {name!r}: give the variant by itself: {tuple(name.split(':', 1))}"

@@ -59,6 +59,11 @@ def make(
     errors.InputError: the name is unknown, the norm is not this network's, or the network
       cannot take the image shape.
   """
+  if not isinstance(num_classes, int) or num_classes < 1:
+    raise errors.InputError(f"num_classes is {num_classes!r}: give a whole number above 0")
+  sizes = tuple(image_shape)
+  if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
+    raise errors.InputError(f"image_shape is {image_shape!r}: give (H, W, C)")
   if name not in kinds.NETWORKS:
     raise errors.InputError(
       f"model.name={name!r} is not a known model: use one of "
