@@ -34,3 +34,10 @@ def crop_and_flip(key: types.Key, images: types.Array, *, pad: int = 4) -> types
 
   cropped = jax.vmap(crop)(padded, offsets)
   return jnp.where(flips, cropped[:, :, ::-1], cropped)
+
+
+def flip(key: types.Key, images: types.Array) -> types.Array:
+  """Mirrors each of the images `[B, H, W, C]` with chance 1/2; the key is consumed."""
+  chex.assert_rank(images, 4)
+  flips = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
+  return jnp.where(flips, images[:, :, ::-1], images)

@@ -41,5 +41,15 @@ class CropAndFlipTest(absltest.TestCase):
     )
 
 
+class FlipTest(absltest.TestCase):
+  def test_half_of_the_images_are_mirrored(self):
+    images = np.arange(400 * 3 * 4 * 2, dtype=np.float32).reshape(400, 3, 4, 2)
+    changed = np.asarray(augment.flip(jax.random.key(0), images))
+    mirrored = (changed == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    same = (changed == images).all(axis=(1, 2, 3))
+    np.testing.assert_array_equal(mirrored, ~same)
+    self.assertBetween(int(mirrored.sum()), 160, 240)  # Four standard deviations of 200.
+
+
 if __name__ == "__main__":
   absltest.main()

@@ -53,6 +53,9 @@ kinds.AUGMENTS.add(
     "random crops of padded images, and flips",
   )
 )
+kinds.AUGMENTS.add(
+  kinds.Augment("flip", lambda options: augment.flip, "random flips alone: learned sooner")
+)
 
 
 # --- starts ---------------------------------------------------------------------------
