@@ -9,6 +9,10 @@ The victims, the attack and the points are those of `configs/cifar10_ga.py`: eve
 of the package, PACD as its authors' code runs it, and the package's own. In `:fast` every
 attack has five victims. Leave an attack out by --config.attacks.watermark.row= and choose
 the budgets by --config.epsilons="(0.03,)".
+
+This comparison has not been run as a whole yet, on two cores or elsewhere. Single
+runs of `:fast` at epsilon 0.03 gave an ACR of 0.304 +- 0.075 clean, 0.188 classwise, 0.375
+and 0.254 brightness (two victims), 0.39 random (one) and 0.026 pacd.
 """
 
 import ml_collections

@@ -243,8 +243,8 @@ def load(
       f"{workdir} is a comparison: load one of its runs, such as {workdir}/clean"
     )
   # An earlier version's config may lack a later one's fields.
-  flat = schema.flatten(schema.defaults()) | schema.flatten(values)
-  config = schema.make(schema.nested(flat))
+  defaults = {name: field.default for name, field in schema.known().items()}
+  config = schema.make(schema.nested(defaults | schema.flatten(values)))
   moved = {"data.data_dir": data_dir, "data.path": path}
   config = schema.replaced(config, {name: new for name, new in moved.items() if new})
   if data is not None:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pacd_jax import types
@@ -186,7 +186,7 @@ def _pairs(protocol: Protocol, item: Item, claim: Claim) -> tuple[list[Pair], se
   return pairs, missing
 
 
-def _setting(item: Item, settings: dict) -> str:
+def _setting(item: Item, settings: Mapping[str, object]) -> str:
   title = item.title.partition(": ")[2] or item.title
   of_columns = ", ".join(f"{c} {work.text(settings[c])}" for c in item.columns)
   return f"{title}, {of_columns}:" if item.name.startswith("table") else f"{of_columns}:"

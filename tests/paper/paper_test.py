@@ -58,8 +58,8 @@ class PaperTest(smoke_tables.TestCase):
     self.assertRegex(said, "seed_0.tsv was measured by another search")
 
   def test_the_page_marks_what_has_not_been_run(self):
-    self.assertIn("Not run yet: ga_sigma=0.5, ga_sigma=0.75.", self.page)
-    self.assertIn("| 0.5 | pacd | not run |", self.page)
+    self.assertIn("Not run yet: ga_sigma=0.12, ga_sigma=0.18.", self.page)
+    self.assertIn("| 0.18 | pacd | not run |", self.page)
     self.assertIn("Not run: `pacd paper run table3", self.page)
     self.assertIn("cores of", self.page)
 
@@ -108,7 +108,7 @@ class PaperTest(smoke_tables.TestCase):
     (("run", "table2", "--only=sigma"), "write SETTING=VALUE"),
     (
       ("run", "table2", "--only=sigma=7"),
-      "no run of these tables has sigma=7: they have sigma=0.25, sigma=0.5",
+      "no run of these tables has sigma=7: they have sigma=0.12, sigma=0.18",
     ),
     (("run", "table2", "--fats"), "--fats"),
     (("run", "table2", "--paper"), "digits has no scale paper: use one of full, fast"),

@@ -203,6 +203,7 @@ class RulesTest(parameterized.TestCase):
       "results.figures",
       "results.comparison_figures",
       "results.method_figures",
+      "results.map_figures",
       "results.paper_figures",
       "results.theory_figures",
     ),
