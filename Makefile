@@ -13,7 +13,7 @@ UNFIT = { echo "error: not installed: $(or $(LOCK),setup.py) does not fit $(PYTH
   "versions (make LOCK=)"; exit 2; }
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm bench gpu-report docs lock test-newest lint \
+.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm test-kills bench gpu-report docs lock test-newest lint \
   format clean
 
 help:
@@ -58,6 +58,10 @@ test-processes: $(VENV)/installed_test
 	$(BIN)/python -m pytest -q -s tests/heavy/processes_runs.py
 
 # Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
+# An hour: SIGKILL at random moments, and what the runs leave; it goes on where it was.
+test-kills: $(VENV)/installed
+	$(BIN)/python tests/heavy/kills.py --kills=$(or $(KILLS),1000)
+
 test-slurm: $(VENV)/installed
 	BIN=$(BIN) tests/heavy/slurm_run.sh
 
