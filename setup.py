@@ -13,7 +13,7 @@ _ROOT = pathlib.Path(__file__).parent
 
 
 def _version() -> str:
-  text = (_ROOT / "pacd_jax" / "__init__.py").read_text()
+  text = (_ROOT / "pacd_jax" / "__init__.py").read_text(encoding="utf-8")
   return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE).group(1)
 
 
@@ -48,7 +48,7 @@ setuptools.setup(
   name="pacd_jax",
   version=_version(),
   description="Poisoning against certified defenses (PACD) in JAX",
-  long_description=(_ROOT / "README.md").read_text(),
+  long_description=(_ROOT / "README.md").read_text(encoding="utf-8"),
   long_description_content_type="text/markdown",
   license="Apache-2.0",
   python_requires=">=3.11",

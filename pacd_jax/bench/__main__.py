@@ -22,7 +22,7 @@ Results = Mapping[str, Mapping[str, float | str]]
 
 def _processor() -> str:
   try:
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return next(line.split(":")[1].strip() for line in lines if "model name" in line)
   except (OSError, StopIteration):
     return platform.processor() or platform.machine()
@@ -114,7 +114,7 @@ def main(argv: list[str]) -> int:
   on = hardware(matmul.flops())
   sys.stdout.write(f"{on}\n")
   if options.write_docs:
-    _DOCS.write_text(markdown(results, on))
+    _DOCS.write_text(markdown(results, on), encoding="utf-8")
   return 0
 
 

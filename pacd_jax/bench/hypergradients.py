@@ -247,7 +247,8 @@ def main(argv: list[str]) -> int:
   if options.most >= max(STEPS):
     page.append(_WARM_START + warm_start.table())
   options.out.mkdir(parents=True, exist_ok=True)
-  (options.out / f"{_NAME}.md").write_text("".join([*page, _ADVICE]))
+  page_path = options.out / f"{_NAME}.md"
+  page_path.write_text("".join([*page, _ADVICE]), encoding="utf-8")
   if panels:
     with figures.own_style():
       picture = method_figures.error_against_products(panels)

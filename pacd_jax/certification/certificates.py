@@ -71,7 +71,7 @@ class Writer:
     if not (tsv.exists() or sidecar_file.exists()):
       tsv.parent.mkdir(parents=True, exist_ok=True)
       beside = Path(f"{sidecar_file}.tmp")
-      beside.write_text(text + "\n")
+      beside.write_text(text + "\n", encoding="utf-8")
       os.replace(beside, sidecar_file)
     _check_same(path, _read_sidecar(path), self._sidecar)
     points, votes, self.num_done = _read_tables(path, self._sidecar)

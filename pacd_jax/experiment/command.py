@@ -137,7 +137,10 @@ def _quiet_unless_first() -> Generator[None]:
   if processes.is_first():
     yield
     return
-  with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+  with (
+    open(os.devnull, "w", encoding="utf-8") as nowhere,
+    contextlib.redirect_stderr(nowhere),
+  ):
     yield
 
 

@@ -197,7 +197,7 @@ class TrainingSets:
     if row == types.CLEAN or row in self.given or not path.exists():
       return None
     try:
-      seconds = float(json.loads(path.read_text())["attack_seconds"])
+      seconds = float(json.loads(path.read_text(encoding="utf-8"))["attack_seconds"])
     except (ValueError, TypeError, KeyError, OSError):
       seconds = math.nan
     if not 0.0 <= seconds < math.inf:

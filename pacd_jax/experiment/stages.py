@@ -227,7 +227,7 @@ def write_report(plan: Plan) -> None:
 
 def table(plan: Plan) -> str:
   """The table of `results.json`, as text."""
-  return tables.table(json.loads(plan.folder.results.read_text()))
+  return tables.table(json.loads(plan.folder.results.read_text(encoding="utf-8")))
 
 
 def _results(plan: Plan) -> evaluate.Results:

@@ -23,7 +23,7 @@ class Value(NamedTuple):
 @functools.cache
 def _values() -> dict[tuple[str, ...], Value]:
   values: dict[tuple[str, ...], Value] = {}
-  with open(_PATH, newline="") as file:
+  with open(_PATH, encoding="utf-8", newline="") as file:
     for line in csv.DictReader(file, delimiter="\t"):
       scale = 100.0 if line["quantity"].endswith(_PERCENT) else 1.0
       quantity = line["quantity"].removesuffix(_PERCENT)

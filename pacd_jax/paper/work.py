@@ -129,7 +129,7 @@ def hardware() -> str:
   if devices[0].platform != "cpu":
     return f"{len(devices)} x {devices[0].device_kind}"
   try:
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
   except OSError:  # Not on Linux.
     lines = []
   names = [line.partition(":")[2].strip() for line in lines if "model name" in line]

@@ -189,7 +189,9 @@ def attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
   A resumed run may log a step twice: the last line counts. Incomplete lines are skipped.
   """
   by_step = {}
-  for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
+  for line in (
+    path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ()
+  ):
     try:
       metrics = json.loads(line)
     except ValueError:

@@ -49,7 +49,7 @@ class MetricsFile:
       if keep:
         kept.append(line + "\n")
     beside = self._path.with_name(self._path.name + ".tmp")
-    beside.write_text("".join(kept))
+    beside.write_text("".join(kept), encoding="utf-8")
     os.replace(beside, self._path)
 
   def seconds(self, stage: str) -> float:
@@ -68,5 +68,5 @@ class MetricsFile:
     """Appends one line; arrays become lists."""
     record = {"stage": stage, "step": step}
     record |= {name: _plain(value) for name, value in values.items()}
-    with open(self._path, "a") as file:
+    with open(self._path, "a", encoding="utf-8") as file:
       file.write(json.dumps(record) + "\n")

@@ -78,7 +78,7 @@ class RunFolder:
   def __enter__(self) -> "RunFolder":
     try:
       self.path.mkdir(parents=True, exist_ok=True)
-      lock = open(self.path / ".lock", "w")
+      lock = open(self.path / ".lock", "w", encoding="utf-8")
     except OSError as error:
       raise self._unwritable(error) from None
     with contextlib.ExitStack() as stack:
@@ -153,7 +153,7 @@ class RunFolder:
     if not path.exists():
       return
     try:
-      there = json.loads(path.read_text())
+      there = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
       there = None
     if not isinstance(there, dict):

@@ -195,7 +195,7 @@ def free_memory() -> int:
 
 def _read(path: pathlib.Path) -> str:
   try:
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
   except OSError:  # Not on Linux, or without such a limit.
     return ""
 

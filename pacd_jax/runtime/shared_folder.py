@@ -73,7 +73,7 @@ def _check_shared(workdir: pathlib.Path) -> None:
   if processes.is_first():
     try:
       workdir.mkdir(parents=True, exist_ok=True)
-      path.write_text(token)
+      path.write_text(token, encoding="utf-8")
     except OSError as error:
       failed = f"--workdir={workdir} cannot be written ({error.strerror}): choose another"
   if processes.any_of(bool(failed)):
@@ -95,7 +95,7 @@ def _sees(path: pathlib.Path, token: str) -> bool:
   while time.monotonic() < deadline:
     with contextlib.suppress(OSError):
       os.listdir(path.parent)
-      if path.read_text() == token:
+      if path.read_text(encoding="utf-8") == token:
         return True
     time.sleep(0.2)
   return False

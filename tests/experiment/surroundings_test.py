@@ -1,9 +1,11 @@
 """Runs under a user's own surroundings: JAX's settings, encodings, folders, platforms."""
 
+import json
 import os
 import pathlib
 import subprocess
 import sys
+from unittest import mock
 
 import finished_run
 import pytest
@@ -58,6 +60,25 @@ class SurroundingsTest(_TestCase):
     self.assertEqual(done.returncode, 0, done.stderr)
     self.assertRegex(done.stdout, r"pacd .*0\.\d{3} \? 0\.\d{3}")
 
+  @pytest.mark.long
+  def test_an_ascii_locale(self):
+    """Files hold what ASCII has not; Python's own remedies for such a locale are off."""
+    path = self.workdir / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    results["data"] = "d\u00edgits"
+    path.write_text(json.dumps(results, ensure_ascii=False), encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = _main(*_SMALL, f"--workdir={self.workdir}", "--stage=report", **ascii_only)
+    self.assertEqual(done.returncode, 0, done.stderr)
+
+  @pytest.mark.long
+  def test_no_home_folder(self):
+    without = {n: v for n, v in os.environ.items() if n not in ("HOME", "XDG_CACHE_HOME")}
+    with mock.patch.dict(os.environ, without, clear=True):
+      done = _main(*_SMALL, f"--workdir={self.workdir}", "--stage=report", HOME="/nowhere")
+    self.assertEqual(done.returncode, 0, done.stderr)
+
+  @pytest.mark.long
   def test_another_package_called_configs(self):
     other = self.folder / "configs"
     other.mkdir()
@@ -96,6 +117,7 @@ class JaxSettingsTest(_TestCase):
     )
     self.assertEqual(done.returncode, 0, done.stderr[-2000:])
 
+  @pytest.mark.long
   def test_python_without_assertions(self):
     done = _main(*_SMALL, f"--workdir={self.workdir}", "--stage=report", python=["-O"])
     self.assertEqual(done.returncode, 0, done.stderr)
