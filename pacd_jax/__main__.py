@@ -5,6 +5,7 @@ compare   attacks side by side, on the same budgets
 paper     the paper's tables and figures
 collect   results of many runs as one table
 prepare   downloads and stores a data set
+poison    a poison as a folder of PNGs with a table, and back
 bench     speed, as ratios measured side by side
 """
 
@@ -22,6 +23,7 @@ _COMMANDS = {
   "paper": ("pacd_jax.paper.__main__", ()),
   "collect": ("pacd_jax.results.collect", ()),
   "prepare": ("pacd_jax.data.prepare", ("prepare",)),
+  "poison": ("pacd_jax.data.poison_command", ()),
   "bench": ("pacd_jax.bench.__main__", ()),
 }
 

@@ -48,6 +48,11 @@ def save(path: str | os.PathLike, poison: types.Poison) -> None:
   files.write(path, lambda file: np.savez_compressed(file, **fields))
 
 
+def check(poison: types.Poison, source: str | os.PathLike) -> None:
+  """Raises `errors.InputError`, which names the source, unless `save` would take it."""
+  _check(poison, functools.partial(_unusable, source, "correct it"))
+
+
 def copy(source: str | os.PathLike, path: str | os.PathLike) -> None:
   """Copies a file byte for byte: beside `path`, then renamed.
 

@@ -126,6 +126,9 @@ class RulesTest(parameterized.TestCase):
         "experiment.library",
         "results.detectability",
         "results.report",
+        # Not of a run: a poison as PNGs, for people.
+        "data.png_folder",
+        "data.poison_command",
       },
     )
 
@@ -210,7 +213,7 @@ class RulesTest(parameterized.TestCase):
     ("torch", "bench.peers"),
     ("tensorflow_datasets", "data.prepare", "data.tfds_folder"),
     ("array_record", "data.tfds_folder"),
-    ("PIL", "data.tfds_folder"),
+    ("PIL", "data.tfds_folder", "data.png_folder"),
     ("tensorflow",),
   )
   def test_who_sees_a_library(self, library, *modules):
