@@ -16,6 +16,7 @@ from pacd_jax.paper.analyses import Measured
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
 from pacd_jax.paper.protocol import DATASETS, SCALES, Protocol, Run, scales
+from pacd_jax.results import tables
 from pacd_jax.runtime import run_folder
 
 # quantity -> (heading, scale, digits).
@@ -115,7 +116,7 @@ def _section(
   cells = _cells(item, found)
   table, tex = folder / f"{name}.csv", folder / f"{name}.tex"
   run_folder.write_text(table, _csv(protocol, item, found))
-  run_folder.write_text(tex, _latex(item, cells))
+  run_folder.write_text(tex, tables.latex(cells, num_texts=len(item.columns) + 1))
   parts.append(_markdown(cells) + "\n")
   drawn = pictures.draw(folder / name, protocol, item, runs, found)
   for picture in drawn:
@@ -189,31 +190,6 @@ def _markdown(cells: Sequence[tuple[str, ...]]) -> str:
   """A Markdown table."""
   rule = tuple("---" for _ in cells[0])
   return "\n".join("| " + " | ".join(row) + " |" for row in (cells[0], rule, *cells[1:]))
-
-
-def _latex(item: Item, cells: Sequence[tuple[str, ...]]) -> str:
-  """A LaTeX tabular with the rules of booktabs."""
-
-  def row(of_cells):
-    return " & ".join(map(_escaped, of_cells)) + r" \\"
-
-  columns = "l" * (len(item.columns) + 1) + "r" * (len(cells[0]) - len(item.columns) - 1)
-  body = [
-    rf"\begin{{tabular}}{{{columns}}}",
-    r"\toprule",
-    row(cells[0]),
-    r"\midrule",
-    *map(row, cells[1:]),
-    r"\bottomrule",
-    r"\end{tabular}",
-  ]
-  return "\n".join(body) + "\n"
-
-
-def _escaped(text: str) -> str:
-  for character in "%_&#":
-    text = text.replace(character, "\\" + character)
-  return text.replace("±", r"$\pm$")
 
 
 def _csv(protocol: Protocol, item: Item, found: Sequence[Line]) -> str:

@@ -1,9 +1,10 @@
 """Results of many runs, such as those of a sweep, as one table.
 
-  pacd collect runs/sweep [MORE...] [--tsv=FILE]
+  pacd collect runs/sweep [MORE...] [--tsv=FILE] [--csv=FILE] [--latex=FILE]
 
 The command looks for `results.json` in the folders and below them. A line is one row of one
-run; `--tsv` writes the numbers unrounded, with each victim's ACR.
+run; `--tsv` and `--csv` write the numbers unrounded, with each victim's ACR, and `--latex`
+the table itself.
 """
 
 import argparse
@@ -97,14 +98,33 @@ def _cells(line: Line) -> tuple[str, ...]:
 
 def write_tsv(lines: Sequence[Line], path: str | os.PathLike) -> None:
   """Writes lines tab-separated under a header; victims' values are joined by commas."""
-  path, text = pathlib.Path(path), io.StringIO()
-  writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
+  _write(path, _numbers(lines, "\t", ","))
+
+
+def write_csv(lines: Sequence[Line], path: str | os.PathLike) -> None:
+  """Writes lines separated by commas under a header; victims' values by blanks."""
+  _write(path, _numbers(lines, ",", " "))
+
+
+def write_latex(lines: Sequence[Line], path: str | os.PathLike) -> None:
+  """Writes the table as a LaTeX tabular, numbers rounded."""
+  num_texts = HEADINGS.index("ACR")
+  _write(path, tables.latex([HEADINGS, *map(_cells, lines)], num_texts=num_texts))
+
+
+def _numbers(lines: Sequence[Line], delimiter: str, within: str) -> str:
+  text = io.StringIO()
+  writer = csv.DictWriter(text, COLUMNS, delimiter=delimiter, lineterminator="\n")
   writer.writeheader()
   for line in lines:
     acr = line["acr"] or ()  # None if the sampling was for ACA alone.
-    writer.writerow(line | {"acr": ",".join(map(str, acr))})
+    writer.writerow(line | {"acr": within.join(map(str, acr))})
+  return text.getvalue()
+
+
+def _write(path: str | os.PathLike, text: str) -> None:
   try:
-    run_folder.write_text(path, text.getvalue())
+    run_folder.write_text(pathlib.Path(path), text)
   except OSError as error:
     raise errors.InputError(
       f"{path} cannot be written ({error.strerror}): choose another file"
@@ -116,11 +136,18 @@ def main(argv: Sequence[str]) -> int:
   parser = argparse.ArgumentParser(prog="pacd collect")
   parser.add_argument("folders", nargs="+", metavar="DIR", help="of runs, or above them")
   parser.add_argument("--tsv", metavar="FILE", help="write all numbers there, too")
+  parser.add_argument("--csv", metavar="FILE", help="the same, separated by commas")
+  parser.add_argument("--latex", metavar="FILE", help="write the table there, for LaTeX")
   options = parser.parse_args(argv)
   try:
     lines = collect(options.folders)
-    if options.tsv:
-      write_tsv(lines, options.tsv)
+    for write, path in (
+      (write_tsv, options.tsv),
+      (write_csv, options.csv),
+      (write_latex, options.latex),
+    ):
+      if path:
+        write(lines, path)
   except errors.InputError as error:
     sys.stderr.write(f"error: {error}\n")
     return 2

@@ -26,6 +26,36 @@ def aligned(lines: Sequence[tuple[str, ...]]) -> str:
   return "\n".join(text)
 
 
+def latex(lines: Sequence[tuple[str, ...]], *, num_texts: int) -> str:
+  """A table, headings first, as a LaTeX tabular with the rules of booktabs.
+
+  Args:
+    lines: the cells.
+    num_texts: columns to the left that hold text; the others are aligned to the right.
+  """
+
+  def row(of_cells):
+    return " & ".join(map(_escaped, of_cells)) + r" \\"
+
+  columns = "l" * num_texts + "r" * (len(lines[0]) - num_texts)
+  body = [
+    rf"\begin{{tabular}}{{{columns}}}",
+    r"\toprule",
+    row(lines[0]),
+    r"\midrule",
+    *map(row, lines[1:]),
+    r"\bottomrule",
+    r"\end{tabular}",
+  ]
+  return "\n".join(body) + "\n"
+
+
+def _escaped(text: str) -> str:
+  for character in "%_&#":
+    text = text.replace(character, "\\" + character)
+  return text.replace("±", r"$\pm$")
+
+
 def cells(results: evaluate.Results) -> list[tuple[str, ...]]:
   """The table's rows as text, one entry for each of `COLUMNS`."""
   percents = evaluate.percent_of_clean(results)

@@ -110,6 +110,33 @@ class CollectTest(parameterized.TestCase):
     self.assertEqual(records[1]["acr"], "0.1,0.2")
     self.assertEqual(records[2]["seed"], "3")
 
+  def test_the_csv_has_the_same_numbers(self):
+    tsv, path = self.root / "all.tsv", self.root / "all.csv"
+    with contextlib.redirect_stdout(io.StringIO()):
+      collect.main([str(self.root), f"--tsv={tsv}", f"--csv={path}"])
+    with open(tsv, newline="") as one, open(path, newline="") as other:
+      of_tsv, of_csv = (
+        list(csv.DictReader(one, delimiter="\t")),
+        list(csv.DictReader(other)),
+      )
+    self.assertLen(of_csv, 6)
+    for line in of_csv:
+      line["acr"] = line["acr"].replace(" ", ",")
+    self.assertEqual(of_csv, of_tsv)
+
+  def test_the_latex_has_the_table_s_cells(self):
+    path = self.root / "all.tex"
+    with contextlib.redirect_stdout(io.StringIO()) as shown:
+      self.assertEqual(collect.main([str(self.root / "b"), f"--latex={path}"]), 0)
+    lines = path.read_text().splitlines()
+    self.assertEqual(lines[0], r"\begin{tabular}{lllllllrrr}")
+    self.assertEqual(lines[-1], r"\end{tabular}")
+    rows = [line for line in lines if line.endswith(r" \\")]
+    self.assertLen(rows, 3)
+    self.assertIn(r"ACA \%", rows[0])
+    self.assertIn(r"0.150 $\pm$", rows[2])
+    self.assertLen(shown.getvalue().splitlines(), 4)
+
   @parameterized.parameters(
     ("none", "none is no folder"),
     ("empty", "empty has no results.json below it"),
