@@ -41,9 +41,6 @@ def start_from(start: types.Params | None, b: types.Params) -> types.Params:
   return start
 
 
-_LARGE = 1e30
-
-
 def normalised(
   b: types.Params, start: types.Params | None
 ) -> tuple[types.Params, types.Params, types.Array]:
@@ -54,11 +51,8 @@ def normalised(
   """
   largest = optax.tree.norm(b, ord="inf")
   scale = jnp.where(largest > 0, largest, 1.0)
-  # XLA divides by multiplying with 1 / scale, which underflows for the largest floats.
-  shrink = jnp.where(scale > _LARGE, 2.0**-20, 1.0)
   unit, x = (
-    jax.tree.map(lambda leaf: leaf * shrink / (scale * shrink), tree)
-    for tree in (b, start_from(start, b))
+    jax.tree.map(lambda leaf: leaf / scale, tree) for tree in (b, start_from(start, b))
   )
   return unit, x, scale
 
