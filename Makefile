@@ -24,7 +24,7 @@ help:
 	@echo "make test-colabs   execute every colab;  make colabs: and write its .ipynb"
 	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
 	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
-	@echo "make gpu-report  what a GPU does, at most 8 minutes, into docs/gpu.md (DATA_DIR=FOLDER)"
+	@echo "make gpu-report  rates of an accelerator, into docs/gpu.md (DATA_DIR=FOLDER)"
 	@echo "make bench   speed ratios, side by side in one run, into bench.json"
 	@echo "make lint    ruff and the type checker;  make format: ruff's fixes and layout"
 	@echo "make docs    the documentation as a site, docs/_build/html"
@@ -57,11 +57,11 @@ colabs: $(VENV)/installed_colabs
 test-processes: $(VENV)/installed_test
 	$(BIN)/python -m pytest -q -s tests/heavy/processes_runs.py
 
-# Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
-# An hour: SIGKILL at random moments, and what the runs leave; it goes on where it was.
+# SIGKILL at random moments, and what the runs leave; started again, it goes on: hours.
 test-kills: $(VENV)/installed
 	$(BIN)/python tests/heavy/kills.py --kills=$(or $(KILLS),1000)
 
+# Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
 test-slurm: $(VENV)/installed
 	BIN=$(BIN) tests/heavy/slurm_run.sh
 

@@ -45,12 +45,7 @@ def of(variant: str) -> Callable[[ml_collections.ConfigDict], None]:
   """The function that applies `authors`; with fast or smoke in `variant`, sizes stay."""
 
   def apply(config):
-    for name, value in overrides(config, variant).items():
-      *groups, last = name.split(".")
-      holder = config
-      for group in groups:
-        holder = holder[group]
-      holder[last] = value
+    config.update_from_flattened_dict(dict(overrides(config, variant)))
 
   return apply
 

@@ -10,7 +10,7 @@ import ml_collections
 
 from pacd_jax import types
 from pacd_jax.experiment import entries as _entries  # noqa: F401  Fills the registry.
-from pacd_jax.experiment import kinds
+from pacd_jax.experiment import kinds, schema
 
 # Every attack that the package has, but the bilevel one.
 BASELINES = tuple(row for row in kinds.ROWS.names if row not in (types.CLEAN, types.PACD))
@@ -49,18 +49,6 @@ def get_config(
   config = ml_collections.ConfigDict({"base": base, "epsilons": epsilons})
   config.attacks = {row: {"row": row} for row in baselines}
   for name, overrides in variants.items():
-    config.attacks[name] = {"row": "pacd", "overrides": _nested(overrides)}
+    config.attacks[name] = {"row": "pacd", "overrides": schema.nested(overrides)}
   config.data = {"data_dir": ""}  # Of every run.
   return config
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-  """`{"attack.curvature": "hessian"}` as `{"attack": {"curvature": "hessian"}}`."""
-  nested = {}
-  for name, value in flat.items():
-    *groups, field = name.split(".")
-    holder = nested
-    for group in groups:
-      holder = holder.setdefault(group, {})
-    holder[field] = value
-  return nested

@@ -17,10 +17,10 @@ class Carry(NamedTuple):
   opt_state: optax.OptState  # The moments of Adam on p.
 
 
-def init(params: types.Params, learning_rate: float = 1e-2) -> Carry:
+def init(params: types.Params) -> Carry:
   """The carry before the first solve of a surrogate: p = 0, no moments."""
-  zero = jax.tree.map(jnp.zeros_like, params)
-  return Carry(zero, optax.adam(learning_rate).init(zero))
+  zero = optax.tree.zeros_like(params)
+  return Carry(zero, optax.adam(1.0).init(zero))  # Of any rate: no state holds it.
 
 
 def redrawn_approx_grad(
@@ -65,16 +65,15 @@ def redrawn_approx_grad(
   """
   optimizer = optax.adam(learning_rate)
 
-  def system(draw):
-    level = lower if lower.redraw is None else lower.redraw(draw)
-    objective = upper if upper.redraw is None else upper.redraw(draw)
-    matvec, _ = curvature(level, params, poison)
-    b = jax.grad(objective)(params, poison)
-    return linear_solve.damped(matvec, damping), b
+  def drawn(number):
+    objective = upper if upper.redraw is None else upper.redraw(number)
+    level = lower if lower.redraw is None else lower.redraw(number)
+    return objective, curvature(level, params, poison)
 
   def step(t, state):
     p, opt_state, least, _ = state
-    matvec, b = system(t)
+    objective, (matvec, _) = drawn(t)
+    matvec, b = linear_solve.damped(matvec, damping), jax.grad(objective)(params, poison)
     residual = optax.tree.sub(b, matvec(p))
     product = matvec(residual)
     least = jnp.minimum(least, linear_solve.curvature_along(residual, product))
@@ -83,14 +82,12 @@ def redrawn_approx_grad(
     relative = optax.tree.norm(residual) / jnp.where(norm > 0, norm, 1.0)
     return optax.apply_updates(p, updates), opt_state, least, relative
 
-  p, opt_state = init(params, learning_rate) if start is None else start
+  p, opt_state = init(params) if start is None else start
   zero = jnp.zeros_like(linear_solve.vdot(p, p))
   p, opt_state, least, relative = jax.lax.fori_loop(
     0, num_steps, step, (p, opt_state, zero + jnp.inf, zero)
   )
-  level = lower if lower.redraw is None else lower.redraw(num_steps)
-  objective = upper if upper.redraw is None else upper.redraw(num_steps)
-  _, consistent = curvature(level, params, poison)
+  objective, (_, consistent) = drawn(num_steps)
 
   def directional(u):
     return jax.jvp(lambda theta: consistent(theta, u), (params,), (p,))[1]

@@ -6,6 +6,7 @@ class, too.
 """
 
 import dataclasses
+import fractions
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,11 +20,8 @@ def number(text: str) -> float:
   Raises:
     ValueError: it is none.
   """
-  numerator, is_fraction, denominator = text.partition("/")
-  if not is_fraction:
-    return float(text)
   try:
-    return float(numerator) / float(denominator)
+    return float(fractions.Fraction(text)) if "/" in text else float(text)
   except ZeroDivisionError:
     raise ValueError(f"{text} is no number") from None
 

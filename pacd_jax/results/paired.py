@@ -51,12 +51,9 @@ def difference(
   Raises:
     errors.InputError: seeds, points or settings differ, or there are no victims or points.
   """
-  _check_paired(records, reference)
-  one, other = (np.array([*map(evaluate.correct_radius, s)]) for s in (records, reference))
-  mean, half = (
-    float((one - other).mean()),
-    _half(one - other, confidence, num_resamples, seed),
-  )
+  one, other = _radii(records, reference)
+  mean = float((one - other).mean())
+  half = _half(one - other, confidence, num_resamples, seed)
   return Difference(mean, mean - half, mean + half, *one.shape)
 
 
@@ -64,9 +61,7 @@ def ratio(
   records: Sequence[certificates.Record],
   reference: Sequence[certificates.Record],
   *,
-  confidence: float = 0.95,
   num_resamples: int = 10_000,
-  seed: int = 0,
 ) -> Difference:
   """The ACR over the reference's, r = A / B, with an interval as that of `difference`.
 
@@ -77,18 +72,20 @@ def ratio(
   Raises:
     ValueError: the reference's ACR is zero.
   """
-  _check_paired(records, reference)
-  one, other = (np.array([*map(evaluate.correct_radius, s)]) for s in (records, reference))
+  one, other = _radii(records, reference)
   below = float(other.mean())
   if below == 0.0:
     raise ValueError("the reference's ACR is zero: there is no ratio")
   value = float(one.mean()) / below
-  half = _half(one - value * other, confidence, num_resamples, seed) / below
+  half = _half(one - value * other, num_resamples=num_resamples) / below
   return Difference(value, value - half, value + half, *one.shape)
 
 
 def _half(
-  differences: np.ndarray, confidence: float, num_resamples: int, seed: int
+  differences: np.ndarray,
+  confidence: float = 0.95,
+  num_resamples: int = 10_000,
+  seed: int = 0,
 ) -> float:
   """Half the width of the interval of a mean over victims and points `[S, N]`."""
   generator = np.random.default_rng(seed)
@@ -99,10 +96,14 @@ def _half(
   return float(stats.t.ppf((1.0 + confidence) / 2.0, freedom) * drawn.std())
 
 
-def _check_paired(
+def _radii(
   records: Sequence[certificates.Record], reference: Sequence[certificates.Record]
-) -> None:
-  """Raises `errors.InputError` unless victims and points of the two sides are paired."""
+) -> tuple[np.ndarray, np.ndarray]:
+  """The radii `[S, N]` of both sides, 0 for misclassified points.
+
+  Raises:
+    errors.InputError: victims and points are not paired.
+  """
   seeds = [[record.sidecar["seed"] for record in side] for side in (records, reference)]
   if not records or seeds[0] != seeds[1] or not len(records[0].idx):
     raise errors.InputError(
@@ -111,6 +112,8 @@ def _check_paired(
     )
   for record in (*records, *reference):
     evaluate.check_comparable(("one side", record), ("the other", reference[0]))
+  one, other = (np.array([*map(evaluate.correct_radius, s)]) for s in (records, reference))
+  return one, other
 
 
 def _weights(generator: np.random.Generator, size: int, number: int) -> np.ndarray:

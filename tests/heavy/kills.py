@@ -221,7 +221,7 @@ def main(arguments: list[str]) -> int:
   kills, began = _Kills(folder, options.kills), time.monotonic()
   before = kills.total
 
-  def work(number: int) -> None:
+  def work() -> None:
     while not kills.is_done:
       case = random.choice([*_CASES])
       _until_it_ends(case, folder, seconds[case], kills)
@@ -233,7 +233,7 @@ def main(arguments: list[str]) -> int:
       )
 
   with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
-    for each in [pool.submit(work, number) for number in range(options.workers)]:
+    for each in [pool.submit(work) for _ in range(options.workers)]:
       each.result()
   for kind, number in sorted(kills.kills.items()):
     sys.stdout.write(f"{number:5} {kind}\n")
