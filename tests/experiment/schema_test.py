@@ -3,14 +3,13 @@
 import dataclasses
 import itertools
 import math
-import re
 
+import changed_settings
 from absl.testing import absltest, parameterized
-from scipy import stats
+from changed_settings import check, place, settings, with_field
 
-from configs import base
 from pacd_jax import errors
-from pacd_jax.experiment import fields, kinds, schema, together
+from pacd_jax.experiment import fields, kinds, schema
 
 _MOST_EPSILON = 1000.0  # In l2: over the largest distance of two images of 1,000 x 1,000.
 _WRONG_TYPES = {
@@ -27,44 +26,9 @@ _BY_KIND = {
 }
 
 
-def _check(resolved):
-  """Each field by itself, and with the others."""
-  together.check(schema.make(resolved))
-
-
-def _settings(**changes):
-  """The base config with `a__b=value` for the field a.b."""
-  resolved = base.get_config().to_dict()
-  for name, value in changes.items():
-    group, field = _place(resolved, name.replace("__", "."))
-    group[field] = value
-  return resolved
-
-
-def _with(name, value):
-  return _settings(**{name.replace(".", "__"): value})
-
-
-def _place(resolved, name):
-  """The dictionary that holds a dotted name, and the name in it."""
-  *groups, field = name.split(".")
-  for key in groups:
-    resolved = resolved[key]
-  return resolved, field
-
-
-class SettingsTest(parameterized.TestCase):
-  def _assert_refused(self, resolved, *words):
-    with self.assertRaises(errors.InputError) as caught:
-      _check(resolved)
-    message = str(caught.exception)
-    self.assertLen(message.splitlines(), 1)
-    for word in words:
-      self.assertIn(word, message)
-    return message
-
+class SettingsTest(changed_settings.TestCase):
   def test_the_base_config_passes(self):
-    _check(_settings())
+    check(settings())
 
   def test_every_kind_of_field_is_covered(self):
     self.assertCountEqual(itertools.chain(*_BY_KIND.values()), _FIELDS)
@@ -73,10 +37,10 @@ class SettingsTest(parameterized.TestCase):
 
   @parameterized.parameters(*_FIELDS)
   def test_a_missing_field_is_named(self, name):
-    resolved = _settings()
-    group, field = _place(resolved, name)
+    resolved = settings()
+    group, field = place(resolved, name)
     del group[field]
-    self._assert_refused(resolved, name, "missing")
+    self.assert_refused(resolved, name, "missing")
 
   @parameterized.parameters(
     "sigmas", "data.nam", "attack.epsilom", "train.epsilon", "certify.N", "watermark.x"
@@ -85,7 +49,7 @@ class SettingsTest(parameterized.TestCase):
     neighbour = next(
       field for field in _FIELDS if field.rpartition(".")[0] == name.rpartition(".")[0]
     )
-    self._assert_refused(_with(name, 0.1), f"{name} ", "unknown", neighbour)
+    self.assert_refused(with_field(name, 0.1), f"{name} ", "unknown", neighbour)
 
   @parameterized.parameters("sigmas", "attack.epsilom", "attack", "attack.", "")
   def test_a_name_alone_is_checked(self, name):
@@ -99,13 +63,13 @@ class SettingsTest(parameterized.TestCase):
     schema.check_name(name)
 
   def test_an_unknown_group_is_named(self):
-    self._assert_refused(_settings(defense={"strength": 1}), "defense.strength")
+    self.assert_refused(settings(defense={"strength": 1}), "defense.strength")
 
   def test_a_value_in_the_place_of_a_group_is_refused(self):
-    self._assert_refused(_settings(attack=3), "attack")
+    self.assert_refused(settings(attack=3), "attack")
 
   def test_a_group_in_the_place_of_a_value_is_refused(self):
-    self._assert_refused(_settings(sigma={"train": 0.25}), "sigma")
+    self.assert_refused(settings(sigma={"train": 0.25}), "sigma")
 
   # --- types --------------------------------------------------------------------------
 
@@ -116,28 +80,28 @@ class SettingsTest(parameterized.TestCase):
     for value in values
   )
   def test_a_wrong_type_is_refused(self, name, value):
-    self._assert_refused(_with(name, value), f"{name} ", repr(value))
+    self.assert_refused(with_field(name, value), f"{name} ", repr(value))
 
   @parameterized.parameters(*_BY_KIND[float])
   def test_a_whole_number_may_stand_for_a_float(self, name):
     """1 says what 1.0 says: both are taken, or neither."""
     try:
-      _check(_with(name, 1.0))
+      check(with_field(name, 1.0))
     except errors.InputError as error:
-      self._assert_refused(_with(name, 1), f"{name} ")
+      self.assert_refused(with_field(name, 1), f"{name} ")
       self.assertIn(name, str(error))
     else:
-      _check(_with(name, 1))
+      check(with_field(name, 1))
 
   def test_a_whole_number_too_large_for_a_float_is_refused(self):
-    self._assert_refused(_settings(sigma=10**400), "sigma")
+    self.assert_refused(settings(sigma=10**400), "sigma")
 
   # --- ranges -------------------------------------------------------------------------
 
   @parameterized.parameters(*_BY_KIND[int], *_BY_KIND[float])
   def test_no_number_may_be_negative(self, name):
     value = -1 if _FIELDS[name].check.kind is int else -1e-6
-    self._assert_refused(_with(name, value), f"{name} ", repr(value))
+    self.assert_refused(with_field(name, value), f"{name} ", repr(value))
 
   @parameterized.parameters(
     name
@@ -161,8 +125,8 @@ class SettingsTest(parameterized.TestCase):
     )
   )
   def test_a_count_is_at_least_one(self, name):
-    self._assert_refused(_with(name, 0), f"{name} ", "from 1 to ")
-    self._assert_refused(_with(name, 2**31), f"{name} ", "from 1 to ")
+    self.assert_refused(with_field(name, 0), f"{name} ", "from 1 to ")
+    self.assert_refused(with_field(name, 2**31), f"{name} ", "from 1 to ")
 
   @parameterized.named_parameters(
     ("sigma", {"sigma": 0.0}, {"sigma": 1e-6}),
@@ -217,36 +181,36 @@ class SettingsTest(parameterized.TestCase):
     ("alpha_one", {"certify__alpha": 1.0}, {"certify__alpha": 0.001}),
   )
   def test_the_ends_of_the_ranges(self, outside, inside):
-    _check(_settings(**inside))
+    check(settings(**inside))
     ((name, value),) = outside.items()
     name = name.replace("__", ".")
-    self._assert_refused(_settings(**outside), f"{name} ", repr(value))
+    self.assert_refused(settings(**outside), f"{name} ", repr(value))
 
   def test_linf_epsilon_is_at_most_one(self):
     """The images are in [0, 1]; an l2 distance of theirs may be larger."""
     over = {"attack__epsilon": 1.01}
-    _check(_settings(attack__epsilon=1.0, attack__norm="linf"))
-    _check(_settings(**over, attack__norm="l2"))
-    message = self._assert_refused(_settings(**over, attack__norm="linf"), "1.01")
+    check(settings(attack__epsilon=1.0, attack__norm="linf"))
+    check(settings(**over, attack__norm="l2"))
+    message = self.assert_refused(settings(**over, attack__norm="linf"), "1.01")
     self.assertIn("attack.epsilon", message)
 
   def test_an_l2_epsilon_that_is_too_large_is_told_the_most(self):
-    _check(_settings(attack__epsilon=_MOST_EPSILON, attack__norm="l2"))
-    over = _settings(attack__epsilon=1.1 * _MOST_EPSILON, attack__norm="l2")
-    message = self._assert_refused(over, "attack.epsilon", "1000")
+    check(settings(attack__epsilon=_MOST_EPSILON, attack__norm="l2"))
+    over = settings(attack__epsilon=1.1 * _MOST_EPSILON, attack__norm="l2")
+    message = self.assert_refused(over, "attack.epsilon", "1000")
     self.assertRegex(message.partition("must be")[2], "1000|most")
 
   def test_smoothadv_without_steps_is_told_what_that_is(self):
     for group in ("attack", "train"):
       changes = {f"{group}__loss": "smoothadv", f"{group}__adversary__num_steps": 0}
       name = f"{group}.adversary.num_steps is 0"
-      self._assert_refused(_settings(**changes), name, "for none: loss=gaussian")
+      self.assert_refused(settings(**changes), name, "for none: loss=gaussian")
 
   # --- choices ------------------------------------------------------------------------
 
   @parameterized.parameters("data.name", "model.name")
   def test_a_name_is_not_empty(self, name):
-    self._assert_refused(_with(name, ""), f"{name} ")
+    self.assert_refused(with_field(name, ""), f"{name} ")
 
   @parameterized.parameters(
     ("attack.loss", "standard", "gaussian", "macer", "smoothadv"),
@@ -267,20 +231,22 @@ class SettingsTest(parameterized.TestCase):
   )
   def test_a_choice_is_one_of_those_named(self, name, *choices):
     for choice in choices:
-      _check(_with(name, choice))
-      self._assert_refused(_with(name, choice.upper()), f"{name} ", *choices)
-    self._assert_refused(_with(name, ""), f"{name} ", *choices)
+      check(with_field(name, choice))
+      self.assert_refused(with_field(name, choice.upper()), f"{name} ", *choices)
+    self.assert_refused(with_field(name, ""), f"{name} ", *choices)
 
   def test_target_points_are_of_the_test_split(self):
-    _check(_with("data.target_points", (7, 15)))
-    seen = _settings(data__target_points=(7,), certify__split="validation")
-    self._assert_refused(seen, "data.target_points", "certify.split is 'validation'")
-    _check(_settings(certify__split="validation"))
+    check(with_field("data.target_points", (7, 15)))
+    seen = settings(data__target_points=(7,), certify__split="validation")
+    self.assert_refused(seen, "data.target_points", "certify.split is 'validation'")
+    check(settings(certify__split="validation"))
 
   def test_victims_have_the_datas_augmentation_or_their_own(self):
     for choice in ("", "none", "crop_and_flip"):
-      _check(_with("train.augment", choice))
-    self._assert_refused(_with("train.augment", "crop"), "train.augment ", "crop_and_flip")
+      check(with_field("train.augment", choice))
+    self.assert_refused(
+      with_field("train.augment", "crop"), "train.augment ", "crop_and_flip"
+    )
 
   @parameterized.named_parameters(
     ("one", ("pacd",)),
@@ -288,7 +254,7 @@ class SettingsTest(parameterized.TestCase):
     ("a_list", ["clean", "pacd"]),
   )
   def test_rows(self, rows):
-    _check(_settings(rows=rows))
+    check(settings(rows=rows))
 
   @parameterized.named_parameters(
     ("none", ()),
@@ -297,99 +263,22 @@ class SettingsTest(parameterized.TestCase):
     ("list_in_a_list", (["clean"],)),
   )
   def test_rows_are_different_and_known(self, rows):
-    self._assert_refused(_settings(rows=rows), "rows ")
+    self.assert_refused(settings(rows=rows), "rows ")
 
   def test_an_unknown_row_is_told_those_known(self):
     words = ("rows has 'poison'", "clean, watermark, classwise", "poisons.poison")
-    self._assert_refused(_settings(rows=("clean", "poison")), *words)
-    self._assert_refused(_settings(rows=("clean", "yours")), "rows has 'yours'")
-    _check(_settings(rows=("clean", "yours"), poisons__yours="theirs.npz"))
+    self.assert_refused(settings(rows=("clean", "poison")), *words)
+    self.assert_refused(settings(rows=("clean", "yours")), "rows has 'yours'")
+    check(settings(rows=("clean", "yours"), poisons__yours="theirs.npz"))
 
   @parameterized.parameters(3, None, True, [["a.npz"]])
   def test_a_poison_is_a_path(self, value):
-    self._assert_refused(_settings(poisons__yours=value), "poisons.yours", repr(value))
+    self.assert_refused(settings(poisons__yours=value), "poisons.yours", repr(value))
 
   @parameterized.parameters("clean", "pacd", "report", "a b", "../a")
   def test_a_poison_has_a_name_for_files(self, name):
-    refused = _settings(poisons={name: "theirs.npz"})
-    self._assert_refused(refused, f"poisons.{name} has an unusable name")
-
-  # --- together -----------------------------------------------------------------------
-
-  @parameterized.parameters(0.499, 0.25, 0.05, 0.01, 0.001, 2.0**-10, 1e-6, 1e-12, 1e-300)
-  def test_an_n_that_cannot_certify_is_told_the_least_that_can(self, alpha):
-    """p_A of n equal votes is the alpha-quantile of Beta(n, 1): it must pass 1/2."""
-    message = self._assert_refused(
-      _settings(certify__n=1, certify__alpha=alpha), "certify.n=1 ", "certify.alpha="
-    )
-    least = int(re.search(r"at least (\d+)", message).group(1))
-    self.assertGreater(stats.beta.ppf(alpha, least, 1), 0.5)
-    self.assertLessEqual(stats.beta.ppf(alpha, least - 1, 1) if least > 1 else 0.0, 0.5)
-    _check(_settings(certify__n=least, certify__alpha=alpha))
-    self._assert_refused(
-      _settings(certify__n=least - 1, certify__alpha=alpha), f"certify.n={least - 1} "
-    )
-
-  @parameterized.parameters(
-    ("attack__solver", "cg"),
-    ("attack__starts", ("brightness",)),
-    ("attack__step_rule", "sign"),
-    ("attack__num_shared_steps", 10),
-    ("attack__noise", "fixed"),
-  )
-  def test_a_preset_is_one_attack(self, field, value):
-    fields = dict(kinds.PRESETS["authors"].fields("gaussian"))
-    authors = {name.replace(".", "__"): each for name, each in fields.items()}
-    authors["attack__preset"] = "authors"
-    _check(_settings(**authors))
-    _check(_settings(**authors, attack__num_steps=3, attack__damping=0.5))
-    name = field.replace("__", ".")
-    refused = _settings(**(authors | {field: value}))
-    self._assert_refused(refused, f"config field {name} is ", "attack.preset=authors")
-
-  def test_moments_of_places_are_for_single_images(self):
-    refused = _settings(attack__step_rule="adam_of_places", attack__num_shared_steps=5)
-    self._assert_refused(refused, "adam_of_places", "attack.num_shared_steps is 5")
-
-  def test_a_single_loop_needs_its_warm_start(self):
-    refused = _settings(attack__solver="single_loop")
-    self._assert_refused(refused, "attack.warm_start=True", "attack.solver=neumann")
-    _check(_settings(attack__solver="single_loop", attack__warm_start=True))
-    unrolled = {"attack__hypergradient": "unrolling"}
-    _check(_settings(**unrolled))
-    for of_nothing in (unrolled, {"attack__solver": "nystrom"}):
-      refused = _settings(attack__warm_start=True, **of_nothing)
-      self._assert_refused(refused, "attack.warm_start is True", *of_nothing.values())
-
-  @parameterized.parameters(
-    {"attack__starts": ("clean", "away")},
-    {"attack__selection__every": 10},
-    {"attack__selection__corners": True},
-  )
-  def test_a_selection_is_by_the_acr_and_can_certify(self, **several):
-    _check(_settings(**several))
-    refused = _settings(attack__objective="accuracy", **several)
-    self._assert_refused(refused, "attack.objective is 'accuracy'", "give one start")
-    refused = _settings(attack__selection__n=9, **several)
-    self._assert_refused(refused, "attack.selection.n=9", "at least 10")
-    _check(_settings(attack__selection__n=9, attack__objective="accuracy"))
-
-  @parameterized.parameters({"attack__norm": "l2"}, {"attack__num_frequencies": 4})
-  def test_corners_are_of_linf_with_all_frequencies(self, **several):
-    refused = _settings(attack__selection__corners=True, **several)
-    self._assert_refused(refused, "attack.selection.corners is for", "set it to False")
-
-  @parameterized.parameters((), ("clean", "clean"), ("clean", "elsewhere"), ("clean", 3))
-  def test_starts_are_different_and_known(self, *starts):
-    refused = _settings(attack__starts=starts)
-    self._assert_refused(refused, "attack.starts ", "clean, classwise, away")
-
-  def test_nystrom_without_damping_is_refused(self):
-    zero = {"attack__damping": 0.0}
-    refused = _settings(attack__solver="nystrom", **zero)
-    self._assert_refused(refused, "attack.damping is 0.0", "attack.solver=nystrom")
-    _check(_settings(attack__solver="nystrom", attack__damping=1e-6))
-    _check(_settings(attack__solver="cg", **zero))
+    refused = settings(poisons={name: "theirs.npz"})
+    self.assert_refused(refused, f"poisons.{name} has an unusable name")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,92 @@
+"""Fields of a config that contradict each other: refused in one line, with a remedy."""
+
+import re
+
+import changed_settings
+from absl.testing import absltest, parameterized
+from changed_settings import check, settings
+from scipy import stats
+
+from pacd_jax.experiment import kinds
+
+
+class TogetherTest(changed_settings.TestCase):
+  @parameterized.parameters(0.499, 0.25, 0.05, 0.01, 0.001, 2.0**-10, 1e-6, 1e-12, 1e-300)
+  def test_an_n_that_cannot_certify_is_told_the_least_that_can(self, alpha):
+    """p_A of n equal votes is the alpha-quantile of Beta(n, 1): it must pass 1/2."""
+    message = self.assert_refused(
+      settings(certify__n=1, certify__alpha=alpha), "certify.n=1 ", "certify.alpha="
+    )
+    least = int(re.search(r"at least (\d+)", message).group(1))
+    self.assertGreater(stats.beta.ppf(alpha, least, 1), 0.5)
+    self.assertLessEqual(stats.beta.ppf(alpha, least - 1, 1) if least > 1 else 0.0, 0.5)
+    check(settings(certify__n=least, certify__alpha=alpha))
+    self.assert_refused(
+      settings(certify__n=least - 1, certify__alpha=alpha),
+      f"certify.n={least - 1} ",
+    )
+
+  @parameterized.parameters(
+    ("attack__solver", "cg"),
+    ("attack__starts", ("brightness",)),
+    ("attack__step_rule", "sign"),
+    ("attack__num_shared_steps", 10),
+    ("attack__noise", "fixed"),
+  )
+  def test_a_preset_is_one_attack(self, field, value):
+    fields = dict(kinds.PRESETS["authors"].fields("gaussian"))
+    authors = {name.replace(".", "__"): each for name, each in fields.items()}
+    authors["attack__preset"] = "authors"
+    check(settings(**authors))
+    check(settings(**authors, attack__num_steps=3, attack__damping=0.5))
+    name = field.replace("__", ".")
+    refused = settings(**(authors | {field: value}))
+    self.assert_refused(refused, f"config field {name} is ", "attack.preset=authors")
+
+  def test_moments_of_places_are_for_single_images(self):
+    refused = settings(attack__step_rule="adam_of_places", attack__num_shared_steps=5)
+    self.assert_refused(refused, "adam_of_places", "attack.num_shared_steps is 5")
+
+  def test_a_single_loop_needs_its_warm_start(self):
+    refused = settings(attack__solver="single_loop")
+    self.assert_refused(refused, "attack.warm_start=True", "attack.solver=neumann")
+    check(settings(attack__solver="single_loop", attack__warm_start=True))
+    unrolled = {"attack__hypergradient": "unrolling"}
+    check(settings(**unrolled))
+    for of_nothing in (unrolled, {"attack__solver": "nystrom"}):
+      refused = settings(attack__warm_start=True, **of_nothing)
+      self.assert_refused(refused, "attack.warm_start is True", *of_nothing.values())
+
+  @parameterized.parameters(
+    {"attack__starts": ("clean", "away")},
+    {"attack__selection__every": 10},
+    {"attack__selection__corners": True},
+  )
+  def test_a_selection_is_by_the_acr_and_can_certify(self, **several):
+    check(settings(**several))
+    refused = settings(attack__objective="accuracy", **several)
+    self.assert_refused(refused, "attack.objective is 'accuracy'", "give one start")
+    refused = settings(attack__selection__n=9, **several)
+    self.assert_refused(refused, "attack.selection.n=9", "at least 10")
+    check(settings(attack__selection__n=9, attack__objective="accuracy"))
+
+  @parameterized.parameters({"attack__norm": "l2"}, {"attack__num_frequencies": 4})
+  def test_corners_are_of_linf_with_all_frequencies(self, **several):
+    refused = settings(attack__selection__corners=True, **several)
+    self.assert_refused(refused, "attack.selection.corners is for", "set it to False")
+
+  @parameterized.parameters((), ("clean", "clean"), ("clean", "elsewhere"), ("clean", 3))
+  def test_starts_are_different_and_known(self, *starts):
+    refused = settings(attack__starts=starts)
+    self.assert_refused(refused, "attack.starts ", "clean, classwise, away")
+
+  def test_nystrom_without_damping_is_refused(self):
+    zero = {"attack__damping": 0.0}
+    refused = settings(attack__solver="nystrom", **zero)
+    self.assert_refused(refused, "attack.damping is 0.0", "attack.solver=nystrom")
+    check(settings(attack__solver="nystrom", attack__damping=1e-6))
+    check(settings(attack__solver="cg", **zero))
+
+
+if __name__ == "__main__":
+  absltest.main()
