@@ -47,10 +47,13 @@ def normalised(
   """Divides b and the first guess by b's largest absolute entry; returns that entry too.
 
   Without the scaling, squares would underflow where b is nearly zero. The solution x is
-  that of the scaled system times the entry. For b = 0 the entry is taken as 1.
+  that of the scaled system times the entry. For b = 0 the entry is taken as 1; where its
+  reciprocal is subnormal, and would be flushed to 0, as infinite: the solution is then not
+  finite, which stops a run.
   """
   largest = optax.tree.norm(b, ord="inf")
   scale = jnp.where(largest > 0, largest, 1.0)
+  scale = jnp.where(scale <= 1.0 / jnp.finfo(scale.dtype).tiny, scale, jnp.inf)
   unit, x = (
     jax.tree.map(lambda leaf: leaf / scale, tree) for tree in (b, start_from(start, b))
   )

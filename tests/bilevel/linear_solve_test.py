@@ -165,6 +165,15 @@ class LargestFloatsTest(parameterized.TestCase):
     np.testing.assert_allclose(x, b / 2.0, rtol=1e-6)
     self.assertLess(float(info.relative_residual), 1e-6)
 
+  @parameterized.parameters(9e37, 3e38, np.inf)
+  def test_above_them_nothing_is_solved_in_silence(self, size):
+    def solve(b):
+      return linear_solve.conjugate_gradient(lambda v: 2.0 * v, b)[0]
+
+    b = jnp.full(4, size, jnp.float32)
+    for x in (solve(b), jax.jit(solve)(b)):
+      self.assertFalse(np.isfinite(np.asarray(x)).any())
+
 
 if __name__ == "__main__":
   absltest.main()
