@@ -13,7 +13,7 @@ UNFIT = { echo "error: not installed: $(or $(LOCK),setup.py) does not fit $(PYTH
   "versions (make LOCK=)"; exit 2; }
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm test-kills bench gpu-report docs lock test-newest lint \
+.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm test-kills bench gpu-report docs lock test-newest test-pythons lint \
   format clean
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make lint    ruff and the type checker;  make format: ruff's fixes and layout"
 	@echo "make docs    the documentation as a site, docs/_build/html"
 	@echo "make test-newest   the tests with the newest versions, in .venv-newest"
+	@echo "make test-pythons   the same under Python 3.11, 3.12 and 3.13, each in its environment"
 	@echo "make VENV=.venv-newest LOCK= lock   these become lock.txt"
 	@echo "make clean   remove .venv"
 
@@ -80,6 +81,13 @@ docs: $(VENV)/installed_docs
 test-newest:
 	rm -f .venv-newest/installed*
 	$(MAKE) VENV=.venv-newest LOCK= test
+
+# And under each Python: make test-pythons PYTHONS="3.12 3.13"
+test-pythons:
+	for version in $(or $(PYTHONS),3.11 3.12 3.13); do \
+	  rm -f .venv-$$version/installed*; \
+	  $(MAKE) PYTHON=python$$version VENV=.venv-$$version LOCK= test || exit 1; \
+	done
 
 # The versions in VENV become the tested ones: make VENV=.venv-newest LOCK= lock.
 lock: $(VENV)/installed_colabs $(VENV)/installed_docs

@@ -255,7 +255,7 @@ def resnet(
   """ResNet v1 for 32x32 images, see `_ResNet`.
 
   Args:
-    depth: 6 n + 2 layers, such as 20, 32 or 56.
+    depth: 6 n + 2 layers, such as 8, 20, 32 or 56.
     num_classes: number of logits K.
     image_shape: `(H, W, C)`.
     norm: "affine", a scale and shift of each channel, or "group", the same after a

@@ -36,15 +36,15 @@ class ChecksTest(finished_run.FinishedRunTestCase):
     """One row's poison is replaced after training, before its certificate."""
     self.copy_finished()
     shutil.rmtree(self.workdir / "certificates")
-    path = self.workdir / "poison" / "watermark.npz"
+    path = self.workdir / "poison" / "classwise.npz"
     poison = poison_file.load(path)
     poison_file.save(path, poison._replace(images=poison.base_images))
     self.refuses("train/3 belongs to another run: delete that folder")
 
   @parameterized.parameters(
-    ("certify", "poison/watermark.npz is missing: run --stage=attack"),
-    ("train", "poison/watermark.npz is missing: run --stage=attack"),
-    ("report", "poison/watermark.npz is missing: run --stage=attack"),
+    ("certify", "poison/classwise.npz is missing: run --stage=attack"),
+    ("train", "poison/classwise.npz is missing: run --stage=attack"),
+    ("report", "poison/classwise.npz is missing: run --stage=attack"),
   )
   def test_a_stage_without_the_one_before(self, stage, message):
     self.refuses(message, stage_names=(stage,))

@@ -15,7 +15,7 @@ from configs import digits_ga
 from pacd_jax import errors
 from pacd_jax.experiment import stages
 
-ROWS = ("clean", "watermark", "classwise", "pacd")
+ROWS = ("clean", "classwise", "brightness", "pacd")
 
 
 def smoke(**overrides):

@@ -66,7 +66,7 @@ class RunnerTest(finished_run.FinishedRunTestCase):
     there.claim()
     shutil.copy(there.path / "config.json", path / "config.json")
     self.assertFalse(runner.is_finished(path, config))  # It has no such certificates.
-    shutil.copy(self.finished / "poison" / "watermark.npz", made)
+    shutil.copy(self.finished / "poison" / "classwise.npz", made)
     with self.assertRaisesRegex(errors.InputError, "has changed since .*: move .* away"):
       runner.is_finished(path, config)
 

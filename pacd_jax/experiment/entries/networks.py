@@ -34,7 +34,7 @@ _plain(networks.mnist_cnn, "the paper's MNIST network, a LeNet")
 _plain(networks.wide_cnn, "a LeNet with three times as many features")
 _plain(networks.patch_cnn, "three convolutions on patches, for 32x32 images on two cores")
 _plain(networks.vgg, "three blocks of two convolutions")
-for _depth in (20, 32, 56):
+for _depth in (8, 20, 32, 56):
   _resnet(_depth)
 
 

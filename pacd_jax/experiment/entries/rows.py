@@ -158,8 +158,8 @@ for _row in (
   kinds.Row(
     "brightness",
     _plain(baselines.brightness),
-    "all target images brighter by the same.",
-    kinds.Style(_BLUE, (0, (1, 1))),
+    "all target images brighter by the same amount.",
+    kinds.Style(_PINK, (0, (1, 1))),
   ),
   kinds.Row(
     "convolution",
@@ -184,7 +184,7 @@ for _row in (
     _targeted_adversarial,
     "adversarial examples: a clean robust surrogate takes the target "
     "images for another class (TAP).",
-    kinds.Style(_PINK, (0, (5, 1, 1, 1, 1, 1))),
+    kinds.Style(_BLUE, (0, (5, 1, 1, 1, 1, 1))),
     options=TargetedAdversarial,
     stream=7,
     trains_surrogate=True,
