@@ -5,7 +5,8 @@ compare   attacks side by side, on the same budgets
 paper     the paper's tables and figures
 collect   results of many runs as one table
 prepare   downloads and stores a data set
-poison    a poison as a folder of PNGs with a table, and back
+poison    a poison as a folder of PNGs with a table, or as .npz, and back
+weights   a run's victim as a file of safetensors
 bench     speed, as ratios measured side by side
 """
 
@@ -24,6 +25,7 @@ _COMMANDS = {
   "collect": ("pacd_jax.results.collect", ()),
   "prepare": ("pacd_jax.data.prepare", ("prepare",)),
   "poison": ("pacd_jax.data.poison_command", ()),
+  "weights": ("pacd_jax.experiment.weights_command", ()),
   "bench": ("pacd_jax.bench.__main__", ()),
 }
 
