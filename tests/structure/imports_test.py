@@ -215,6 +215,8 @@ class RulesTest(parameterized.TestCase):
     ("array_record", "data.tfds_folder"),
     ("PIL", "data.tfds_folder", "data.png_folder"),
     ("tensorflow",),
+    ("safetensors", "experiment.weights"),
+    ("tensorboardX", "runtime.tensorboard"),
   )
   def test_who_sees_a_library(self, library, *modules):
     importing = {m for m, tree in sources().items() if imports_any(tree, library)}
