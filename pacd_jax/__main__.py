@@ -24,7 +24,7 @@ _COMMANDS = {
   "paper": ("pacd_jax.paper.__main__", ()),
   "collect": ("pacd_jax.results.collect", ()),
   "prepare": ("pacd_jax.data.prepare", ("prepare",)),
-  "poison": ("pacd_jax.data.poison_command", ()),
+  "poison": ("pacd_jax.experiment.poison_command", ()),
   "weights": ("pacd_jax.experiment.weights_command", ()),
   "bench": ("pacd_jax.bench.__main__", ()),
 }

@@ -126,9 +126,10 @@ class RulesTest(parameterized.TestCase):
         "experiment.library",
         "results.detectability",
         "results.report",
-        # Not of a run: a poison as PNGs, for people.
+        # Not of a run: a poison as PNGs, for people, and of other programs.
         "data.png_folder",
-        "data.poison_command",
+        "data.plain_npz",
+        "experiment.poison_command",
       },
     )
 
