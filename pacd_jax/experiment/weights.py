@@ -172,6 +172,7 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
   found, words = {}, {}
   try:
+    path.open("rb").close()  # Its errors say more than those of safetensors.
     with safetensors.safe_open(path, framework="numpy") as file:
       for name in file.keys():  # noqa: SIM118  It is no mapping.
         kind = file.get_slice(name).get_dtype()

@@ -38,7 +38,7 @@ def shapes(like: types.Params, channels: int) -> dict[str, tuple[int, ...]]:
   """The tensors of a state dict by name, in the order of the layers.
 
   Args:
-    like: parameters, or their `jax.ShapeDtypeStruct`s, by layer and part.
+    like: parameters by layer and part; of their shapes alone, too (`jax.eval_shape`).
     channels: C of the images.
   """
   return {place.name: place.torch_shape for place in _places(like, channels)}
