@@ -13,8 +13,8 @@ UNFIT = { echo "error: not installed: $(or $(LOCK),setup.py) does not fit $(PYTH
   "versions (make LOCK=)"; exit 2; }
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm test-kills bench gpu-report docs lock test-newest test-pythons lint \
-  format clean
+.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm \
+  test-kills test-torch test-newest test-pythons bench gpu-report docs lock lint format clean
 
 help:
 	@echo "make demo    poison, retrain, certify and report on digits (minutes, two cores)"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-data DATA_DIR=FOLDER   the loaders and a short attack on MNIST and CIFAR-10"
 	@echo "make test-colabs   execute every colab;  make colabs: and write its .ipynb"
 	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
+	@echo "make test-torch   PyTorch's modules beside the networks here: minutes"
 	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
 	@echo "make gpu-report  rates of an accelerator, into docs/gpu.md (DATA_DIR=FOLDER)"
 	@echo "make bench   speed ratios, side by side in one run, into bench.json"
@@ -61,6 +62,10 @@ test-processes: $(VENV)/installed_test
 # SIGKILL at random moments, and what the runs leave; started again, it goes on: hours.
 test-kills: $(VENV)/installed
 	$(BIN)/python tests/heavy/kills.py --kills=$(or $(KILLS),1000)
+
+# docs/pytorch.md, and its modules beside the networks that their weights are of.
+test-torch: $(VENV)/installed_test $(VENV)/installed_bench
+	$(BIN)/python tests/heavy/torch_models.py
 
 # Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
 test-slurm: $(VENV)/installed

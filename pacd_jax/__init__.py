@@ -23,10 +23,12 @@ _PUBLIC = {
   "kinds": "pacd_jax.experiment.kinds",
   "load_data": "pacd_jax.experiment.entries.data_sets:load",
   "load_run": "pacd_jax.experiment.door:load",
+  "load_weights": "pacd_jax.experiment.weights:load_weights",
   "make_config": "pacd_jax.experiment.library:make_config",
   "make_network": "pacd_jax.experiment.entries.networks:make",
   "poison": "pacd_jax.experiment.library:poison",
   "read_certificates": "pacd_jax.certification.certificates:read",
+  "save_weights": "pacd_jax.experiment.weights:save_weights",
   "split_arrays": "pacd_jax.experiment.library:split_arrays",
   "train_victims": "pacd_jax.experiment.library:train_victims",
 }

@@ -5,7 +5,8 @@ compare   attacks side by side, on the same budgets
 paper     the paper's tables and figures
 collect   results of many runs as one table
 prepare   downloads and stores a data set
-poison    a poison as a folder of PNGs with a table, and back
+poison    a poison as a folder of PNGs with a table, or as .npz, and back
+weights   a run's victim as a file of safetensors
 bench     speed, as ratios measured side by side
 """
 
@@ -23,7 +24,8 @@ _COMMANDS = {
   "paper": ("pacd_jax.paper.__main__", ()),
   "collect": ("pacd_jax.results.collect", ()),
   "prepare": ("pacd_jax.data.prepare", ("prepare",)),
-  "poison": ("pacd_jax.data.poison_command", ()),
+  "poison": ("pacd_jax.experiment.poison_command", ()),
+  "weights": ("pacd_jax.experiment.weights_command", ()),
   "bench": ("pacd_jax.bench.__main__", ()),
 }
 

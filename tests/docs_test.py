@@ -12,7 +12,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 import pacd_jax
-from pacd_jax.data import poison_file
+from pacd_jax.data import poison_file, sources
 from pacd_jax.experiment import kinds
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
       yield names
 
   def test_library(self):
-    pages = self._run("library", 5)
+    pages = self._run("library", 6)
     found = next(pages)
     np.testing.assert_array_equal(found["prediction"], [0, 1])
     distance = 8.0 * np.array([0.3, 0.2])
@@ -55,6 +55,9 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
     self.assertTrue((self.root / "my_run" / "poison" / "brightness.npz").exists())
     self.assertTrue((found["poison"].images > found["poison"].base_images).any())
     self.assertBetween(found["acr"]["poisoned"], 0.0, 0.9 * found["acr"]["clean"])
+    np.testing.assert_array_equal(
+      found["logits"], found["victims"].apply(found["victims"].params[0], found["of_class"])
+    )
     np.testing.assert_allclose(found["gradient"], [0.5, 0.25], rtol=1e-6)
     self.assertLen(found["radii"], len(found["run"].certify.indices))
 
@@ -63,13 +66,18 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
     self.assertBetween(found["acr"], 0.0, 1.0)
 
   def test_data(self):
-    *_, found = self._run("data", 2)
+    *_, found = self._run("data", 3)
     self.assertEqual(found["splits"].num_classes, 2)
+    self.assertEqual(sources.npz("train.npz").train.images.shape[1:], (8, 8, 1))
 
   def test_every_page_with_examples_is_here(self):
     pages = {path.stem for path in (_ROOT / "docs").glob("*.md") if _examples(path.stem)}
     tested = {"library", "certification", "suites", "data", "extending"}
-    self.assertEqual(pages, tested)
+    # PyTorch is not among the tests' packages: `make test-torch` runs that page.
+    elsewhere = {"pytorch": "tests/heavy/torch_models.py"}
+    self.assertEqual(pages, tested | elsewhere.keys())
+    for page, path in elsewhere.items():
+      self.assertIn(f'"{page}.md"', (_ROOT / path).read_text(encoding="utf-8"))
 
   def test_suites(self):
     (_,) = self._run("suites", 1)

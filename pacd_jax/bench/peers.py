@@ -9,12 +9,12 @@ import copy
 from collections.abc import Callable
 from typing import Any, cast
 
-import jax
 import numpy as np
 
 from pacd_jax import types
 from pacd_jax.attacks import problem
 from pacd_jax.bench import work
+from pacd_jax.models import torch_layout
 
 try:
   import torch
@@ -27,20 +27,7 @@ _NUM_CLASSES = 10
 
 def _tensors(tree: types.Params) -> list:
   """A tree like the parameters as tensors, in the order and layout of `make_network`'s."""
-  layers = jax.tree.map(np.asarray, dict(tree))
-  kernels = {name: layers[name]["kernel"] for name in layers}
-  features = kernels["Conv_1"].shape[-1]
-  hidden = kernels["Dense_0"].shape[-1]
-  # The first dense layer reads (height, width, features); here features come first.
-  hwc = kernels["Dense_0"].reshape(-1, features, hidden)
-  arrays = []
-  for name, kernel in (
-    ("Conv_0", kernels["Conv_0"].transpose(3, 2, 0, 1)),
-    ("Conv_1", kernels["Conv_1"].transpose(3, 2, 0, 1)),
-    ("Dense_0", hwc.transpose(2, 1, 0).reshape(hidden, -1)),
-    ("Dense_1", kernels["Dense_1"].T),
-  ):
-    arrays += [kernel, layers[name]["bias"]]
+  arrays = torch_layout.to_torch(tree, work.IMAGE_SHAPE[-1]).values()
   return [torch.tensor(array) for array in arrays]
 
 

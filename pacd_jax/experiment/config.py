@@ -331,6 +331,12 @@ class Config:
     "Further rows, by names of yours: a poison's file, or the folder of a run.",
     {"yours": ""},
   )
+  tensorboard: bool = field(
+    False,
+    fields.flag(),
+    "Whether tensorboard/ in the run's folder gets what metrics.jsonl has.",
+    free=True,
+  )
   data: Data = group(Data)
   model: Network = group(Network)
   attack: Attack = group(Attack)

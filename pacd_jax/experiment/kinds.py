@@ -218,6 +218,7 @@ class Network:
   words: str
   options: type | None = None
   norms: tuple[str, ...] = ("",)  # Kinds of norm layers; "": it has none.
+  has_torch_layout: bool = False  # `models.torch_layout` knows its layers.
 
 
 # --- rows and defences ----------------------------------------------------------------

@@ -17,7 +17,7 @@ from pacd_jax.certification import certify
 from pacd_jax.data import arrays
 from pacd_jax.experiment import defended, kinds, row_data
 from pacd_jax.experiment.config import Config
-from pacd_jax.runtime import checkpoint, run_folder, sharding
+from pacd_jax.runtime import checkpoint, metrics, run_folder, sharding, tensorboard
 
 
 class Budget(NamedTuple):
@@ -148,6 +148,13 @@ class Plan:
   def victims(self) -> tuple[types.Array, types.Key]:
     """Row number and key of every victim, each `[R * S]`, row after row."""
     return train.every_row(self.train.keys, len(self.rows))
+
+  def metrics_file(self) -> metrics.MetricsFile:
+    """The run's metrics, with TensorBoard's files if the config asks for them."""
+    if not self.config.tensorboard:
+      return metrics.MetricsFile(self.folder.metrics)
+    events = tensorboard.Events(self.folder.tensorboard)
+    return metrics.MetricsFile(self.folder.metrics, events)
 
   def attack_checkpoints(self) -> checkpoint.Checkpoints:
     """Checkpoints of the attack, bound to what it sees."""

@@ -69,14 +69,14 @@ def _run(plan: Plan, began: float) -> pacd.AttackState:
     keep(start, state, step + 1)
     return state, values | {"restart": bool(fresh), "start": index}
 
-  with plan.attack_checkpoints() as checkpoints:
+  with plan.attack_checkpoints() as checkpoints, plan.metrics_file() as metrics_file:
     return loop.run(
       "attack",
       step,
       run.first_state(names[0]),
       run.num_steps * len(names),
       checkpoints=checkpoints,
-      metrics_file=metrics.MetricsFile(plan.folder.metrics),
+      metrics_file=metrics_file,
       save_every=run.save_every,
       headline="upper",
       began=began,

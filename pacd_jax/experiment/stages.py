@@ -19,12 +19,12 @@ from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import evaluate, tables
 from pacd_jax.runtime import (
   loop,
-  metrics,
   processes,
   progress,
   run_folder,
   sharding,
   stamp,
+  tensorboard,
 )
 
 NAMES = ("attack", "train", "certify", "report")
@@ -44,11 +44,14 @@ def check(
     Whether there is anything to make, but for the report: `RunFolder.claim` asks.
 
   Raises:
-    errors.InputError: as from `checks.check` and `RunFolder.check_made_by`.
+    errors.InputError: as from `checks.check` and `RunFolder.check_made_by`; or tensorboardX
+      is wanted, and not installed.
   """
   works = checks.has_work(plan, names)
   if works:
     with processes.agreeing():
+      if plan.config.tensorboard:
+        tensorboard.check_installed()
       plan.folder.check_made_by(allow_other_versions=allow_other_versions)
   checks.check(plan, names)
   return works
@@ -108,14 +111,14 @@ def train_victims(plan: Plan) -> None:
     which = {"recovery": recovers(number)} if run.recovery_epochs else {}
     return state, _by_row(plan, values) | which
 
-  with plan.victim_checkpoints() as checkpoints:
+  with plan.victim_checkpoints() as checkpoints, plan.metrics_file() as metrics_file:
     loop.run(
       "train",
       epoch,
       first,
       run.total_epochs,
       checkpoints=checkpoints,
-      metrics_file=metrics.MetricsFile(plan.folder.metrics),
+      metrics_file=metrics_file,
       save_every=run.save_every,
       unit="epochs",
       headline="loss",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors
+from pacd_jax.runtime import tensorboard
 
 
 def _plain(value: Any) -> Any:
@@ -30,15 +31,31 @@ def check_finite(stage: str, step: int, values: dict[str, Any]) -> None:
 
 
 class MetricsFile:
-  """Appends JSON lines `{"stage", "step", ...}`."""
+  """Appends JSON lines `{"stage", "step", ...}`; a context manager if it has events.
 
-  def __init__(self, path: str | os.PathLike):
-    self._path = pathlib.Path(path)
+  Args:
+    path: the file.
+    events: TensorBoard's files, which get what this one has; None: there are none.
+  """
+
+  def __init__(self, path: str | os.PathLike, events: tensorboard.Events | None = None):
+    self._path, self._events = pathlib.Path(path), events
+
+  def __enter__(self) -> "MetricsFile":
+    return self
+
+  def __exit__(self, *unused) -> None:
+    if self._events is not None:
+      self._events.close()
 
   def rewind(self, stage: str, step: int) -> None:
     """Drops the stage's lines from `step` on, and a line that a kill cut short."""
-    if not self._path.exists():
-      return
+    if self._path.exists():
+      self._rewind(stage, step)
+    if self._events is not None:
+      self._events.begin(stage, self._records(stage))
+
+  def _rewind(self, stage: str, step: int) -> None:
     kept = []
     for line in self._path.read_text(errors="replace").splitlines():
       try:
@@ -59,10 +76,13 @@ class MetricsFile:
 
   def seconds_by_step(self, stage: str) -> dict[int, float]:
     """The stage's wall time up to each of its steps."""
+    return {r["step"]: r.get("seconds", 0.0) for r in self._records(stage)}
+
+  def _records(self, stage: str) -> list[dict[str, Any]]:
     if not self._path.exists():
-      return {}
+      return []
     records = map(json.loads, self._path.read_text(errors="replace").splitlines())
-    return {r["step"]: r.get("seconds", 0.0) for r in records if r["stage"] == stage}
+    return [record for record in records if record["stage"] == stage]
 
   def write(self, stage: str, step: int, values: dict[str, Any]) -> None:
     """Appends one line; arrays become lists."""
@@ -70,3 +90,5 @@ class MetricsFile:
     record |= {name: _plain(value) for name, value in values.items()}
     with open(self._path, "a", encoding="utf-8") as file:
       file.write(json.dumps(record) + "\n")
+    if self._events is not None:
+      self._events.write(record)

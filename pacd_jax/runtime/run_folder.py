@@ -180,6 +180,10 @@ class RunFolder:
     return self.path / "metrics.jsonl"
 
   @property
+  def tensorboard(self) -> pathlib.Path:
+    return self.path / "tensorboard"
+
+  @property
   def results(self) -> pathlib.Path:
     return self.path / "results.json"
 

@@ -1,46 +1,16 @@
 """A poison as a folder of PNGs: back to the bit, and what is wrong with an edited one."""
 
-import contextlib
-import io
 import json
 import pathlib
 import tempfile
 
+import mixed_poison
 import numpy as np
 from absl.testing import absltest, parameterized
 from PIL import Image
 
 from pacd_jax import errors, types
-from pacd_jax.data import png_folder, poison_command, poison_file
-
-
-def _poison(channels=1):
-  rng = np.random.default_rng(0)
-  base = rng.integers(30, 200, (5, 6, 7, channels), dtype=np.uint8)
-  images = base + rng.integers(0, 20, base.shape, dtype=np.uint8)
-  images[4] = base[4]  # An image without a base is its own.
-  return types.Poison(
-    images=images,
-    base_images=base,
-    labels=np.array([8, 8, 3, 8, 8], np.int32),
-    base_labels=np.full(5, 8, np.int32),
-    indices=np.array([0, 7, 3, 9, -1], np.int64),
-    inserted=np.array([0, 0, 0, 0, 1], bool),
-    clean_label=False,
-    epsilon=0.1,
-    norm="linf",
-    target_class=8,
-    dataset="digits",
-    sigma=0.25,
-    checksum="abc",
-  )
-
-
-def _command(*arguments):
-  out, said = io.StringIO(), io.StringIO()
-  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(said):
-    status = poison_command.main([str(each) for each in arguments])
-  return status, out.getvalue(), said.getvalue()
+from pacd_jax.data import png_folder
 
 
 class PngFolderTest(parameterized.TestCase):
@@ -61,7 +31,7 @@ class PngFolderTest(parameterized.TestCase):
 
   @parameterized.parameters(1, 3)
   def test_comes_back_to_the_bit(self, channels):
-    poison = _poison(channels)
+    poison = mixed_poison.make(channels)
     png_folder.save(self.folder, poison)
     back = png_folder.load(self.folder)
     for name, one, other in zip(types.Poison._fields, poison, back, strict=True):
@@ -69,7 +39,7 @@ class PngFolderTest(parameterized.TestCase):
     self.assertLen(list(self.folder.glob("images/*.png")), 5)
 
   def test_an_image_may_be_edited(self):
-    png_folder.save(self.folder, _poison())
+    png_folder.save(self.folder, mixed_poison.make())
     path = self.folder / "images" / "00001.png"
     edited = np.asarray(Image.open(path)) + np.uint8(1)
     Image.fromarray(edited).save(path)
@@ -77,9 +47,9 @@ class PngFolderTest(parameterized.TestCase):
 
   def test_what_is_wrong_is_named(self):
     self.refused("poison.json cannot be read")
-    png_folder.save(self.folder, _poison())
+    png_folder.save(self.folder, mixed_poison.make())
     with self.assertRaisesRegex(errors.InputError, "is not empty: give a new folder"):
-      png_folder.save(self.folder, _poison())
+      png_folder.save(self.folder, mixed_poison.make())
     path = self.folder / "images" / "00001.png"
     whole = path.read_bytes()
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(path)
@@ -99,12 +69,12 @@ class PngFolderTest(parameterized.TestCase):
     ("file,base", "name,base", "lacks the column file: add it"),
   )
   def test_a_table_that_contradicts_itself(self, old, new, message):
-    png_folder.save(self.folder, _poison())
+    png_folder.save(self.folder, mixed_poison.make())
     self.edit(old, new)
     self.refused(message)
 
   def test_a_folder_without_its_table(self):
-    png_folder.save(self.folder, _poison())
+    png_folder.save(self.folder, mixed_poison.make())
     (self.folder / "poison.csv").unlink()
     self.refused("poison.csv is missing: give a folder that has this table")
     (self.folder / "poison.csv").write_text("file,base,index,label,base_label,inserted\n")
@@ -113,22 +83,6 @@ class PngFolderTest(parameterized.TestCase):
     del about["epsilon"]
     (self.folder / "poison.json").write_text(json.dumps(about))
     self.refused("does not say epsilon, norm, .*KeyError")
-
-  def test_the_command_goes_both_ways(self):
-    file, back = self.folder.with_name("one.npz"), self.folder.with_name("back.npz")
-    poison_file.save(file, _poison())
-    self.assertEqual(_command("export", file, self.folder)[0], 0)
-    status, out, _ = _command("import", self.folder, back)
-    self.assertEqual((status, out), (0, f"5 images: {back}\n"))
-    self.assertEqual(back.read_bytes(), file.read_bytes())
-    for arguments, words in (
-      (("import", self.folder, back), "is there already"),
-      (("export", "nowhere.npz", self.folder), "no such poison"),
-      (("export", file), "see pacd poison --help"),
-    ):
-      status, out, said = _command(*arguments)
-      self.assertEqual((status, out), (2, ""))
-      self.assertRegex(said, rf"\Aerror: .*{words}.*\n\Z")
 
 
 if __name__ == "__main__":

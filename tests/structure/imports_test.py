@@ -126,9 +126,10 @@ class RulesTest(parameterized.TestCase):
         "experiment.library",
         "results.detectability",
         "results.report",
-        # Not of a run: a poison as PNGs, for people.
+        # Not of a run: a poison as PNGs, for people, and of other programs.
         "data.png_folder",
-        "data.poison_command",
+        "data.plain_npz",
+        "experiment.poison_command",
       },
     )
 
@@ -215,6 +216,8 @@ class RulesTest(parameterized.TestCase):
     ("array_record", "data.tfds_folder"),
     ("PIL", "data.tfds_folder", "data.png_folder"),
     ("tensorflow",),
+    ("safetensors", "experiment.weights"),
+    ("tensorboardX", "runtime.tensorboard"),
   )
   def test_who_sees_a_library(self, library, *modules):
     importing = {m for m, tree in sources().items() if imports_any(tree, library)}

@@ -15,7 +15,8 @@ def _plain(function: Callable[..., types.Model], words: str) -> None:
     del options
     return function(num_classes=tools.num_classes, image_shape=tools.image_shape)
 
-  kinds.NETWORKS.add(kinds.Network(function.__name__, build, words))
+  entry = kinds.Network(function.__name__, build, words, has_torch_layout=True)
+  kinds.NETWORKS.add(entry)
 
 
 def _resnet(depth: int) -> None:
@@ -24,7 +25,9 @@ def _resnet(depth: int) -> None:
     return networks.resnet(depth, **tools._asdict())
 
   words = f"ResNet-{depth} of He et al. (2015) for 32x32 images"
-  kinds.NETWORKS.add(kinds.Network(f"resnet{depth}", build, words, norms=networks.NORMS))
+  name, norms = f"resnet{depth}", networks.NORMS
+  entry = kinds.Network(name, build, words, norms=norms, has_torch_layout=True)
+  kinds.NETWORKS.add(entry)
 
 
 _plain(networks.linear, "softmax regression on pixels")
@@ -61,7 +64,7 @@ def make(
   """
   if not isinstance(num_classes, int) or num_classes < 1:
     raise errors.InputError(f"num_classes is {num_classes!r}: give a whole number above 0")
-  sizes = tuple(image_shape)
+  sizes = tuple(image_shape) if isinstance(image_shape, tuple | list) else ()
   if len(sizes) != 3 or not all(isinstance(size, int) and size > 0 for size in sizes):
     raise errors.InputError(f"image_shape is {image_shape!r}: give (H, W, C)")
   if name not in kinds.NETWORKS:

@@ -1,0 +1,83 @@
+"""The command `pacd weights`: a run's victim as a file of safetensors.
+
+pacd weights export runs/digits_ga victim.safetensors --row=pacd --seed=0 --layout=pytorch
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from pacd_jax import errors, types
+from pacd_jax.experiment import door, stages, weights
+from pacd_jax.experiment.plan import Plan
+
+
+class _Parser(argparse.ArgumentParser):
+  def error(self, message: str):
+    raise errors.InputError(f"{message}: see pacd weights --help")
+
+
+def main(arguments: Sequence[str]) -> int:
+  """Runs the command line; returns 0, or 2 for bad input, which is one line."""
+  try:
+    sys.stdout.write(_run(arguments) + "\n")
+  except errors.InputError as error:
+    sys.stderr.write(f"error: {error}\n")
+    return 2
+  except OSError as error:
+    where = f"{error.filename}: " if error.filename else ""
+    sys.stderr.write(f"error: {where}{error.strerror}\n")
+    return 2
+  return 0
+
+
+def _run(arguments: Sequence[str]) -> str:
+  parser = _Parser(prog="pacd weights", allow_abbrev=False)
+  commands = parser.add_subparsers(dest="command", required=True)
+  export = commands.add_parser("export", help="a run's victim as a file of safetensors")
+  export.add_argument("run", help="the folder of a run whose victims are trained")
+  export.add_argument("file", help="the file to write, such as victim.safetensors")
+  export.add_argument("--row", default=types.CLEAN, help="its training set; %(default)s")
+  export.add_argument("--seed", type=int, default=0, help="its number; %(default)s")
+  export.add_argument("--layout", choices=weights.LAYOUTS, default="flax")
+  export.add_argument("--data_dir", default="", help="of prepared data, if it has moved")
+  chosen = parser.parse_args(arguments)
+  weights.check_installed()
+  path = pathlib.Path(chosen.file).expanduser()
+  if path.exists():
+    raise errors.InputError(f"{path} is there already: give another name")
+  plan = door.load(chosen.run, data_dir=chosen.data_dir)
+  params = _victim(plan, chosen.row, chosen.seed)
+  network = plan.config.model
+  weights.save_weights(
+    path,
+    params,
+    network=network.name.name,
+    num_classes=plan.splits.num_classes,
+    image_shape=plan.splits.train.images.shape[1:],
+    norm=network.norm,
+    options=network.name.own,
+    layout=chosen.layout,
+    about={
+      "row": chosen.row,
+      "seed": chosen.seed,
+      "training": plan.training,
+      "sigma": plan.sigma,
+      "data": plan.splits.description,
+      "stamps": plan.folder.stamps(),
+    },
+  )
+  return f"{chosen.row}, seed {chosen.seed}: {path}"
+
+
+def _victim(plan: Plan, row: str, seed: int) -> types.Params:
+  """The parameters of a row's victim; raises `errors.InputError` if there is none."""
+  folder = plan.folder.path
+  if row not in plan.rows:
+    raise errors.InputError(f"--row={row}: {folder} has {', '.join(plan.rows)}")
+  if seed not in plan.seeds:
+    raise errors.InputError(f"--seed={seed}: {folder} has 0 to {plan.seeds[-1]}")
+  if not plan.folder.checkpoints("train").exists():
+    raise errors.InputError(f"{folder} has no checkpoints/train: run --stage=train first")
+  return stages.load_victims(plan)[row, seed]
