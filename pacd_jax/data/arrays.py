@@ -22,8 +22,15 @@ def checksum(dataset: types.Dataset) -> str:
   return digest.hexdigest()
 
 
-def class_indices(dataset: types.Dataset, target_class: int) -> np.ndarray:
+def class_indices(
+  dataset: types.Dataset, target_class: int, split: str = "training"
+) -> np.ndarray:
   """Positions of the images of the target class, in order: int64 `[n]`.
+
+  Args:
+    dataset: images with their labels.
+    target_class: the class.
+    split: which split of the data they are, for the error message.
 
   Raises:
     errors.InputError: the data set has no image of the class.
@@ -32,7 +39,8 @@ def class_indices(dataset: types.Dataset, target_class: int) -> np.ndarray:
   if not indices.size:
     present = ", ".join(str(label) for label in np.unique(dataset.labels))
     raise errors.InputError(
-      f"data.target_class={target_class} has no image in this data: use one of {present}"
+      f"data.target_class={target_class} has no image in the {split} split: use one of "
+      f"{present}, or add images of it to the data"
     )
   return indices
 

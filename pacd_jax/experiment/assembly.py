@@ -97,10 +97,10 @@ def certification(config: Config, splits: types.Splits, key: types.Key) -> plan.
   The sample is drawn from the target points if there are any, else from the class.
   """
   options = config.certify
-  dataset = {"test": splits.test, "validation": splits.validation}[options.split]
+  dataset = getattr(splits, options.split)
   indices = targets.points(config)
   if indices is None:
-    indices = arrays.class_indices(dataset, config.data.target_class)
+    indices = arrays.class_indices(dataset, config.data.target_class, options.split)
   if options.num_points:
     generator = np.random.default_rng(config.seed)
     indices = np.sort(generator.choice(indices, options.num_points, replace=False))

@@ -21,8 +21,9 @@ def check(config: Config, splits: types.Splits) -> None:
   points = targets.checked_points(config, splits)
   num_seen = num_certified = len(points)
   if not points:
-    num_seen = len(arrays.class_indices(splits.validation, target))
-    num_certified = len(arrays.class_indices(splits.test, target))
+    num_seen = len(arrays.class_indices(splits.validation, target, "validation"))
+    split = config.certify.split
+    num_certified = len(arrays.class_indices(getattr(splits, split), target, split))
   of_attack = (
     ("attack.clean_batch", config.attack.clean_batch, num_train - num_poisoned),
     ("attack.poison_batch", config.attack.poison_batch, num_poisoned),
