@@ -86,7 +86,6 @@ class EdgeDataTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, "certify.num_points is 6.*at most 3"):
       door.build(door.parse(config), self.temporary())
 
-  @long.after(0)
   @parameterized.parameters(
     (_arrays(_TWO, shape=(1, 1, 1)),),  # One pixel.
     (_arrays(_TWO, shape=(1, 9, 1)),),  # One row.
@@ -95,6 +94,7 @@ class EdgeDataTest(parameterized.TestCase):
     ({"images": np.full((60, *_SHAPE), 255, np.uint8), "labels": _TWO},),  # White.
     (_arrays(_TWO, np.ones(1, int)),),  # One test image.
   )
+  @long.after(0)
   def test_every_row_runs(self, arrays):
     config = self.config(arrays, rows=("clean", *_BASELINES, "pacd"))
     table = asked.run(config, self.temporary())
