@@ -5,12 +5,11 @@ pacd poison import pngs mine.npz
 """
 
 import argparse
-import pathlib
 import sys
 from collections.abc import Sequence
 
 from pacd_jax import errors
-from pacd_jax.data import png_folder, poison_file
+from pacd_jax.data import files, png_folder, poison_file
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,7 +47,7 @@ def _run(arguments: Sequence[str]) -> str:
     png_folder.save(chosen.folder, poison)
     return f"{len(poison.images)} images: {chosen.folder}"
   poison = png_folder.load(chosen.folder)
-  path = pathlib.Path(chosen.file).expanduser()
+  path = files.user_path(chosen.file)
   if path.exists():
     raise errors.InputError(f"{path} is there already: give another name")
   poison_file.save(path, poison)

@@ -138,7 +138,8 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
   )
   def test_refuses_a_damaged_time(self, text):
     (self.copy_finished() / "poison" / "pacd.json").write_text(text)
-    self.refuses("poison/pacd.json does not say how long the attack took: delete it")
+    says = "is no JSON of a run|does not say how long the attack took"
+    self.refuses(f"poison/pacd.json ({says}).*: delete it")
 
   @parameterized.parameters(
     ({"sigma": 0.0}, "sigma is 0.0"),

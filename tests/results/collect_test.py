@@ -84,7 +84,7 @@ class CollectTest(parameterized.TestCase):
       tsv = f"--tsv={self.root / 'b' / 'config.json' / 'all.tsv'}"
       self.assertEqual(collect.main([str(self.root / "a"), tsv]), 2)
     first, second = said.getvalue().splitlines()
-    self.assertRegex(first, "^error: .*b/results.json is damaged")
+    self.assertRegex(first, "^error: .*b/config.json is no JSON of a run")
     self.assertRegex(second, "^error: .*all.tsv cannot be written .*choose another file")
     self.assertEmpty(out.getvalue())
 
