@@ -32,8 +32,9 @@ def user_path(path: str | os.PathLike) -> pathlib.Path:
   Raises:
     errors.InputError: no file can have this path, or it cannot be looked at.
   """
+  found = pathlib.Path(path)
   try:
-    found = pathlib.Path(path).expanduser()
+    found = found.expanduser()
     os.stat(found)
   except (FileNotFoundError, NotADirectoryError):
     pass

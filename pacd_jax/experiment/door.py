@@ -233,6 +233,8 @@ def load(
     raise errors.InputError(
       f"{file} is no run's config: give the folder of a run ({error})"
     ) from None
+  if values.keys().isdisjoint({"data", "victims", "attacks"}):
+    raise errors.InputError(f"{file} is no run's config: give the folder of a run")
   if "victims" in values:
     raise errors.InputError(
       f"{workdir} is a transfer: load the run of one of its victims, one of "

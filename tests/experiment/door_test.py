@@ -59,6 +59,10 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
     self.assertEqual(loaded.folder.fingerprint, built.folder.fingerprint)
     with self.assertRaisesRegex(errors.InputError, "config.json is no run's config"):
       door.load(self.workdir)
+    self.workdir.mkdir()
+    (self.workdir / "config.json").write_text("{}")
+    with self.assertRaisesRegex(errors.InputError, "config.json is no run's config"):
+      door.load(self.workdir)
 
   @parameterized.parameters(*finished_run.ROWS[1:])
   def test_poison_touches_only_the_target_class_within_its_budget(self, row):
