@@ -3,12 +3,25 @@
 import contextlib
 from collections.abc import Generator
 
+_LONGEST = 2000  # Characters of a message.
+
+
+def _one_line(message: object) -> str:
+  """A message without the line breaks of what it quotes, and with the middle cut out."""
+  line = " ".join(str(message).splitlines())
+  if len(line) > _LONGEST:
+    line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+  return line.encode(errors="backslashreplace").decode()
+
 
 class InputError(ValueError):
   """Something the user gave cannot be used; says what, where, and what to do instead.
 
-  Commands print the message as one line and exit with status 2.
+  The message is one line, whatever it quotes. Commands print it and exit with status 2.
   """
+
+  def __init__(self, message: object):
+    super().__init__(_one_line(message))
 
 
 class NonFiniteError(ArithmeticError):

@@ -72,7 +72,7 @@ class Registry(Generic[_Entry]):
     return self._entries[name]
 
   def __contains__(self, name: object) -> bool:
-    return name in self._entries
+    return isinstance(name, str) and name in self._entries
 
   def __iter__(self) -> Iterator[_Entry]:
     return iter(list(self._entries.values()))

@@ -6,6 +6,7 @@ Each entry times what the package does and another way of doing the same, in tur
 """
 
 import argparse
+import json
 import pathlib
 import platform
 import sys
@@ -110,7 +111,8 @@ def main(argv: list[str]) -> int:
     figures = f"{row['ours']:12.4g}{row['peer']:12.4g}{row['ratio']:8.2f}"
     sys.stdout.write(f"{name:32}{figures}  {row['unit']}\n")
     sys.stdout.flush()
-  run_folder.write_json(pathlib.Path("bench.json"), results)
+  text = json.dumps(results, indent=2, allow_nan=False) + "\n"
+  run_folder.write_text(pathlib.Path("bench.json"), text)
   on = hardware(matmul.flops())
   sys.stdout.write(f"{on}\n")
   if options.write_docs:

@@ -8,13 +8,16 @@ each line, and the sidecar `seed_<k>.json` says how they were drawn:
   seed_0.counts.tsv   idx  0  1  ...  K-1      (the votes behind its bound, by class)
   seed_0.json         mode, sigma, n0, n, alpha, bound, seed, indices, num_classes, ...
 
+The sidecar is sealed (`runtime/sealed.py`) and has a digest of each point's two lines, but
+for the time, once a `Writer` has ended; a killed one leaves its last points without.
+
 A point is done once its line in both tables ends in a newline. On resuming, incomplete
 lines are cut off. So a resumed file equals that of an uninterrupted run, except that the
 last bits of logits may depend on which points share a batch.
 """
 
 import datetime
-import itertools
+import hashlib
 import json
 import os
 import reprlib
@@ -27,13 +30,17 @@ import numpy as np
 from pacd_jax import errors
 from pacd_jax.certification import provenance
 from pacd_jax.certification.rules.rule import Sidecar, brief
+from pacd_jax.data import files
+from pacd_jax.runtime import sealed
 
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 _POINT = [("idx", "i8"), ("label", "i8"), ("predict", "i8"), ("radius", "f8")]
 _RERUN = "rerun --stage=certify"
 
-# The columns, the parsed rows, and the number of bytes up to each complete line's end.
-_Table = tuple[Sequence[str], list[tuple], list[int]]
+# The columns, the parsed rows, and the complete lines, of which the first is the header.
+_Table = tuple[Sequence[str], list[tuple], list[bytes]]
+# Fields of a sidecar that say nothing of how certificates are drawn: not compared.
+_OF_FILES = ("stamp", "run", "digests")
 
 
 class Record(NamedTuple):
@@ -69,12 +76,11 @@ class Writer:
     text = json.dumps(sidecar, default=lambda x: x.tolist(), allow_nan=False)
     self._sidecar = provenance.checked(json.loads(text))  # As it is read from the file.
     if not (tsv.exists() or sidecar_file.exists()):
-      tsv.parent.mkdir(parents=True, exist_ok=True)
-      beside = Path(f"{sidecar_file}.tmp")
-      beside.write_text(text + "\n", encoding="utf-8")
-      os.replace(beside, sidecar_file)
-    _check_same(path, _read_sidecar(path), self._sidecar)
-    points, votes, self.num_done = _read_tables(path, self._sidecar)
+      _write_sidecar(sidecar_file, self._sidecar)
+    there = _read_sidecar(path)
+    _check_same(path, there, self._sidecar)
+    points, votes, self.num_done = _read_tables(path, there)
+    self._file, self._digests = sidecar_file, _digests(path, there, points, votes)
     self._tsv = _open_at(tsv, points, self.num_done)
     self._counts = _open_at(counts, votes, self.num_done)
 
@@ -99,8 +105,10 @@ class Writer:
     _parse_votes(votes, self.num_done, self._sidecar)
     if fault := _radius_fault([predict], [radius], [counts], self._sidecar):
       raise ValueError(fault[1])
-    _write_line(self._counts, votes)  # First: the line in the TSV marks the point as done.
-    _write_line(self._tsv, point)
+    votes, point = _line(votes), _line(point)
+    _append(self._counts, votes)  # First: the line in the TSV marks the point as done.
+    _append(self._tsv, point)
+    self._digests.append(_digest(point, votes))
     self.num_done += 1
 
   def __enter__(self) -> "Writer":
@@ -109,6 +117,7 @@ class Writer:
   def __exit__(self, *unused_exception):
     self._counts.close()
     self._tsv.close()
+    _write_sidecar(self._file, self._sidecar | {"digests": self._digests})
 
 
 def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
@@ -132,6 +141,7 @@ def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
   if fault := _radius_fault(point["predict"], point["radius"], counts, sidecar):
     where = f"{_files(path)[0]}, line {fault[0] + 2}"
     raise errors.InputError(f"{where}: {fault[1]}; delete it, {_RERUN}")
+  _digests(path, sidecar, points, votes)
   correct = point["predict"] == point["label"]
   return Record(
     point["idx"],
@@ -140,7 +150,7 @@ def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
     point["radius"],
     correct,
     counts,
-    sidecar,
+    {name: value for name, value in sidecar.items() if name != "digests"},
   )
 
 
@@ -176,17 +186,32 @@ def _files(path: str | os.PathLike) -> tuple[Path, Path, Path]:
   return Path(f"{stem}.tsv"), Path(f"{stem}.counts.tsv"), Path(f"{stem}.json")
 
 
-def _write_line(file: BinaryIO, fields: Sequence[str]):
-  file.write("\t".join(fields).encode() + b"\n")
+def _line(fields: Sequence[str]) -> bytes:
+  return "\t".join(fields).encode()
+
+
+def _append(file: BinaryIO, line: bytes):
+  file.write(line + b"\n")
   file.flush()
+
+
+def _digest(point: bytes, votes: bytes) -> str:
+  """Eight hexadecimal digits of a point's lines in both tables, without its time."""
+  lines = point.rpartition(b"\t")[0] + b"\n" + votes
+  return hashlib.sha256(lines).hexdigest()[:8]
 
 
 def _open_at(file: Path, table: _Table, done: int) -> BinaryIO:
   """Opens a table to append after its first `done` rows, and cuts off what follows them."""
-  opened, (columns, _, ends) = file.open("ab"), table
-  opened.truncate(ends[done] if ends else 0)
-  if not ends:
-    _write_line(opened, columns)
+  columns, _, lines = table
+  try:
+    opened = file.open("ab")
+  except OSError as error:
+    fault = f"{file} cannot be written ({error.strerror})"
+    raise errors.InputError(f"{fault}; delete it, {_RERUN}") from None
+  opened.truncate(sum(len(line) + 1 for line in lines[: done + 1]))
+  if not lines:
+    _append(opened, _line(columns))
   return opened
 
 
@@ -200,12 +225,25 @@ def _read_tables(path, sidecar: Sidecar) -> tuple[_Table, _Table, int]:
   return points, votes, min(len(points[1]), len(votes[1]))
 
 
+def _digests(path, sidecar: Sidecar, points: _Table, votes: _Table) -> list[str]:
+  """The digest of each point that both tables have; raises if a line has changed."""
+  lines = zip(points[2][1:], votes[2][1:], strict=False)
+  found = [_digest(*pair) for pair in lines]
+  there = zip(found, sidecar.get("digests", ()), strict=False)
+  for number, (digest, written) in enumerate(there, start=2):
+    if digest != written:
+      fault = f"{_files(path)[0]}, line {number}: it, or its votes, have changed"
+      raise errors.InputError(f"{fault} since; delete it, {_RERUN}")
+  return found
+
+
 def _read_table(
   file: Path, columns: Sequence[str], parse: Callable[..., tuple], sidecar: Sidecar
 ) -> _Table:
   """Parses the complete lines; raises InputError at the first invalid one."""
-  *lines, half_line = (file.read_bytes() if file.exists() else b"").split(b"\n")
-  header, rows = "\t".join(columns).encode(), []
+  contents = files.read_bytes(file) if file.exists() else b""
+  *lines, half_line = contents.split(b"\n")
+  header, rows = _line(columns), []
   for number, line in enumerate(lines or [half_line], start=1):
     try:
       if number > 1:
@@ -216,7 +254,7 @@ def _read_table(
     except ValueError as error:
       fault = f"{file}, line {number}: {error}"
       raise errors.InputError(f"{fault}; delete it, {_RERUN}") from None
-  return columns, rows, list(itertools.accumulate(len(line) + 1 for line in lines))
+  return columns, rows, lines
 
 
 def _parse_point(fields: Sequence[str], row: int, sidecar: Sidecar) -> tuple:
@@ -255,17 +293,22 @@ def _read_sidecar(path) -> Sidecar:
     fault = f"has no sidecar {file.name}; delete it" if tsv.exists() else "no such file"
     raise errors.InputError(f"{tsv}: {fault}, {_RERUN}")
   try:
-    return provenance.checked(json.loads(file.read_bytes()))
+    return provenance.checked(sealed.parse(files.read_bytes(file)))
   except (ValueError, TypeError) as error:
     raise _bad_sidecar(path, f"not a sidecar ({error})") from None
+
+
+def _write_sidecar(file: Path, sidecar: Sidecar):
+  text = json.dumps(sealed.seal(sidecar), allow_nan=False) + "\n"
+  files.write(file, lambda opened: opened.write(text.encode()))
 
 
 def _check_same(path, then: Sidecar, now: Sidecar):
   """Raises InputError unless both sidecars have the same fields with the same values.
 
-  The stamps of the code that made them are not compared here but in the run's folder.
+  What made them is not compared here but in the run's folder.
   """
-  names = sorted((then.keys() | now.keys()) - {"stamp"})
+  names = sorted((then.keys() | now.keys()) - {*_OF_FILES})
   changes = [
     f"{name} was {brief(then.get(name))}, now {brief(now.get(name))}"
     for name in names

@@ -26,11 +26,14 @@ _KINDS = {
   "counts": str,
 }
 FIELDS = tuple(_KINDS)
+_MOST_CLASSES = 10**6
 DTYPES = ("float32", "bfloat16")  # Dtypes in which a base classifier computes.
 
 
 def checked(sidecar: Any) -> Sidecar:
   """Returns the sidecar; raises ValueError if a field is missing or invalid."""
+  if not isinstance(sidecar, dict):
+    raise ValueError("no object")
   if missing := [name for name in FIELDS if name not in sidecar]:
     raise ValueError(f"without {', '.join(missing)}")
   for name, kind in _KINDS.items():
@@ -38,6 +41,10 @@ def checked(sidecar: Any) -> Sidecar:
       raise ValueError(f"{name} is {brief(sidecar[name])}")
   if not all(isinstance(idx, int) for idx in sidecar["indices"]):
     raise ValueError("indices are not whole numbers")
+  if not 1 <= sidecar["num_classes"] <= _MOST_CLASSES:
+    raise ValueError(f"num_classes is {sidecar['num_classes']}")
+  if not isinstance(sidecar.get("digests", []), list):
+    raise ValueError(f"digests are {brief(sidecar['digests'])}")
   sigma, n0, n, alpha = (sidecar[name] for name in ("sigma", "n0", "n", "alpha"))
   if not (0.0 < sigma < float("inf") and min(n0, n) >= 1 and 0.0 < alpha < 1.0):
     raise ValueError(f"sigma {sigma}, n0 {n0}, n {n} or alpha {alpha} is out of range")

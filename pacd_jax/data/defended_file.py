@@ -4,6 +4,7 @@ A file holds changed and new images alone; the others are those of the set befor
 defences, which it identifies by a checksum.
 """
 
+import io
 import os
 
 import numpy as np
@@ -21,16 +22,13 @@ _FIELDS = {
   "changed_images": ("u", 4),  # `[c, H, W, C]`.
   "new_images": ("u", 4),  # Stored after the last position of the set before.
 }
-_REMEDY = "delete it and rerun --stage=train"
+REMEDY = "delete it and rerun --stage=train"
 
 
-def save(
-  path: str | os.PathLike, before: types.TrainingSet, after: types.TrainingSet
-) -> None:
-  """Writes a defended training set atomically: beside `path`, then renamed.
+def contents(before: types.TrainingSet, after: types.TrainingSet) -> bytes:
+  """The bytes of the file of a defended training set.
 
   Args:
-    path: path of the file.
     before: the set before the defences.
     after: the set after them, in which stored images keep their positions.
   """
@@ -46,7 +44,9 @@ def save(
     "changed_images": after.images[changed],
     "new_images": after.images[size:],
   }
-  files.write(path, lambda file: np.savez_compressed(file, **fields))
+  file = io.BytesIO()
+  np.savez_compressed(file, **fields)
+  return file.getvalue()
 
 
 def load(path: str | os.PathLike, before: types.TrainingSet) -> types.TrainingSet:
@@ -60,25 +60,23 @@ def load(path: str | os.PathLike, before: types.TrainingSet) -> types.TrainingSe
     errors.InputError: the file is damaged, or was made from another training set.
   """
   try:
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-      found = {name: np.asarray(arrays[name]) for name in _FIELDS}
-  except Exception as error:  # Damaged zip files raise many kinds of errors.
-    reason = type(error).__name__
+    found = files.read_npz(path, _FIELDS)
+  except (OSError, files.DamagedError) as error:
     raise errors.InputError(
-      f"{path}: it is truncated or no defended training set ({reason}): {_REMEDY}"
+      f"{path}: it is truncated or no defended training set ({error}): {REMEDY}"
     ) from None
   for name, (kind, rank) in _FIELDS.items():
+    if name not in found:
+      raise errors.InputError(f"{path}: it has no field {name}: {REMEDY}")
     if found[name].dtype.kind != kind or found[name].ndim != rank:
       raise errors.InputError(
-        f"{path}: {name} is {found[name].dtype} of shape {found[name].shape}: {_REMEDY}"
+        f"{path}: {name} is {found[name].dtype} of shape {found[name].shape}: {REMEDY}"
       )
   if str(found["before"]) != training_sets.checksum(before):
     raise errors.InputError(
-      f"{path} was made of another training set (its checksum differs): {_REMEDY}"
+      f"{path} was made of another training set (its checksum differs): {REMEDY}"
     )
-  contradiction = errors.InputError(
-    f"{path}: its arrays contradict its checksum: {_REMEDY}"
-  )
+  contradiction = errors.InputError(f"{path}: its arrays contradict its checksum: {REMEDY}")
   try:
     images = np.concatenate([before.images, found["new_images"]])
     images[found["changed"]] = found["changed_images"]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import poison_file, training_sets
+from pacd_jax.data import files, poison_file, training_sets
 
 _WANTED = ("images", "labels", "indices")
 
@@ -37,7 +37,7 @@ def load(
     errors.InputError: the file is missing or damaged, lacks an array, does not fit the
       training split, or its images are over the budget.
   """
-  path = pathlib.Path(path).expanduser()
+  path = files.user_path(path)
   arrays = _read(path)
   images, labels, indices = (arrays[name] for name in _WANTED)
   inserted = arrays.get("inserted", np.zeros(len(indices), bool))
@@ -65,15 +65,12 @@ def load(
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   try:
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-      names = [name for name in (*_WANTED, "inserted") if name in arrays.files]
-      found = {name: np.asarray(arrays[name]) for name in names}
+    found = files.read_npz(path, (*_WANTED, "inserted"))
   except OSError as error:
     raise errors.InputError(f"{path} cannot be read: {error.strerror or error}") from None
-  except Exception as error:  # Damaged zip files raise many kinds of errors.
-    reason = type(error).__name__  # NumPy's own message advises to unpickle.
+  except files.DamagedError as error:
     raise errors.InputError(
-      f"{path} is no .npz of numbers, or damaged ({reason}): make it by numpy.savez"
+      f"{path} is no .npz of numbers, or damaged ({error}): make it by numpy.savez"
     ) from None
   for name in _WANTED:
     if name not in found:

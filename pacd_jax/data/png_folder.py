@@ -32,7 +32,7 @@ def save(folder: str | os.PathLike, poison: types.Poison) -> None:
   Raises:
     errors.InputError: the folder is not empty, or its images are of no kind that PNG has.
   """
-  path = pathlib.Path(folder).expanduser()
+  path = files.user_path(folder)
   if path.exists() and any(path.iterdir()):
     raise errors.InputError(f"{path} is not empty: give a new folder")
   if poison.images.shape[-1] not in (1, 3):
@@ -62,7 +62,7 @@ def load(folder: str | os.PathLike) -> types.Poison:
     errors.InputError: a file is missing or damaged, images differ in size, or the poison
       contradicts itself, as for `poison_file.load`.
   """
-  path = pathlib.Path(folder).expanduser()
+  path = files.user_path(folder)
   about, rows = _about(path / _ABOUT), _rows(path / _TABLE)
   images, base = (
     _stacked([_read_png(path / row[column]) for row in rows], path)
@@ -131,7 +131,7 @@ def _about(path: pathlib.Path) -> dict[str, Any]:
       "sigma": float(about["sigma"]),
       "checksum": str(about["checksum"]),
     }
-  except (ValueError, TypeError, KeyError) as error:
+  except (ValueError, TypeError, KeyError, RecursionError) as error:
     raise errors.InputError(
       f"{path} does not say {', '.join(_SCALARS)} ({type(error).__name__}: {error})"
     ) from None

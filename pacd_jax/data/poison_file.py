@@ -6,6 +6,7 @@ with unchanged labels.
 """
 
 import functools
+import io
 import os
 import pathlib
 from collections.abc import Callable
@@ -35,9 +36,17 @@ _SCALARS = {
 
 
 def save(path: str | os.PathLike, poison: types.Poison) -> None:
-  """Writes a poison atomically: beside `path`, then renamed.
+  """Writes a poison atomically: beside `path`, then renamed; raises as `contents` does."""
+  of_file = contents(path, poison)
+  files.write(path, lambda file: file.write(of_file))
 
-  The same poison gives the same bytes, as entries have no date.
+
+def contents(path: str | os.PathLike, poison: types.Poison) -> bytes:
+  """The bytes of a poison's file; the same poison gives the same, as they hold no date.
+
+  Args:
+    path: the file's path, for messages.
+    poison: the poison.
 
   Raises:
     errors.InputError: the poison is not one that `load` would read.
@@ -45,7 +54,9 @@ def save(path: str | os.PathLike, poison: types.Poison) -> None:
   poison = poison._replace(epsilon=float(poison.epsilon), sigma=float(poison.sigma))
   _check(poison, functools.partial(_unusable, path, "save another"))
   fields: dict[str, Any] = {"schema": SCHEMA} | poison._asdict()
-  files.write(path, lambda file: np.savez_compressed(file, **fields))
+  file = io.BytesIO()
+  np.savez_compressed(file, **fields)
+  return file.getvalue()
 
 
 def check(poison: types.Poison, source: str | os.PathLike) -> None:
@@ -53,19 +64,9 @@ def check(poison: types.Poison, source: str | os.PathLike) -> None:
   _check(poison, functools.partial(_unusable, source, "correct it"))
 
 
-def copy(source: str | os.PathLike, path: str | os.PathLike) -> None:
-  """Copies a file byte for byte: beside `path`, then renamed.
-
-  Raises:
-    errors.InputError: `source` cannot be read.
-  """
-  contents = files.read_bytes(source)
-  files.write(path, lambda file: file.write(contents))
-
-
 def find(path: str | os.PathLike) -> pathlib.Path:
   """The poison file of a path: the path itself, or `poison/pacd.npz` in a run's folder."""
-  path = pathlib.Path(path).expanduser()
+  path = files.user_path(path)
   return path / "poison" / "pacd.npz" if path.is_dir() else path
 
 
@@ -82,16 +83,12 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
   """
   unusable = functools.partial(_unusable, path, remedy)
   try:
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-      names = ("schema", *types.Poison._fields)
-      there = [name for name in names if name in arrays.files]
-      fields: dict[str, Any] = {name: np.asarray(arrays[name]) for name in there}
+    fields: dict[str, Any] = dict(files.read_npz(path, ("schema", *types.Poison._fields)))
   except FileNotFoundError:
     remedy = remedy or "rerun --stage=attack"
     raise errors.InputError(f"{path}: no such poison: {remedy}") from None
-  except Exception as error:  # Damaged zip files raise many kinds of errors.
-    reason = type(error).__name__  # NumPy's own message advises to unpickle.
-    raise unusable(f"it is truncated or not a poison file ({reason})") from None
+  except (OSError, files.DamagedError) as error:
+    raise unusable(f"it is truncated or not a poison file ({error})") from None
   schema = _schema(fields, unusable)
   for name in _FIELDS[schema]:
     if name not in fields:

@@ -3,11 +3,12 @@
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.data import files
 
 
 class Source(NamedTuple):
@@ -47,7 +48,7 @@ def npz(path: str | os.PathLike | None) -> Source:
     raise errors.InputError(
       "data.name=npz needs a file: set data.path to an .npz with images and labels"
     )
-  path = pathlib.Path(path).expanduser()
+  path = files.user_path(path)
   return of_arrays(_read_arrays(path), path.name, path)
 
 
@@ -87,46 +88,20 @@ _ARRAYS = ("images", "labels", "test_images", "test_labels")
 
 def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
   """Reads those of `_ARRAYS` that the file has."""
-  try:
-    with open(path, "rb") as file:
-      return _arrays_in(file, path)
-  except OSError as error:
-    raise errors.InputError(f"data.path={path}: {error.strerror}") from None
-
-
-def _arrays_in(file: BinaryIO, path: pathlib.Path) -> dict[str, np.ndarray]:
   save = "make it with numpy.savez(FILE, images=..., labels=...)"
   try:
-    with np.load(file, allow_pickle=False) as loaded:
-      found = {name: _member(path, loaded, name) for name in _ARRAYS if name in loaded}
-      present = ", ".join(loaded.files) or "nothing"
-  except errors.InputError:
-    raise
-  except MemoryError:
+    found = files.read_npz(path, _ARRAYS)
+  except OSError as error:
+    raise errors.InputError(f"data.path={path}: {error.strerror}") from None
+  except files.DamagedError as error:
     raise errors.InputError(
-      f"{path}: its arrays do not fit in this machine's memory: save fewer images"
-    ) from None
-  except Exception as error:  # Damaged zip files raise many kinds of errors.
-    reason = type(error).__name__  # NumPy's own message advises to unpickle.
-    raise errors.InputError(
-      f"{path}: no .npz file, or a damaged one ({reason}): {save}"
+      f"{path}: no .npz file, or a damaged one ({error}): {save}"
     ) from None
   for name in ("images", "labels"):
     if name not in found:
+      present = ", ".join(files.names_in_npz(path)) or "nothing"
       raise errors.InputError(f"{path}: it has no array {name}, but {present}: {save}")
   return found
-
-
-def _member(path: pathlib.Path, loaded: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
-  try:
-    return np.asarray(loaded[name])
-  except ValueError as error:
-    if "allow_pickle" not in str(error):
-      raise
-    raise errors.InputError(
-      f"{path}: {name} holds Python objects, which are never read: save one array of "
-      "numbers in which all images have one shape"
-    ) from None
 
 
 def _dataset(

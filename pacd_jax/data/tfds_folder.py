@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.data import files
 from pacd_jax.data.sources import Source
 
 
@@ -35,7 +36,7 @@ NAMES = tuple(_KNOWN)
 def root(data_dir: str | os.PathLike | None) -> pathlib.Path:
   """The folder of data sets: `data_dir`, or the default folder of TFDS."""
   default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-  return pathlib.Path(data_dir or default).expanduser()
+  return files.user_path(data_dir or default)
 
 
 def find(name: str, data_dir: str | os.PathLike | None) -> pathlib.Path | None:

@@ -90,7 +90,8 @@ def _check_certificate(plan: Plan, row: str, seed: int) -> bool:
     return False
   record = certificates.read(stem, allow_partial=True)
   for name, expected in plan.certificate_identity(row, seed).items():
-    if record.sidecar.get(name) != expected:
+    of_before = name == "run" and name not in record.sidecar  # An earlier version's.
+    if record.sidecar.get(name) != expected and not of_before:
       raise errors.InputError(
         f"{stem}.tsv belongs to another run ({name} differs in {stem.name}.json): delete "
         "both and rerun --stage=certify"

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from pacd_jax import types
 from pacd_jax.data import defended_file, training_sets
 from pacd_jax.defenses import chain
-from pacd_jax.experiment import row_data
-from pacd_jax.runtime import processes, progress, run_folder, stamp
+from pacd_jax.experiment import bound_file, row_data
+from pacd_jax.runtime import processes, progress, run_folder
 
 
 class DefencePlan(NamedTuple):
@@ -78,10 +78,11 @@ class Defended:
       {f"what the defences made of {row}": training_sets.checksum(after)}
     )
     names = [name for name, _ in self._plan.chain]
-    run_folder.write_json(
-      self._folder.defence_report(row),
+    bound_file.write(
+      self._folder.defended(row),
+      defended_file.contents(before, after),
+      self._folder.fingerprint,
       {
-        "stamp": stamp.make(),
         "row": row,
         "seconds": round(time.monotonic() - began, 6),
         "images_before": len(before.present),
@@ -91,7 +92,6 @@ class Defended:
         ],
       },
     )
-    defended_file.save(self._folder.defended(row), before, after)
     progress.note(
       f"defense/{row}: {', then '.join(names)} left {len(after.present)} of "
       f"{len(before.present)} images"
@@ -103,6 +103,7 @@ class Defended:
     if row not in self._of_row:
       path = self._folder.defended(row)
       after = defended_file.load(path, self._rows.split(row))
+      bound_file.check(path, self._folder.fingerprint, defended_file.REMEDY)
       self._of_row[row] = after, training_sets.checksum(after)
     return self._of_row[row]
 

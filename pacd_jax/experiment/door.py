@@ -6,7 +6,6 @@ the commands and `config_files`, this is the only file that knows ConfigDict.
 
 import functools
 import os
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import ml_collections
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.data import files
 from pacd_jax.experiment import (
   assembly,
   attack_assembly,
@@ -226,12 +226,14 @@ def load(
   """
   if not isinstance(workdir, str | os.PathLike):
     raise errors.InputError(f"{workdir!r} is no path: give the folder of a run")
-  file = pathlib.Path(workdir).expanduser() / "config.json"
+  file = files.user_path(workdir) / "config.json"
   try:
     values = run_folder.read_json(file)
-  except (OSError, errors.InputError):
-    values = None
-  if not isinstance(values, dict):
+  except errors.InputError as error:
+    raise errors.InputError(
+      f"{file} is no run's config: give the folder of a run ({error})"
+    ) from None
+  if values.keys().isdisjoint({"data", "victims", "attacks"}):
     raise errors.InputError(f"{file} is no run's config: give the folder of a run")
   if "victims" in values:
     raise errors.InputError(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pacd_jax.experiment import schema
+from pacd_jax.runtime import run_folder
 
 _ABSENT = object()
 
@@ -27,7 +28,7 @@ class Identity:
   @property
   def text(self) -> str:
     """The text of config.json."""
-    return json.dumps(self._values, indent=2, allow_nan=False) + "\n"
+    return run_folder.json_text(self._values)
 
   @property
   def fingerprint(self) -> str:

@@ -193,4 +193,5 @@ class Plan:
       "split": self.certify.split,
       "certified_on": self._certified_on,
       "trained_on": self.defended.checksum(row),
+      "run": self.folder.fingerprint,
     }

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from pacd_jax import errors, types
-from pacd_jax.data import plain_npz, png_folder, poison_file
+from pacd_jax.data import files, plain_npz, png_folder, poison_file
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,7 +57,7 @@ def _run(arguments: Sequence[str]) -> str:
 
 
 def _save(poison: types.Poison, target: str, *, always_file: bool = False) -> str:
-  path = pathlib.Path(target).expanduser()
+  path = files.user_path(target)
   if not (always_file or _is_npz(path)):
     png_folder.save(path, poison)
   elif path.exists():

@@ -4,7 +4,6 @@ Among a run's modules, only this one writes and reads poisons.
 """
 
 import functools
-import json
 import math
 import pathlib
 from collections.abc import Mapping
@@ -14,8 +13,9 @@ import numpy as np
 
 from pacd_jax import errors, perturbation, types
 from pacd_jax.data import arrays, files, poison_file, training_sets
+from pacd_jax.experiment import bound_file
 from pacd_jax.experiment.row_tools import Poisoned
-from pacd_jax.runtime import run_folder, stamp
+from pacd_jax.runtime import run_folder
 
 
 class TrainingSets:
@@ -85,7 +85,7 @@ class TrainingSets:
 
   def copy_given(self, row: str) -> None:
     """Copies the file from elsewhere, unchanged, to `poison/<row>.npz`."""
-    poison_file.copy(self.given[row], self._folder.poison(row))
+    self._write(self._folder.poison(row), files.read_bytes(self.given[row]))
 
   def save(self, row: str, made: np.ndarray | Poisoned, seconds: float) -> None:
     """Writes the time that an attack took, then the poison that it made.
@@ -100,10 +100,9 @@ class TrainingSets:
         or range.
     """
     _check_made(row, made, len(self._poisoned), self._splits.train.images.shape[1:])
-    run_folder.write_json(
-      self._folder.attack_time(row), {"attack_seconds": seconds, "stamp": stamp.make()}
-    )
-    poison_file.save(self._folder.poison(row), self.made(made))
+    path = self._folder.poison(row)
+    contents = poison_file.contents(path, self.made(made))
+    self._write(path, contents, {"attack_seconds": seconds})
 
   def made(self, made: np.ndarray | Poisoned) -> types.Poison:
     """Rounds what an attack made to 8 bits, within the budget.
@@ -142,7 +141,8 @@ class TrainingSets:
 
   def save_candidate(self, name: str, images: np.ndarray) -> None:
     """Writes a candidate of the attack, float `[n, H, W, C]`."""
-    poison_file.save(self._folder.candidate(name), self.made(images))
+    path = self._folder.candidate(name)
+    self._write(path, poison_file.contents(path, self.made(images)))
 
   def candidate(self, name: str) -> tuple[types.TrainingSet, np.ndarray]:
     """The training split with a candidate in it, and its images, uint8 `[n, H, W, C]`.
@@ -150,7 +150,9 @@ class TrainingSets:
     Raises:
       errors.InputError: it is missing, damaged or of another training split.
     """
-    poison = poison_file.load(self._folder.candidate(name), remedy=_CANDIDATE_REMEDY)
+    path = self._folder.candidate(name)
+    poison = poison_file.load(path, remedy=_CANDIDATE_REMEDY)
+    bound_file.check(path, self._folder.fingerprint, _CANDIDATE_REMEDY)
     return training_sets.poisoned(self._splits.train, poison), poison.images
 
   def split(self, row: str) -> types.TrainingSet:
@@ -197,8 +199,8 @@ class TrainingSets:
     if row == types.CLEAN or row in self.given or not path.exists():
       return None
     try:
-      seconds = float(json.loads(path.read_text(encoding="utf-8"))["attack_seconds"])
-    except (ValueError, TypeError, KeyError, OSError):
+      seconds = float(run_folder.read_json(path)["attack_seconds"])
+    except (ValueError, TypeError, KeyError):  # InputError is a ValueError.
       seconds = math.nan
     if not 0.0 <= seconds < math.inf:
       raise errors.InputError(
@@ -221,11 +223,17 @@ class TrainingSets:
     path = self._folder.poison(row)
     poison = poison_file.load(path)
     self._check(path, poison, row)
+    bound_file.check(path, self._folder.fingerprint, _REMEDY)
     return poison
+
+  def _write(
+    self, path: pathlib.Path, contents: bytes, about: Mapping[str, Any] | None = None
+  ) -> None:
+    bound_file.write(path, contents, self._folder.fingerprint, about)
 
   def _check(self, path: pathlib.Path, poison: types.Poison, row: str) -> None:
     """Raises if a poison is of other data or class, or is another run's but not given."""
-    identity, remedy = self.identity, "delete it and rerun --stage=attack"
+    identity, remedy = self.identity, _REMEDY
     if row in self.given:
       identity = {name: identity[name] for name in ("dataset", "target_class", "checksum")}
       remedy = (
@@ -293,6 +301,7 @@ _WHAT = {
   "target_class": "target class",
   "checksum": "training split",
 }
+_REMEDY = "delete it and rerun --stage=attack"
 _CANDIDATE_REMEDY = (
   "delete checkpoints/attack and selection.json of the run, and run it again"
 )

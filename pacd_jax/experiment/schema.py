@@ -45,13 +45,21 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Flat:
 
 
 def nested(flat: Mapping[str, Any]) -> Values:
-  """`{"attack.epsilon": 0.1}` as `{"attack": {"epsilon": 0.1}}`."""
+  """`{"attack.epsilon": 0.1}` as `{"attack": {"epsilon": 0.1}}`.
+
+  Raises:
+    errors.InputError: a name is that of a field and of a group.
+  """
   values: Values = {}
   for name, value in flat.items():
     *groups, last = name.split(".")
     holder = values
     for group in groups:
       holder = holder.setdefault(group, {})
+      if not isinstance(holder, dict):
+        raise errors.InputError(
+          f"config field {name} is of a group, but {group} is {holder!r}: give one of them"
+        )
     holder[last] = value
   return values
 
@@ -264,6 +272,8 @@ def field_name(name: str) -> str:
 def check_name(name: str) -> None:
   """Raises `errors.InputError`, which names near fields, if no run has this field."""
   there = known()
+  if not isinstance(name, str):
+    raise errors.InputError(f"config field {name!r} is unknown: a name is a text")
   if name in there or name.startswith(NAMED):
     return
   group = name.rpartition(".")[0]

@@ -71,11 +71,14 @@ def _times(plan: Plan) -> dict[str, float]:
   num_steps = plan.attack.num_steps
   firsts = {start: i * num_steps for i, start in enumerate(plan.attack.starts)}
 
+  def until(step):  # A line of the log may be damaged: the one before it is near.
+    return after[max(known for known in after if known <= step)]
+
   def seconds(each):
     if each.finish == candidates.ROW:  # Not optimised; the report has a row's own time.
       return 0.0
     first = firsts[each.start]
-    return round(after[first + each.step] - after[first], 3)
+    return round(max(0.0, until(first + each.step) - until(first)), 3)
 
   return {each.name: seconds(each) for each in candidates.listed(plan)}
 
@@ -89,7 +92,12 @@ def _digest(plan: Plan, candidate: Candidate) -> str:
 def _write_scores(plan: Plan, scores: Scores, **chosen: str) -> None:
   run_folder.write_json(
     plan.folder.selection,
-    {"stamp": stamp.make(), "candidates": list(scores.values()), **chosen},
+    {
+      "stamp": stamp.make(),
+      "run": plan.folder.fingerprint,
+      "candidates": list(scores.values()),
+      **chosen,
+    },
   )
 
 
@@ -103,6 +111,8 @@ def read_scores(plan: Plan) -> Scores:
   if not path.exists():
     return {}
   there = run_folder.read_json(path)
+  if there.get("run", plan.folder.fingerprint) != plan.folder.fingerprint:
+    raise errors.InputError(f"{path} is of another run: delete it and run again")
   scores: Scores = {}
   try:
     scores = {score["name"]: score for score in there["candidates"]}

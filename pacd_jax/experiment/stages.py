@@ -4,7 +4,6 @@ Each does what its folder lacks and resumes where a kill stopped it; `check` ins
 folder before any of them starts.
 """
 
-import json
 import time
 from collections.abc import Collection, Sequence
 
@@ -177,7 +176,7 @@ def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
 def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
   dataset = plan.certify.dataset
   identity = plan.certificate_identity(row, seed)
-  names = ("model", "dataset", "data", "split", "trained_on", "certified_on")
+  names = ("model", "dataset", "data", "split", "trained_on", "certified_on", "run")
   extra = {name: identity[name] for name in names} | {"stamp": stamp.make()}
   target = arrays.class_indices(dataset, plan.target_class)
   of_class = types.Dataset(dataset.images[target], dataset.labels[target])
@@ -230,7 +229,7 @@ def write_report(plan: Plan) -> None:
 
 def table(plan: Plan) -> str:
   """The table of `results.json`, as text."""
-  return tables.table(json.loads(plan.folder.results.read_text(encoding="utf-8")))
+  return tables.table(run_folder.read_json(plan.folder.results))
 
 
 def _results(plan: Plan) -> evaluate.Results:

@@ -44,6 +44,7 @@ def transfer(values: Mapping[str, Any]) -> Transfer:
       raise errors.InputError(
         f"config field {name} is unknown: a transfer has victims, poisons and data.data_dir"
       )
+  _check_groups(values, "victims", "poisons", "data", *_below(values, "victims"))
   poisons = {name: path for name, path in values["poisons"].items() if path}
   for name in poisons:
     together.check_row_name("poisons", name)
@@ -57,7 +58,7 @@ def transfer(values: Mapping[str, Any]) -> Transfer:
     together.check_row_name("victims", name)
     own = {"rows": (types.CLEAN, *poisons), "poisons": poisons}
     with errors.about(f"victim {name}"):
-      victims[name] = _with(of_victim, own, values["data"]["data_dir"])
+      victims[name] = _with(of_victim, own, _data_dir(values))
   return Transfer(Identity(values), victims, poisons)
 
 
@@ -67,7 +68,7 @@ def comparison(values: Mapping[str, Any]) -> Comparison:
   Raises:
     errors.InputError: names the field, its value, and what it must be.
   """
-  for name in [*values, *(f"data.{name}" for name in values.get("data", ()))]:
+  for name in [*values, *_below(values, "data")]:
     if name not in (*_OF_COMPARISON, "data.data_dir"):
       raise errors.InputError(
         f"config field {name} is unknown: a comparison has base, epsilons, attacks and "
@@ -76,6 +77,7 @@ def comparison(values: Mapping[str, Any]) -> Comparison:
   for name in _OF_COMPARISON:
     if name not in values:
       raise errors.InputError(f"config field {name} is missing: see configs/comparisons.py")
+  _check_groups(values, "base", "attacks", "data")
   _check_epsilons(values["epsilons"])
   baselines, variants = [], {}
   for name, attack in values["attacks"].items():
@@ -90,13 +92,35 @@ def comparison(values: Mapping[str, Any]) -> Comparison:
   epsilons = tuple(float(epsilon) for epsilon in values["epsilons"])
   own = {"rows": (types.CLEAN,), "poisons": {}, "attack": {"epsilon": epsilons[0]}}
   with errors.about("base"):
-    base = _with(values["base"], own, values["data"]["data_dir"])
+    base = _with(values["base"], own, _data_dir(values))
   ordered = sorted(baselines, key=kinds.ROWS.names.index)
   configs = {}
   for name, overrides in variants.items():
     with errors.about(f"attack {name}"):
       configs[name] = schema.replaced(base, overrides)
   return Comparison(Identity(values, grows=True), base, epsilons, tuple(ordered), configs)
+
+
+def _below(values: Mapping[str, Any], group: str) -> list[str]:
+  """The names in a group, if it is one, with its own in front."""
+  there = values.get(group)
+  return [f"{group}.{name}" for name in there] if isinstance(there, Mapping) else []
+
+
+def _check_groups(values: Mapping[str, Any], *names: str) -> None:
+  """Raises `errors.InputError` unless these, by flat names, are groups of fields."""
+  for name in names:
+    value: Any = values
+    for part in name.split(".", 1):
+      value = value.get(part)
+    if not isinstance(value, Mapping):
+      raise errors.InputError(f"config field {name} is {value!r}: it must be a group")
+
+
+def _data_dir(values: Mapping[str, Any]) -> Any:
+  if "data_dir" not in values["data"]:
+    raise errors.InputError("config field data.data_dir is missing: it may be empty")
+  return values["data"]["data_dir"]
 
 
 def _with(values: Mapping[str, Any], own: Mapping[str, Any], data_dir: str) -> Config:
@@ -124,9 +148,12 @@ def _check_attack(name: str, attack: Any) -> tuple[str, dict[str, Any]]:
     "overrides",
   }:
     raise errors.InputError(f"{field} must have a row, and may have overrides")
-  row, overrides = attack["row"], schema.flatten(attack.get("overrides", {}))
+  row, overrides = attack["row"], attack.get("overrides", {})
+  if not isinstance(overrides, Mapping):
+    raise errors.InputError(f"{field}.overrides is {overrides!r}: it must be a group")
+  overrides = schema.flatten(overrides)
   pacd, clean = types.PACD, types.CLEAN
-  if row and (row == clean or row not in kinds.ROWS):
+  if not isinstance(row, str) or (row and (row == clean or row not in kinds.ROWS)):
     known = ", ".join(each for each in kinds.ROWS.names if each != clean)
     raise errors.InputError(
       f"{field}.row is {row!r}: it must be one of {known}, or empty to leave it out"

@@ -38,10 +38,10 @@ def check(config: Config) -> None:
 
 def check_row_name(group: str, name: str) -> None:
   """Raises `errors.InputError` unless a row, or a kind of victim, can have this name."""
-  if not re.fullmatch(r"[\w+-]+", name) or name in (*kinds.ROWS.names, "report"):
+  if not re.fullmatch(r"[\w+-]{1,100}", name) or name in (*kinds.ROWS.names, "report"):
     raise errors.InputError(
-      f"config field {group}.{name} has an unusable name: use letters, digits, _, + and "
-      f"-, and none of {', '.join(kinds.ROWS.names)}"
+      f"config field {group}.{name} has an unusable name: use up to 100 letters, digits, "
+      f"_, + and -, and none of {', '.join(kinds.ROWS.names)}"
     )
 
 

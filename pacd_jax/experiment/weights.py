@@ -82,7 +82,7 @@ def save_weights(
   # Arrays that are not contiguous would be stored in another order.
   whole = {name: np.ascontiguousarray(array) for name, array in own.items()}
   stored = safetensors.save(whole, {"pacd_jax": json.dumps(words)})
-  files.write(pathlib.Path(path).expanduser(), lambda file: file.write(stored))
+  files.write(files.user_path(path), lambda file: file.write(stored))
 
 
 def load_weights(
@@ -110,7 +110,7 @@ def load_weights(
       safetensors is not installed.
   """
   check_installed()
-  path = pathlib.Path(path).expanduser()
+  path = files.user_path(path)
   tensors, words = _read(path)
   given = (network, norm, num_classes, image_shape)
   facts = _facts(path, words, dict(zip(_FACTS, given, strict=True)))
@@ -196,7 +196,7 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
       words = {name: words[name] for name in _FACTS}
       words["image_shape"] = tuple(words["image_shape"])
     return found, words
-  except (ValueError, TypeError, KeyError) as error:
+  except (ValueError, TypeError, KeyError, RecursionError) as error:
     if isinstance(error, errors.InputError):
       raise
     raise errors.InputError(

@@ -4,11 +4,11 @@ pacd weights export runs/digits_ga victim.safetensors --row=pacd --seed=0 --layo
 """
 
 import argparse
-import pathlib
 import sys
 from collections.abc import Sequence
 
 from pacd_jax import errors, types
+from pacd_jax.data import files
 from pacd_jax.experiment import door, stages, weights
 from pacd_jax.experiment.plan import Plan
 
@@ -44,7 +44,7 @@ def _run(arguments: Sequence[str]) -> str:
   export.add_argument("--data_dir", default="", help="of prepared data, if it has moved")
   chosen = parser.parse_args(arguments)
   weights.check_installed()
-  path = pathlib.Path(chosen.file).expanduser()
+  path = files.user_path(chosen.file)
   if path.exists():
     raise errors.InputError(f"{path} is there already: give another name")
   plan = door.load(chosen.run, data_dir=chosen.data_dir)

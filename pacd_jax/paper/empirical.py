@@ -13,6 +13,7 @@ import numpy as np
 from pacd_jax import errors, types
 from pacd_jax.certification import distortion
 from pacd_jax.data import arrays
+from pacd_jax.experiment import bound_file
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.paper import victims
 from pacd_jax.runtime import run_folder
@@ -60,9 +61,9 @@ def _measure(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) ->
   ):
     lines.append(f"{index}\t{label}\t{float(distance)!r}\t{int(is_found)}")
   sidecar = {**SEARCH._asdict(), "sigma": plan.sigma}
-  run_folder.write_json(stem.with_suffix(".json"), sidecar)
-  # Written last: it says that the victim is done.
-  run_folder.write_text(stem.with_suffix(".tsv"), "\n".join(lines) + "\n")
+  contents = "\n".join([*lines, ""]).encode()
+  # The table is written last: it says that the victim is done.
+  bound_file.write(stem.with_suffix(".tsv"), contents, plan.folder.fingerprint, sidecar)
 
 
 def _indices(plan: Plan) -> np.ndarray:
@@ -98,6 +99,7 @@ def mean_distances(folder: pathlib.Path, row: str) -> list[float]:
     return []
   means = []
   for stem in stems:
+    bound_file.check(stem.with_suffix(".tsv"), None, "delete it and run again")
     try:
       table = np.loadtxt(stem.with_suffix(".tsv"), skiprows=1, ndmin=2)
       means.append(float(table[:, 2].mean()))

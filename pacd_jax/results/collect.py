@@ -57,7 +57,7 @@ def collect(folders: Sequence[str | os.PathLike]) -> list[Line]:
 def _of_run(path: pathlib.Path) -> list[Line]:
   results = run_folder.read_json(path)
   try:
-    if "rows" not in results:  # The results of a transfer.
+    if "victims" in results:  # Of a transfer.
       return []
     if any("part" in row for row in results["rows"]):  # Of a comparison.
       return []
@@ -72,7 +72,12 @@ def _of_run(path: pathlib.Path) -> list[Line]:
 
 def _seed(folder: pathlib.Path) -> int | None:
   path = folder / "config.json"
-  return run_folder.read_json(path).get("seed") if path.exists() else None
+  if not path.exists():
+    return None
+  config = run_folder.read_json(path)
+  if "seed" not in config:
+    raise errors.InputError(f"{path} is no run's config: restore it, or move it away")
+  return config["seed"]
 
 
 def table(lines: Sequence[Line]) -> str:

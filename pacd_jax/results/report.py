@@ -18,7 +18,7 @@ from pacd_jax import errors, types
 from pacd_jax.certification import certificates, confidence, sampling
 from pacd_jax.data import poison_file
 from pacd_jax.results import evaluate, figures, page, tables
-from pacd_jax.runtime import run_folder, stamp
+from pacd_jax.runtime import metrics, run_folder, stamp
 
 _ATTACK_CURVES = ("step", "upper", "lower")
 # Picture -> (caption, alternative text); `{}` is replaced by the row's name.
@@ -86,10 +86,10 @@ def write(workdir: str | os.PathLike) -> pathlib.Path:
       )
   found = {name: _poison(workdir, name) for name in names}
   poisons = {name: poison for name, poison in found.items() if poison is not None}
-  metrics = attack_metrics(workdir / "metrics.jsonl")
+  steps = attack_metrics(workdir / "metrics.jsonl")
   folder = workdir / "report"
   folder.mkdir(exist_ok=True)
-  pictures = _draw(folder, results, records, poisons, metrics)
+  pictures = _draw(folder, results, records, poisons, steps)
   path = folder / "index.html"
   words = _words(config, results, pictures)
   has_points = bool(config.get("data", {}).get("target_points"))
@@ -186,19 +186,14 @@ def _largest_radius(results: evaluate.Results) -> float | None:
 def attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
   """Reads the attack's steps of a `metrics.jsonl` as columns `[T]`; {} if there are none.
 
-  A resumed run may log a step twice: the last line counts. Incomplete lines are skipped.
+  A resumed run may log a step twice: the last line counts. Damaged lines are skipped.
   """
   by_step = {}
-  for line in (
-    path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ()
-  ):
-    try:
-      metrics = json.loads(line)
-    except ValueError:
-      continue
-    is_attack = isinstance(metrics, dict) and metrics.get("stage") == "attack"
-    if is_attack and metrics.keys() >= set(_ATTACK_CURVES):
-      by_step[metrics["step"]] = metrics
+  for _, record in metrics.read(path):
+    curves = [record.get(name) for name in _ATTACK_CURVES]
+    curves.append(record.get("relative_residual", np.nan))
+    if record["stage"] == "attack" and all(type(each) in (int, float) for each in curves):
+      by_step[record["step"]] = record
   if not by_step:
     return {}
   steps = [by_step[step] for step in sorted(by_step)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors
-from pacd_jax.runtime import tensorboard
+from pacd_jax.runtime import sealed, tensorboard
 
 
 def _plain(value: Any) -> Any:
@@ -28,6 +28,33 @@ def check_finite(stage: str, step: int, values: dict[str, Any]) -> None:
         f"stage {stage}, step {step}: {name} is {_plain(value)}: try a lower learning "
         "rate (in the attack, or a higher damping) in another --workdir"
       )
+
+
+def read(path: pathlib.Path) -> list[tuple[str, dict[str, Any]]]:
+  """The lines of a `metrics.jsonl` and what they say; none where the file is not there.
+
+  Lines that a kill cut short, or that are damaged, are left out: the file is a log.
+  """
+  try:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+  except FileNotFoundError:
+    return []
+  except OSError as error:
+    raise errors.InputError(f"{path} cannot be read: {error.strerror}") from None
+  found = []
+  for line in lines:
+    try:
+      record = sealed.parse(line.encode())
+    except ValueError:
+      continue
+    if isinstance(record, dict) and _is_record(record):
+      found.append((line, record))
+  return found
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+  is_step = isinstance(record.get("stage"), str) and type(record.get("step")) is int
+  return is_step and type(record.get("seconds", 0.0)) in (int, float)
 
 
 class MetricsFile:
@@ -56,15 +83,11 @@ class MetricsFile:
       self._events.begin(stage, self._records(stage))
 
   def _rewind(self, stage: str, step: int) -> None:
-    kept = []
-    for line in self._path.read_text(errors="replace").splitlines():
-      try:
-        record = json.loads(line)
-        keep = record["stage"] != stage or record["step"] < step
-      except (json.JSONDecodeError, KeyError, TypeError):
-        keep = False
-      if keep:
-        kept.append(line + "\n")
+    kept = [
+      line + "\n"
+      for line, record in read(self._path)
+      if record["stage"] != stage or record["step"] < step
+    ]
     beside = self._path.with_name(self._path.name + ".tmp")
     beside.write_text("".join(kept), encoding="utf-8")
     os.replace(beside, self._path)
@@ -79,10 +102,7 @@ class MetricsFile:
     return {r["step"]: r.get("seconds", 0.0) for r in self._records(stage)}
 
   def _records(self, stage: str) -> list[dict[str, Any]]:
-    if not self._path.exists():
-      return []
-    records = map(json.loads, self._path.read_text(errors="replace").splitlines())
-    return [record for record in records if record["stage"] == stage]
+    return [record for _, record in read(self._path) if record["stage"] == stage]
 
   def write(self, stage: str, step: int, values: dict[str, Any]) -> None:
     """Appends one line; arrays become lists."""

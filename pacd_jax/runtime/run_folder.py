@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pacd_jax import errors
-from pacd_jax.runtime import stamp
+from pacd_jax.runtime import sealed, stamp
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -20,23 +20,33 @@ def write_text(path: pathlib.Path, text: str) -> None:
   os.replace(beside, path)
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes JSON as `write_text` does."""
-  write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+def json_text(value: Mapping[str, Any]) -> str:
+  """The text of a sealed JSON file."""
+  return json.dumps(sealed.seal(value), indent=2, allow_nan=False) + "\n"
 
 
-def read_json(path: pathlib.Path) -> Any:
-  """Reads what `write_json` wrote.
+def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+  """Writes JSON as `write_text` does, sealed (`sealed.py`)."""
+  write_text(path, json_text(value))
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+  """Reads what `write_json` wrote, without the seal.
 
   Raises:
-    errors.InputError: the file does not exist, or is no JSON.
+    errors.InputError: the file does not exist, is no JSON object, or has changed since.
   """
   try:
-    return json.loads(path.read_text(encoding="utf-8"))
+    value = sealed.parse(path.read_bytes())
   except FileNotFoundError:
     raise errors.InputError(f"{path} is not there: start the run again") from None
+  except OSError as error:
+    raise errors.InputError(f"{path} cannot be read: {error.strerror}") from None
   except ValueError as error:
-    raise errors.InputError(f"{path} is no JSON ({error}): delete it") from None
+    raise errors.InputError(f"{path} is no JSON of a run ({error}): delete it") from None
+  if not isinstance(value, dict):
+    raise errors.InputError(f"{path} is no JSON of a run (no object): delete it")
+  return value
 
 
 class Identity(Protocol):
@@ -138,7 +148,8 @@ class RunFolder:
       if works or not path.exists():
         stamps, here = self.stamps(), stamp.make()
         if not stamps or stamp.differences(stamps[-1], here):
-          write_json(self._stamps, [*stamps, here])
+          text = json.dumps([*stamps, here], indent=2, allow_nan=False)
+          write_text(self._stamps, text + "\n")
       if not path.exists() or self._identity.grows:
         write_text(path, self._identity.text)
     except OSError as error:
@@ -153,13 +164,12 @@ class RunFolder:
     if not path.exists():
       return
     try:
-      there = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
-      there = None
-    if not isinstance(there, dict):
+      there = read_json(path)
+    except errors.InputError as error:
       raise errors.InputError(
-        f"{path} is not a run's config: choose another --workdir, or restore that file"
-      )
+        f"{path} is not a run's config: choose another --workdir, or restore that file "
+        f"({error})"
+      ) from None
     if differences := self._identity.differences(there):
       raise errors.InputError(
         f"--workdir={self.path} holds a run of another config ({differences}): choose "

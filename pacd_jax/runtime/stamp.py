@@ -17,6 +17,7 @@ from typing import Any
 
 import pacd_jax
 from pacd_jax import errors
+from pacd_jax.runtime import sealed
 
 SCHEMA = 1
 ALLOW_FLAG = "--allow_other_versions"
@@ -77,7 +78,7 @@ def make() -> Stamp:
   """The stamp of what this process makes."""
   import jax  # Imported here: results are read where there is no JAX.
 
-  return _sealed(
+  return sealed.seal(
     {
       "schema": SCHEMA,
       **_of_code(),
@@ -95,18 +96,6 @@ def binding() -> Stamp:
   """What of this process's stamp a run is bound to."""
   here = make()
   return {name: here[name] for name in _BINDING}
-
-
-def _sealed(stamp: Stamp) -> Stamp:
-  """The stamp with the hash of all its other fields as `sha256`."""
-  rest = {name: value for name, value in stamp.items() if name != "sha256"}
-  digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-  return rest | {"sha256": digest}
-
-
-def is_whole(stamp: Any) -> bool:
-  """Whether the value is a stamp, unchanged since it was made."""
-  return isinstance(stamp, dict) and _sealed(stamp) == stamp
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
@@ -144,7 +133,7 @@ def in_words(stamp: Mapping[str, Any] | None) -> str:
   """A stamp as a sentence's end: "pacd_jax 0.2.0 (commit 1234567), jax 0.10.2, ..."."""
   if not stamp:
     return "unknown code and versions: the run has no stamp"
-  if not is_whole(stamp):
+  if not sealed.is_whole(stamp):
     return "unknown code and versions: the stamp of the run was edited"
   code = f"pacd_jax {stamp['version']} ({_words_of_code(stamp)})"
   versions = [f"{name} {stamp[name]}" for name in (*_LIBRARIES, "python")]
@@ -161,12 +150,12 @@ def read(path: pathlib.Path) -> list[Stamp]:
     errors.InputError: it is damaged, or was edited.
   """
   try:
-    stamps = json.loads(path.read_text(encoding="utf-8"))
+    stamps = sealed.parse(path.read_bytes())
   except FileNotFoundError:
     return []
   except (OSError, ValueError):
     stamps = None
-  if not (isinstance(stamps, list) and stamps and all(map(is_whole, stamps))):
+  if not (isinstance(stamps, list) and stamps and all(map(sealed.is_whole, stamps))):
     raise errors.InputError(
       f"{path} is damaged or was edited: restore it, or delete it and add {ALLOW_FLAG}"
     )

@@ -158,8 +158,6 @@ def is_finished(path: pathlib.Path, config: Config) -> bool:
   if not (path / "config.json").exists():
     return False
   there = run_folder.read_json(path / "config.json")
-  if not isinstance(there, dict):
-    raise errors.InputError(f"{path}/config.json is not a run's config: move it away")
   if difference := Identity(schema.values(config)).differences(there):
     raise errors.InputError(
       f"{path} holds a run of another protocol ({difference}): move it away, or choose "

@@ -11,6 +11,7 @@ from absl.testing import absltest, parameterized
 from pacd_jax import errors
 from pacd_jax.certification import certificates, confidence
 from pacd_jax.certification.rules import aca
+from pacd_jax.runtime import sealed
 
 SIDECAR = dict(
   mode="fixed",
@@ -86,7 +87,9 @@ class CertificatesTest(parameterized.TestCase):
     lines = self.counts.read_text().splitlines()
     self.assertEqual(lines[:2], ["idx\t0\t1\t2", "4\t1\t2\t97"])
     expected = {**SIDECAR, "indices": [4, 7, 8, 15, 16], "counts": self.counts.name}
-    self.assertEqual(json.loads(self.sidecar.read_text()), expected)
+    written = sealed.parse(self.sidecar.read_bytes())
+    self.assertLen(written.pop("digests"), 5)
+    self.assertEqual(written, expected)
     self.assertLen(os.listdir(self.stem.parent), 3)
 
   @parameterized.parameters("", ".tsv")
@@ -227,7 +230,8 @@ class CertificatesTest(parameterized.TestCase):
   )
   def test_refuses_a_sidecar_that_says_too_little(self, change, message):
     _write(self.stem)
-    self.sidecar.write_text(json.dumps(json.loads(self.sidecar.read_text()) | change))
+    changed = sealed.parse(self.sidecar.read_bytes()) | change
+    self.sidecar.write_text(json.dumps(changed))
     self._assert_refused(f"{self.sidecar}: not a sidecar .*{message}.*; delete it and")
     self.sidecar.unlink()
     self.tsv.unlink()

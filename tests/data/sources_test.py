@@ -145,7 +145,9 @@ class NpzTest(parameterized.TestCase):
 
   def test_more_than_the_memory_holds(self):
     np.savez(self.path, images=_IMAGES, labels=_LABELS)
-    self.enter_context(mock.patch.object(np, "load", side_effect=MemoryError))
+    self.enter_context(
+      mock.patch.object(np.lib.format, "read_array", side_effect=MemoryError)
+    )
     self.assertRegex(self._message(), "arrays do not fit in this machine's memory")
 
   def test_one_array_is_no_npz(self):
@@ -169,7 +171,7 @@ class NpzTest(parameterized.TestCase):
     with zipfile.ZipFile(self.path, "w") as file:
       file.writestr("images", b"not an array")
       file.writestr("labels", b"1 2 3")
-    self.assertRegex(self._message(), "not uint8|no .npz file")
+    self.assertRegex(self._message(), "no array images, but nothing")
 
   def test_nothing_is_unpickled(self):
     trace = self.folder / "trace"

@@ -59,6 +59,10 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
     self.assertEqual(loaded.folder.fingerprint, built.folder.fingerprint)
     with self.assertRaisesRegex(errors.InputError, "config.json is no run's config"):
       door.load(self.workdir)
+    self.workdir.mkdir()
+    (self.workdir / "config.json").write_text("{}")
+    with self.assertRaisesRegex(errors.InputError, "config.json is no run's config"):
+      door.load(self.workdir)
 
   @parameterized.parameters(*finished_run.ROWS[1:])
   def test_poison_touches_only_the_target_class_within_its_budget(self, row):
@@ -138,7 +142,8 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
   )
   def test_refuses_a_damaged_time(self, text):
     (self.copy_finished() / "poison" / "pacd.json").write_text(text)
-    self.refuses("poison/pacd.json does not say how long the attack took: delete it")
+    says = "is no JSON of a run|does not say how long the attack took"
+    self.refuses(f"poison/pacd.json ({says}).*: delete it")
 
   @parameterized.parameters(
     ({"sigma": 0.0}, "sigma is 0.0"),

@@ -12,6 +12,8 @@ import time
 import pytest
 from absl.testing import absltest
 
+from pacd_jax.runtime import run_folder
+
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -65,7 +67,7 @@ def _results(workdir: pathlib.Path):
     record = json.loads(line)
     del record["seconds"]
     metrics.append(json.dumps(record))
-  results = json.loads((workdir / "results.json").read_text())
+  results = run_folder.read_json(workdir / "results.json")
   for row in results["rows"]:
     del row["attack_seconds"]
   return tables, counts, poisons, sorted(metrics), results

@@ -8,12 +8,12 @@ import asked
 import finished_run
 from absl.testing import absltest, parameterized
 
-from pacd_jax.runtime import stamp
+from pacd_jax.runtime import sealed, stamp
 
 
 def _others(**changes):
   """Another code, version or device, for as long as it is entered."""
-  other = stamp._sealed(stamp.make() | changes)
+  other = sealed.seal(stamp.make() | changes)
   return mock.patch.object(stamp, "make", lambda: other)
 
 

@@ -57,7 +57,7 @@ _CASES = {
   ),
 }
 # Fields of results that differ between equal runs.
-_OF_TIME = {"attack_seconds", "seconds", "stamp", "stamps", "time"}
+_OF_TIME = {"attack_seconds", "seconds", "stamp", "stamps", "time", "sha256"}
 
 
 def _command(case: str, workdir: pathlib.Path) -> list[str]:

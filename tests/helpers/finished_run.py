@@ -2,7 +2,6 @@
 
 import fcntl
 import hashlib
-import json
 import os
 import pathlib
 import shutil
@@ -14,6 +13,7 @@ from absl.testing import parameterized
 from configs import digits_ga
 from pacd_jax import errors
 from pacd_jax.experiment import stages
+from pacd_jax.runtime import run_folder
 
 ROWS = ("clean", "classwise", "brightness", "pacd")
 
@@ -33,7 +33,7 @@ def digest(path: pathlib.Path) -> str:
 
 def results(workdir: pathlib.Path) -> dict:
   """What `results.json` says, but for times."""
-  found = json.loads((workdir / "results.json").read_text())
+  found = run_folder.read_json(workdir / "results.json")
   for row in found["rows"]:
     del row["attack_seconds"]
   return found

@@ -83,8 +83,13 @@ class CollectTest(parameterized.TestCase):
       self.assertEqual(collect.main([str(self.root / "b")]), 2)
       tsv = f"--tsv={self.root / 'b' / 'config.json' / 'all.tsv'}"
       self.assertEqual(collect.main([str(self.root / "a"), tsv]), 2)
-    first, second = said.getvalue().splitlines()
-    self.assertRegex(first, "^error: .*b/results.json is damaged")
+      for name in ("config.json", "results.json"):  # The second is read first.
+        (self.root / "b" / name).write_text("{}")
+        self.assertEqual(collect.main([str(self.root / "b")]), 2)
+    first, second, *empty = said.getvalue().splitlines()
+    self.assertRegex(empty[0], "^error: .*b/config.json is no run's config")
+    self.assertRegex(empty[1], "^error: .*b/results.json is damaged")
+    self.assertRegex(first, "^error: .*b/config.json is no JSON of a run")
     self.assertRegex(second, "^error: .*all.tsv cannot be written .*choose another file")
     self.assertEmpty(out.getvalue())
 

@@ -3,7 +3,6 @@
 import copy
 import errno
 import fcntl
-import json
 import os
 import pathlib
 import subprocess
@@ -100,7 +99,7 @@ class RunFolderTest(parameterized.TestCase):
     with _folder(self._workdir) as folder:
       self.assertFalse((self._workdir / "config.json").exists())
       folder.claim()
-      written = json.loads((self._workdir / "config.json").read_text())
+      written = run_folder.read_json(self._workdir / "config.json")
     expected = _SETTINGS | {"rows": ["clean", "pacd"]}
     self.assertEqual(written, expected)
     self.assertEqual(folder.path, self._workdir)
@@ -247,7 +246,7 @@ class WriteJsonTest(parameterized.TestCase):
   def test_round_trip_in_a_folder_of_its_own(self):
     value = {"rows": [{"acr": [0.1, 1e-300, 3]}], "text": 'a "\n" \u03c3', "no": None}
     run_folder.write_json(self._path, value)
-    self.assertEqual(json.loads(self._path.read_text()), value)
+    self.assertEqual(run_folder.read_json(self._path), value)
     self.assertEqual(list(self._path.parent.iterdir()), [self._path])
     self.assertEndsWith(self._path.read_text(), "}\n")
 
@@ -258,7 +257,7 @@ class WriteJsonTest(parameterized.TestCase):
       self.assertRaises(KeyboardInterrupt),
     ):
       run_folder.write_json(self._path, {"new": 2})
-    self.assertEqual(json.loads(self._path.read_text()), {"old": 1})
+    self.assertEqual(run_folder.read_json(self._path), {"old": 1})
 
   @parameterized.named_parameters(
     ("nan", float("nan")), ("infinity", float("inf")), ("set", {1, 2})
@@ -267,7 +266,7 @@ class WriteJsonTest(parameterized.TestCase):
     run_folder.write_json(self._path, {"old": 1})
     with self.assertRaises((ValueError, TypeError)):
       run_folder.write_json(self._path, {"new": value})
-    self.assertEqual(json.loads(self._path.read_text()), {"old": 1})
+    self.assertEqual(run_folder.read_json(self._path), {"old": 1})
 
 
 if __name__ == "__main__":

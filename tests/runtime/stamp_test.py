@@ -11,7 +11,7 @@ from absl.testing import absltest, parameterized
 
 import pacd_jax
 from pacd_jax import errors
-from pacd_jax.runtime import run_folder, stamp
+from pacd_jax.runtime import run_folder, sealed, stamp
 
 
 class _Identity:
@@ -29,7 +29,7 @@ class StampTest(parameterized.TestCase):
     self.assertEqual(here["backend"], "cpu")
     self.assertIn("commit", here)
     self.assertEqual(json.loads(json.dumps(here)), here)
-    self.assertTrue(stamp.is_whole(here))
+    self.assertTrue(sealed.is_whole(here))
 
   def test_the_code_is_known_by_its_sources(self):
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ class RunFolderTest(parameterized.TestCase):
 
   def _made_by(self, **changes):
     """The folder, claimed under other values of a stamp."""
-    other = stamp._sealed(stamp.make() | changes)
+    other = sealed.seal(stamp.make() | changes)
     with mock.patch.object(stamp, "make", lambda: other):
       self.folder.claim()
 

@@ -8,7 +8,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Rooms that the tests of others cover, with what covers them.
 _ELSEWHERE = {"evasion": "tests/evasion_test.py"}
 # Folders of tests that are of no room of the package.
-_OF_NO_ROOM = {"helpers", "heavy", "structure", "launch"}
+_OF_NO_ROOM = {"helpers", "heavy", "structure", "launch", "fuzz"}
 
 
 def _folders(path):
