@@ -176,7 +176,7 @@ class CommandTest(finished_run.FinishedRunTestCase):
     path = self.workdir.with_name("victim.safetensors")
     run = self.copy_finished()
     for arguments, words in (
-      ((run, path, "--row=watermark"), "--row=brightness: .* has clean, watermark"),
+      ((run, path, "--row=watermark"), "--row=watermark: .* has clean, classwise"),
       ((run, path, "--seed=7"), "--seed=7: .* has 0 to 1"),
       ((path.parent / "nowhere", path), "is no run's config"),
       ((run, path, "--layout=keras"), "see pacd weights --help"),
