@@ -116,7 +116,7 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   """Every stage and row at the smallest size; the numbers mean nothing."""
   fast(config)
   base.smoke_baselines(config)
-  config.model.name = "resnet8"
+  config.model.name = "thin_resnet8"
   config.model.norm = "affine"
   config.data.num_train = 200
   attack = config.attack

@@ -31,7 +31,7 @@ def get_config(
   Args:
     base: of every run, with its variant applied.
     variant: of the base, as the user gave it.
-    epsilons: budgets of all attacks, in increasing order.
+    epsilons: budgets of all attacks, in increasing order; the last alone for smoke.
     variants: PACD by name, each with the fields that differ from the base, such as
       `{"attack.curvature": "hessian"}`.
     baselines: names of rows; by default all baselines of the package.
@@ -39,10 +39,15 @@ def get_config(
   Raises:
     ValueError: the variant sets a field that the comparison itself sets.
   """
-  for item in variant.split(","):
+  items = variant.split(",")
+  for item in items:
     if item.partition("=")[0] in _OWN:
       name = {"attack.epsilon": "epsilons"}.get(item.partition("=")[0], "data.data_dir")
       raise ValueError(f"{item} is for all runs of a comparison: use --config.{name}=...")
+  if "smoke" in items:  # One budget, and networks that compile in a moment.
+    epsilons = epsilons[-1:]
+    if not any(item.startswith("model.") for item in items):
+      base.model.name, base.model.norm = "linear", ""
   for name in _OWN:
     group, _, field = name.rpartition(".")
     del (base[group] if group else base)[field]

@@ -138,8 +138,9 @@ class _ResNet(nn.Module):
 
   num_classes: int
   layout: convolution.Layout  # A layout of `[B, H, W, C]`.
-  blocks: int  # n in each of three stacks of 16, 32 and 64 features.
+  blocks: int  # n in each of three stacks of w, 2 w and 4 w features.
   norm: str
+  width: int  # w
 
   @nn.compact
   def __call__(self, images):
@@ -153,8 +154,9 @@ class _ResNet(nn.Module):
 
       return convolve
 
-    x = nn.relu(norm()(conv(16, 3)(images)))
-    for stack, features in enumerate((16, 32, 64)):
+    x = nn.relu(norm()(conv(self.width, 3)(images)))
+    for stack in range(3):
+      features = self.width * 2**stack
       for block in range(self.blocks):
         stride = 2 if stack > 0 and block == 0 else 1
         y = nn.relu(norm()(conv(features, 3, stride=stride)(x)))
@@ -250,22 +252,30 @@ def vgg(*, num_classes: int, image_shape: ImageShape) -> types.Model:
 
 
 def resnet(
-  depth: int, *, num_classes: int, image_shape: ImageShape, norm: str = "affine"
+  depth: int,
+  *,
+  num_classes: int,
+  image_shape: ImageShape,
+  norm: str = "affine",
+  width: int = 16,
 ) -> types.Model:
   """ResNet v1 for 32x32 images, see `_ResNet`.
 
   Args:
-    depth: 6 n + 2 layers, such as 8, 20, 32 or 56.
+    depth: 6 n + 2 layers, such as 20, 32 or 56.
     num_classes: number of logits K.
     image_shape: `(H, W, C)`.
     norm: "affine", a scale and shift of each channel, or "group", the same after a
       normalisation of 8 groups of channels.
+    width: channels of the first stack; the next have twice and four times as many.
   """
   layout = convolution.SPLIT if _on_cpu() else convolution.NHWC
   return _model(
     f"resnet{depth}",
     image_shape,
-    lambda: _ResNet(num_classes, layout=layout, blocks=(depth - 2) // 6, norm=norm),
+    lambda: _ResNet(
+      num_classes, layout=layout, blocks=(depth - 2) // 6, norm=norm, width=width
+    ),
   )
 
 

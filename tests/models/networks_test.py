@@ -31,12 +31,14 @@ class ModelsTest(parameterized.TestCase):
     ("vgg", (16, 16, 3), 420_906),
     # 3x3x12x64 + 64, 3x3x64x128 + 128, 3x3x128x256 + 256; 2x2x256 x 256 + 256; 2570.
     ("patch_cnn", (32, 32, 3), 640_970),
+    # 224 + 16, 2 (584 + 16), 1168 + 2320 + 144 + 64, 4640 + 9248 + 544 + 128, 330.
+    ("thin_resnet8", (8, 8, 3), 20_026),
     ("resnet32", (8, 8, 3), 467_946),
     ("resnet56", (8, 8, 3), 857_706),
   )
   @long.after(5)
   def test_size_and_contract(self, name, image_shape, num_params):
-    norm = "affine" if name.startswith("resnet") else ""
+    norm = "affine" if "resnet" in name else ""
     model = networks.make(name, num_classes=10, image_shape=image_shape, norm=norm)
     params = model.init(jax.random.key(0), image_shape)
     self.assertEqual(_count(params), num_params)
@@ -205,7 +207,7 @@ class DefaultTypeTest(parameterized.TestCase):
   @parameterized.parameters(*kinds.NETWORKS.names)
   def test_networks_are_float32(self, name):
     shape = (32, 32, 3)
-    norm = "affine" if name.startswith("resnet") else ""
+    norm = "affine" if "resnet" in name else ""
     model = networks.make(name, num_classes=10, image_shape=shape, norm=norm)
 
     def logits(key):

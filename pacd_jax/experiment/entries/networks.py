@@ -30,6 +30,11 @@ def _resnet(depth: int) -> None:
   kinds.NETWORKS.add(entry)
 
 
+def _thin_resnet8(tools: kinds.NetworkTools, options: Any) -> types.Model:
+  del options
+  return networks.resnet(8, width=8, **tools._asdict())
+
+
 _plain(networks.linear, "softmax regression on pixels")
 _plain(networks.mlp, "two hidden layers of 128 units")
 _plain(networks.small_cnn, "two convolutions for 8x8 images")
@@ -37,8 +42,16 @@ _plain(networks.mnist_cnn, "the paper's MNIST network, a LeNet")
 _plain(networks.wide_cnn, "a LeNet with three times as many features")
 _plain(networks.patch_cnn, "three convolutions on patches, for 32x32 images on two cores")
 _plain(networks.vgg, "three blocks of two convolutions")
-for _depth in (8, 20, 32, 56):
+for _depth in (20, 32, 56):
   _resnet(_depth)
+kinds.NETWORKS.add(
+  kinds.Network(
+    "thin_resnet8",
+    _thin_resnet8,
+    "ResNet-8 with half the channels: for smoke runs",
+    norms=networks.NORMS,
+  )
+)
 
 
 def make(
