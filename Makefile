@@ -13,7 +13,7 @@ UNFIT = { echo "error: not installed: $(or $(LOCK),setup.py) does not fit $(PYTH
   "versions (make LOCK=)"; exit 2; }
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm test-kills bench gpu-report docs lock test-newest lint \
+.PHONY: help demo test test-all test-data test-colabs colabs test-page test-processes test-slurm test-kills bench gpu-report docs lock test-newest lint \
   format clean
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make test-all   with the long ones, twice as many minutes"
 	@echo "make test-data DATA_DIR=FOLDER   the loaders and a short attack on MNIST and CIFAR-10"
 	@echo "make test-colabs   execute every colab;  make colabs: and write its .ipynb"
+	@echo "make test-page   the pages of runs in Chromium (apt install chromium)"
 	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
 	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
 	@echo "make gpu-report  rates of an accelerator, into docs/gpu.md (DATA_DIR=FOLDER)"
@@ -41,6 +42,7 @@ test: lint
 # Those, too, that `make test` has no time for.
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q tests
+	$(MAKE) test-page
 
 # MNIST and CIFAR-10 as TFDS prepares them: make test-data DATA_DIR=FOLDER
 test-data: $(VENV)/installed_test
@@ -52,6 +54,10 @@ test-colabs: $(VENV)/installed_colabs
 
 colabs: $(VENV)/installed_colabs
 	$(BIN)/python tests/heavy/run_colabs.py --write
+
+# The pages of tiny runs in Chromium: CHROMIUM=PATH names another than the system's.
+test-page: $(VENV)/installed_page
+	$(BIN)/python -m pytest -q tests/heavy/page.py
 
 # Real processes on this machine, compared with one, and killed at random moments.
 test-processes: $(VENV)/installed_test
@@ -82,7 +88,7 @@ test-newest:
 	$(MAKE) VENV=.venv-newest LOCK= test
 
 # The versions in VENV become the tested ones: make VENV=.venv-newest LOCK= lock.
-lock: $(VENV)/installed_colabs $(VENV)/installed_docs
+lock: $(VENV)/installed_colabs $(VENV)/installed_docs $(VENV)/installed_page
 	@{ echo "# Versions that the tests passed with (Python 3.11): the Makefile installs these."; \
 	  echo "# Written by make lock."; \
 	  $(BIN)/pip freeze --disable-pip-version-check --exclude-editable; } > lock.txt
@@ -126,6 +132,12 @@ $(VENV)/installed_docs: $(VENV)/installed
 $(VENV)/installed_colabs: $(VENV)/installed_test
 	@echo "Installing what executes notebooks into $(VENV)"
 	@$(PIP) '.[test,colabs]' || $(UNFIT)
+	@$(COMPILE)
+	@touch $@
+
+$(VENV)/installed_page: $(VENV)/installed_test
+	@echo "Installing what drives a browser into $(VENV)"
+	@$(PIP) '.[test,page]' || $(UNFIT)
 	@$(COMPILE)
 	@touch $@
 
