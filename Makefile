@@ -12,8 +12,9 @@ UNFIT = { echo "error: not installed: $(or $(LOCK),setup.py) does not fit $(PYTH
   "cannot be fetched: use Python 3.11 to 3.13 (make PYTHON=python3.12), or the newest" \
   "versions (make LOCK=)"; exit 2; }
 CONFIG ?= configs/digits_ga.py
+CHROMIUM ?= $(shell which chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
-.PHONY: help demo test test-all test-data test-colabs colabs test-page test-processes test-slurm test-kills bench gpu-report docs lock test-newest lint \
+.PHONY: help demo test test-all test-data test-colabs colabs test-page has-chromium test-processes test-slurm test-kills bench gpu-report docs lock test-newest lint \
   format clean
 
 help:
@@ -22,7 +23,7 @@ help:
 	@echo "make test-all   with the long ones, twice as many minutes"
 	@echo "make test-data DATA_DIR=FOLDER   the loaders and a short attack on MNIST and CIFAR-10"
 	@echo "make test-colabs   execute every colab;  make colabs: and write its .ipynb"
-	@echo "make test-page   the pages of runs in Chromium (apt install chromium)"
+	@echo "make test-page   the pages of runs and the docs in Chromium (apt install chromium)"
 	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
 	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
 	@echo "make gpu-report  rates of an accelerator, into docs/gpu.md (DATA_DIR=FOLDER)"
@@ -55,9 +56,13 @@ test-colabs: $(VENV)/installed_colabs
 colabs: $(VENV)/installed_colabs
 	$(BIN)/python tests/heavy/run_colabs.py --write
 
-# The pages of tiny runs in Chromium: CHROMIUM=PATH names another than the system's.
-test-page: $(VENV)/installed_page
-	$(BIN)/python -m pytest -q tests/heavy/page.py
+# The pages of tiny runs and the site in a browser: the system's, or make CHROMIUM=PATH.
+test-page: has-chromium $(VENV)/installed_page docs
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest -q tests/heavy/docs_site.py tests/heavy/page.py
+
+has-chromium:
+	@test -f "$(CHROMIUM)" -a -x "$(CHROMIUM)" || \
+	  { echo "error: no Chromium found: apt install chromium, or make CHROMIUM=PATH"; exit 2; }
 
 # Real processes on this machine, compared with one, and killed at random moments.
 test-processes: $(VENV)/installed_test

@@ -96,8 +96,8 @@ setuptools.setup(
     "colabs": ["ipykernel>=6.29", "nbclient>=0.10"],
     # `make test-page` drives the system's Chromium.
     "page": ["playwright>=1.50"],
-    # `make docs`: Sphinx reads Markdown and notebooks by MyST.
-    "docs": ["furo>=2025.7", "myst-nb>=1.3", "sphinx>=8.2"],
+    # `make docs`: Sphinx reads Markdown and notebooks by MyST; formulas become MathML.
+    "docs": ["furo>=2025.7", "latex2mathml>=3.78", "myst-nb>=1.3", "sphinx>=8.2"],
     # Weights as other libraries store them, and metrics as TensorBoard reads them.
     "weights": ["safetensors>=0.5"],
     "tensorboard": ["tensorboardX>=2.6"],

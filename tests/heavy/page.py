@@ -1,14 +1,13 @@
 """The pages of a run, a comparison and a transfer in a browser: `make test-page`.
 
 Plain `pytest` does not collect this file. It makes tiny runs and opens their pages from
-disk in Chromium, which Playwright drives: CHROMIUM names another than the system's.
+disk in the Chromium at CHROMIUM, which Playwright drives.
 """
 
 import functools
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 
@@ -19,10 +18,9 @@ from configs import digits_compare
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _FOLDER = pathlib.Path(os.environ["PACD_TESTS_FOLDER"], "pages")
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 _MOST_BYTES = 3e6
-_LEAST_CONTRAST = 4.5  # Of WCAG 2, level AA.
+LEAST_CONTRAST = 4.5  # Of WCAG 2, level AA.
 _LEAST_SCALE = 0.45  # Of a picture: below, its words of 12 points are under 11 pixels.
 _COMPARED = ("classwise", "brightness", "pacd", "pacd_identity")
 _PAGES = ("run", "comparison", "transfer")
@@ -32,15 +30,6 @@ _SETTINGS = tuple(
   for width in (400, 1400)
   for scheme in ("light", "dark")
 )
-
-
-def chromium() -> str:
-  """The browser's path; without one, the tests end with what to install."""
-  names = [os.environ["CHROMIUM"]] if "CHROMIUM" in os.environ else _NAMES
-  found = [path for path in map(shutil.which, names) if path]
-  if not found:
-    sys.exit("error: no Chromium found: apt install chromium, or set CHROMIUM=its path")
-  return found[0]
 
 
 @functools.cache
@@ -71,9 +60,10 @@ class PageTestCase(parameterized.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    path = chromium()
     driver = cls.enterClassContext(sync_api.sync_playwright())
-    cls.browser = driver.chromium.launch(executable_path=path, args=_FLAGS)
+    cls.browser = driver.chromium.launch(
+      executable_path=os.environ["CHROMIUM"], args=_FLAGS
+    )
     cls.addClassCleanup(cls.browser.close)
 
   def open(self, path: pathlib.Path, *, width=1400, scheme="light", **options):
@@ -107,7 +97,7 @@ class ReportTest(PageTestCase):
     self.assertEqual(others, [_pages()[name].as_uri()])
     page.evaluate("document.querySelectorAll('details').forEach((e) => e.open = true)")
     self.assertEqual(page.evaluate("checks.overflow()"), 0)
-    self.assertEmpty(page.evaluate(f"checks.faint({_LEAST_CONTRAST})"))
+    self.assertEmpty(page.evaluate(f"checks.faint({LEAST_CONTRAST})"))
     pictures = page.evaluate("checks.pictures()")
     self.assertNotEmpty(pictures)
     for picture in pictures:
