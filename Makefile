@@ -12,9 +12,11 @@ UNFIT = { echo "error: not installed: $(or $(LOCK),setup.py) does not fit $(PYTH
   "cannot be fetched: use Python 3.11 to 3.13 (make PYTHON=python3.12), or the newest" \
   "versions (make LOCK=)"; exit 2; }
 CONFIG ?= configs/digits_ga.py
+CHROMIUM ?= $(shell which chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
-.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm \
-  test-kills test-torch test-newest test-pythons bench gpu-report docs lock lint format clean
+.PHONY: help demo test test-all test-data test-colabs colabs test-page has-chromium \
+  test-processes test-slurm test-kills test-torch test-newest test-pythons bench gpu-report \
+  docs lock lint format clean
 
 help:
 	@echo "make demo    poison, retrain, certify and report on digits (minutes, two cores)"
@@ -22,6 +24,7 @@ help:
 	@echo "make test-all   with the long ones, twice as many minutes"
 	@echo "make test-data DATA_DIR=FOLDER   the loaders and a short attack on MNIST and CIFAR-10"
 	@echo "make test-colabs   execute every colab;  make colabs: and write its .ipynb"
+	@echo "make test-page   the pages of runs and the docs in Chromium (apt install chromium)"
 	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
 	@echo "make test-torch   PyTorch's modules beside the networks here: minutes"
 	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
@@ -43,6 +46,7 @@ test: lint
 # Those, too, that `make test` has no time for.
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q tests
+	$(MAKE) test-page
 
 # MNIST and CIFAR-10 as TFDS prepares them: make test-data DATA_DIR=FOLDER
 test-data: $(VENV)/installed_test
@@ -54,6 +58,14 @@ test-colabs: $(VENV)/installed_colabs
 
 colabs: $(VENV)/installed_colabs
 	$(BIN)/python tests/heavy/run_colabs.py --write
+
+# The pages of tiny runs and the site in a browser: the system's, or make CHROMIUM=PATH.
+test-page: has-chromium $(VENV)/installed_page docs
+	CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest -q tests/heavy/docs_site.py tests/heavy/page.py
+
+has-chromium:
+	@test -f "$(CHROMIUM)" -a -x "$(CHROMIUM)" || \
+	  { echo "error: no Chromium found: apt install chromium, or make CHROMIUM=PATH"; exit 2; }
 
 # Real processes on this machine, compared with one, and killed at random moments.
 test-processes: $(VENV)/installed_test
@@ -95,7 +107,7 @@ test-pythons:
 	done
 
 # The versions in VENV become the tested ones: make VENV=.venv-newest LOCK= lock.
-lock: $(VENV)/installed_colabs $(VENV)/installed_docs
+lock: $(VENV)/installed_colabs $(VENV)/installed_docs $(VENV)/installed_page
 	@{ echo "# Versions that the tests passed with (Python 3.11): the Makefile installs these."; \
 	  echo "# Written by make lock."; \
 	  $(BIN)/pip freeze --disable-pip-version-check --exclude-editable; } > lock.txt
@@ -139,6 +151,12 @@ $(VENV)/installed_docs: $(VENV)/installed
 $(VENV)/installed_colabs: $(VENV)/installed_test
 	@echo "Installing what executes notebooks into $(VENV)"
 	@$(PIP) '.[test,colabs]' || $(UNFIT)
+	@$(COMPILE)
+	@touch $@
+
+$(VENV)/installed_page: $(VENV)/installed_test
+	@echo "Installing what drives a browser into $(VENV)"
+	@$(PIP) '.[test,page]' || $(UNFIT)
 	@$(COMPILE)
 	@touch $@
 

@@ -56,7 +56,7 @@ setuptools.setup(
   entry_points={"console_scripts": ["pacd = pacd_jax.__main__:command"]},
   packages=setuptools.find_packages(include=["pacd_jax", "pacd_jax.*"]),
   package_data={
-    "pacd_jax.results": ["page.css", "*.html"],
+    "pacd_jax.results": ["page.css", "page.js", "*.html"],
     "pacd_jax.paper": ["published.tsv"],
   },
   install_requires=[
@@ -94,8 +94,10 @@ setuptools.setup(
     ],
     # `make test-colabs` and `make colabs` execute them.
     "colabs": ["ipykernel>=6.29", "nbclient>=0.10"],
-    # `make docs`: Sphinx reads Markdown and notebooks by MyST.
-    "docs": ["furo>=2025.7", "myst-nb>=1.3", "sphinx>=8.2"],
+    # `make test-page` drives the system's Chromium.
+    "page": ["playwright>=1.50"],
+    # `make docs`: Sphinx reads Markdown and notebooks by MyST; formulas become MathML.
+    "docs": ["furo>=2025.7", "latex2mathml>=3.78", "myst-nb>=1.3", "sphinx>=8.2"],
     # Weights as other libraries store them, and metrics as TensorBoard reads them.
     "weights": ["safetensors>=0.5"],
     "tensorboard": ["tensorboardX>=2.6"],

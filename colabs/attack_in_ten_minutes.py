@@ -89,11 +89,11 @@ state, logged = jax.jit(attack.attack.step)(state, attack.attack_data(), attack.
 # to 8 bits inside the budget, and saves them. The baseline `classwise` moves every image
 # towards the mean of the other classes.
 
-# %%
+# %% mystnb={"image": {"alt": "Upper loss, lower loss and residual by the attack's step"}}
 stages.attack(plan)
 figures.attack_curves(report.attack_metrics(plan.folder.metrics))
 
-# %%
+# %% mystnb={"image": {"alt": "Images of the class, their poisons and the differences"}}
 poison = poison_file.load(plan.folder.poison("pacd"))
 change = poison.images.astype(int) - poison.base_images
 print(f"{len(change)} images of class {poison.target_class}, labels unchanged,")
@@ -121,7 +121,7 @@ stages.certify_victims(plan)
 stages.write_report(plan)
 print(stages.table(plan))
 
-# %%
+# %% mystnb={"image": {"alt": "Certified accuracy against radius: clean and poisoned"}}
 radii = np.linspace(0.0, 0.8, 161)
 records = {
   row: evaluate.read_records(plan.folder.certificate(row, 0).parent) for row in plan.rows

@@ -91,7 +91,7 @@ print(f"training again    {(ahead - behind) / 2e-3:+.10f}")
 # known: ridge regression, softmax regression with pixels and example weights as $u$, and a
 # net of 500 parameters, trained to its optimum.
 
-# %%
+# %% mystnb={"image": {"alt": "Error against products on three problems, by method"}}
 chosen = (
   "cg, Gauss-Newton",
   "cg, Hessian",

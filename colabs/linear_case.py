@@ -74,7 +74,7 @@ jax.config.update("jax_enable_x64", True)  # All of it is small: exact is afford
 # the boundary into it. **Case 2** shifts it past the other class, so that the classifier
 # turns around. That takes an $\epsilon$ above the gap of the means.
 
-# %%
+# %% mystnb={"image": {"alt": "Both classes and the boundary: clean, Case 1 and Case 2"}}
 rng = np.random.default_rng(0)
 positive, negative = rng.normal(1.5, 0.7, 200), rng.normal(0.0, 1.2, 200)
 gap = theory.needed_epsilon(positive, negative)
@@ -119,7 +119,7 @@ print(tables.aligned([heads, *((n, *(f"{v:.3f}" for v in vs)) for n, *vs in rows
 # each $\epsilon$: on the left, all of them end in Case 1; on the right, those that start
 # beyond the dotted line end in Case 2.
 
-# %%
+# %% mystnb={"image": {"alt": "ACR against the poison's mean shift, and where runs end"}}
 panels, ends = {}, {}
 for epsilon in (small, large):
   levels = epsilon * np.linspace(-0.9, 0.95, 12)
@@ -165,7 +165,7 @@ every = negative - 0.3  # and all of them by 0.3.
 # dimension does not have. The support vector machine has several, as only points near its
 # margin count.
 
-# %%
+# %% mystnb={"image": {"alt": "Three linear victims before and after the poisoning"}}
 covariance = 0.07**2 * np.array([[1.0, 0.6], [0.6, 1.0]])
 draw = functools.partial(rng.multivariate_normal, cov=covariance)
 plus, minus = draw([0.68, 0.65], size=60), draw([0.38, 0.38], size=60)
@@ -231,7 +231,7 @@ print(tables.aligned(lines))
 # and the trimmed mean hold until a share of points is his. Dropping what is far from the
 # median helps against a crude attacker, and less against one who stays just inside.
 
-# %%
+# %% mystnb={"image": {"alt": "Shift of five estimators against the share of poison"}}
 sample = rng.normal(size=100)
 counts = np.arange(0, 67, 3)
 shift = functools.partial(estimators.worst_shift, clean=sample, bound=10.0)
@@ -261,7 +261,7 @@ theory_figures.shift_curves(
 # derivative in the point's weight: a hypergradient once more, from the same solver. Here it
 # is held against retraining on all points but one, for 300 of 1,077 digits.
 
-# %%
+# %% mystnb={"image": {"alt": "Influence against retraining without each of 300 points"}}
 splits = data_sets.load("digits")
 x, test_x = (
   arrays.to_float(part.images).reshape(len(part.labels), -1).astype(np.float64)

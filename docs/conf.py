@@ -3,6 +3,9 @@
 import pathlib
 import re
 
+from docutils import nodes
+from latex2mathml import converter
+
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _TEXT = (_ROOT / "pacd_jax" / "__init__.py").read_text(encoding="utf-8")
 
@@ -18,10 +21,12 @@ extensions = [
 exclude_patterns = ["_build", "reproduction/*", "conf.py"]
 html_theme = "furo"
 html_title = f"pacd_jax {release}"
+html_domain_indices = False  # api.html has the modules.
 
 nb_execution_mode = "off"  # `make colabs` executes them; outputs are stored.
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 4
+html_math_renderer = "mathml"  # Browsers' own: the site loads nothing from elsewhere.
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # Docstrings give shapes, ranges and units.
@@ -61,8 +66,20 @@ def _escaped(line):
   return "".join(parts)
 
 
+def _formula(translator, node):
+  translator.body.append(converter.convert(node.astext()))
+  raise nodes.SkipNode
+
+
+def _formula_block(translator, node):
+  formula = converter.convert(node.astext(), display="block")
+  translator.body.append(f'<div style="overflow-x: auto">{formula}</div>')
+  raise nodes.SkipNode
+
+
 def setup(app):
   _copy_colabs()
+  app.add_html_math_renderer("mathml", (_formula, None), (_formula_block, None))
   app.connect("autodoc-process-docstring", _to_rst, priority=400)
 
 

@@ -40,7 +40,10 @@ class ColabsTest(parameterized.TestCase):
   def test_the_notebook_is_of_the_source(self, name):
     saved, source = _saved(name), _source(name)
     nbformat.validate(saved)
-    pairs = [[(c.cell_type, c.source) for c in cells] for cells in (saved.cells, source)]
+    pairs = [
+      [(cell.cell_type, cell.source, cell.metadata) for cell in cells]
+      for cells in (saved.cells, source)
+    ]
     self.assertEqual(*pairs, _REMEDY)
 
   @parameterized.parameters(*_NAMES)
@@ -51,8 +54,10 @@ class ColabsTest(parameterized.TestCase):
     outputs = [output for cell in cells for output in cell.outputs]
     self.assertNotIn("error", {output.output_type for output in outputs})
     self.assertNotIn("stderr", {output.get("name") for output in outputs})
-    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    self.assertNotEmpty(pictures)
+    drawing = [cell for cell in cells if "image/png" in str(cell.outputs)]
+    self.assertNotEmpty(drawing)
+    words = [cell.metadata["mystnb"]["image"]["alt"] for cell in drawing]
+    self.assertLen(set(words), len(words))  # For those who cannot see the pictures.
 
   @parameterized.parameters(*_NAMES)
   def test_one_cell_installs_and_none_defines_an_algorithm(self, name):

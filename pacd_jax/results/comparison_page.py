@@ -34,10 +34,7 @@ def write(
     "sigma": page.text(collected["sigma"]),
     "split": page.text(split),
     "picture": page.figure(_picture(collected, path.parent)),
-    "tables": "\n".join(
-      page.table(comparison_table.cells(collected, quantity))
-      for quantity in comparison_table.QUANTITIES
-    ),
+    "tables": "\n".join(_table(collected, name) for name in comparison_table.QUANTITIES),
     "caption": page.text(" ".join(comparison_table.caption(collected))),
     "methods": page.definitions(origins),
     "parts": page.links(parts),
@@ -45,6 +42,11 @@ def write(
   }
   page.write(path, "comparison_body.html", words)
   return path
+
+
+def _table(collected: comparison_table.Comparison, quantity: str) -> str:
+  (title, *epsilons), *lines = comparison_table.cells(collected, quantity)
+  return page.table([("attack", *epsilons), *lines], title)
 
 
 def _picture(collected: comparison_table.Comparison, folder: pathlib.Path) -> page.Picture:

@@ -3,11 +3,15 @@
 import base64
 import pathlib
 import string
+import struct
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from pacd_jax.results import figures
 from pacd_jax.runtime import run_folder
+
+_DPI_OF_CSS = 96  # Of a browser's `px`.
 
 
 class Picture(NamedTuple):
@@ -31,21 +35,35 @@ def write(path: pathlib.Path, template: str, words: dict[str, str]) -> None:
   body = string.Template(_packaged(template)).substitute({"terms": terms} | words)
   frame = string.Template(_packaged("page.html"))
   own = {"title": words["title"], "section": words["section"], "body": body}
-  run_folder.write_text(path, frame.substitute(own, style=_packaged("page.css")))
+  own |= {"style": _packaged("page.css"), "script": _packaged("page.js")}
+  run_folder.write_text(path, frame.substitute(own))
 
 
 def _packaged(name: str) -> str:
   return pathlib.Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-  """An HTML table whose first row has the headings."""
-  lines = [_table_row(row, "td" if number else "th") for number, row in enumerate(rows)]
-  return "\n".join(["<table>", *lines, "</table>\n"])
+def table(rows: Sequence[Sequence[str]], caption: str) -> str:
+  """An HTML table that `page.js` sorts and copies.
+
+  Args:
+    rows: the cells, headings first; the first cell of a row names it.
+    caption: what the table holds, unlike that of the page's other tables.
+  """
+  headings, *others = rows
+  columns = "".join(f'<th scope="col">{text(cell)}</th>' for cell in headings)
+  body = "\n".join(map(_table_row, others))
+  return (
+    f'<figure class="table"><figcaption>{text(caption)}</figcaption>\n'
+    f'<div class="wide"><table aria-label="{text(caption)}">\n'
+    f"<thead><tr>{columns}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div></figure>\n"
+  )
 
 
-def _table_row(cells: Sequence[str], tag: str) -> str:
-  return f"<tr>{''.join(f'<{tag}>{text(cell)}</{tag}>' for cell in cells)}</tr>"
+def _table_row(cells: Sequence[str]) -> str:
+  name, *values = cells
+  found = "".join(f"<td>{text(value)}</td>" for value in values)
+  return f'<tr><th scope="row">{text(name)}</th>{found}</tr>'
 
 
 def definitions(words: Mapping[str, str]) -> str:
@@ -64,10 +82,15 @@ def links(runs: Sequence[str]) -> str:
 
 
 def figure(picture: Picture) -> str:
-  """A picture embedded in the page, with its caption."""
-  data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
+  """A picture embedded in the page at the size that it was drawn for, with its caption."""
+  data = picture.path.read_bytes()
+  pixels = struct.unpack(">II", data[16:24])  # In the header of a PNG.
+  width, height = (round(each * _DPI_OF_CSS / figures.DPI) for each in pixels)
+  size = f'width="{width}" height="{height}" style="--drawn: {width}px"'
+  encoded = base64.b64encode(data).decode("ascii")
   return (
-    f'<figure><img alt="{text(picture.alt)}" src="data:image/png;base64,{data}">'
+    f'<figure><div class="wide"><img {size} alt="{text(picture.alt)}" '
+    f'src="data:image/png;base64,{encoded}"></div>'
     f"<figcaption>{text(picture.caption)}</figcaption></figure>"
   )
 

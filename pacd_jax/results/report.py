@@ -208,7 +208,7 @@ def attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
 def _words(
   config: Any, results: evaluate.Results, pictures: Sequence[page.Picture]
 ) -> dict[str, str]:
-  row = results["rows"][0]
+  row, further = results["rows"][0], [page.figure(each) for each in pictures[1:]]
   return {
     **{name: page.text(value) for name, value in (row | results).items()},
     "budget": page.text(tables.budget(results)),
@@ -222,7 +222,8 @@ def _words(
     ),
     "section": "",
     "table": _table(results),
-    "pictures": "\n".join(map(page.figure, pictures)),
+    "first_picture": "".join(map(page.figure, pictures[:1])),
+    "pictures": "\n".join(["<h2>Pictures</h2>", *further]) if further else "",
     "config": page.text(json.dumps(config, indent=2, sort_keys=True)),
   }
 
@@ -248,7 +249,7 @@ def _selection(path: pathlib.Path, seen: str = "validation split") -> str:
     "<h2>How PACD's poison was chosen</h2>\n<p>Candidates by start and outer step, the "
     "corners of the budget that it points to, or a baseline (row); surrogates trained from "
     f"scratch on each were certified on the {seen}.</p>\n"
-    f'<div class="wide">\n{page.table(lines)}</div>\n'
+    f"{page.table(lines, 'Candidates')}\n"
   )
 
 
@@ -297,6 +298,6 @@ def _table(results: evaluate.Results) -> str:
     aca = ", ".join(f"{100 * value:.1f}" for value in row["aca"])
     accuracy = ", ".join(f"{100 * value:.1f}" for value in row["class_accuracy"] or ())
     victims.append((row["data"], acr, aca, accuracy or "-"))
-  means = page.table([tables.COLUMNS, *tables.cells(results)])
+  means = page.table([tables.COLUMNS, *tables.cells(results)], "Means over victims")
   caption = page.text(" ".join(tables.caption(results)))
-  return f'{means}\n<p class="note">{caption}</p>\n' + page.table(victims)
+  return f'{means}\n<p class="note">{caption}</p>\n' + page.table(victims, "Every victim")

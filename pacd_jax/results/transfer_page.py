@@ -35,9 +35,7 @@ def write(
     "sigma": page.text(collected["sigma"]),
     "split": page.text(split),
     "picture": page.figure(_picture(collected, path.parent)),
-    "tables": "\n".join(
-      page.table(matrix.cells(collected, quantity)) for quantity in matrix.QUANTITIES
-    ),
+    "tables": "\n".join(_table(collected, name) for name in matrix.QUANTITIES),
     "caption": page.text(" ".join(matrix.caption(collected))),
     "poisons": page.definitions(origins),
     "victims": page.links(names),
@@ -45,6 +43,11 @@ def write(
   }
   page.write(path, "transfer_body.html", words)
   return path
+
+
+def _table(collected: matrix.Matrix, quantity: str) -> str:
+  (title, *victims), *lines = matrix.cells(collected, quantity)
+  return page.table([("data", *victims), *lines], title)
 
 
 def _picture(collected: matrix.Matrix, folder: pathlib.Path) -> page.Picture:
