@@ -57,7 +57,7 @@ colabs: $(VENV)/installed_colabs
 test-processes: $(VENV)/installed_test
 	$(BIN)/python -m pytest -q -s tests/heavy/processes_runs.py
 
-# SIGKILL at random moments, and what the runs leave; started again, it goes on: hours.
+# SIGKILL at random moments, and what the runs leave; started again, it goes on: an hour.
 test-kills: $(VENV)/installed
 	$(BIN)/python tests/heavy/kills.py --kills=$(or $(KILLS),1000)
 

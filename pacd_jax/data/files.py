@@ -1,8 +1,10 @@
 """Atomic writing and reading of whole files."""
 
+import contextlib
 import os
 import pathlib
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Generator
 from typing import BinaryIO
 
 from pacd_jax import errors
@@ -20,6 +22,20 @@ def write(path: str | os.PathLike, write_to: Callable[[BinaryIO], object]) -> No
     write_to(file)
     file.flush()
     os.fsync(file.fileno())
+  os.replace(beside, path)
+
+
+@contextlib.contextmanager
+def new_folder(path: pathlib.Path) -> Generator[pathlib.Path]:
+  """Yields a folder beside `path` to write into; renames it at the end, unless by an error.
+
+  What a killed process has left there is deleted. `path` may be an empty folder.
+  """
+  beside = path.with_name(path.name + ".tmp")
+  if beside.exists():
+    shutil.rmtree(beside)
+  beside.mkdir(parents=True)
+  yield beside
   os.replace(beside, path)
 
 

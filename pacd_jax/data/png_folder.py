@@ -27,18 +27,23 @@ _SCALARS = ("epsilon", "norm", "target_class", "dataset", "sigma", "checksum")
 
 
 def save(folder: str | os.PathLike, poison: types.Poison) -> None:
-  """Writes a poison as PNGs, the table last: a folder without it is not finished.
+  """Writes a poison as PNGs, in a folder beside that is renamed once all are there.
 
   Raises:
     errors.InputError: the folder is not empty, or its images are of no kind that PNG has.
   """
-  path = pathlib.Path(folder).expanduser()
+  path = pathlib.Path(folder).expanduser().absolute()
   if path.exists() and any(path.iterdir()):
     raise errors.InputError(f"{path} is not empty: give a new folder")
   if poison.images.shape[-1] not in (1, 3):
     raise errors.InputError(
       f"images have {poison.images.shape[-1]} channels, and PNGs 1 or 3: keep the .npz"
     )
+  with files.new_folder(path) as beside:
+    _write(beside, poison)
+
+
+def _write(path: pathlib.Path, poison: types.Poison) -> None:
   about = {name: getattr(poison, name) for name in _SCALARS}
   text = json.dumps(about, indent=2) + "\n"
   files.write(path / _ABOUT, lambda file: file.write(text.encode()))

@@ -5,13 +5,14 @@ import io
 import json
 import pathlib
 import tempfile
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest, parameterized
 from PIL import Image
 
 from pacd_jax import errors, types
-from pacd_jax.data import png_folder, poison_command, poison_file
+from pacd_jax.data import files, png_folder, poison_command, poison_file
 
 
 def _poison(channels=1):
@@ -67,6 +68,26 @@ class PngFolderTest(parameterized.TestCase):
     for name, one, other in zip(types.Poison._fields, poison, back, strict=True):
       np.testing.assert_array_equal(one, other, name)
     self.assertLen(list(self.folder.glob("images/*.png")), 5)
+
+  def test_a_killed_export_is_done_again(self):
+    write, left = files.write, 7
+
+    def fail_at_last(*args):
+      nonlocal left
+      left -= 1
+      if left == 0:
+        raise KeyboardInterrupt
+      write(*args)
+
+    with (
+      mock.patch.object(files, "write", fail_at_last),
+      self.assertRaises(KeyboardInterrupt),
+    ):
+      png_folder.save(self.folder, _poison())
+    self.assertFalse(self.folder.exists())
+    png_folder.save(self.folder, _poison())
+    png_folder.load(self.folder)
+    self.assertEqual([each.name for each in self.folder.parent.iterdir()], ["png"])
 
   def test_an_image_may_be_edited(self):
     png_folder.save(self.folder, _poison())
