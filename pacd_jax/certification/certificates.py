@@ -13,12 +13,13 @@ lines are cut off. So a resumed file equals that of an uninterrupted run, except
 last bits of logits may depend on which points share a batch.
 """
 
+import contextlib
 import datetime
 import itertools
 import json
 import os
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -27,6 +28,7 @@ import numpy as np
 from pacd_jax import errors
 from pacd_jax.certification import provenance
 from pacd_jax.certification.rules.rule import Sidecar, brief
+from pacd_jax.runtime import files
 
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 _POINT = [("idx", "i8"), ("label", "i8"), ("predict", "i8"), ("radius", "f8")]
@@ -69,14 +71,13 @@ class Writer:
     text = json.dumps(sidecar, default=lambda x: x.tolist(), allow_nan=False)
     self._sidecar = provenance.checked(json.loads(text))  # As it is read from the file.
     if not (tsv.exists() or sidecar_file.exists()):
-      tsv.parent.mkdir(parents=True, exist_ok=True)
-      beside = Path(f"{sidecar_file}.tmp")
-      beside.write_text(text + "\n", encoding="utf-8")
-      os.replace(beside, sidecar_file)
+      files.write_text(sidecar_file, text + "\n")
     _check_same(path, _read_sidecar(path), self._sidecar)
     points, votes, self.num_done = _read_tables(path, self._sidecar)
-    self._tsv = _open_at(tsv, points, self.num_done)
-    self._counts = _open_at(counts, votes, self.num_done)
+    with contextlib.ExitStack() as opened:
+      self._tsv = opened.enter_context(_opened_at(tsv, points, self.num_done))
+      self._counts = opened.enter_context(_opened_at(counts, votes, self.num_done))
+      self._opened = opened.pop_all()
 
   def append(
     self, idx: int, label: int, certificate: tuple[int, float, Any], *, seconds: float
@@ -107,8 +108,7 @@ class Writer:
     return self
 
   def __exit__(self, *unused_exception):
-    self._counts.close()
-    self._tsv.close()
+    self._opened.close()
 
 
 def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
@@ -177,17 +177,20 @@ def _files(path: str | os.PathLike) -> tuple[Path, Path, Path]:
 
 
 def _write_line(file: BinaryIO, fields: Sequence[str]):
-  file.write("\t".join(fields).encode() + b"\n")
-  file.flush()
+  with files.naming(file.name):
+    file.write("\t".join(fields).encode() + b"\n")
+    file.flush()
 
 
-def _open_at(file: Path, table: _Table, done: int) -> BinaryIO:
+@contextlib.contextmanager
+def _opened_at(file: Path, table: _Table, done: int) -> Generator[BinaryIO]:
   """Opens a table to append after its first `done` rows, and cuts off what follows them."""
-  opened, (columns, _, ends) = file.open("ab"), table
-  opened.truncate(ends[done] if ends else 0)
-  if not ends:
-    _write_line(opened, columns)
-  return opened
+  columns, _, ends = table
+  with files.naming(file), file.open("ab") as opened:  # Closing it writes, too.
+    opened.truncate(ends[done] if ends else 0)
+    if not ends:
+      _write_line(opened, columns)
+    yield opened
 
 
 def _read_tables(path, sidecar: Sidecar) -> tuple[_Table, _Table, int]:

@@ -9,7 +9,8 @@ import os
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import files, training_sets
+from pacd_jax.data import training_sets
+from pacd_jax.runtime import files
 
 # Fields, with their dtype and rank.
 _FIELDS = {

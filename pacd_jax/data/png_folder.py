@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from pacd_jax import errors, types
-from pacd_jax.data import files, poison_file
+from pacd_jax.data import poison_file
+from pacd_jax.runtime import files
 
 _TABLE, _ABOUT = "poison.csv", "poison.json"
 _COLUMNS = ("file", "base", "index", "label", "base_label", "inserted")
@@ -98,7 +99,9 @@ def load(folder: str | os.PathLike) -> types.Poison:
 def _write_png(path: pathlib.Path, image: np.ndarray) -> None:
   """Writes one uint8 image `[H, W, C]`, C = 1 or 3."""
   picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-  files.write(path, lambda file: picture.save(file, format="PNG"))
+  encoded = io.BytesIO()  # Pillow would not tell why a file cannot be written.
+  picture.save(encoded, format="PNG")
+  files.write(path, lambda file: file.write(encoded.getvalue()))
 
 
 def _read_png(path: pathlib.Path) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import files
+from pacd_jax.runtime import files
 
 SCHEMA = 2  # Schema of the files that `save` writes.
 _NEW = ("base_labels", "inserted", "clean_label")  # Fields that schema 1 lacks.

@@ -15,7 +15,7 @@ from pacd_jax.certification import distortion
 from pacd_jax.data import arrays
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.paper import victims
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import files, run_folder
 
 _FOLDER = "distortion"
 MOST_POINTS = {"cifar10": 100}  # As many as the paper has.
@@ -62,7 +62,7 @@ def _measure(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) ->
   sidecar = {**SEARCH._asdict(), "sigma": plan.sigma}
   run_folder.write_json(stem.with_suffix(".json"), sidecar)
   # Written last: it says that the victim is done.
-  run_folder.write_text(stem.with_suffix(".tsv"), "\n".join(lines) + "\n")
+  files.write_text(stem.with_suffix(".tsv"), "\n".join(lines) + "\n")
 
 
 def _indices(plan: Plan) -> np.ndarray:

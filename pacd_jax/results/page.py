@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import files
 
 
 class Picture(NamedTuple):
@@ -31,7 +31,7 @@ def write(path: pathlib.Path, template: str, words: dict[str, str]) -> None:
   body = string.Template(_packaged(template)).substitute({"terms": terms} | words)
   frame = string.Template(_packaged("page.html"))
   own = {"title": words["title"], "section": words["section"], "body": body}
-  run_folder.write_text(path, frame.substitute(own, style=_packaged("page.css")))
+  files.write_text(path, frame.substitute(own, style=_packaged("page.css")))
 
 
 def _packaged(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors
+from pacd_jax.runtime import files
 
 
 def _plain(value: Any) -> Any:
@@ -48,9 +49,7 @@ class MetricsFile:
         keep = False
       if keep:
         kept.append(line + "\n")
-    beside = self._path.with_name(self._path.name + ".tmp")
-    beside.write_text("".join(kept), encoding="utf-8")
-    os.replace(beside, self._path)
+    files.write_text(self._path, "".join(kept))
 
   def seconds(self, stage: str) -> float:
     """The stage's wall time up to its last line; 0.0 where it has none."""
@@ -68,5 +67,6 @@ class MetricsFile:
     """Appends one line; arrays become lists."""
     record = {"stage": stage, "step": step}
     record |= {name: _plain(value) for name, value in values.items()}
-    with open(self._path, "a", encoding="utf-8") as file:
-      file.write(json.dumps(record) + "\n")
+    line = json.dumps(record) + "\n"
+    with files.naming(self._path), open(self._path, "a", encoding="utf-8") as file:
+      file.write(line)

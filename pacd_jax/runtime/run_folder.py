@@ -9,20 +9,12 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pacd_jax import errors
-from pacd_jax.runtime import stamp
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes beside `path`, then renames; creates the folder if missing."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(path.name + ".tmp")
-  beside.write_text(text, encoding="utf-8")
-  os.replace(beside, path)
+from pacd_jax.runtime import files, stamp
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-  """Writes JSON as `write_text` does."""
-  write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+  """Writes JSON as `files.write_text` does."""
+  files.write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -140,7 +132,7 @@ class RunFolder:
         if not stamps or stamp.differences(stamps[-1], here):
           write_json(self._stamps, [*stamps, here])
       if not path.exists() or self._identity.grows:
-        write_text(path, self._identity.text)
+        files.write_text(path, self._identity.text)
     except OSError as error:
       raise self._unwritable(error) from None
 

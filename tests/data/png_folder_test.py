@@ -12,7 +12,8 @@ from absl.testing import absltest, parameterized
 from PIL import Image
 
 from pacd_jax import errors, types
-from pacd_jax.data import files, png_folder, poison_command, poison_file
+from pacd_jax.data import png_folder, poison_command, poison_file
+from pacd_jax.runtime import files
 
 
 def _poison(channels=1):
