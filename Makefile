@@ -13,7 +13,7 @@ UNFIT = { echo "error: not installed: $(or $(LOCK),setup.py) does not fit $(PYTH
   "versions (make LOCK=)"; exit 2; }
 CONFIG ?= configs/digits_ga.py
 
-.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm test-kills bench gpu-report docs lock test-newest lint \
+.PHONY: help demo test test-all test-data test-colabs colabs test-processes test-slurm test-kills test-surroundings bench gpu-report docs lock test-newest lint \
   format clean
 
 help:
@@ -60,6 +60,10 @@ test-processes: $(VENV)/installed_test
 # SIGKILL at random moments, and what the runs leave; started again, it goes on: an hour.
 test-kills: $(VENV)/installed
 	$(BIN)/python tests/heavy/kills.py --kills=$(or $(KILLS),1000)
+
+# Full disks, read-only folders and clocks that jump, at moments of every stage.
+test-surroundings: $(VENV)/installed
+	$(BIN)/python tests/heavy/failing_folder.py
 
 # Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
 test-slurm: $(VENV)/installed

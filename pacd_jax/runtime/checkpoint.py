@@ -21,6 +21,7 @@ from pacd_jax import errors
 from pacd_jax.runtime import files, processes, progress
 
 _State = TypeVar("_State")
+_FOR_EVER = 10 * 365 * 86_400  # Seconds.
 
 
 def _digest(state) -> str:
@@ -65,6 +66,10 @@ class Checkpoints:
         self._directory,
         options=ocp.CheckpointManagerOptions(
           max_to_keep=2,
+          # Orbax's clock is the system's, which may be set while it waits.
+          async_options=ocp.options.AsyncOptions(
+            timeout_secs=_FOR_EVER, create_directories_asynchronously=False
+          ),
           create=not several,  # Orbax would make all processes wait for it.
           multiprocessing_options=options,
         ),

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pathlib
+import platform
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -70,7 +71,7 @@ class RunFolder:
   def __enter__(self) -> "RunFolder":
     try:
       self.path.mkdir(parents=True, exist_ok=True)
-      lock = open(self.path / ".lock", "w", encoding="utf-8")
+      lock = open(self.path / ".lock", "a+b")
     except OSError as error:
       raise self._unwritable(error) from None
     with contextlib.ExitStack() as stack:
@@ -78,8 +79,10 @@ class RunFolder:
       try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError:
+        holder = os.pread(lock.fileno(), 200, 0).decode(errors="replace")
         raise errors.InputError(
-          f"--workdir={self.path} is in use by another process: wait, or choose another"
+          f"--workdir={self.path} is in use by another process{holder}: wait, or choose "
+          "another"
         ) from None
       except OSError as error:
         raise errors.InputError(
@@ -87,6 +90,9 @@ class RunFolder:
           "system with locks (flock), or choose a folder of another"
         ) from None
       self._check_config()
+      with contextlib.suppress(OSError):  # On a full disk, it is in use by nobody known.
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), f", {os.getpid()} on {platform.node()}".encode())
       self._held = stack.pop_all()
     return self
 

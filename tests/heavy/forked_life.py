@@ -12,7 +12,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 _NEEDED = (  # By the commands, and what libraries import once they are used.
@@ -34,12 +34,17 @@ _STAGES = {
 }
 
 
+def _kill() -> None:
+  os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Moment(NamedTuple):
   """When a life is killed: after so many seconds, or about a change of its files."""
 
   seconds: float = float("inf")
   change: int = 0  # The number of the change, from 1; 0: none.
   delay: float = 0.0  # Seconds after the change begins; < 0: before it begins.
+  before: Callable[[], None] = _kill  # Called in the child before that change.
 
 
 class Life(NamedTuple):
@@ -90,8 +95,7 @@ def live(
     status = 70
     try:
       os.close(listening)
-      dies_at = moment.change if moment.delay < 0.0 else 0
-      _tell_changes(folder, telling, dies_at)
+      _tell_changes(folder, telling, moment)
       status = _call(arguments, log)
     finally:
       os._exit(status)
@@ -137,7 +141,7 @@ def _lines(heard, deadline: float) -> Iterator[str | None]:
       yield line.decode(errors="replace")
 
 
-def _tell_changes(folder: pathlib.Path, telling: int, dies_at: int) -> None:
+def _tell_changes(folder: pathlib.Path, telling: int, moment: Moment) -> None:
   """Writes a line for each change of a file under the folder, before it is made."""
   root, count = f"{folder}{os.sep}", 0
 
@@ -156,8 +160,8 @@ def _tell_changes(folder: pathlib.Path, telling: int, dies_at: int) -> None:
       if path.startswith(root):
         count += 1
         os.write(telling, f"{path[len(root) :]}\n".encode())
-        if count == dies_at:
-          os.kill(os.getpid(), signal.SIGKILL)
+        if count == moment.change and moment.delay < 0.0:
+          moment.before()
 
   sys.addaudithook(hook)
 

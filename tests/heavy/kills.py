@@ -64,7 +64,7 @@ def _last_words(workdir: pathlib.Path) -> str:
   return _log(workdir).read_text(errors="replace")[-400:]
 
 
-def _unbroken(name: str, folder: pathlib.Path) -> dict[str, Any]:
+def unbroken(name: str, folder: pathlib.Path) -> dict[str, Any]:
   """The size of a case's unbroken run, which is made if it is not there."""
   workdir = folder / "unbroken" / name
   size = workdir.with_name(f"{name}.json")
@@ -104,7 +104,7 @@ def _run(number: int, seed: int, folder: pathlib.Path) -> dict[str, Any]:
   shutil.rmtree(workdir, ignore_errors=True)
   workdir.parent.mkdir(exist_ok=True)
   draws, kills = random.Random(f"{seed}/{number}"), collections.Counter()
-  size, began, used = _unbroken(name, folder), time.monotonic(), 0.0
+  size, began, used = unbroken(name, folder), time.monotonic(), 0.0
   most = min(_MOST_KILLS, size["changes"])
   while True:
     moment = _moment(draws, size) if kills.total() < most else None
@@ -193,6 +193,16 @@ def _check_code(folder: pathlib.Path) -> None:
   path.write_text(code)
 
 
+def prepare(folder: pathlib.Path) -> None:
+  """Makes the folder, and this process one that lives are forked from."""
+  (folder / "unbroken").mkdir(parents=True, exist_ok=True)
+  os.chdir(_ROOT)
+  os.environ |= _surroundings(folder)
+  forked_life.prepare()
+  _check_code(folder)
+  gc.freeze()  # What is imported stays where it is in the children.
+
+
 def main(arguments: list[str]) -> int:
   """Kills until there are enough; returns 1 if anything differed."""
   parser = argparse.ArgumentParser()
@@ -203,14 +213,9 @@ def main(arguments: list[str]) -> int:
   parser.add_argument("--run", type=int, help="the number of one run, to do it alone")
   options = parser.parse_args(arguments)
   options.folder = folder = options.folder.absolute()
-  (folder / "unbroken").mkdir(parents=True, exist_ok=True)
-  os.chdir(_ROOT)
-  os.environ |= _surroundings(folder)
-  forked_life.prepare()
-  _check_code(folder)
-  gc.freeze()  # What is imported stays where it is in the children.
+  prepare(folder)
   for name in _NAMES:
-    _unbroken(name, folder)
+    unbroken(name, folder)
   if options.run is not None:
     return _report([_run(options.run, options.seed, folder)], folder)
   context = multiprocessing.get_context("fork")
