@@ -15,8 +15,8 @@ CONFIG ?= configs/digits_ga.py
 CHROMIUM ?= $(shell which chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
 .PHONY: help demo test test-all test-data test-colabs colabs test-page has-chromium \
-  test-processes test-slurm test-kills test-torch test-newest test-pythons bench gpu-report \
-  docs lock lint format clean
+  test-processes test-slurm test-kills test-surroundings test-torch test-newest \
+  test-pythons bench gpu-report docs lock lint format clean
 
 help:
 	@echo "make demo    poison, retrain, certify and report on digits (minutes, two cores)"
@@ -71,13 +71,16 @@ has-chromium:
 test-processes: $(VENV)/installed_test
 	$(BIN)/python -m pytest -q -s tests/heavy/processes_runs.py
 
-# SIGKILL at random moments, and what the runs leave; started again, it goes on: hours.
+# SIGKILL at random moments, and what the runs leave; started again, it goes on: an hour.
 test-kills: $(VENV)/installed
 	$(BIN)/python tests/heavy/kills.py --kills=$(or $(KILLS),1000)
 
 # docs/pytorch.md, and its modules beside the networks that their weights are of.
 test-torch: $(VENV)/installed_test $(VENV)/installed_bench
 	$(BIN)/python tests/heavy/torch_models.py
+# Full disks, read-only folders and clocks that jump, at moments of every stage.
+test-surroundings: $(VENV)/installed
+	$(BIN)/python tests/heavy/failing_folder.py
 
 # Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
 test-slurm: $(VENV)/installed

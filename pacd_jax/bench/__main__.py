@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 import jax
 
 from pacd_jax.bench import check, entry, matmul, methods, peers, plain, pytorch, sharded
-from pacd_jax.runtime import run_folder, sharding
+from pacd_jax.runtime import files, sharding
 
 _DOCS = pathlib.Path("docs", "performance.md")
 Results = Mapping[str, Mapping[str, float | str]]
@@ -112,7 +112,7 @@ def main(argv: list[str]) -> int:
     sys.stdout.write(f"{name:32}{figures}  {row['unit']}\n")
     sys.stdout.flush()
   text = json.dumps(results, indent=2, allow_nan=False) + "\n"
-  run_folder.write_text(pathlib.Path("bench.json"), text)
+  files.write_text(pathlib.Path("bench.json"), text)
   on = hardware(matmul.flops())
   sys.stdout.write(f"{on}\n")
   if options.write_docs:

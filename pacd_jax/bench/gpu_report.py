@@ -25,7 +25,7 @@ from pacd_jax.bench import matmul
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays, training_sets
 from pacd_jax.experiment import command, door, library, plan
-from pacd_jax.runtime import progress, run_folder, sharding
+from pacd_jax.runtime import files, progress, sharding
 
 # Multiplications of one pass of one image through ResNet-20: the first convolution, three
 # stacks of six 3x3 ones (the first of a stack halves the image), two 1x1, a dense layer.
@@ -261,7 +261,7 @@ def write(
       lines += [f"Not measured: {left:.0f} s were left, and it may need {needed:.0f}.", ""]
     else:
       lines += part()
-    run_folder.write_text(out, "\n".join(lines))
+    files.write_text(out, "\n".join(lines))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -16,12 +16,13 @@ lines are cut off. So a resumed file equals that of an uninterrupted run, except
 last bits of logits may depend on which points share a batch.
 """
 
+import contextlib
 import datetime
 import hashlib
 import json
 import os
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -30,8 +31,7 @@ import numpy as np
 from pacd_jax import errors
 from pacd_jax.certification import provenance
 from pacd_jax.certification.rules.rule import Sidecar, brief
-from pacd_jax.data import files
-from pacd_jax.runtime import sealed
+from pacd_jax.runtime import files, sealed
 
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 _POINT = [("idx", "i8"), ("label", "i8"), ("predict", "i8"), ("radius", "f8")]
@@ -81,8 +81,10 @@ class Writer:
     _check_same(path, there, self._sidecar)
     points, votes, self.num_done = _read_tables(path, there)
     self._file, self._digests = sidecar_file, _digests(path, there, points, votes)
-    self._tsv = _open_at(tsv, points, self.num_done)
-    self._counts = _open_at(counts, votes, self.num_done)
+    with contextlib.ExitStack() as opened:
+      self._tsv = opened.enter_context(_opened_at(tsv, points, self.num_done))
+      self._counts = opened.enter_context(_opened_at(counts, votes, self.num_done))
+      self._opened = opened.pop_all()
 
   def append(
     self, idx: int, label: int, certificate: tuple[int, float, Any], *, seconds: float
@@ -115,8 +117,7 @@ class Writer:
     return self
 
   def __exit__(self, *unused_exception):
-    self._counts.close()
-    self._tsv.close()
+    self._opened.close()
     _write_sidecar(self._file, self._sidecar | {"digests": self._digests})
 
 
@@ -191,8 +192,9 @@ def _line(fields: Sequence[str]) -> bytes:
 
 
 def _append(file: BinaryIO, line: bytes):
-  file.write(line + b"\n")
-  file.flush()
+  with files.naming(file.name):
+    file.write(line + b"\n")
+    file.flush()
 
 
 def _digest(point: bytes, votes: bytes) -> str:
@@ -201,18 +203,20 @@ def _digest(point: bytes, votes: bytes) -> str:
   return hashlib.sha256(lines).hexdigest()[:8]
 
 
-def _open_at(file: Path, table: _Table, done: int) -> BinaryIO:
+@contextlib.contextmanager
+def _opened_at(file: Path, table: _Table, done: int) -> Generator[BinaryIO]:
   """Opens a table to append after its first `done` rows, and cuts off what follows them."""
   columns, _, lines = table
   try:
     opened = file.open("ab")
-  except OSError as error:
+  except IsADirectoryError as error:
     fault = f"{file} cannot be written ({error.strerror})"
     raise errors.InputError(f"{fault}; delete it, {_RERUN}") from None
-  opened.truncate(sum(len(line) + 1 for line in lines[: done + 1]))
-  if not lines:
-    _append(opened, _line(columns))
-  return opened
+  with files.naming(file), opened:  # Closing it writes, too.
+    opened.truncate(sum(len(line) + 1 for line in lines[: done + 1]))
+    if not lines:
+      _append(opened, _line(columns))
+    yield opened
 
 
 def _read_tables(path, sidecar: Sidecar) -> tuple[_Table, _Table, int]:

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import files, training_sets
+from pacd_jax.data import npz_arrays, training_sets
 
 # Fields, with their dtype and rank.
 _FIELDS = {
@@ -60,8 +60,8 @@ def load(path: str | os.PathLike, before: types.TrainingSet) -> types.TrainingSe
     errors.InputError: the file is damaged, or was made from another training set.
   """
   try:
-    found = files.read_npz(path, _FIELDS)
-  except (OSError, files.DamagedError) as error:
+    found = npz_arrays.read(path, _FIELDS)
+  except (OSError, npz_arrays.DamagedError) as error:
     raise errors.InputError(
       f"{path}: it is truncated or no defended training set ({error}): {REMEDY}"
     ) from None

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import files, poison_file, training_sets
+from pacd_jax.data import npz_arrays, poison_file, training_sets
+from pacd_jax.runtime import files
 
 _WANTED = ("images", "labels", "indices")
 
@@ -65,10 +66,10 @@ def load(
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
   try:
-    found = files.read_npz(path, (*_WANTED, "inserted"))
+    found = npz_arrays.read(path, (*_WANTED, "inserted"))
   except OSError as error:
     raise errors.InputError(f"{path} cannot be read: {error.strerror or error}") from None
-  except files.DamagedError as error:
+  except npz_arrays.DamagedError as error:
     raise errors.InputError(
       f"{path} is no .npz of numbers, or damaged ({error}): make it by numpy.savez"
     ) from None

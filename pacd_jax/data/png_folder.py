@@ -19,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from pacd_jax import errors, types
-from pacd_jax.data import files, poison_file
+from pacd_jax.data import poison_file
+from pacd_jax.runtime import files
 
 _TABLE, _ABOUT = "poison.csv", "poison.json"
 _COLUMNS = ("file", "base", "index", "label", "base_label", "inserted")
@@ -27,18 +28,23 @@ _SCALARS = ("epsilon", "norm", "target_class", "dataset", "sigma", "checksum")
 
 
 def save(folder: str | os.PathLike, poison: types.Poison) -> None:
-  """Writes a poison as PNGs, the table last: a folder without it is not finished.
+  """Writes a poison as PNGs, in a folder beside that is renamed once all are there.
 
   Raises:
     errors.InputError: the folder is not empty, or its images are of no kind that PNG has.
   """
-  path = files.user_path(folder)
+  path = files.user_path(folder).absolute()
   if path.exists() and any(path.iterdir()):
     raise errors.InputError(f"{path} is not empty: give a new folder")
   if poison.images.shape[-1] not in (1, 3):
     raise errors.InputError(
       f"images have {poison.images.shape[-1]} channels, and PNGs 1 or 3: keep the .npz"
     )
+  with files.new_folder(path) as beside:
+    _write(beside, poison)
+
+
+def _write(path: pathlib.Path, poison: types.Poison) -> None:
   about = {name: getattr(poison, name) for name in _SCALARS}
   text = json.dumps(about, indent=2) + "\n"
   files.write(path / _ABOUT, lambda file: file.write(text.encode()))
@@ -93,7 +99,9 @@ def load(folder: str | os.PathLike) -> types.Poison:
 def _write_png(path: pathlib.Path, image: np.ndarray) -> None:
   """Writes one uint8 image `[H, W, C]`, C = 1 or 3."""
   picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-  files.write(path, lambda file: picture.save(file, format="PNG"))
+  encoded = io.BytesIO()  # Pillow would not tell why a file cannot be written.
+  picture.save(encoded, format="PNG")
+  files.write(path, lambda file: file.write(encoded.getvalue()))
 
 
 def _read_png(path: pathlib.Path) -> np.ndarray:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import files
+from pacd_jax.data import npz_arrays
+from pacd_jax.runtime import files
 
 SCHEMA = 2  # Schema of the files that `save` writes.
 _NEW = ("base_labels", "inserted", "clean_label")  # Fields that schema 1 lacks.
@@ -83,11 +84,11 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
   """
   unusable = functools.partial(_unusable, path, remedy)
   try:
-    fields: dict[str, Any] = dict(files.read_npz(path, ("schema", *types.Poison._fields)))
+    fields: dict[str, Any] = dict(npz_arrays.read(path, ("schema", *types.Poison._fields)))
   except FileNotFoundError:
     remedy = remedy or "rerun --stage=attack"
     raise errors.InputError(f"{path}: no such poison: {remedy}") from None
-  except (OSError, files.DamagedError) as error:
+  except (OSError, npz_arrays.DamagedError) as error:
     raise unusable(f"it is truncated or not a poison file ({error})") from None
   schema = _schema(fields, unusable)
   for name in _FIELDS[schema]:

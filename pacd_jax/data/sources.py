@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import files
+from pacd_jax.data import npz_arrays
+from pacd_jax.runtime import files
 
 
 class Source(NamedTuple):
@@ -90,16 +91,16 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
   """Reads those of `_ARRAYS` that the file has."""
   save = "make it with numpy.savez(FILE, images=..., labels=...)"
   try:
-    found = files.read_npz(path, _ARRAYS)
+    found = npz_arrays.read(path, _ARRAYS)
   except OSError as error:
     raise errors.InputError(f"data.path={path}: {error.strerror}") from None
-  except files.DamagedError as error:
+  except npz_arrays.DamagedError as error:
     raise errors.InputError(
       f"{path}: no .npz file, or a damaged one ({error}): {save}"
     ) from None
   for name in ("images", "labels"):
     if name not in found:
-      present = ", ".join(files.names_in_npz(path)) or "nothing"
+      present = ", ".join(npz_arrays.names(path)) or "nothing"
       raise errors.InputError(f"{path}: it has no array {name}, but {present}: {save}")
   return found
 

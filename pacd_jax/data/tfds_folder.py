@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import files
 from pacd_jax.data.sources import Source
+from pacd_jax.runtime import files
 
 
 class _Known(NamedTuple):

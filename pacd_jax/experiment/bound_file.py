@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pacd_jax import errors
-from pacd_jax.data import files
-from pacd_jax.runtime import run_folder, stamp
+from pacd_jax.runtime import files, run_folder, stamp
 
 
 def write(

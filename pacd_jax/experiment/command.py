@@ -19,6 +19,7 @@ from pacd_jax import errors
 from pacd_jax.experiment import command_line, door, identity, schema
 from pacd_jax.runtime import (
   ending,
+  files,
   preemption,
   processes,
   sharding,
@@ -55,8 +56,9 @@ def start(run: RunFn, *, example: str) -> None:
   """Parses the flags, runs, prints the table, and exits.
 
   The status is 2 for input that cannot be used and 3 for a number that is not finite,
-  each with one line on standard error; 4 where another process of the run is gone; 130
-  for an interrupt, and 143 for SIGTERM, once the step under way is saved.
+  each with one line on standard error; 4 where another process of the run is gone; 5
+  where a file cannot be written, as on a full disk; 130 for an interrupt, and 143 for
+  SIGTERM, once the step under way is saved.
 
   Args:
     run: a function of what the config asks for and the run's folder; returns the table of
@@ -78,7 +80,7 @@ def start(run: RunFn, *, example: str) -> None:
 
 
 def _main(run: RunFn) -> int:
-  logging.set_verbosity(logging.WARNING)  # The libraries' messages; progress is ours.
+  quiet_libraries()
   signal.signal(signal.SIGINT, interrupted)
   preemption.install()
   # Shells leave the ~ of --workdir=~/x alone.
@@ -99,6 +101,8 @@ def _main(run: RunFn) -> int:
     with _quiet_unless_first():
       preemption.leave(f"terminated ({saved}): the same command resumes it")
   except Exception as error:
+    if files.in_words(error):
+      return _end(fail_by_file(error))
     if words := _no_device():
       return fail(errors.InputError(words), 2)
     if jax.process_count() == 1:
@@ -200,6 +204,16 @@ def fail(error: Exception, status: int) -> int:
   line = lines[-1].removeprefix("ValueError: ") if lines else type(error).__name__
   sys.stderr.write(f"error: {line}\n")
   return status
+
+
+def fail_by_file(error: Exception) -> int:
+  """Writes the line of `files.in_words`, and returns the status."""
+  return fail(RuntimeError(files.in_words(error)), 5)
+
+
+def quiet_libraries() -> None:
+  """Hides what libraries log: progress is ours, and they raise their errors, too."""
+  logging.set_verbosity(logging.FATAL)
 
 
 def interrupted(number, frame) -> None:

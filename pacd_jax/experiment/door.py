@@ -14,7 +14,6 @@ import ml_collections
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import files
 from pacd_jax.experiment import (
   assembly,
   attack_assembly,
@@ -34,7 +33,7 @@ from pacd_jax.experiment import (
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.entries import data_sets
 from pacd_jax.experiment.identity import Identity
-from pacd_jax.runtime import processes, run_folder
+from pacd_jax.runtime import files, processes, run_folder
 
 Asked = Config | suite_specs.Transfer | suite_specs.Comparison
 LoadFn = Callable[..., types.Splits]  # Called like `data_sets.load`.

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from pacd_jax import errors, types
-from pacd_jax.data import files, plain_npz, png_folder, poison_file
+from pacd_jax.data import plain_npz, png_folder, poison_file
+from pacd_jax.runtime import files
 
 
 class _Parser(argparse.ArgumentParser):

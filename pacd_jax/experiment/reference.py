@@ -12,7 +12,7 @@ from typing import Any
 
 from pacd_jax.experiment import config, kinds, schema
 from pacd_jax.registry import Registry
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import files
 
 PATH = pathlib.Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 _HEAD = """# Configuration
@@ -95,7 +95,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def main(arguments: Sequence[str]) -> int:
   """Writes the page; returns the exit status."""
   path = pathlib.Path(arguments[0]) if arguments else PATH
-  run_folder.write_text(path, page())
+  files.write_text(path, page())
   sys.stdout.write(f"{path}\n")
   return 0
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors, perturbation, types
-from pacd_jax.data import arrays, files, poison_file, training_sets
+from pacd_jax.data import arrays, poison_file, training_sets
 from pacd_jax.experiment import bound_file
 from pacd_jax.experiment.row_tools import Poisoned
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import files, run_folder
 
 
 class TrainingSets:

@@ -14,11 +14,11 @@ import numpy as np
 
 from pacd_jax import errors
 from pacd_jax.certification import certify
-from pacd_jax.data import arrays, files
+from pacd_jax.data import arrays
 from pacd_jax.experiment import candidates, victims
 from pacd_jax.experiment.candidates import Candidate
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.runtime import metrics, progress, run_folder, stamp
+from pacd_jax.runtime import files, metrics, progress, run_folder, stamp
 
 Scores = dict[str, dict[str, Any]]  # Name of a candidate -> its record in `selection.json`.
 

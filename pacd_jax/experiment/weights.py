@@ -18,10 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import files
 from pacd_jax.experiment import kinds
 from pacd_jax.experiment.entries import networks
 from pacd_jax.models import torch_layout
+from pacd_jax.runtime import files
 
 SCHEMA = 1
 LAYOUTS = ("flax", "pytorch")

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from pacd_jax import errors, types
-from pacd_jax.data import files
 from pacd_jax.experiment import door, stages, weights
 from pacd_jax.experiment.plan import Plan
+from pacd_jax.runtime import files
 
 
 class _Parser(argparse.ArgumentParser):

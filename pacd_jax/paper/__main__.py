@@ -15,12 +15,10 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from absl import logging
-
 from pacd_jax import errors
 from pacd_jax.experiment import command
 from pacd_jax.paper import catalog, protocol, questions, render, where, work
-from pacd_jax.runtime import preemption, sharding, stamp
+from pacd_jax.runtime import files, preemption, sharding, stamp
 
 ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS, where.ITEM)}
 
@@ -37,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     arguments: without the program's name.
 
   Returns:
-    The exit status: 0, 2 for bad input, 3 if a run met a number that is not finite.
+    The exit status: 0, 2 for bad input, 3 if a run met a number that is not finite, 5 if a
+    file cannot be written.
   """
   try:
     return _run(_parser().parse_args(arguments))
@@ -46,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
   except errors.NonFiniteError as error:
     return command.fail(error, 3)
   except OSError as error:
+    if files.in_words(error):
+      return command.fail_by_file(error)
     where = f"{error.filename}: " if error.filename else ""
     return command.fail(errors.InputError(f"{where}{error.strerror}"), 2)
   except preemption.Preempted as saved:
@@ -82,7 +83,7 @@ def _run(chosen: argparse.Namespace) -> int:
     sys.stdout.write(_list())
     return 0
   if chosen.command == "run":
-    logging.set_verbosity(logging.WARNING)
+    command.quiet_libraries()
     signal.signal(signal.SIGINT, command.interrupted)
     preemption.install()
     sharding.cores_as_devices()

@@ -17,7 +17,7 @@ from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
 from pacd_jax.paper.protocol import DATASETS, SCALES, Protocol, Run, scales
 from pacd_jax.results import tables
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import files, run_folder
 
 # quantity -> (heading, scale, digits).
 QUANTITIES = {
@@ -64,11 +64,11 @@ def write(
   for protocol in protocols:
     sections += [f"## {protocol.description}\n", _progress(protocol, items)]
     for item in items:
-      text, files = _section(folder, protocol, item)
+      text, theirs = _section(folder, protocol, item)
       sections.append(text)
-      written += files
+      written += theirs
   page = out / "reproduction.md"
-  run_folder.write_text(page, "\n".join(sections))
+  files.write_text(page, "\n".join(sections))
   for path in set(folder.glob("*.*")) - set(written):
     path.unlink()  # Belongs to what is no longer on the page.
   return page
@@ -115,8 +115,8 @@ def _section(
       return "\n".join(parts), []
   cells = _cells(item, found)
   table, tex = folder / f"{name}.csv", folder / f"{name}.tex"
-  run_folder.write_text(table, _csv(protocol, item, found))
-  run_folder.write_text(tex, tables.latex(cells, num_texts=len(item.columns) + 1))
+  files.write_text(table, _csv(protocol, item, found))
+  files.write_text(tex, tables.latex(cells, num_texts=len(item.columns) + 1))
   parts.append(_markdown(cells) + "\n")
   drawn = pictures.draw(folder / name, protocol, item, runs, found)
   for picture in drawn:

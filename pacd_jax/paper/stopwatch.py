@@ -34,7 +34,8 @@ def saved(path: pathlib.Path, before: float) -> Generator[dict[str, Any]]:
 
   def keep_writing():
     while not is_over.wait(_EVERY):
-      write()
+      with contextlib.suppress(OSError):  # The last write raises it.
+        write()
 
   thread = threading.Thread(target=keep_writing, daemon=True)
   thread.start()

@@ -18,7 +18,7 @@ from typing import Any
 
 from pacd_jax import errors
 from pacd_jax.results import tables
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import files, run_folder
 
 HEADINGS = ("run", "class", "sigma", "epsilon", "model", "training", "data")
 HEADINGS += ("ACR", "ACA %", "accuracy %")
@@ -129,7 +129,7 @@ def _numbers(lines: Sequence[Line], delimiter: str, within: str) -> str:
 
 def _write(path: str | os.PathLike, text: str) -> None:
   try:
-    run_folder.write_text(pathlib.Path(path), text)
+    files.write_text(pathlib.Path(path), text)
   except OSError as error:
     raise errors.InputError(
       f"{path} cannot be written ({error.strerror}): choose another file"

@@ -9,6 +9,7 @@ and `T` of the attack's outer steps.
 """
 
 import contextlib
+import io
 import itertools
 import os
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from matplotlib.figure import Figure as Figure
 from matplotlib.figure import FigureBase
 
 from pacd_jax import types
+from pacd_jax.runtime import files
 
 DPI = 150
 # Colour and dashes by row, as in results.json; None, or absent: an unused style.
@@ -46,10 +48,10 @@ def own_style() -> Generator[None]:
 
 def save(figure: Figure, path: str | os.PathLike) -> None:
   """Writes a figure as PNG with `DPI` dots per inch, atomically: beside, then renamed."""
-  beside = f"{os.fspath(path)}.tmp"
   FigureCanvasAgg(figure)
-  figure.savefig(beside, format="png", dpi=DPI)
-  os.replace(beside, path)
+  picture = io.BytesIO()  # Pillow would not tell why a file cannot be written.
+  figure.savefig(picture, format="png", dpi=DPI)
+  files.write(path, lambda file: file.write(picture.getvalue()))
 
 
 def certified_accuracy(

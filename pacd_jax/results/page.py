@@ -9,7 +9,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from pacd_jax.results import figures
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import files
 
 _DPI_OF_CSS = 96  # Of a browser's `px`.
 
@@ -36,7 +36,7 @@ def write(path: pathlib.Path, template: str, words: dict[str, str]) -> None:
   frame = string.Template(_packaged("page.html"))
   own = {"title": words["title"], "section": words["section"], "body": body}
   own |= {"style": _packaged("page.css"), "script": _packaged("page.js")}
-  run_folder.write_text(path, frame.substitute(own))
+  files.write_text(path, frame.substitute(own))
 
 
 def _packaged(name: str) -> str:

@@ -4,10 +4,13 @@ Process 0 writes and reads them, and sends the others what it read, so that a st
 restored onto any number of devices and processes.
 """
 
+import contextlib
 import functools
 import hashlib
 import os
 import pathlib
+import re
+from collections.abc import Generator
 from typing import TypeVar
 
 import jax
@@ -15,9 +18,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from pacd_jax import errors
-from pacd_jax.runtime import processes, progress
+from pacd_jax.runtime import files, processes, progress
 
 _State = TypeVar("_State")
+_FOR_EVER = 10 * 365 * 86_400  # Seconds.
 
 
 def _digest(state) -> str:
@@ -49,7 +53,8 @@ class Checkpoints:
     self._fingerprint = fingerprint
     self._damaged: list[int] = []  # Deleted before the next one is saved.
     self._manager = None
-    self._directory.mkdir(parents=True, exist_ok=True)
+    with self._naming():
+      self._directory.mkdir(parents=True, exist_ok=True)
     if processes.is_first():
       several = jax.process_count() > 1
       options = ocp.options.MultiprocessingOptions()
@@ -61,6 +66,10 @@ class Checkpoints:
         self._directory,
         options=ocp.CheckpointManagerOptions(
           max_to_keep=2,
+          # Orbax's clock is the system's, which may be set while it waits.
+          async_options=ocp.options.AsyncOptions(
+            timeout_secs=_FOR_EVER, create_directories_asynchronously=False
+          ),
           create=not several,  # Orbax would make all processes wait for it.
           multiprocessing_options=options,
         ),
@@ -70,27 +79,45 @@ class Checkpoints:
     return self
 
   def __exit__(self, *unused) -> None:
-    if self._manager is not None:
+    if self._manager is None:
+      return
+    with self._naming(), contextlib.closing(self._manager):
       self._manager.wait_until_finished()
-      self._manager.close()
 
   def save(self, step: int, state: _State) -> None:
     """Saves the state after `step` steps; returns before the files are written.
 
+    What goes wrong with them is raised by the next call, or at the end of the stage.
+
     Args:
       step: above all saved steps.
       state: replicated in each process, as by `sharding.replicate`.
+
+    Raises:
+      OSError: the files cannot be written; names one, or their folder.
     """
     if self._manager is None:
       return
-    while self._damaged:
-      self._manager.delete(self._damaged.pop())
     host = jax.tree.map(np.asarray, state)
     record = {"fingerprint": self._fingerprint, "digest": _digest(host)}
     args = ocp.args.Composite(
       state=ocp.args.StandardSave(host), record=ocp.args.JsonSave(record)
     )
-    self._manager.save(step, args=args)
+    with self._naming():
+      while self._damaged:
+        self._manager.delete(self._damaged.pop())
+      self._manager.save(step, args=args)
+
+  @contextlib.contextmanager
+  def _naming(self) -> Generator[None]:
+    """Names the folder in an OSError, and makes one of the storage's own errors."""
+    with files.naming(self._directory):
+      try:
+        yield
+      except ValueError as error:
+        if (number := re.search(r"os_error_code='(\d+)'", str(error))) is None:
+          raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
   def restore(self, like: _State) -> tuple[_State, int]:
     """Restores the newest undamaged state; returns it and its step, or `(like, 0)`.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors
-from pacd_jax.runtime import sealed, tensorboard
+from pacd_jax.runtime import files, sealed, tensorboard
 
 
 def _plain(value: Any) -> Any:
@@ -88,9 +88,7 @@ class MetricsFile:
       for line, record in read(self._path)
       if record["stage"] != stage or record["step"] < step
     ]
-    beside = self._path.with_name(self._path.name + ".tmp")
-    beside.write_text("".join(kept), encoding="utf-8")
-    os.replace(beside, self._path)
+    files.write_text(self._path, "".join(kept))
 
   def seconds(self, stage: str) -> float:
     """The stage's wall time up to its last line; 0.0 where it has none."""
@@ -108,7 +106,8 @@ class MetricsFile:
     """Appends one line; arrays become lists."""
     record = {"stage": stage, "step": step}
     record |= {name: _plain(value) for name, value in values.items()}
-    with open(self._path, "a", encoding="utf-8") as file:
-      file.write(json.dumps(record) + "\n")
+    line = json.dumps(record) + "\n"
+    with files.naming(self._path), open(self._path, "a", encoding="utf-8") as file:
+      file.write(line)
     if self._events is not None:
       self._events.write(record)

@@ -5,19 +5,12 @@ import fcntl
 import json
 import os
 import pathlib
+import platform
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pacd_jax import errors
-from pacd_jax.runtime import sealed, stamp
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes beside `path`, then renames; creates the folder if missing."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(path.name + ".tmp")
-  beside.write_text(text, encoding="utf-8")
-  os.replace(beside, path)
+from pacd_jax.runtime import files, sealed, stamp
 
 
 def json_text(value: Mapping[str, Any]) -> str:
@@ -26,8 +19,8 @@ def json_text(value: Mapping[str, Any]) -> str:
 
 
 def write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-  """Writes JSON as `write_text` does, sealed (`sealed.py`)."""
-  write_text(path, json_text(value))
+  """Writes JSON as `files.write_text` does, sealed (`sealed.py`)."""
+  files.write_text(path, json_text(value))
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -88,7 +81,7 @@ class RunFolder:
   def __enter__(self) -> "RunFolder":
     try:
       self.path.mkdir(parents=True, exist_ok=True)
-      lock = open(self.path / ".lock", "w", encoding="utf-8")
+      lock = open(self.path / ".lock", "a+b")
     except OSError as error:
       raise self._unwritable(error) from None
     with contextlib.ExitStack() as stack:
@@ -96,8 +89,10 @@ class RunFolder:
       try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError:
+        holder = os.pread(lock.fileno(), 200, 0).decode(errors="replace")
         raise errors.InputError(
-          f"--workdir={self.path} is in use by another process: wait, or choose another"
+          f"--workdir={self.path} is in use by another process{holder}: wait, or choose "
+          "another"
         ) from None
       except OSError as error:
         raise errors.InputError(
@@ -105,6 +100,9 @@ class RunFolder:
           "system with locks (flock), or choose a folder of another"
         ) from None
       self._check_config()
+      with contextlib.suppress(OSError):  # On a full disk, it is in use by nobody known.
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), f", {os.getpid()} on {platform.node()}".encode())
       self._held = stack.pop_all()
     return self
 
@@ -149,9 +147,9 @@ class RunFolder:
         stamps, here = self.stamps(), stamp.make()
         if not stamps or stamp.differences(stamps[-1], here):
           text = json.dumps([*stamps, here], indent=2, allow_nan=False)
-          write_text(self._stamps, text + "\n")
+          files.write_text(self._stamps, text + "\n")
       if not path.exists() or self._identity.grows:
-        write_text(path, self._identity.text)
+        files.write_text(path, self._identity.text)
     except OSError as error:
       raise self._unwritable(error) from None
 

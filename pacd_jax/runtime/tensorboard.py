@@ -6,9 +6,9 @@ missing. The file begins with a mark on which a TensorBoard that is open forgets
 it has seen. Lists, such as a value of each seed, are curves `<name>/<k>`.
 """
 
+import datetime
 import importlib.util
 import pathlib
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -49,7 +49,7 @@ class Events:
     for old in folder.glob("events.out.tfevents.*"):
       old.unlink()
     seconds = records[-1].get("seconds", 0.0) if records else 0.0
-    self._began = time.time() - seconds
+    self._began = datetime.datetime.now().timestamp() - seconds
     self._writer = event_file_writer.EventsWriter(str(folder / "events"))
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self._writer.write_event(

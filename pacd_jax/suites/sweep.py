@@ -14,7 +14,7 @@ from typing import Any
 
 from pacd_jax import errors
 from pacd_jax.experiment import config_files, identity, schema
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import files
 from pacd_jax.suites import runner
 
 
@@ -196,7 +196,7 @@ def main(argv: Sequence[str]) -> int:
   text = "".join(line + "\n" for line in lines)
   if options.out:
     try:
-      run_folder.write_text(pathlib.Path(options.out), text)
+      files.write_text(pathlib.Path(options.out), text)
     except OSError as error:
       sys.stderr.write(f"error: --out={options.out} cannot be written ({error.strerror})\n")
       return 2

@@ -5,13 +5,14 @@ import os
 import tempfile
 from pathlib import Path
 
+import full_disk
 import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
 from pacd_jax.certification import certificates, confidence
 from pacd_jax.certification.rules import aca
-from pacd_jax.runtime import sealed
+from pacd_jax.runtime import files, sealed
 
 SIDECAR = dict(
   mode="fixed",
@@ -135,6 +136,18 @@ class CertificatesTest(parameterized.TestCase):
       for name, file in files.items():  # The times too: `_write` has one for all.
         self.assertEqual(file.read_bytes(), whole[name])
       self.assertTrue(certificates.is_complete(self.stem))
+
+  @parameterized.parameters(0, 15, 30, 50, 100, 150)
+  def test_resumes_after_a_full_disk(self, size):
+    _write(self.stem)
+    whole = self.tsv.read_bytes(), self.counts.read_bytes()
+    for path in (self.tsv, self.counts):
+      path.unlink()
+    with self.assertRaises(OSError) as caught, full_disk.room_for(size):
+      _write(self.stem)
+    self.assertRegex(files.in_words(caught.exception), r"seed_3(\.counts)?\.tsv: File too")
+    _write(self.stem)
+    self.assertEqual((self.tsv.read_bytes(), self.counts.read_bytes()), whole)
 
   def test_resumes_after_a_kill_before_the_first_point(self):
     _write(self.stem, 0)

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import tempfile
+from unittest import mock
 
 import mixed_poison
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from pacd_jax import errors, types
 from pacd_jax.data import png_folder
+from pacd_jax.runtime import files
 
 
 class PngFolderTest(parameterized.TestCase):
@@ -37,6 +39,26 @@ class PngFolderTest(parameterized.TestCase):
     for name, one, other in zip(types.Poison._fields, poison, back, strict=True):
       np.testing.assert_array_equal(one, other, name)
     self.assertLen(list(self.folder.glob("images/*.png")), 5)
+
+  def test_a_killed_export_is_done_again(self):
+    write, left = files.write, 7
+
+    def fail_at_last(*args):
+      nonlocal left
+      left -= 1
+      if left == 0:
+        raise KeyboardInterrupt
+      write(*args)
+
+    with (
+      mock.patch.object(files, "write", fail_at_last),
+      self.assertRaises(KeyboardInterrupt),
+    ):
+      png_folder.save(self.folder, mixed_poison.make())
+    self.assertFalse(self.folder.exists())
+    png_folder.save(self.folder, mixed_poison.make())
+    png_folder.load(self.folder)
+    self.assertEqual([each.name for each in self.folder.parent.iterdir()], ["png"])
 
   def test_an_image_may_be_edited(self):
     png_folder.save(self.folder, mixed_poison.make())

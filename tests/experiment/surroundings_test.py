@@ -1,14 +1,19 @@
 """Runs under a user's own surroundings: JAX's settings, encodings, folders, platforms."""
 
+import itertools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import time
 from unittest import mock
 
+import asked
 import finished_run
 import pytest
+import same_results
 from absl.testing import absltest, parameterized
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -87,6 +92,20 @@ class SurroundingsTest(_TestCase):
       *_SMALL, f"--workdir={self.workdir}", "--stage=report", PYTHONPATH=str(self.folder)
     )
     self.assertEqual(done.returncode, 0, done.stderr)
+
+  def test_a_clock_that_jumps(self):
+    """By a day back or a year forth, at every look: nothing but durations may see it."""
+    for name in ("checkpoints/train", "certificates", "report"):
+      shutil.rmtree(self.workdir / name)
+    now, jumps = time.time, itertools.cycle((-86_400.0, 365 * 86_400.0, 0.0))
+    with mock.patch("time.time", lambda: now() + next(jumps)):
+      self.assertEqual(asked.run(finished_run.smoke(), self.workdir), self.table)
+    self.assertEmpty(same_results.differences(self.finished, self.workdir))
+    lines = map(json.loads, (self.workdir / "metrics.jsonl").read_text().splitlines())
+    seconds = [line["seconds"] for line in lines if line["stage"] == "train"]
+    self.assertEqual(seconds, sorted(seconds))
+    self.assertBetween(seconds[0], 0.0, 86_400.0)
+    self.assertBetween(seconds[-1], 0.0, 86_400.0)
 
 
 class JaxSettingsTest(_TestCase):

@@ -1,211 +1,206 @@
 """A thousand kills: SIGKILL at random moments of every stage changes no result.
 
   make test-kills [KILLS=1000]
-  python tests/heavy/kills.py [--kills=1000] [--folder=runs/kills] [--workers=2]
+  python tests/heavy/kills.py [--kills=1000] [--folder=runs/kills] [--workers=2] [--seed=0]
+  python tests/heavy/kills.py --run=17      once more, with the same moments
 
-Each case is a tiny command. Its unbroken run is made once; then the same command is started
-in another folder, killed after a random time and started again, until it ends by itself.
-What it leaves must equal what the unbroken run left: poisons, votes, defended sets and
-results, to the bytes where they hold no time. `state.json` in the folder counts the kills
-by case and stage, so that the script can be stopped and started again.
+Each case of `kill_cases.py` is run twice without a kill: both must have the same results.
+Then the same command is run in other folders, each time killed and started again until it
+ends by itself, and must leave what the unbroken run left: the same files, and in them the
+same poisons, votes, defended sets, metrics and results. A third of the kills come after a
+random time, the others just before, or just after, a file of the run is changed.
+
+`runs.jsonl` in the folder has a line for each run that ended, so the script can be stopped
+and started again.
 """
 
 import argparse
-import concurrent.futures
+import collections
+import gc
 import json
+import math
+import multiprocessing
 import os
 import pathlib
 import random
 import shutil
-import signal
-import subprocess
 import sys
-import threading
 import time
-
-import numpy as np
+from typing import Any
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-_SMOKE = ("--config=configs/digits_ga.py:smoke", "--config.model.name=linear")
-_CASES = {
-  "run": (
-    *_SMOKE,
-    "--config.attack.starts=('clean','classwise')",
-    "--config.attack.selection.every=2",
-    "--config.attack.selection.n=50",
-  ),
-  "losses": ("--config=configs/digits_smoothadv.py:smoke", "--config.model.name=linear"),
-  "baselines": (*_SMOKE, "--config.rows=('clean','error_minimizing','convolution')"),
-  "defended": (
-    *_SMOKE,
-    "--config.rows=('clean','brightness')",
-    "--config.defense.chain=('random_share',)",
-    "--config.train.recovery_epochs=2",
-  ),
-  "comparison": (
-    "--config=configs/digits_compare.py:smoke",
-    "--config.base.model.name=linear",
-    "--config.epsilons=(0.1,)",
-    *(
-      f"--config.attacks.{name}.row="
-      for name in (
-        *("watermark", "random", "convolution", "error_minimizing"),
-        *("targeted_adversarial", "pacd_ensemble", "pacd_hessian", "pacd_identity"),
-        *("pacd_unrolling", "pacd_single_loop", "pacd_adam", "pacd_per_image"),
-      )
-    ),
-  ),
-}
-# Fields of results that differ between equal runs.
-_OF_TIME = {"attack_seconds", "seconds", "stamp", "stamps", "time", "sha256"}
+sys.path[:0] = [str(_ROOT), str(_ROOT / "tests" / "helpers")]
 
+import forked_life  # noqa: E402
+import kill_cases  # noqa: E402
+import quick_compilation  # noqa: E402
+import same_results  # noqa: E402
 
-def _command(case: str, workdir: pathlib.Path) -> list[str]:
-  return [sys.executable, "main.py", *_CASES[case], f"--workdir={workdir}"]
+_NAMES = (*kill_cases.CASES,)
+_MOST_KILLS = 60  # Of one run, or as many as it changes files: so that it ends.
 
 
 def _surroundings(folder: pathlib.Path) -> dict[str, str]:
-  """Compiled programs are shared, so that a run is mostly its own work."""
-  cache = {
+  """Compiled programs are shared, and a run has one device: it is mostly its own work."""
+  return {
+    "XLA_FLAGS": quick_compilation.flags(os.environ.get("XLA_FLAGS", "")),
+    "JAX_PLATFORMS": "cpu",
+    "JAX_NUM_CPU_DEVICES": "1",
     "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }
-  return os.environ | cache
 
 
-def _without_times(value):
-  if isinstance(value, dict):
-    return {n: _without_times(v) for n, v in value.items() if n not in _OF_TIME}
-  return [_without_times(each) for each in value] if isinstance(value, list) else value
+def _live(name: str, workdir: pathlib.Path, folder: pathlib.Path, moment=None):
+  arguments = kill_cases.CASES[name].arguments(workdir, folder / "unbroken")
+  return forked_life.live(arguments, workdir, _log(workdir), moment)
 
 
-def _contents(path: pathlib.Path) -> object:
-  """What of a file must be the same."""
-  if path.suffix == ".json":
-    return _without_times(json.loads(path.read_text()))
-  if path.suffix == ".npz":
-    with np.load(path, allow_pickle=False) as arrays:
-      return {name: arrays[name].tobytes() for name in sorted(arrays.files)}
-  if path.suffix == ".tsv" and not path.name.endswith(".counts.tsv"):
-    return [line.rsplit("\t", 1)[0] for line in path.read_text().splitlines()]
-  return path.read_bytes()
+def _log(workdir: pathlib.Path) -> pathlib.Path:
+  return workdir.with_name(f"{workdir.name}.log")
 
 
-def _files(workdir: pathlib.Path) -> dict[str, pathlib.Path]:
-  """The files of results, by their names in the folder."""
-  found = {}
-  for path in sorted(workdir.rglob("*")):
-    name = path.relative_to(workdir)
-    kept = path.suffix in (".json", ".npz", ".tsv") and "checkpoints" not in name.parts
-    if kept and path.name != "stamp.json":
-      found[str(name)] = path
+def _last_words(workdir: pathlib.Path) -> str:
+  return _log(workdir).read_text(errors="replace")[-400:]
+
+
+def unbroken(name: str, folder: pathlib.Path) -> dict[str, Any]:
+  """The size of a case's unbroken run, which is made if it is not there."""
+  workdir = folder / "unbroken" / name
+  size = workdir.with_name(f"{name}.json")
+  if size.exists():
+    return json.loads(size.read_text())
+  first = folder / "first" / name
+  shutil.rmtree(first, ignore_errors=True)
+  for again in (False, True):  # The second time, everything is compiled.
+    shutil.rmtree(workdir, ignore_errors=True)
+    life = _live(name, workdir, folder)
+    if life.status != 0:
+      sys.exit(f"error: {name} ends with {life.status}: {_last_words(workdir)}")
+    if not again:
+      shutil.move(workdir, first)
+    elif changed := same_results.differences(first, workdir):
+      sys.exit(f"error: two unbroken runs of {name} differ in {', '.join(changed)}")
+  sys.stderr.write(f"unbroken: {name}, {life.seconds:.0f} s\n")
+  found = {"seconds": life.seconds, "changes": life.changes}
+  size.write_text(json.dumps(found))
   return found
 
 
-def differences(unbroken: pathlib.Path, killed: pathlib.Path) -> list[str]:
-  """Names of the files that differ, or that one of the two folders lacks."""
-  one, other = _files(unbroken), _files(killed)
-  names = sorted(one.keys() ^ other.keys())
-  return names + [
-    name
-    for name in sorted(one.keys() & other.keys())
-    if _contents(one[name]) != _contents(other[name])
-  ]
+def _moment(draws: random.Random, size: dict[str, Any]) -> forked_life.Moment:
+  """When to kill: a sixth of the run away, in the mean."""
+  kind = draws.choice(["time", "before", "after"])
+  if kind == "time":
+    return forked_life.Moment(seconds=draws.expovariate(6.0 / size["seconds"]))
+  change = math.ceil(draws.expovariate(6.0 / size["changes"]))
+  delay = -1.0 if kind == "before" else draws.expovariate(1.0 / 0.003)
+  return forked_life.Moment(change=change, delay=delay)
 
 
-def _stage(workdir: pathlib.Path) -> str:
-  """How far a killed run had come."""
-  if list(workdir.rglob("report/*")):
-    return "report"
-  if list(workdir.rglob("certificates/*/*.tsv")):
-    return "certify"
-  if list(workdir.rglob("checkpoints/train")):
-    return "train"
-  return "attack" if list(workdir.rglob("config.json")) else "start"
-
-
-class _Kills:
-  """The counts, shared by the workers and saved after each kill."""
-
-  def __init__(self, folder: pathlib.Path, wanted: int):
-    self._path, self._wanted, self._lock = folder / "state.json", wanted, threading.Lock()
-    there = json.loads(self._path.read_text()) if self._path.exists() else {}
-    self.kills = there.get("kills", {})
-    self.finished = there.get("finished", 0)
-    self.faults = there.get("faults", [])
-
-  @property
-  def total(self) -> int:
-    return sum(self.kills.values())
-
-  @property
-  def is_done(self) -> bool:
-    return self.total >= self._wanted
-
-  def add(self, kill: str = "", *, finished: int = 0, faults: list[str] | None = None):
-    with self._lock:
-      if kill:
-        self.kills[kill] = self.kills.get(kill, 0) + 1
-      self.finished += finished
-      self.faults += faults or []
-      state = {"kills": self.kills, "finished": self.finished, "faults": self.faults}
-      beside = self._path.with_suffix(".tmp")
-      beside.write_text(json.dumps(state, indent=2) + "\n")
-      beside.replace(self._path)
-
-
-def _unbroken(case: str, folder: pathlib.Path) -> float:
-  """Makes a case's unbroken run, if it is not there; returns the seconds it takes."""
-  workdir, took = folder / "unbroken" / case, folder / "unbroken" / f"{case}.seconds"
-  if took.exists():
-    return float(took.read_text())
-  seconds = 0.0
-  for _ in range(2):  # The second time, everything is compiled.
-    shutil.rmtree(workdir, ignore_errors=True)
-    began = time.monotonic()
-    subprocess.run(
-      _command(case, workdir),
-      cwd=_ROOT,
-      env=_surroundings(folder),
-      check=True,
-      capture_output=True,
-    )
-    seconds = time.monotonic() - began
-  took.write_text(f"{seconds}")
-  return seconds
-
-
-def _until_it_ends(case: str, folder: pathlib.Path, seconds: float, kills: _Kills) -> None:
-  """Starts and kills one run until it ends by itself, and compares."""
-  name = f"{case}_{random.getrandbits(48):x}"
-  workdir, said = folder / "killed" / name, folder / "killed" / f"{name}.log"
+def _run(number: int, seed: int, folder: pathlib.Path) -> dict[str, Any]:
+  """Starts and kills one run until it ends by itself; what came of it."""
+  name = _NAMES[number % len(_NAMES)]
+  workdir = folder / "killed" / f"{number}_{name}"
+  shutil.rmtree(workdir, ignore_errors=True)
   workdir.parent.mkdir(exist_ok=True)
+  draws, kills = random.Random(f"{seed}/{number}"), collections.Counter()
+  size, began, used = unbroken(name, folder), time.monotonic(), 0.0
+  most = min(_MOST_KILLS, size["changes"])
   while True:
-    with open(said, "wb") as log:
-      process = subprocess.Popen(
-        _command(case, workdir),
-        cwd=_ROOT,
-        env=_surroundings(folder),
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-      )
-    try:
-      status = process.wait(random.uniform(0.3, 1.2) * seconds)
+    moment = _moment(draws, size) if kills.total() < most else None
+    life = _live(name, workdir, folder, moment)
+    used += life.cpu_seconds
+    if life.status is not None:
       break
-    except subprocess.TimeoutExpired:
-      os.killpg(process.pid, signal.SIGKILL)
-      process.wait()
-      kills.add(f"{case}/{_stage(workdir)}")
-  faults = []
-  if status != 0:
-    faults = [f"{name}: status {status}: {said.read_text()[-400:]}"]
-  elif changed := differences(folder / "unbroken" / case, workdir):
-    faults = [f"{name}: {', '.join(changed)} differ"]
-  kills.add(finished=1, faults=faults)
-  if not faults:
+    kills[life.stage] += 1
+  fault = ""
+  if life.status != 0:
+    fault = f"status {life.status}: {_last_words(workdir)}"
+  elif changed := same_results.differences(folder / "unbroken" / name, workdir):
+    fault = f"{', '.join(changed)} differ"
+  if not fault:
     shutil.rmtree(workdir)
-    said.unlink()
+    _log(workdir).unlink()
+  seconds = round(time.monotonic() - began, 1)
+  about = {"run": number, "seed": seed, "case": name, "kills": dict(kills)}
+  return about | {"seconds": seconds, "cpu_seconds": round(used, 2), "fault": fault}
+
+
+class _Record:
+  """`runs.jsonl`: the runs that ended, of all workers."""
+
+  def __init__(self, folder: pathlib.Path):
+    self._path = folder / "runs.jsonl"
+
+  def read(self) -> list[dict[str, Any]]:
+    lines = self._path.read_text().splitlines() if self._path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+  def add(self, run: dict[str, Any]) -> None:
+    with open(self._path, "a", encoding="utf-8") as file:
+      file.write(json.dumps(run) + "\n")
+
+
+def _kills(runs: list[dict[str, Any]]) -> int:
+  return sum(sum(run["kills"].values()) for run in runs)
+
+
+def _work(worker: int, options: argparse.Namespace) -> None:
+  """Runs every number that is this worker's, until there are enough kills."""
+  record, began = _Record(options.folder), time.monotonic()
+  before, number = _kills(record.read()), worker
+  while (done := _kills(runs := record.read())) < options.kills:
+    if number not in {run["run"] for run in runs}:
+      record.add(_run(number, options.seed, options.folder))
+      runs = record.read()
+      done = _kills(runs)
+      rate = (done - before) / (time.monotonic() - began)
+      left = max(0.0, options.kills - done) / max(rate, 1e-9) / 60.0
+      faults = sum(bool(run["fault"]) for run in runs)
+      sys.stderr.write(
+        f"kills: {done}/{options.kills}  {60.0 * rate:.1f}/min  {left:.0f} min left  "
+        f"{len(runs)} runs ended, {faults} with a fault\n"
+      )
+    number += options.workers
+
+
+def _report(runs: list[dict[str, Any]], root: pathlib.Path) -> int:
+  """Writes the kills by case and stage, and every fault; 1 if there is one."""
+  kills, used = collections.Counter(), collections.Counter()
+  for run in runs:
+    kills.update({f"{run['case']:12}{stage}": n for stage, n in run["kills"].items()})
+    used[run["case"]] += run["cpu_seconds"]
+  for kind, count in sorted(kills.items()):
+    sys.stdout.write(f"{count:5} {kind}\n")
+  faults = [run for run in runs if run["fault"]]
+  for run in faults:
+    again = f"tests/heavy/kills.py --folder={root} --seed={run['seed']} --run={run['run']}"
+    sys.stdout.write(f"{run['run']}_{run['case']}: {run['fault']}\n  again: {again}\n")
+  sys.stdout.write(
+    f"{kills.total()} kills in {len(runs)} runs, {len(faults)} faults, "
+    f"{used.total() / max(1, kills.total()):.1f} CPU seconds a kill\n"
+  )
+  return 1 if faults else 0
+
+
+def _check_code(folder: pathlib.Path) -> None:
+  """Leaves if other code made the folder's runs, which refuse to be resumed."""
+  from pacd_jax.runtime import stamp
+
+  code, path = stamp._of_code()["code"], folder / "code.txt"
+  if path.exists() and path.read_text() != code:
+    sys.exit(f"error: {folder} is of other code: delete it, or choose another --folder")
+  path.write_text(code)
+
+
+def prepare(folder: pathlib.Path) -> None:
+  """Makes the folder, and this process one that lives are forked from."""
+  (folder / "unbroken").mkdir(parents=True, exist_ok=True)
+  os.chdir(_ROOT)
+  os.environ |= _surroundings(folder)
+  forked_life.prepare()
+  _check_code(folder)
+  gc.freeze()  # What is imported stays where it is in the children.
 
 
 def main(arguments: list[str]) -> int:
@@ -214,33 +209,26 @@ def main(arguments: list[str]) -> int:
   parser.add_argument("--kills", type=int, default=1000)
   parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/kills"))
   parser.add_argument("--workers", type=int, default=2)
+  parser.add_argument("--seed", type=int, default=0, help="of the moments")
+  parser.add_argument("--run", type=int, help="the number of one run, to do it alone")
   options = parser.parse_args(arguments)
-  folder = options.folder.absolute()
-  (folder / "unbroken").mkdir(parents=True, exist_ok=True)
-  seconds = {case: _unbroken(case, folder) for case in _CASES}
-  kills, began = _Kills(folder, options.kills), time.monotonic()
-  before = kills.total
-
-  def work() -> None:
-    while not kills.is_done:
-      case = random.choice([*_CASES])
-      _until_it_ends(case, folder, seconds[case], kills)
-      rate = (kills.total - before) / (time.monotonic() - began)
-      left = max(0.0, options.kills - kills.total) / max(rate, 1e-9) / 60.0
-      sys.stderr.write(
-        f"kills: {kills.total}/{options.kills}  {kills.finished} runs ended, "
-        f"{len(kills.faults)} faults  {left:.0f} min left\n"
-      )
-
-  with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
-    for each in [pool.submit(work) for _ in range(options.workers)]:
-      each.result()
-  for kind, number in sorted(kills.kills.items()):
-    sys.stdout.write(f"{number:5} {kind}\n")
-  for fault in kills.faults:
-    sys.stdout.write(f"{fault}\n")
-  sys.stdout.write(f"{kills.total} kills, {len(kills.faults)} faults\n")
-  return 1 if kills.faults else 0
+  options.folder = folder = options.folder.absolute()
+  prepare(folder)
+  for name in _NAMES:
+    unbroken(name, folder)
+  if options.run is not None:
+    return _report([_run(options.run, options.seed, folder)], folder)
+  context = multiprocessing.get_context("fork")
+  workers = [
+    context.Process(target=_work, args=(number, options))
+    for number in range(options.workers)
+  ]
+  for worker in workers:
+    worker.start()
+  for worker in workers:
+    worker.join()
+  failed = any(worker.exitcode for worker in workers)
+  return _report(_Record(folder).read(), folder) or int(failed)
 
 
 if __name__ == "__main__":

@@ -100,13 +100,18 @@ def collectives(tree):
 
 
 def forbidden_uses(tree):
-  """What no module may do: "pmap", "pickle", "allow_pickle", "print"."""
+  """What no module may do: "pmap", "pickle", "allow_pickle", "print", "time.time".
+
+  A clock may be set while a run goes on: durations are of time.monotonic.
+  """
   found = imports_any(tree, "pickle")
   if any(name.rpartition(".")[2] == "pmap" for name in imported(tree)):
     found.add("pmap")
   for node in ast.walk(tree):
     if isinstance(node, ast.Attribute) and node.attr == "pmap":
       found.add("pmap")
+    elif isinstance(node, ast.Attribute) and ast.unparse(node) == "time.time":
+      found.add("time.time")
     elif isinstance(node, ast.keyword) and node.arg == "allow_pickle":
       if ast.unparse(node.value) != "False":
         found.add("allow_pickle")

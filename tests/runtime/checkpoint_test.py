@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from typing import NamedTuple
 
+import full_disk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.runtime import checkpoint, sharding
+from pacd_jax.runtime import checkpoint, files, sharding
 
 
 class _State(NamedTuple):
@@ -120,6 +121,22 @@ class CheckpointsTest(parameterized.TestCase):
     state, step = self._restore()
     self.assertEqual(step, 0)
     self.assertIs(state, self.states[0])
+
+  @parameterized.parameters(0, 1000)
+  def test_a_full_disk(self, size):
+    """Both Orbax's own files and those of its storage have no room."""
+    with (
+      self.assertRaises(OSError) as caught,
+      full_disk.room_for(size),
+      checkpoint.Checkpoints(self._folder, "this run") as checkpoints,
+    ):
+      checkpoints.save(4, self.states[4])
+    self.assertStartsWith(files.in_words(caught.exception), str(self._folder))
+    self._assert_same(self._restore()[0], self.states[3])
+    with checkpoint.Checkpoints(self._folder, "this run") as checkpoints:
+      checkpoints.save(4, self.states[4])
+    self._assert_same(self._restore()[0], self.states[4])
+    self.assertCountEqual([path.name for path in self._folder.iterdir()], ["3", "4"])
 
   def test_saving_goes_on_after_restoring(self):
     with checkpoint.Checkpoints(self._folder, "this run") as checkpoints:

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 import tempfile
@@ -198,7 +199,9 @@ class RunFolderTest(parameterized.TestCase):
   def test_another_process_is_refused(self):
     with _folder(self._workdir, {"seed": 0}):
       _, said = self._other_process()
-    self.assertIn("in use", said)
+    self.assertIn(
+      f"in use by another process, {os.getpid()} on {platform.node()}: wait", said
+    )
     self.assertIn(str(self._workdir), said)
 
   def test_a_killed_process_leaves_the_folder_free(self):

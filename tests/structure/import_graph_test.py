@@ -60,6 +60,7 @@ class ReadingTest(parameterized.TestCase):
     ("np.load(path, allow_pickle=True)", "allow_pickle"),
     ("np.load(path, allow_pickle=flag)", "allow_pickle"),
     ("print('done')", "print"),
+    ("import time\nbegan = time.time()", "time.time"),
   )
   def test_forbidden_uses(self, source, expected):
     self.assertEqual(forbidden_uses(ast.parse(source)), {expected})

@@ -34,7 +34,7 @@ _MAY_IMPORT = {
   "models": set(),
   "bilevel": set(),
   "runtime": set(),
-  "data": set(),
+  "data": {"runtime"},
   "linear_case": {"bilevel", "perturbation"},
   "train": {"data", "models", "noise", "runtime"},
   "attacks": {"data", "noise", "perturbation", "smoothing"},

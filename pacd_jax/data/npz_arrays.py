@@ -1,63 +1,17 @@
-"""Atomic writing and reading of whole files, and of arrays in .npz files."""
+"""Arrays of .npz files, read to their ends and without pickle."""
 
 import os
-import pathlib
 import zipfile
-from collections.abc import Callable, Iterable
-from typing import BinaryIO
+from collections.abc import Iterable
 
 import numpy as np
-
-from pacd_jax import errors
-
-
-def write(path: str | os.PathLike, write_to: Callable[[BinaryIO], object]) -> None:
-  """Writes a file atomically: `write_to(file)` on a file beside `path`, which is renamed.
-
-  The folder is made if needed.
-  """
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  beside = path.with_name(path.name + ".tmp")
-  with open(beside, "wb") as file:
-    write_to(file)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(beside, path)
-
-
-def user_path(path: str | os.PathLike) -> pathlib.Path:
-  """A path that a user gave, with `~` as the home folder; nothing need be there.
-
-  Raises:
-    errors.InputError: no file can have this path, or it cannot be looked at.
-  """
-  found = pathlib.Path(path)
-  try:
-    found = found.expanduser()
-    os.stat(found)
-  except (FileNotFoundError, NotADirectoryError):
-    pass
-  except OSError as error:
-    raise errors.InputError(f"{path} cannot be read: {error.strerror}") from None
-  except (RuntimeError, ValueError) as error:  # No such user, or a null character.
-    raise errors.InputError(f"{str(path)!r} is no path ({error})") from None
-  return found
-
-
-def read_bytes(path: str | os.PathLike) -> bytes:
-  """Reads a whole file; raises errors.InputError if it cannot be read."""
-  try:
-    return pathlib.Path(path).read_bytes()
-  except OSError as error:
-    raise errors.InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 class DamagedError(Exception):
   """An .npz file that cannot be read, or an array in it: the text says why."""
 
 
-def read_npz(path: str | os.PathLike, names: Iterable[str]) -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike, names: Iterable[str]) -> dict[str, np.ndarray]:
   """Reads those of the named arrays that an .npz file has, without pickle.
 
   Each is read to the end of its member of the file, where its checksum is compared:
@@ -87,8 +41,8 @@ def read_npz(path: str | os.PathLike, names: Iterable[str]) -> dict[str, np.ndar
   return found
 
 
-def names_in_npz(path: str | os.PathLike) -> list[str]:
-  """The names of the arrays in an .npz file that `read_npz` can read."""
+def names(path: str | os.PathLike) -> list[str]:
+  """The names of the arrays in an .npz file that `read` can read."""
   with zipfile.ZipFile(path) as archive:
     members = archive.namelist()
   return [each.removesuffix(".npy") for each in members if each.endswith(".npy")]

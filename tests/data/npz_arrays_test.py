@@ -1,4 +1,4 @@
-"""Arrays of .npz files are read to their ends, and paths are a file system's."""
+"""Arrays of .npz files are read to their ends."""
 
 import io
 import pathlib
@@ -6,10 +6,9 @@ import tempfile
 import zipfile
 
 import numpy as np
-from absl.testing import absltest, parameterized
+from absl.testing import absltest
 
-from pacd_jax import errors
-from pacd_jax.data import files
+from pacd_jax.data import npz_arrays
 
 
 class NpzTest(absltest.TestCase):
@@ -29,12 +28,12 @@ class NpzTest(absltest.TestCase):
     return file.getvalue()
 
   def _refuses(self, message):
-    with self.assertRaisesRegex(files.DamagedError, message):
-      files.read_npz(self.path, ["a"])
+    with self.assertRaisesRegex(npz_arrays.DamagedError, message):
+      npz_arrays.read(self.path, ["a"])
 
   def test_the_named_arrays_alone(self):
     np.savez_compressed(self.path, a=np.arange(3), b=np.float64(0.1), c=1)
-    found = files.read_npz(self.path, ["a", "b", "d"])
+    found = npz_arrays.read(self.path, ["a", "b", "d"])
     self.assertEqual({*found}, {"a", "b"})
     np.testing.assert_array_equal(found["a"], np.arange(3))
     self.assertEqual(found["b"].shape, ())
@@ -55,17 +54,6 @@ class NpzTest(absltest.TestCase):
     with self.assertWarns(UserWarning):
       self._members(("a.npy", self._npy(np.zeros(1))), ("a.npy", self._npy(np.ones(1))))
     self._refuses("an array is there twice")
-
-
-class UserPathTest(parameterized.TestCase):
-  @parameterized.parameters("a\0b", "\ud800", "~nobody_of_this_name/x", "a" * 5000)
-  def test_what_no_file_can_be_called(self, path):
-    with self.assertRaisesRegex(errors.InputError, "is no path|cannot be read"):
-      files.user_path(path)
-
-  def test_home_and_what_is_not_there(self):
-    self.assertEqual(files.user_path("~"), pathlib.Path.home())
-    self.assertEqual(files.user_path("/nowhere/x"), pathlib.Path("/nowhere/x"))
 
 
 if __name__ == "__main__":
