@@ -26,6 +26,7 @@ help:
 	@echo "make test-colabs   execute every colab;  make colabs: and write its .ipynb"
 	@echo "make test-page   the pages of runs and the docs in Chromium (apt install chromium)"
 	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
+	@echo "make test-kills  SIGKILL at 1,000 moments of runs: hours;  make test-surroundings: full disks"
 	@echo "make test-torch   PyTorch's modules beside the networks here: minutes"
 	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
 	@echo "make gpu-report  rates of an accelerator, into docs/gpu.md (DATA_DIR=FOLDER)"
@@ -35,7 +36,7 @@ help:
 	@echo "make test-newest   the tests with the newest versions, in .venv-newest"
 	@echo "make test-pythons   the same under Python 3.11, 3.12 and 3.13, each in its environment"
 	@echo "make VENV=.venv-newest LOCK= lock   these become lock.txt"
-	@echo "make clean   remove .venv"
+	@echo "make clean   remove .venv and .venv-*"
 
 demo: $(VENV)/installed
 	$(BIN)/python main.py --config=$(CONFIG)
@@ -44,7 +45,7 @@ test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m "not long" tests
 
 # Those, too, that `make test` has no time for.
-test-all: lint
+test-all: has-chromium lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q tests
 	$(MAKE) test-page
 
@@ -71,13 +72,14 @@ has-chromium:
 test-processes: $(VENV)/installed_test
 	$(BIN)/python -m pytest -q -s tests/heavy/processes_runs.py
 
-# SIGKILL at random moments, and what the runs leave; started again, it goes on: an hour.
+# SIGKILL at random moments, and what the runs leave; started again, it goes on: hours.
 test-kills: $(VENV)/installed
 	$(BIN)/python tests/heavy/kills.py --kills=$(or $(KILLS),1000)
 
 # docs/pytorch.md, and its modules beside the networks that their weights are of.
 test-torch: $(VENV)/installed_test $(VENV)/installed_bench
 	$(BIN)/python tests/heavy/torch_models.py
+
 # Full disks, read-only folders and clocks that jump, at moments of every stage.
 test-surroundings: $(VENV)/installed
 	$(BIN)/python tests/heavy/failing_folder.py
@@ -125,7 +127,7 @@ format: $(VENV)/installed_test
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-*
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -238,6 +238,10 @@ class Splits(NamedTuple):
   test: Dataset  # Reported certificates and accuracies; target points.
   description: str = ""  # What results call the data, such as "CIFAR-10 (JPEG-75)".
 
+  def named(self, split: str) -> Dataset:
+    """The split called "train", "validation" or "test"."""
+    return {"train": self.train, "validation": self.validation, "test": self.test}[split]
+
 
 class TrainingSet(NamedTuple):
   """The training set of one row's victims: stored images, and which of them are present.

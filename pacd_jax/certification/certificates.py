@@ -304,7 +304,7 @@ def _read_sidecar(path) -> Sidecar:
 
 def _write_sidecar(file: Path, sidecar: Sidecar):
   text = json.dumps(sealed.seal(sidecar), allow_nan=False) + "\n"
-  files.write(file, lambda opened: opened.write(text.encode()))
+  files.write_text(file, text)
 
 
 def _check_same(path, then: Sidecar, now: Sidecar):

@@ -8,10 +8,18 @@ import numpy as np
 
 
 class DamagedError(Exception):
-  """An .npz file that cannot be read, or an array in it: the text says why."""
+  """An .npz file, or an array in it, that cannot be used: the text says why.
+
+  Attributes:
+    remedy: what to do, where it is more than to make the file again; else "".
+  """
+
+  def __init__(self, reason: str, remedy: str = ""):
+    super().__init__(reason)
+    self.remedy = remedy
 
 
-def read(path: str | os.PathLike, names: Iterable[str]) -> dict[str, np.ndarray]:
+def read(path: str | os.PathLike, wanted: Iterable[str]) -> dict[str, np.ndarray]:
   """Reads those of the named arrays that an .npz file has, without pickle.
 
   Each is read to the end of its member of the file, where its checksum is compared:
@@ -29,13 +37,14 @@ def read(path: str | os.PathLike, names: Iterable[str]) -> dict[str, np.ndarray]
         members = archive.namelist()
         if len(set(members)) < len(members):
           raise DamagedError("an array is there twice")
-        for name in names:
+        for name in wanted:
           if f"{name}.npy" in members:
             found[name] = _array(archive, name)
     except DamagedError:
       raise
     except MemoryError:
-      raise DamagedError("its arrays do not fit in this machine's memory") from None
+      reason = "its arrays do not fit in this machine's memory"
+      raise DamagedError(reason, "save fewer images") from None
     except Exception as error:  # Damaged zip files raise many kinds of errors.
       raise DamagedError(type(error).__name__) from None
   return found
@@ -50,7 +59,7 @@ def names(path: str | os.PathLike) -> list[str]:
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
   memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-  if archive.getinfo(f"{name}.npy").file_size > memory // 2:
+  if archive.getinfo(f"{name}.npy").file_size > memory:
     raise MemoryError
   with archive.open(f"{name}.npy") as member:
     try:
@@ -58,7 +67,10 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     except ValueError as error:
       if "allow_pickle" not in str(error):  # NumPy's own advice is to unpickle.
         raise
-      raise DamagedError(f"{name} holds Python objects, which are never read") from None
+      raise DamagedError(
+        f"{name} holds Python objects, which are never read",
+        "save one array of numbers in which all images have one shape",
+      ) from None
     if member.read(1):
       raise DamagedError(f"{name} is longer than its shape")
   return array

@@ -41,8 +41,8 @@ def load(
   path = files.user_path(path)
   arrays = _read(path)
   images, labels, indices = (arrays[name] for name in _WANTED)
-  inserted = arrays.get("inserted", np.zeros(len(indices), bool))
   _check(path, images, labels, indices, train)
+  inserted = arrays.get("inserted", np.zeros(len(indices), bool))
   base_images, base_labels = train.images[indices], train.labels[indices]
   alone = indices == -1
   base_images[alone], base_labels[alone] = images[alone], labels[alone]

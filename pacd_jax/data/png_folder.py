@@ -47,7 +47,7 @@ def save(folder: str | os.PathLike, poison: types.Poison) -> None:
 def _write(path: pathlib.Path, poison: types.Poison) -> None:
   about = {name: getattr(poison, name) for name in _SCALARS}
   text = json.dumps(about, indent=2) + "\n"
-  files.write(path / _ABOUT, lambda file: file.write(text.encode()))
+  files.write_text(path / _ABOUT, text)
   lines = io.StringIO()
   writer = csv.writer(lines, lineterminator="\n")
   writer.writerow(_COLUMNS)
@@ -58,7 +58,7 @@ def _write(path: pathlib.Path, poison: types.Poison) -> None:
     values = (poison.indices, poison.labels, poison.base_labels, poison.inserted)
     writer.writerow([*names, *(int(of_all[number]) for of_all in values)])
   table = lines.getvalue()
-  files.write(path / _TABLE, lambda file: file.write(table.encode()))
+  files.write_text(path / _TABLE, table)
 
 
 def load(folder: str | os.PathLike) -> types.Poison:
@@ -101,7 +101,7 @@ def _write_png(path: pathlib.Path, image: np.ndarray) -> None:
   picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
   encoded = io.BytesIO()  # Pillow would not tell why a file cannot be written.
   picture.save(encoded, format="PNG")
-  files.write(path, lambda file: file.write(encoded.getvalue()))
+  files.write(path, encoded.getvalue())
 
 
 def _read_png(path: pathlib.Path) -> np.ndarray:

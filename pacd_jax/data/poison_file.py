@@ -39,7 +39,7 @@ _SCALARS = {
 def save(path: str | os.PathLike, poison: types.Poison) -> None:
   """Writes a poison atomically: beside `path`, then renamed; raises as `contents` does."""
   of_file = contents(path, poison)
-  files.write(path, lambda file: file.write(of_file))
+  files.write(path, of_file)
 
 
 def contents(path: str | os.PathLike, poison: types.Poison) -> bytes:
@@ -88,7 +88,9 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
   except FileNotFoundError:
     remedy = remedy or "rerun --stage=attack"
     raise errors.InputError(f"{path}: no such poison: {remedy}") from None
-  except (OSError, npz_arrays.DamagedError) as error:
+  except OSError as error:
+    raise errors.InputError(f"{path} cannot be read: {error.strerror}") from None
+  except npz_arrays.DamagedError as error:
     raise unusable(f"it is truncated or not a poison file ({error})") from None
   schema = _schema(fields, unusable)
   for name in _FIELDS[schema]:

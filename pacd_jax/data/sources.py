@@ -96,7 +96,9 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     raise errors.InputError(f"data.path={path}: {error.strerror}") from None
   except npz_arrays.DamagedError as error:
     raise errors.InputError(
-      f"{path}: no .npz file, or a damaged one ({error}): {save}"
+      f"{path}: {error}: {error.remedy}"
+      if error.remedy
+      else f"{path}: no .npz file, or a damaged one ({error}): {save}"
     ) from None
   for name in ("images", "labels"):
     if name not in found:

@@ -97,7 +97,7 @@ def certification(config: Config, splits: types.Splits, key: types.Key) -> plan.
   The sample is drawn from the target points if there are any, else from the class.
   """
   options = config.certify
-  dataset = getattr(splits, options.split)
+  dataset = splits.named(options.split)
   indices = targets.points(config)
   if indices is None:
     indices = arrays.class_indices(dataset, config.data.target_class, options.split)

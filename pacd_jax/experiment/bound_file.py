@@ -27,7 +27,7 @@ def write(
   digest = hashlib.sha256(contents).hexdigest()
   bound = {"run": run, "of_file": digest, "stamp": stamp.make()}
   run_folder.write_json(path.with_suffix(".json"), {**(about or {}), **bound})
-  files.write(path, lambda file: file.write(contents))
+  files.write(path, contents)
 
 
 def check(path: pathlib.Path, run: str | None, remedy: str) -> None:

@@ -23,7 +23,7 @@ def check(config: Config, splits: types.Splits) -> None:
   if not points:
     num_seen = len(arrays.class_indices(splits.validation, target, "validation"))
     split = config.certify.split
-    num_certified = len(arrays.class_indices(getattr(splits, split), target, split))
+    num_certified = len(arrays.class_indices(splits.named(split), target, split))
   of_attack = (
     ("attack.clean_batch", config.attack.clean_batch, num_train - num_poisoned),
     ("attack.poison_batch", config.attack.poison_batch, num_poisoned),

@@ -82,7 +82,7 @@ def save_weights(
   # Arrays that are not contiguous would be stored in another order.
   whole = {name: np.ascontiguousarray(array) for name, array in own.items()}
   stored = safetensors.save(whole, {"pacd_jax": json.dumps(words)})
-  files.write(files.user_path(path), lambda file: file.write(stored))
+  files.write(files.user_path(path), stored)
 
 
 def load_weights(
@@ -209,6 +209,8 @@ def _facts(
 ) -> dict[str, Any]:
   """What is given, and else what the file says, which may not contradict it."""
   given = {name: value for name, value in given.items() if value is not None}
+  if "image_shape" in given:
+    given["image_shape"] = tuple(given["image_shape"])
   for name, value in given.items():
     if words and words[name] != value:
       raise errors.InputError(

@@ -51,7 +51,7 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
   FigureCanvasAgg(figure)
   picture = io.BytesIO()  # Pillow would not tell why a file cannot be written.
   figure.savefig(picture, format="png", dpi=DPI)
-  files.write(path, lambda file: file.write(picture.getvalue()))
+  files.write(path, picture.getvalue())
 
 
 def certified_accuracy(

@@ -59,6 +59,7 @@ function makeCopyable(table) {
       getSelection().selectAllChildren(table);
       button.textContent = "Selected: now copy";
     }
+    setTimeout(() => (button.textContent = "Copy table"), 2000);
   });
 }
 

@@ -5,8 +5,7 @@ import errno
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Generator
-from typing import BinaryIO
+from collections.abc import Generator
 
 from pacd_jax import errors
 
@@ -72,28 +71,27 @@ def replacing(path: str | os.PathLike) -> Generator[pathlib.Path]:
       raise
 
 
-def write(path: str | os.PathLike, write_to: Callable[[BinaryIO], object]) -> None:
-  """Writes a file as `replacing` does: calls `write_to(file)`, and waits for the disk."""
+def write(path: str | os.PathLike, contents: bytes) -> None:
+  """Writes a file as `replacing` does, and waits for the disk."""
   with replacing(path) as beside, open(beside, "wb") as file:
-    write_to(file)
+    file.write(contents)
     file.flush()
     os.fsync(file.fileno())
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-  """Writes UTF-8 as `replacing` does."""
-  with replacing(path) as beside:
-    beside.write_text(text, encoding="utf-8")
+  """Writes UTF-8 as `write` does."""
+  write(path, text.encode())
 
 
 @contextlib.contextmanager
 def new_folder(path: pathlib.Path) -> Generator[pathlib.Path]:
-  """Yields a new folder beside `path`, which becomes `path` at the end.
+  """Yields a new, hidden folder beside `path`, which becomes `path` at the end.
 
   After an error it is deleted, as is one that a killed process has left. `path` may be an
   empty folder.
   """
-  beside = path.with_name(path.name + ".tmp")
+  beside = path.with_name(f".{path.name}.unfinished")
   with naming(path):
     if beside.exists():
       shutil.rmtree(beside)

@@ -90,19 +90,19 @@ class RunFolder:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError:
         holder = os.pread(lock.fileno(), 200, 0).decode(errors="replace")
+        by = f"another process, {holder}" if holder else "another process"
         raise errors.InputError(
-          f"--workdir={self.path} is in use by another process{holder}: wait, or choose "
-          "another"
+          f"--workdir={self.path} is in use by {by}: wait, or choose another"
         ) from None
       except OSError as error:
         raise errors.InputError(
           f"--workdir={self.path} cannot be locked ({error.strerror}): mount its file "
           "system with locks (flock), or choose a folder of another"
         ) from None
+      os.ftruncate(lock.fileno(), 0)
+      with contextlib.suppress(OSError):  # A full disk: the holder's name is not known.
+        os.write(lock.fileno(), f"{os.getpid()} on {platform.node()}".encode())
       self._check_config()
-      with contextlib.suppress(OSError):  # On a full disk, it is in use by nobody known.
-        os.ftruncate(lock.fileno(), 0)
-        os.write(lock.fileno(), f", {os.getpid()} on {platform.node()}".encode())
       self._held = stack.pop_all()
     return self
 

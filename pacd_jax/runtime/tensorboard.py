@@ -10,11 +10,12 @@ import datetime
 import importlib.util
 import pathlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from pacd_jax import errors
+from pacd_jax.runtime import files
 
 
 def check_installed() -> None:
@@ -35,8 +36,9 @@ class Events:
 
   def __init__(self, folder: pathlib.Path):
     self._folder = folder
+    self._stage: pathlib.Path | None = None
     self._writer: Any = None
-    self._began = 0.0  # The stage's, by the clock; resumed ones end now.
+    self._began = 0.0  # When the stage began; a resumed one is dated as if it had no pause.
 
   def begin(self, stage: str, records: Iterable[Mapping[str, Any]]) -> None:
     """Replaces the stage's file by one of these lines of metrics.jsonl."""
@@ -44,30 +46,33 @@ class Events:
     from tensorboardX.proto import event_pb2
 
     self.close()
-    folder, records = self._folder / stage, list(records)
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("events.out.tfevents.*"):
-      old.unlink()
+    self._stage, records = self._folder / stage, list(records)
     seconds = records[-1].get("seconds", 0.0) if records else 0.0
     self._began = datetime.datetime.now().timestamp() - seconds
-    self._writer = event_file_writer.EventsWriter(str(folder / "events"))
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    self._writer.write_event(
-      event_pb2.Event(wall_time=self._began, step=0, session_log=start)
-    )
-    for record in records:
-      self._append(record)
-    self._writer.flush()
+    with files.naming(self._stage):
+      self._stage.mkdir(parents=True, exist_ok=True)
+      for old in self._stage.glob("events.out.tfevents.*"):
+        old.unlink()
+      self._writer = event_file_writer.EventsWriter(str(self._stage / "events"))
+      self._writer.write_event(
+        event_pb2.Event(wall_time=self._began, step=0, session_log=start)
+      )
+      for record in records:
+        self._append(record)
+      self._writer.flush()
 
   def write(self, record: Mapping[str, Any]) -> None:
     """Appends a line of the stage that has begun."""
-    self._append(record)
-    self._writer.flush()
+    with files.naming(cast(pathlib.Path, self._stage)):
+      self._append(record)
+      self._writer.flush()
 
   def close(self) -> None:
     if self._writer is not None:
-      self._writer.close()
-      self._writer = None
+      with files.naming(cast(pathlib.Path, self._stage)):
+        writer, self._writer = self._writer, None
+        writer.close()
 
   def _append(self, record: Mapping[str, Any]) -> None:
     from tensorboardX.proto import event_pb2, summary_pb2

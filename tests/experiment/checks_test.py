@@ -39,7 +39,7 @@ class ChecksTest(finished_run.FinishedRunTestCase):
     path = self.workdir / "poison" / "classwise.npz"
     poison = poison_file.load(path)
     poison_file.save(path, poison._replace(images=poison.base_images))
-    self.refuses("watermark.npz is not the file that watermark.json is about")
+    self.refuses("classwise.npz is not the file that classwise.json is about")
     path.with_suffix(".json").unlink()
     self.refuses("train/3 belongs to another run: delete that folder")
 

@@ -25,8 +25,8 @@ _STAGES = (
 
 
 class FullDiskTest(finished_run.FinishedRunTestCase):
-  @long.after(1)
   @parameterized.parameters(*_STAGES)
+  @long.after(1)
   def test_every_stage(self, lacks, size, name):
     self.copy_finished()
     for each in lacks:

@@ -17,8 +17,8 @@ from absl.testing import absltest
 from hypothesis import strategies as st
 
 from pacd_jax import errors
-from pacd_jax.data import poison_command, poison_file, sources
-from pacd_jax.experiment import door, stages
+from pacd_jax.data import poison_file, sources
+from pacd_jax.experiment import door, poison_command, stages
 from pacd_jax.results import collect, report
 from pacd_jax.runtime import processes, run_folder
 

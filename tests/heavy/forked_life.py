@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 _NEEDED = (  # By the commands, and what libraries import once they are used.
   *("pacd_jax.__main__", "pacd_jax.suites.commands", "pacd_jax.paper.__main__"),
-  *("pacd_jax.data.poison_command", "pacd_jax.results.collect"),
+  *("pacd_jax.experiment.poison_command", "pacd_jax.results.collect"),
   *("pacd_jax.results.report", "pacd_jax.results.transfer_page"),
   *("pacd_jax.results.comparison_page", "pacd_jax.experiment.entries"),
   *("sklearn.datasets", "scipy.stats", "jax.experimental.multihost_utils", "PIL.Image"),
@@ -107,7 +107,7 @@ def live(
         os.kill(child, signal.SIGKILL)
         break
       changes += 1
-      parts = [part.removesuffix(".tmp") for part in line.split(os.sep)]
+      parts = [_plain(part) for part in line.split(os.sep)]
       stage = next((_STAGES[part] for part in parts if part in _STAGES), stage)
       if changes == moment.change and moment.delay >= 0.0:
         time.sleep(moment.delay)
@@ -122,6 +122,11 @@ def live(
     time.monotonic() - began,
     used.ru_utime + used.ru_stime,
   )
+
+
+def _plain(part: str) -> str:
+  """The name that a file or folder gets at the end, of that beside it."""
+  return part.removesuffix(".tmp").removesuffix(".unfinished").lstrip(".")
 
 
 def _lines(heard, deadline: float) -> Iterator[str | None]:

@@ -6,20 +6,16 @@ import pathlib
 import tempfile
 
 import full_disk
-import numpy as np
 from absl.testing import absltest, parameterized
 from matplotlib.figure import Figure
 
 from pacd_jax import errors
 from pacd_jax.results import figures
-from pacd_jax.runtime import files, metrics, run_folder
+from pacd_jax.runtime import files, metrics, run_folder, tensorboard
 
 _TEXT = "line\n" * 4000
 _WRITERS = {
-  "bytes": lambda path: files.write(path, lambda file: file.write(_TEXT.encode())),
-  "arrays": lambda path: files.write(
-    path, lambda file: np.savez_compressed(file, a=np.random.default_rng(0).random(4000))
-  ),
+  "bytes": lambda path: files.write(path, _TEXT.encode()),
   "text": lambda path: files.write_text(path, _TEXT),
   "json": lambda path: run_folder.write_json(path, {"text": _TEXT}),
   "picture": lambda path, save=figures.save: save(Figure(), path),  # conftest.py's is not.
@@ -71,6 +67,16 @@ class FilesTest(parameterized.TestCase):
     file.rewind("train", 9)
     self.assertNotEmpty(path.read_text())
     self.assertTrue(path.read_text().endswith("\n"))
+
+  def test_events(self):
+    events = tensorboard.Events(self.folder)
+
+    def write():
+      events.begin("train", [])
+      for step in range(99):
+        events.write({"stage": "train", "step": step, "a": 1.0})
+
+    self.fails(self.folder / "train", write)
 
   @parameterized.parameters(
     (errno.ENOSPC, "make room there"),

@@ -19,20 +19,13 @@ def _plain(function: Callable[..., types.Model], words: str) -> None:
   kinds.NETWORKS.add(entry)
 
 
-def _resnet(depth: int) -> None:
+def _resnet(name: str, words: str, depth: int, width: int) -> None:
   def build(tools: kinds.NetworkTools, options: Any) -> types.Model:
     del options
-    return networks.resnet(depth, **tools._asdict())
+    return networks.resnet(depth, width=width, **tools._asdict())
 
-  words = f"ResNet-{depth} of He et al. (2015) for 32x32 images"
-  name, norms = f"resnet{depth}", networks.NORMS
-  entry = kinds.Network(name, build, words, norms=norms, has_torch_layout=True)
-  kinds.NETWORKS.add(entry)
-
-
-def _thin_resnet8(tools: kinds.NetworkTools, options: Any) -> types.Model:
-  del options
-  return networks.resnet(8, width=8, **tools._asdict())
+  norms = networks.NORMS
+  kinds.NETWORKS.add(kinds.Network(name, build, words, norms=norms, has_torch_layout=True))
 
 
 _plain(networks.linear, "softmax regression on pixels")
@@ -43,15 +36,9 @@ _plain(networks.wide_cnn, "a LeNet with three times as many features")
 _plain(networks.patch_cnn, "three convolutions on patches, for 32x32 images on two cores")
 _plain(networks.vgg, "three blocks of two convolutions")
 for _depth in (20, 32, 56):
-  _resnet(_depth)
-kinds.NETWORKS.add(
-  kinds.Network(
-    "thin_resnet8",
-    _thin_resnet8,
-    "ResNet-8 with half the channels: for smoke runs",
-    norms=networks.NORMS,
-  )
-)
+  _words = f"ResNet-{_depth} of He et al. (2015) for 32x32 images"
+  _resnet(f"resnet{_depth}", _words, _depth, 16)
+_resnet("thin_resnet8", "ResNet-8 with half the channels, for smoke runs", 8, 8)
 
 
 def make(
