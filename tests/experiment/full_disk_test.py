@@ -19,14 +19,14 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What a run lacks, how many bytes fit into a file, and the files that do not.
 _STAGES = (
   (("results.json", "report"), 2000, r"results\.json"),
-  (("checkpoints/train", "certificates"), 4000, r"checkpoints/train[^:]*"),
+  (("checkpoints/train", "certificates"), 4000, r"checkpoints/train[^:]*|metrics\.jsonl"),
   (("poison", "checkpoints/attack"), 4000, r"checkpoints/attack[^:]*|poison/[a-z.]+"),
 )
 
 
 class FullDiskTest(finished_run.FinishedRunTestCase):
-  @long.after(1)
   @parameterized.parameters(*_STAGES)
+  @long.after(1)
   def test_every_stage(self, lacks, size, name):
     self.copy_finished()
     for each in lacks:
