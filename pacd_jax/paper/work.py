@@ -108,11 +108,11 @@ def _suite(protocol: Protocol, runs: Sequence[Run]) -> runner.Suite:
 def _timed(protocol: Protocol, run: Run) -> Generator[None]:
   """Records in `paper.json` a run's hardware and config, and how long it takes."""
   folder = protocol.folder(run)
-  made = provenance(folder)
+  made, here = provenance(folder), hardware()
   with stopwatch.saved(folder / "paper.json", made.get("seconds", 0.0)) as record:
-    record["hardware"] = made.get("hardware") or hardware()
-    if record["hardware"] != hardware():
-      record["hardware"] += f", then {hardware()}"
+    record["hardware"] = made.get("hardware") or here
+    if record["hardware"] != here:
+      record["hardware"] += f", then {here}"
     record["config"] = protocol.config_name(run)
     yield
 

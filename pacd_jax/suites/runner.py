@@ -73,7 +73,8 @@ def run(
     for part in suite.parts:
       with errors.about(suite.title.format(part.name)):
         path = suite.path / part.name
-        if suite.folder is not None or not is_finished(path, part.config):
+        is_done = suite.folder is None and is_finished(path, part.config)
+        if not (is_done and is_written(path)):  # It may have been killed in its report.
           plans[part.name] = door.build(part.config, path, load)
   with _held(suite, plans), compilation.shared_by_runs():
     failed = _work(suite, plans, stage_names, allow_other_versions)

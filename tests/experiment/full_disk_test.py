@@ -19,7 +19,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What a run lacks, how many bytes fit into a file, and the files that do not.
 _STAGES = (
   (("results.json", "report"), 2000, r"results\.json"),
-  (("checkpoints/train", "certificates"), 4000, r"checkpoints/train[^:]*"),
+  (("checkpoints/train", "certificates"), 4000, r"checkpoints/train[^:]*|metrics\.jsonl"),
   (("poison", "checkpoints/attack"), 4000, r"checkpoints/attack[^:]*|poison/[a-z.]+"),
 )
 

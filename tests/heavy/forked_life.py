@@ -173,7 +173,7 @@ def _tell_changes(folder: pathlib.Path, telling: int, moment: Moment) -> None:
 
 def _call(arguments: Sequence[str], log: pathlib.Path) -> int:
   """Calls the command in this process, its output in the log; returns its status."""
-  said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+  said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
   os.dup2(said, sys.stdout.fileno())
   os.dup2(said, sys.stderr.fileno())
   from pacd_jax import __main__ as pacd  # There already.

@@ -148,8 +148,10 @@ def _kills(runs: list[dict[str, Any]]) -> int:
 def _work(worker: int, options: argparse.Namespace) -> None:
   """Runs every number that is this worker's, until there are enough kills."""
   record, began = _Record(options.folder), time.monotonic()
-  before, number = _kills(record.read()), worker
+  before, number, script = _kills(record.read()), worker, os.getppid()
   while (done := _kills(runs := record.read())) < options.kills:
+    if os.getppid() != script:
+      return
     if number not in {run["run"] for run in runs}:
       record.add(_run(number, options.seed, options.folder))
       runs = record.read()

@@ -13,7 +13,8 @@ _SHOW_TIMES = ("index.html", "reproduction.md", "compare.png")
 def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
   """Names of the files that differ, or that one of the two folders lacks.
 
-  Metrics are compared as sorted lines; of checkpoints and pages, that they are there.
+  Metrics are compared as sorted lines; of pages and checkpoints, that they are there. A
+  stage's older checkpoints may be: the process that was to delete them may be killed.
   """
   files, others = _files(one), _files(other)
   names = sorted(files.keys() ^ others.keys())
@@ -25,16 +26,21 @@ def differences(one: pathlib.Path, other: pathlib.Path) -> list[str]:
 
 
 def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-  """The files by their names in the folder, and the folder of each checkpoint."""
+  """The files by their names in the folder, and each stage's newest checkpoint."""
   found = {}
   for path in folder.rglob("*"):
     parts = path.relative_to(folder).parts
     if "checkpoints" in parts:
-      if len(parts) - parts.index("checkpoints") == 3:
+      if len(parts) - parts.index("checkpoints") == 3 and not _is_older(path):
         found["/".join(parts)] = path
     elif path.is_file():
       found["/".join(parts)] = path
   return found
+
+
+def _is_older(checkpoint: pathlib.Path) -> bool:
+  steps = [int(path.name) for path in checkpoint.parent.iterdir() if path.name.isdecimal()]
+  return checkpoint.name.isdecimal() and int(checkpoint.name) < max(steps)
 
 
 def _contents(path: pathlib.Path) -> object:

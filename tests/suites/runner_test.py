@@ -39,6 +39,12 @@ class RunnerTest(finished_run.FinishedRunTestCase):
     runner.run(self.suite(*parts), ("attack",))
     self.assertEqual(self.worked, ["new"])
 
+  def test_a_part_that_was_killed_in_its_report_is_taken_up(self):
+    shutil.copytree(self.finished, self.workdir / "killed")
+    (self.workdir / "killed" / "report" / "index.html").unlink()
+    runner.run(self.suite(runner.Part("killed", _parse())))
+    self.assertTrue(runner.is_written(self.workdir / "killed"))
+
   def test_what_is_finished_is_told_by_its_files(self):
     path, config = self.copy_finished(), _parse()
     self.assertTrue(runner.is_written(path))
