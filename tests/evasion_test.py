@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import evasion
@@ -110,6 +111,7 @@ class StartTest(parameterized.TestCase):
     for radius in (0.5, 0.8, 0.95):
       np.testing.assert_allclose((sizes < radius).mean(), radius**4, atol=0.03)
 
+  @pytest.mark.long
   def test_a_key_for_each_image(self):
     attack, keys = evasion.Pgd(0.3), jax.random.split(jax.random.key(3), 5)
     all_of_them = evasion.uniform_in_ball(attack, keys, _IMAGES)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 from jax.scipy.stats import norm
 from scipy import stats
@@ -113,6 +114,7 @@ class CertifiedRadiusTest(parameterized.TestCase):
     self.assertTrue(np.all(np.isfinite(gradient)))
 
   @parameterized.parameters(1.0, 1e3, 1e6)
+  @pytest.mark.long
   def test_gradient_through_saturated_logits_is_finite(self, scale):
     def acr(params):
       probs = smoothing.soft_smoothed_probs(

@@ -66,6 +66,7 @@ class UnequalRowsTest(parameterized.TestCase):
     for found, expected in _together_and_alone(**options):
       assert_close(found, expected)
 
+  @pytest.mark.long
   def test_it_is_a_loop_over_batches_with_a_recovery(self):
     """In plain Python, on the images that are there, cut out."""
     model, trainer = make(optimizer_of=_cosine, num_epochs=2, recovery_epochs=2)

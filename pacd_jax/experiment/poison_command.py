@@ -8,35 +8,20 @@ pacd poison import theirs.npz mine.npz --run=runs/digits_ga
 
 import argparse
 import pathlib
-import sys
 from collections.abc import Sequence
 
 from pacd_jax import errors, types
 from pacd_jax.data import plain_npz, png_folder, poison_file
-from pacd_jax.runtime import files
-
-
-class _Parser(argparse.ArgumentParser):
-  def error(self, message: str):
-    raise errors.InputError(f"{message}: see pacd poison --help")
+from pacd_jax.runtime import files, subcommand
 
 
 def main(arguments: Sequence[str]) -> int:
-  """Runs the command line; returns 0, or 2 for bad input, which is one line."""
-  try:
-    sys.stdout.write(_run(arguments) + "\n")
-  except errors.InputError as error:
-    sys.stderr.write(f"error: {error}\n")
-    return 2
-  except OSError as error:
-    where = f"{error.filename}: " if error.filename else ""
-    sys.stderr.write(f"error: {where}{error.strerror}\n")
-    return 2
-  return 0
+  """Runs the command line; returns the exit status."""
+  return subcommand.run(_run, arguments)
 
 
 def _run(arguments: Sequence[str]) -> str:
-  parser = _Parser(prog="pacd poison", allow_abbrev=False)
+  parser = subcommand.Parser(prog="pacd poison", allow_abbrev=False)
   commands = parser.add_subparsers(dest="command", required=True)
   export = commands.add_parser("export", help="a poison's file as PNGs, or as .npz")
   export.add_argument("poison", help="a poison's file, or the folder of a run")
@@ -48,12 +33,14 @@ def _run(arguments: Sequence[str]) -> str:
     "--run",
     help="a run on the same data, for an .npz that has images, labels and indices alone",
   )
+  back.add_argument("--data_dir", default="", help="of prepared data, if it has moved")
+  back.add_argument("--data_path", default="", help="of images of yours, if they have")
   chosen = parser.parse_args(arguments)
   if chosen.command == "export":
     path = poison_file.find(chosen.poison)
     poison = poison_file.load(path, remedy="give the file of a poison, or a run's folder")
     return _save(poison, chosen.target)
-  poison = _load(chosen.source, chosen.run)
+  poison = _load(chosen)
   return _save(poison, chosen.file, always_file=True)
 
 
@@ -68,7 +55,8 @@ def _save(poison: types.Poison, target: str, *, always_file: bool = False) -> st
   return f"{len(poison.images)} images: {path}"
 
 
-def _load(source: str, run: str | None) -> types.Poison:
+def _load(chosen: argparse.Namespace) -> types.Poison:
+  source, run = chosen.source, chosen.run
   if not _is_npz(pathlib.Path(source)):
     if run is not None:
       raise errors.InputError(f"--run is for an .npz, not for the folder {source}")
@@ -81,7 +69,7 @@ def _load(source: str, run: str | None) -> types.Poison:
     return poison_file.load(source, remedy=remedy)
   from pacd_jax.experiment import door  # Imported here: it costs a second or two.
 
-  plan = door.load(run)
+  plan = door.load(run, data_dir=chosen.data_dir, path=chosen.data_path)
   identity = plan.training_sets.identity | {"sigma": 0.0}  # Nobody says what it assumes.
   return plain_npz.load(source, plan.splits.train, identity)
 

@@ -3,37 +3,21 @@
 pacd weights export runs/digits_ga victim.safetensors --row=pacd --seed=0 --layout=pytorch
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
 
 from pacd_jax import errors, types
 from pacd_jax.experiment import door, stages, weights
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.runtime import files
-
-
-class _Parser(argparse.ArgumentParser):
-  def error(self, message: str):
-    raise errors.InputError(f"{message}: see pacd weights --help")
+from pacd_jax.runtime import files, subcommand
 
 
 def main(arguments: Sequence[str]) -> int:
-  """Runs the command line; returns 0, or 2 for bad input, which is one line."""
-  try:
-    sys.stdout.write(_run(arguments) + "\n")
-  except errors.InputError as error:
-    sys.stderr.write(f"error: {error}\n")
-    return 2
-  except OSError as error:
-    where = f"{error.filename}: " if error.filename else ""
-    sys.stderr.write(f"error: {where}{error.strerror}\n")
-    return 2
-  return 0
+  """Runs the command line; returns the exit status."""
+  return subcommand.run(_run, arguments)
 
 
 def _run(arguments: Sequence[str]) -> str:
-  parser = _Parser(prog="pacd weights", allow_abbrev=False)
+  parser = subcommand.Parser(prog="pacd weights", allow_abbrev=False)
   commands = parser.add_subparsers(dest="command", required=True)
   export = commands.add_parser("export", help="a run's victim as a file of safetensors")
   export.add_argument("run", help="the folder of a run whose victims are trained")
@@ -42,12 +26,13 @@ def _run(arguments: Sequence[str]) -> str:
   export.add_argument("--seed", type=int, default=0, help="its number; %(default)s")
   export.add_argument("--layout", choices=weights.LAYOUTS, default="flax")
   export.add_argument("--data_dir", default="", help="of prepared data, if it has moved")
+  export.add_argument("--data_path", default="", help="of images of yours, if they have")
   chosen = parser.parse_args(arguments)
   weights.check_installed()
   path = files.user_path(chosen.file)
   if path.exists():
     raise errors.InputError(f"{path} is there already: give another name")
-  plan = door.load(chosen.run, data_dir=chosen.data_dir)
+  plan = door.load(chosen.run, data_dir=chosen.data_dir, path=chosen.data_path)
   params = _victim(plan, chosen.row, chosen.seed)
   network = plan.config.model
   weights.save_weights(

@@ -18,14 +18,9 @@ from collections.abc import Sequence
 from pacd_jax import errors
 from pacd_jax.experiment import command
 from pacd_jax.paper import catalog, protocol, questions, render, where, work
-from pacd_jax.runtime import files, preemption, sharding, stamp
+from pacd_jax.runtime import files, preemption, sharding, stamp, subcommand
 
 ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS, where.ITEM)}
-
-
-class _Parser(argparse.ArgumentParser):
-  def error(self, message: str):
-    raise errors.InputError(f"{message}: see pacd paper --help")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-  parser = _Parser(prog="pacd paper", allow_abbrev=False)
+  parser = subcommand.Parser(prog="pacd paper", allow_abbrev=False)
   commands = parser.add_subparsers(dest="command", required=True)
   commands.add_parser("list", help="the tables and figures")
   run = commands.add_parser("run", help="do the runs of some tables, then render")

@@ -39,6 +39,7 @@ def _state(attack, num_surrogates, key):
 
 
 class EnsembleTest(parameterized.TestCase):
+  @pytest.mark.long
   def test_a_restart_changes_one_and_gives_it_its_age(self):
     attack, key = small.attack(num_surrogates=3), jax.random.key(0)
     state = _state(attack, 3, key)

@@ -54,6 +54,7 @@ class MeasureTest(parameterized.TestCase):
 
 
 class PageTest(absltest.TestCase):
+  @pytest.mark.long
   def test_one_command_writes_page_and_picture(self):
     out = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory()))
     options = ["--problems", "ridge", "--only", "cg, Hessian", "--most", "1"]

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from absl.testing import absltest
 
 from pacd_jax import types
@@ -67,6 +68,7 @@ class RedrawnTest(absltest.TestCase):
       np.testing.assert_allclose(carry.adjoint, p, rtol=1e-3, atol=1e-5)
     self.assertEqual(int(info.solve.num_products), 12)
 
+  @pytest.mark.long
   def test_draws_make_a_difference(self):
     fixed = [level._replace(redraw=None) for level in _LEVELS]
     one, other = (

@@ -87,6 +87,7 @@ class LinearClassifierTest(absltest.TestCase):
     self.assertFalse(unanimous[self.t < 3.5].any())
 
 
+@pytest.mark.long
 class FewerSamplesTest(parameterized.TestCase):
   """Modes adaptive and aca on the linear classifier, end to end."""
 

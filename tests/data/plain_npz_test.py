@@ -79,6 +79,7 @@ class PlainNpzTest(parameterized.TestCase):
     ("index", {"indices": np.array([3, 10])}, "index 10 is no position .* has 10 images"),
     ("twice", {"indices": np.array([3, 3])}, "indices are not different positions"),
     ("none", {"indices": np.array([], int)}, r"indices are int64 of shape \(0,\)"),
+    ("one_number", {"indices": np.array(3)}, r"indices are int64 of shape \(\)"),
     ("inserted", {"inserted": np.array([0, 1])}, "inserted are not true or false"),
     ("objects", {"labels": np.array([3, None])}, "labels holds Python objects"),
   )

@@ -46,6 +46,7 @@ class DefendedTest(absltest.TestCase):
     plan = asked.build(finished_run.smoke(rows=_ROWS), folder)
     return finished_run.results(plan.folder.path)["rows"]
 
+  @pytest.mark.long
   def test_recovery_is_on_the_clean_split_as_it_is(self):
     plan = asked.build(_config(0.5, **{"train.recovery_epochs": 2}), self.workdir)
     with plan.folder:

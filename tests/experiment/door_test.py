@@ -7,6 +7,7 @@ from unittest import mock
 import asked
 import finished_run
 import jax
+import long
 import numpy as np
 import pytest
 from absl.testing import absltest, parameterized
@@ -100,6 +101,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
       self.assertEqual(np.shape(by_row), (4, 2))
       self.assertAlmostEqual(np.mean(by_row), training[-1][name], places=5)
 
+  @pytest.mark.long
   def test_each_training_split_is_made_once(self):
     with mock.patch.object(
       training_sets, "poisoned", wraps=training_sets.poisoned
@@ -107,6 +109,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
       asked.run(finished_run.smoke(), self.workdir)
     self.assertEqual(apply_poison.call_count, 3)
 
+  @pytest.mark.long
   def test_a_second_run_does_nothing_and_a_second_folder_gives_the_same(self):
     before = {p: finished_run.digest(p) for p in self.finished.rglob("*.tsv")}
     self.assertEqual(asked.run(finished_run.smoke(), self.finished), self.table)
@@ -209,6 +212,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
     ("attack.learning_rate", "attack", "stage attack, step"),
     ("train.learning_rate", "train", "stage train, step .*: clean/loss is"),
   )
+  @long.after(1)
   def test_non_finite_loss_stops_the_run(self, field, stage, message):
     """Learning rates that overflow float32 in a few steps."""
     config = finished_run.smoke(**{field: 1e38})

@@ -9,6 +9,7 @@ import tempfile
 import asked
 import numpy as np
 import optax
+import pytest
 from absl.testing import absltest
 
 from configs import digits_ga
@@ -222,6 +223,7 @@ class ExtendingTest(absltest.TestCase):
     self.enter_context(added())
     self.workdir = self.enter_context(tempfile.TemporaryDirectory())
 
+  @pytest.mark.long
   def test_a_run_of_all_of_them(self):
     config = smoke()
     table = asked.run(config, self.workdir)

@@ -9,6 +9,7 @@ import tempfile
 import time
 
 import forked_command
+import pytest
 from absl.testing import absltest, parameterized
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -216,6 +217,7 @@ class MainTest(parameterized.TestCase):
       r"\Aerror: config field train.louder.scale is -2.0: it must be [^\n]+\n\Z",
     )
 
+  @pytest.mark.long
   def test_an_interrupt_is_one_line(self):
     workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     command = [sys.executable, "main.py", "--config=configs/digits_ga.py:smoke"]

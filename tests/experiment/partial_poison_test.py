@@ -80,6 +80,7 @@ class FieldsTest(absltest.TestCase):
       expected = jax.tree.map(lambda leaf, k=seed: leaf[k], state.params)
       jax.tree.map(np.testing.assert_array_equal, victim, expected)
 
+  @pytest.mark.long
   def test_metrics_say_which_epochs_are_of_the_recovery(self):
     lines = map(json.loads, (self.workdir / "metrics.jsonl").read_text().splitlines())
     epochs = [line for line in lines if line["stage"] == "train"]

@@ -48,7 +48,7 @@ class CommandTest(finished_run.FinishedRunTestCase):
     self.refused("one.npz is there already", "import", png, self.file)
     self.refused("one.npz is there already", "export", self.file, self.file)
     self.refused("no such poison", "export", "nowhere.npz", png)
-    self.refused("see pacd poison --help", "export", self.file)
+    self.refused("see pacd poison export --help", "export", self.file)
     self.refused("--run is for an .npz", "import", png, self.back, "--run=x")
     self.refused("x/config.json is no run's", "import", self.file, self.back, "--run=x")
 

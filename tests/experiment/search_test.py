@@ -116,6 +116,7 @@ class SearchTest(parameterized.TestCase):
     )
     self.assertEqual(again["chosen"], self.selection["chosen"])
 
+  @pytest.mark.long
   def test_a_candidate_that_is_made_anew_is_judged_anew(self):
     plan = asked.build(_config(), self.workdir)
     scores = selection.read_scores(plan)

@@ -6,6 +6,8 @@ from unittest import mock
 
 import asked
 import finished_run
+import long
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax.runtime import sealed, stamp
@@ -47,6 +49,7 @@ class StampedRunTest(finished_run.FinishedRunTestCase):
     ("train", {"code": "0" * 64, "commit": None}),
     ("certify", {"device_kind": "H200"}),
   )
+  @long.after(1)
   def test_an_unfinished_run_is_not_resumed_by_others(self, stage, changes):
     workdir = self._unfinished(stage)
     with _others(**changes):
@@ -73,6 +76,7 @@ class StampedRunTest(finished_run.FinishedRunTestCase):
         self.assertEqual(time, before[path], path)
     self.assertEqual(_read(workdir / "results.json")["stamps"], [stamp.make()])
 
+  @pytest.mark.long
   def test_one_from_before_stamps(self):
     workdir = self._unfinished("certify")
     (workdir / "stamp.json").unlink()

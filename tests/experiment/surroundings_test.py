@@ -45,11 +45,13 @@ class _TestCase(finished_run.FinishedRunTestCase):
 
 
 class SurroundingsTest(_TestCase):
+  @pytest.mark.long
   def test_a_platform_that_jax_has_not_is_one_line(self):
     done = _main(*_SMALL, f"--workdir={self.folder}/run", JAX_PLATFORMS="cuda")
     self.assertEqual(done.returncode, 2, done.stderr)
     self.assertRegex(done.stderr, r"\Aerror: JAX has no device .*JAX_PLATFORMS=cuda.*\n\Z")
 
+  @pytest.mark.long
   def test_home_is_the_users(self):
     done = _main(
       *_SMALL, "--workdir=~/run", "--stage=certify", cwd=self.folder, HOME=str(self.folder)
@@ -93,6 +95,7 @@ class SurroundingsTest(_TestCase):
     )
     self.assertEqual(done.returncode, 0, done.stderr)
 
+  @pytest.mark.long
   def test_a_clock_that_jumps(self):
     """By a day back or a year forth, at every look: nothing but durations may see it."""
     for name in ("checkpoints/train", "certificates", "report"):

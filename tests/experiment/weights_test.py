@@ -179,7 +179,7 @@ class CommandTest(finished_run.FinishedRunTestCase):
       ((run, path, "--row=watermark"), "--row=watermark: .* has clean, classwise"),
       ((run, path, "--seed=7"), "--seed=7: .* has 0 to 1"),
       ((path.parent / "nowhere", path), "is no run's config"),
-      ((run, path, "--layout=keras"), "see pacd weights --help"),
+      ((run, path, "--layout=keras"), "see pacd weights export --help"),
     ):
       status, out, said = self._command("export", *arguments)
       self.assertEqual((status, out), (2, ""))

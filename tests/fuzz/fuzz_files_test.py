@@ -13,7 +13,7 @@ import fuzzing
 import jax
 import numpy as np
 import pytest
-from absl.testing import absltest
+from absl.testing import absltest, parameterized
 from hypothesis import strategies as st
 
 from pacd_jax import errors
@@ -34,7 +34,6 @@ class FilesTest(finished_run.FinishedRunTestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls.others = [cls.finished]  # Runs that files are exchanged with.
     cls.plan = asked.build(finished_run.smoke(), cls.finished)
     cls.before = {
       path.relative_to(cls.finished): path.read_bytes()
@@ -58,12 +57,10 @@ class FilesTest(finished_run.FinishedRunTestCase):
   def damage(self, place, kind, other, names):
     """One of the files as damaged, mended at the end; an InputError is one line."""
     name = names[int(place * len(names))]
-    alike = [
-      folder / each
-      for folder in self.others
+    alike = [  # Of other rows and victims.
+      self.finished / each
       for each in sorted(self.before)
       if each.suffix == name.suffix and each.name.count(".") == name.name.count(".")
-      if (folder / each).is_file()
     ]
     damaged.apply(self.workdir / name, kind, alike[int(other * len(alike))])
     try:
@@ -105,6 +102,25 @@ class FilesTest(finished_run.FinishedRunTestCase):
   test_a_finished_run, test_a_finished_run_more = fuzzing.tiers(
     of_a_finished_run, _PLACES, damaged.damage, _PLACES, few=15, many=700
   )
+
+  @pytest.mark.long
+  @parameterized.parameters({"seed": 1}, {"attack.epsilon": 0.05}, {"sigma": 0.3})
+  def test_each_file_of_another_run(self, **changes):
+    other = self.temporary("other")
+    asked.run(finished_run.smoke(**changes), other)
+    for name in self.before:
+      if "checkpoints" in name.parts or not (other / name).exists():
+        continue
+      shutil.copyfile(other / name, self.workdir / name)
+      try:
+        found, works = self.again()
+        if works:
+          self.goes_on(name)
+        else:
+          self.assertEqual(found, self.results, name)
+      except errors.InputError as error:
+        self.is_one_line(error)
+      damaged.mend(self.workdir / name, self.before[name])
 
   # --- checkpoints --------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ import kills
 _CASES = ("attack", "selection", "baselines", "defended", "transfer", "paper", "export")
 _DAY, _YEAR = 86_400.0, 365 * 86_400.0
 
+_FAULTS = ("full", "read_only", "clock", "second")
+
 
 def _mount(*arguments: str | pathlib.Path) -> None:
   done = subprocess.run(["mount", *arguments], capture_output=True, text=True)
@@ -153,7 +155,9 @@ def main(arguments: list[str]) -> int:
   parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/failing"))
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--cases", nargs="+", default=_CASES)
-  parser.add_argument("--faults", nargs="+", default=("full", "read_only", "clock"))
+  parser.add_argument(
+    "--faults", nargs="+", default=("full", "read_only", "clock", "second")
+  )
   options = parser.parse_args(arguments)
   folder = options.folder.absolute()
   kills.prepare(folder)

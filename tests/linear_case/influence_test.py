@@ -3,6 +3,7 @@
 from unittest import mock
 
 import numpy as np
+import pytest
 import scipy.optimize
 from absl.testing import absltest, parameterized
 
@@ -71,6 +72,7 @@ class SoftmaxTest(parameterized.TestCase):
       found = influence.Softmax(left.weights[number], left.bias[number])
       np.testing.assert_allclose(_flat(found), _flat(influence.fit(others)), atol=1e-10)
 
+  @pytest.mark.long
   def test_leave_one_out_where_a_point_matters_much(self):
     """More features than points: with the Hessian of all of them, steps do not converge."""
     rng = np.random.default_rng(5)

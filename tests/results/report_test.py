@@ -10,6 +10,7 @@ import long
 import made_up_run
 import matplotlib
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
@@ -196,6 +197,7 @@ class ReportTest(parameterized.TestCase):
     self.assertEqual(report.write(self.workdir).read_bytes(), first)
     self.assertEmpty(list(self.workdir.glob("report/*.tmp")))
 
+  @pytest.mark.long
   def test_a_users_matplotlibrc_does_not_reach_the_page(self):
     made_up_run.make_run(self.workdir, ["clean", "pacd"])
     first = report.write(self.workdir).read_bytes()

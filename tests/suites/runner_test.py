@@ -4,6 +4,7 @@ import shutil
 from unittest import mock
 
 import finished_run
+import pytest
 from absl.testing import absltest
 
 from pacd_jax import errors
@@ -39,6 +40,7 @@ class RunnerTest(finished_run.FinishedRunTestCase):
     runner.run(self.suite(*parts), ("attack",))
     self.assertEqual(self.worked, ["new"])
 
+  @pytest.mark.long
   def test_a_part_that_was_killed_in_its_report_is_taken_up(self):
     shutil.copytree(self.finished, self.workdir / "killed")
     (self.workdir / "killed" / "report" / "index.html").unlink()

@@ -5,6 +5,7 @@ import functools
 import asked
 import finished_run
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
@@ -63,6 +64,7 @@ class BaselineRowsTest(parameterized.TestCase):
       _plan(**row, **{"targeted_adversarial.shift": most + 1})
     _plan(**{"targeted_adversarial.shift": most + 1})  # A row that the run has not.
 
+  @pytest.mark.long
   def test_a_loss_that_is_not_finite_ends_the_row(self):
     named = "attack/error_minimizing, step 1: loss is"
     with self.assertRaisesRegex(errors.NonFiniteError, named):
