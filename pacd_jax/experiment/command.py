@@ -212,8 +212,9 @@ def fail_by_file(error: Exception) -> int:
 
 
 def quiet_libraries() -> None:
-  """Hides what libraries log: progress is ours, and they raise their errors, too."""
+  """Hides what libraries log, and what fails in their callbacks: they raise it, too."""
   logging.set_verbosity(logging.FATAL)
+  sys.unraisablehook = lambda unraisable: None
 
 
 def interrupted(number, frame) -> None:

@@ -6,6 +6,7 @@ its threads would be missing in the child.
 
 import contextlib
 import importlib
+import itertools
 import os
 import pathlib
 import select
@@ -148,10 +149,9 @@ def _lines(heard, deadline: float) -> Iterator[str | None]:
 
 def _tell_changes(folder: pathlib.Path, telling: int, moment: Moment) -> None:
   """Writes a line for each change of a file under the folder, before it is made."""
-  root, count = f"{folder}{os.sep}", 0
+  root, numbers = f"{folder}{os.sep}", itertools.count(1)  # Threads share them.
 
   def hook(event, arguments):
-    nonlocal count
     if event == "open":
       path, _, flags = arguments
       if not (isinstance(flags, int) and flags & _WRITING):
@@ -163,9 +163,9 @@ def _tell_changes(folder: pathlib.Path, telling: int, moment: Moment) -> None:
     with contextlib.suppress(TypeError):  # A file's number.
       path = os.fsdecode(path)
       if path.startswith(root):
-        count += 1
+        number = next(numbers)
         os.write(telling, f"{path[len(root) :]}\n".encode())
-        if count == moment.change and moment.delay < 0.0:
+        if number == moment.change and moment.delay < 0.0:
           moment.before()
 
   sys.addaudithook(hook)
