@@ -278,6 +278,7 @@ class ExtendingTest(absltest.TestCase):
       f"Of 4 images 2 images inserted, 2 under another label. {left}", row["words"]
     )
 
+  @pytest.mark.long
   def test_a_defence_that_takes_a_class(self):
     config = smoke()
     config.defense.chain = ("no_eight",)

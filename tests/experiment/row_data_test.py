@@ -5,6 +5,7 @@ import shutil
 import asked
 import finished_run
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
@@ -30,6 +31,7 @@ class GivenPoisonTest(finished_run.FinishedRunTestCase):
     poison_file.save(path, poison._replace(**changes))
     return path
 
+  @pytest.mark.long
   def test_the_folder_of_a_run_means_its_poison(self):
     table = asked.run(_config(self.finished), self.workdir)
     self.assertIn("yours", table)
@@ -56,6 +58,7 @@ class GivenPoisonTest(finished_run.FinishedRunTestCase):
     np.testing.assert_array_equal(split.images[poison.indices], poison.images)
     self.assertNotEqual(training_sets.checksum(split), arrays.checksum(built.splits.train))
 
+  @pytest.mark.long
   def test_a_file_that_inserts_and_relabels_is_trained_on_beside_the_clean_row(self):
     """Of 104 images 60 are put beside the split: one row is larger than the other."""
     poison = poison_file.load(self.finished / "poison" / "pacd.npz")

@@ -142,6 +142,7 @@ class InfluenceTest(absltest.TestCase):
     np.testing.assert_allclose(found, expected, atol=1e-8)  # Of the differences.
     self.assertLess(float(info.relative_residual), 1e-9)
 
+  @pytest.mark.long
   def test_correlates_with_leave_one_out_on_digits(self):
     splits = data_sets.load("digits")
     (x, y), (test_x, test_y) = (

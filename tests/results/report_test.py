@@ -191,6 +191,7 @@ class ReportTest(parameterized.TestCase):
     self.assertLen(page.attributes("b"), 1)
     self.assertIn(evil, page.text)
 
+  @pytest.mark.long
   def test_same_run_gives_same_bytes(self):
     made_up_run.make_run(self.workdir, ["clean", "pacd"])
     first = report.write(self.workdir).read_bytes()

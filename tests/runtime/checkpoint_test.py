@@ -238,6 +238,7 @@ class CheckpointsTest(parameterized.TestCase):
       self._copy()
     self.assertGreaterEqual(num_told, 4)
 
+  @pytest.mark.long
   def test_a_flipped_byte_never_changes_a_value(self):
     num_told = 0
     for name in self._files():
