@@ -70,7 +70,7 @@ setuptools.setup(
     "numpy>=2.0",
     "optax>=0.2.6",
     "orbax-checkpoint>=0.12",
-    "pillow>=11",  # Decodes the images that TFDS stores.
+    "pillow>=11",  # Images in and out: TFDS, folders of PNGs.
     "scikit-learn>=1.6",
     "scipy>=1.15",
     "tensorflow-datasets>=4.9.9",

@@ -38,8 +38,7 @@ _SCALARS = {
 
 def save(path: str | os.PathLike, poison: types.Poison) -> None:
   """Writes a poison atomically: beside `path`, then renamed; raises as `contents` does."""
-  of_file = contents(path, poison)
-  files.write(path, of_file)
+  files.write(path, contents(path, poison))
 
 
 def contents(path: str | os.PathLike, poison: types.Poison) -> bytes:

@@ -198,9 +198,10 @@ class TrainingSets:
     path = self._folder.attack_time(row)
     if row == types.CLEAN or row in self.given or not path.exists():
       return None
+    about = run_folder.read_json(path)
     try:
-      seconds = float(run_folder.read_json(path)["attack_seconds"])
-    except (ValueError, TypeError, KeyError):  # InputError is a ValueError.
+      seconds = float(about["attack_seconds"])
+    except (ValueError, TypeError, KeyError):
       seconds = math.nan
     if not 0.0 <= seconds < math.inf:
       raise errors.InputError(

@@ -45,7 +45,6 @@ def save_weights(
   num_classes: int,
   image_shape: tuple[int, int, int],
   norm: str = "",
-  options: Any = None,
   layout: str = "flax",
   about: Mapping[str, Any] | None = None,
 ) -> None:
@@ -58,7 +57,6 @@ def save_weights(
     num_classes: number of logits K.
     image_shape: `(H, W, C)`.
     norm: one of the network's kinds of norm layers; "": it has none.
-    options: the network's options, if it has any.
     layout: "flax", or "pytorch" for the names and the axes of docs/pytorch.md.
     about: more for the metadata, as JSON has it.
 
@@ -71,7 +69,7 @@ def save_weights(
 
   if layout not in LAYOUTS:
     raise errors.InputError(f"layout={layout!r}: use one of {', '.join(LAYOUTS)}")
-  like = _like(network, num_classes, image_shape, norm, options)[1]
+  like = _like(network, num_classes, image_shape, norm)[1]
   own = {name: np.asarray(leaf) for name, leaf in _named(params).items()}
   _check(own, _shapes(_named(like)), "params", network)
   if layout == "pytorch":
@@ -92,14 +90,13 @@ def load_weights(
   num_classes: int | None = None,
   image_shape: tuple[int, int, int] | None = None,
   norm: str | None = None,
-  options: Any = None,
 ) -> tuple[types.Model, types.Params]:
   """Reads one network's parameters in either layout, which the tensors' names tell.
 
   Args:
     path: the file.
-    network, num_classes, image_shape, norm, options: as for `save_weights`; by default what
-      the file's metadata say.
+    network, num_classes, image_shape, norm: as for `save_weights`; by default what the
+      file's metadata say.
 
   Returns:
     The network, and its parameters: `model.apply(params, images)` are its logits.
@@ -115,7 +112,7 @@ def load_weights(
   given = (network, norm, num_classes, image_shape)
   facts = _facts(path, words, dict(zip(_FACTS, given, strict=True)))
   network, image_shape = facts["network"], facts["image_shape"]
-  model, like = _like(network, facts["num_classes"], image_shape, facts["norm"], options)
+  model, like = _like(network, facts["num_classes"], image_shape, facts["norm"])
   if any(name.endswith((".weight", ".bias")) for name in tensors):
     _check_layout(network)
     _check(tensors, torch_layout.shapes(like, image_shape[-1]), path, network)
@@ -131,15 +128,19 @@ def load_weights(
 
 
 def _like(
-  network: str, num_classes: int, image_shape: tuple, norm: str, options: Any
+  network: str, num_classes: int, image_shape: tuple, norm: str
 ) -> tuple[types.Model, types.Params]:
   """The network, and the shapes of its parameters."""
+  if network in kinds.NETWORKS and kinds.NETWORKS[network].options is not None:
+    raise errors.InputError(
+      f"network {network} has options, which a file of weights does not hold: save its "
+      "parameters in a way of yours"
+    )
   model = networks.make(
     network,
     num_classes=num_classes,
     image_shape=image_shape,
     norm=norm,
-    options=options,
   )
   return model, jax.eval_shape(lambda key: model.init(key, image_shape), jax.random.key(0))
 
@@ -170,7 +171,7 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
   """The tensors of a file, and what its metadata say of the network; {}: nothing."""
   import safetensors
 
-  found, words = {}, {}
+  found = {}
   try:
     path.open("rb").close()  # Its errors say more than those of safetensors.
     with safetensors.safe_open(path, framework="numpy") as file:
@@ -186,22 +187,24 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     raise errors.InputError(
       f"{path} is truncated, or no safetensors file ({error}): save it again"
     ) from None
+  unclear = errors.InputError(
+    f"{path}: its metadata pacd_jax do not say {', '.join(_FACTS)}: save it again"
+  )
   try:
     words = dict(json.loads(text))
-    if words and words["schema"] != SCHEMA:
-      raise errors.InputError(
-        f"{path}: its schema is {words['schema']}, and this version reads {SCHEMA}"
-      )
-    if words:
-      words = {name: words[name] for name in _FACTS}
-      words["image_shape"] = tuple(words["image_shape"])
-    return found, words
-  except (ValueError, TypeError, KeyError, RecursionError) as error:
-    if isinstance(error, errors.InputError):
-      raise
+  except (ValueError, TypeError, RecursionError):
+    raise unclear from None
+  if not words:
+    return found, {}
+  if words.get("schema") != SCHEMA:
     raise errors.InputError(
-      f"{path}: its metadata pacd_jax do not say {', '.join(_FACTS)}: save it again"
-    ) from None
+      f"{path}: its schema is {words.get('schema')}, and this version reads {SCHEMA}"
+    )
+  try:
+    facts = {name: words[name] for name in _FACTS}
+    return found, facts | {"image_shape": tuple(facts["image_shape"])}
+  except (TypeError, KeyError):
+    raise unclear from None
 
 
 def _facts(

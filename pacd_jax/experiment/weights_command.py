@@ -42,7 +42,6 @@ def _run(arguments: Sequence[str]) -> str:
     num_classes=plan.splits.num_classes,
     image_shape=plan.splits.train.images.shape[1:],
     norm=network.norm,
-    options=network.name.own,
     layout=chosen.layout,
     about={
       "row": chosen.row,

@@ -3,10 +3,11 @@
 import base64
 import pathlib
 import string
-import struct
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
+
+from PIL import Image
 
 from pacd_jax.results import figures
 from pacd_jax.runtime import files
@@ -83,11 +84,11 @@ def links(runs: Sequence[str]) -> str:
 
 def figure(picture: Picture) -> str:
   """A picture embedded in the page at the size that it was drawn for, with its caption."""
-  data = picture.path.read_bytes()
-  pixels = struct.unpack(">II", data[16:24])  # In the header of a PNG.
+  with Image.open(picture.path) as image:
+    pixels = image.size
   width, height = (round(each * _DPI_OF_CSS / figures.DPI) for each in pixels)
   size = f'width="{width}" height="{height}" style="--drawn: {width}px"'
-  encoded = base64.b64encode(data).decode("ascii")
+  encoded = base64.b64encode(picture.path.read_bytes()).decode("ascii")
   return (
     f'<figure><div class="wide"><img {size} alt="{text(picture.alt)}" '
     f'src="data:image/png;base64,{encoded}"></div>'

@@ -10,7 +10,7 @@ import datetime
 import importlib.util
 import pathlib
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +36,6 @@ class Events:
 
   def __init__(self, folder: pathlib.Path):
     self._folder = folder
-    self._stage: pathlib.Path | None = None
     self._writer: Any = None
     self._began = 0.0  # When the stage began; a resumed one is dated as if it had no pause.
 
@@ -46,15 +45,15 @@ class Events:
     from tensorboardX.proto import event_pb2
 
     self.close()
-    self._stage, records = self._folder / stage, list(records)
+    folder, records = self._folder / stage, list(records)
     seconds = records[-1].get("seconds", 0.0) if records else 0.0
     self._began = datetime.datetime.now().timestamp() - seconds
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    with files.naming(self._stage):
-      self._stage.mkdir(parents=True, exist_ok=True)
-      for old in self._stage.glob("events.out.tfevents.*"):
+    with files.naming(self._folder):
+      folder.mkdir(parents=True, exist_ok=True)
+      for old in folder.glob("events.out.tfevents.*"):
         old.unlink()
-      self._writer = event_file_writer.EventsWriter(str(self._stage / "events"))
+      self._writer = event_file_writer.EventsWriter(str(folder / "events"))
       self._writer.write_event(
         event_pb2.Event(wall_time=self._began, step=0, session_log=start)
       )
@@ -64,13 +63,13 @@ class Events:
 
   def write(self, record: Mapping[str, Any]) -> None:
     """Appends a line of the stage that has begun."""
-    with files.naming(cast(pathlib.Path, self._stage)):
+    with files.naming(self._folder):
       self._append(record)
       self._writer.flush()
 
   def close(self) -> None:
     if self._writer is not None:
-      with files.naming(cast(pathlib.Path, self._stage)):
+      with files.naming(self._folder):
         writer, self._writer = self._writer, None
         writer.close()
 

@@ -78,7 +78,7 @@ class FilesTest(parameterized.TestCase):
       for step in range(99):
         events.write({"stage": "train", "step": step, "a": 1.0})
 
-    self.fails(self.folder / "train", write)
+    self.fails(self.folder, write)
 
   @parameterized.parameters(
     (errno.ENOSPC, "make room there"),

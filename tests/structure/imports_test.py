@@ -214,7 +214,7 @@ class RulesTest(parameterized.TestCase):
     ("torch", "bench.peers"),
     ("tensorflow_datasets", "data.prepare", "data.tfds_folder"),
     ("array_record", "data.tfds_folder"),
-    ("PIL", "data.tfds_folder", "data.png_folder"),
+    ("PIL", "data.tfds_folder", "data.png_folder", "results.page"),
     ("tensorflow",),
     ("safetensors", "experiment.weights"),
     ("tensorboardX", "runtime.tensorboard"),
