@@ -45,10 +45,13 @@ class ApplyFn(Protocol):
 
 
 class Model(NamedTuple):
-  """A base classifier as two pure functions."""
+  """A base classifier as pure functions."""
 
   init: InitFn
   apply: ApplyFn
+  # What its last layer takes, float32 `[B, D]`, of the images that `apply` takes; None: it
+  # shows none.
+  features: ApplyFn | None = None
 
 
 class LossFn(Protocol):

@@ -19,6 +19,7 @@ ImageShape = tuple[int, int, int]  # `(H, W, C)`.
 NORMS = ("affine", "group")
 _DTYPE = jnp.float32  # Of parameters, whatever JAX's default type is.
 _GROUPS = 8  # Groups of channels, for norm="group".
+_FEATURES = ("features", "last")  # Where a module keeps what its last layer takes.
 
 
 class _Conv(nn.Module):
@@ -76,6 +77,7 @@ class _Mlp(nn.Module):
     x = images.reshape(len(images), -1)
     for features in self.hidden:
       x = nn.relu(nn.Dense(features)(x))
+    self.sow(*_FEATURES, x)
     return nn.Dense(self.num_classes)(x)
 
 
@@ -114,6 +116,7 @@ class _ConvNet(nn.Module):
     x = convolve(self.layout.enter(images))
     kernel, bias = _Dense(self.hidden, name="Dense_0")(x.size // len(images))
     x = nn.relu(self.layout.dense(x, kernel) + bias[None])
+    self.sow(*_FEATURES, x)
     return nn.Dense(self.num_classes, name="Dense_1")(x)
 
 
@@ -165,6 +168,7 @@ class _ResNet(nn.Module):
           x = conv(features, 1, stride=stride)(x)
         x = nn.relu(x + y)
     x = x.mean(axis=(1, 2))
+    self.sow(*_FEATURES, x)
     return nn.Dense(self.num_classes, kernel_init=he_normal)(x)
 
 
@@ -330,7 +334,7 @@ def _on_cpu() -> bool:
 def _model(
   name: str, image_shape: ImageShape, make: Callable[[], nn.Module]
 ) -> types.Model:
-  """Returns the module as two functions, after checking that it takes the image shape."""
+  """Returns the module as functions, after checking that it takes the image shape."""
   module = make()
 
   def init(key, image_shape):
@@ -340,6 +344,11 @@ def _model(
     logits = module.apply({"params": params}, images)
     return cast(types.Array, logits)  # No collection is mutable, so only logits return.
 
+  def features(params, images):
+    collection, name = _FEATURES
+    _, sown = module.apply({"params": params}, images, mutable=[collection])
+    return cast(types.Array, sown[collection][name][0])
+
   try:
     jax.eval_shape(functools.partial(init, image_shape=image_shape), jax.random.key(0))
   except (ValueError, TypeError, ZeroDivisionError) as error:
@@ -348,4 +357,4 @@ def _model(
       f"model.name={name!r} does not take images of shape {image_shape}: use {smaller} for "
       f"small images ({str(error).splitlines()[0]})"
     ) from None
-  return types.Model(init, apply)
+  return types.Model(init, apply, features)

@@ -50,6 +50,18 @@ class ModelsTest(parameterized.TestCase):
     alone = jax.jit(model.apply)(params, images[2:3])[0]
     np.testing.assert_allclose(alone, logits[2], rtol=1e-5, atol=1e-5)
 
+  @parameterized.parameters(("linear", 64), ("mlp", 128), ("small_cnn", 64))
+  def test_last_layer_takes_the_features(self, name, size):
+    model = networks.make(name, num_classes=10, image_shape=(8, 8, 1))
+    params = model.init(jax.random.key(0), (8, 8, 1))
+    images = jax.random.normal(jax.random.key(1), (5, 8, 8, 1))
+    features = jax.jit(model.features)(params, images)
+    self.assertEqual(features.shape, (5, size))
+    last = params[max(name for name in params if name.startswith("Dense"))]
+    logits = features @ last["kernel"] + last["bias"][None]
+    expected = model.apply(params, images)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
   def test_patches_become_channels(self):
     images = jnp.arange(2 * 4 * 6 * 3, dtype=jnp.float32).reshape(2, 4, 6, 3)
     found = models._patches(images, 2)
