@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 from pacd_jax.defenses import identity, random_share
+from pacd_jax.defenses.trusted import two_sample, unshift
 from pacd_jax.experiment import fields, kinds
 
 
@@ -13,6 +14,30 @@ class RandomShare:
 
   share: float = fields.field(
     0.5, fields.interval("(0, 1]"), "Of every class, that is kept."
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoSample:
+  """The options of `two_sample`."""
+
+  level: float = fields.field(
+    0.05, fields.between(0.0, 1.0), "Probability of any alarm on clean data."
+  )
+  num_trusted: int = fields.field(
+    50, fields.count(0), "Trusted images of each class; 0: all of validation."
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Unshift:
+  """The options of `unshift`."""
+
+  num_trusted: int = fields.field(
+    20, fields.count(0), "Trusted images of each class; 0: all of validation."
+  )
+  most: float = fields.field(
+    0.1, fields.at_least_zero(), "Largest change of a pixel that is taken off; 0: any."
   )
 
 
@@ -27,5 +52,21 @@ kinds.DEFENCES.add(
     ),
     "a random share of every class is kept",
     options=RandomShare,
+  )
+)
+kinds.DEFENCES.add(
+  kinds.Defence(
+    "two_sample",
+    lambda options: functools.partial(two_sample.two_sample, **dataclasses.asdict(options)),
+    "every class is tested against trusted images, and nothing is changed",
+    options=TwoSample,
+  )
+)
+kinds.DEFENCES.add(
+  kinds.Defence(
+    "unshift",
+    lambda options: functools.partial(unshift.unshift, **dataclasses.asdict(options)),
+    "what a class has more than trusted images, on average, is taken off",
+    options=Unshift,
   )
 )

@@ -1,0 +1,86 @@
+"""A few trusted images of each class: what a victim has looked at with its own eyes."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from pacd_jax import errors, types
+
+
+class Classes(NamedTuple):
+  """Training and trusted images, class by class, as vectors of grey levels in [0, 1]."""
+
+  labels: list[int]  # Of the classes in the training set, rising.
+  positions: list[np.ndarray]  # int64 `[n_c]`: where the class is in the training set.
+  training: list[np.ndarray]  # float32 `[n_c, D]`.
+  trusted: list[np.ndarray]  # float32 `[m_c, D]`.
+  num_copies: int  # Trusted images that are in the training set, too, and were left out.
+
+
+def by_class(
+  training_set: types.TrainingSet,
+  trusted: types.Dataset,
+  num_trusted: int,
+  key: types.Key,
+) -> Classes:
+  """Draws trusted images of each class that the training set has.
+
+  A trusted image that is an exact copy of a training image of its class shows no change,
+  and is left out before the draw.
+
+  Args:
+    training_set: images that are present are looked at.
+    trusted: images that are known to be as their source made them, with true labels.
+    num_trusted: how many of a class are drawn, or all if there are fewer; 0: all.
+    key: consumed.
+
+  Raises:
+    errors.InputError: the images differ in shape, or a class has fewer than two trusted
+      images that are no copies, or fewer than two training images.
+  """
+  shape, other = training_set.images.shape[1:], trusted.images.shape[1:]
+  if shape != other:
+    raise errors.InputError(
+      f"trusted images have shape {other}, and training images {shape}: use images of one "
+      "source and size"
+    )
+  present = training_set.present
+  labels = training_set.labels[present]
+  classes = Classes([int(label) for label in np.unique(labels)], [], [], [], 0)
+  num_copies = 0
+  for place, label in enumerate(classes.labels):
+    of_class = present[labels == label]
+    pixels = _vectors(training_set.images[of_class])
+    own = _vectors(trusted.images[trusted.labels == label])
+    known = {row.tobytes() for row in pixels}
+    new = own[[row.tobytes() not in known for row in own]]
+    num_copies += len(own) - len(new)
+    _check(label, len(of_class), len(own), len(new))
+    if 0 < num_trusted < len(new):
+      draw = jax.random.permutation(jax.random.fold_in(key, place), len(new))
+      new = new[np.sort(np.asarray(draw)[:num_trusted])]
+    classes.positions.append(of_class)
+    classes.training.append(pixels / np.float32(255))
+    classes.trusted.append(new / np.float32(255))
+  return classes._replace(num_copies=num_copies)
+
+
+def _vectors(images: np.ndarray) -> np.ndarray:
+  return np.ascontiguousarray(images.reshape(len(images), math.prod(images.shape[1:])))
+
+
+def _check(label: int, num_training: int, num_trusted: int, num_new: int) -> None:
+  if num_training < 2:
+    raise errors.InputError(
+      f"class {label} has {num_training} training image: two are needed to compare it with "
+      "trusted ones"
+    )
+  if num_new < 2:
+    copies = f", {num_trusted - num_new} of them copies of training images"
+    raise errors.InputError(
+      f"class {label} has {num_trusted} trusted images"
+      f"{copies if num_trusted > num_new else ''}: give at least two that the training set "
+      "does not have"
+    )

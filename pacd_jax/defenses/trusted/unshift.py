@@ -1,0 +1,83 @@
+"""Takes off the change that a class shares, as a few trusted images show it."""
+
+import numpy as np
+from scipy import linalg
+
+from pacd_jax import errors, types
+from pacd_jax.data import training_sets
+from pacd_jax.defenses.trusted import images
+
+# The variance of a pixel's rounding to 8 bits: no pixel is known better.
+_ROUNDING = (1 / 255) ** 2 / 12
+
+
+def unshift(
+  training_set: types.TrainingSet,
+  key: types.Key,
+  tools: types.Tools,
+  *,
+  num_trusted: int = 20,
+  most: float = 0.1,
+) -> tuple[types.TrainingSet, types.DefenceReport]:
+  """Subtracts `shared_change` from every image of every class; a `types.DefenceFn`.
+
+  Images are rounded and cut to 8 bits. The report's values are `shift_<class>`, the largest
+  change of a pixel that was taken off a class, in image units.
+
+  Args:
+    training_set: the set to repair.
+    key: consumed.
+    tools: its validation images are the trusted ones.
+    num_trusted: trusted images of each class; 0: all.
+    most: the largest change of a pixel that is believed, in image units: the l_inf budget
+      that a poison is expected to keep; 0: any.
+
+  Raises:
+    errors.InputError: `most` is below 0, or `images.by_class` raises it.
+  """
+  if not most >= 0.0:
+    raise errors.InputError(f"a change of at most {most} cannot be: use 0 or more")
+  classes = images.by_class(training_set, tools.validation, num_trusted, key)
+  repaired, values = training_set.images.copy(), {}
+  for label, positions, ours, theirs in zip(*classes[:4], strict=True):
+    shift = shared_change(ours, theirs)
+    if most:
+      shift = np.clip(shift, -most, most)
+    values[f"shift_{label}"] = float(np.abs(shift).max())
+    levels = repaired[positions] - 255 * shift.reshape(repaired.shape[1:])
+    repaired[positions] = np.rint(np.clip(levels, 0, 255)).astype(np.uint8)
+  after = training_set._replace(images=repaired)
+  if not any(values.values()):  # The same array: nothing needs comparing.
+    after = training_set
+  return after, training_sets.difference(training_set, after, values)
+
+
+def shared_change(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+  """Estimates the difference of two means, shrunk as the sample sizes ask for.
+
+  The positive-part estimator of James and Stein (1961; Baranchik, 1964) for a difference d
+  of means with covariance C = S (1/n + 1/m), S that of `ours`, which Ledoit and Wolf (2004)
+  shrink, and of their rounding to 8 bits:
+
+    (1 - (D - 2) / d' C^-1 d)_+ d
+
+  So a difference no longer than chance makes is zero, and clean data stay as they are; one
+  far longer, as of a poison that a whole class shares, is kept whole.
+
+  Args:
+    ours: float `[n, D]`, n >= 2, in image units.
+    theirs: float `[m, D]`, m >= 1.
+
+  Returns:
+    `[D]`: what `ours` have more than `theirs`.
+  """
+  from sklearn import covariance  # Imported here: it costs a second.
+
+  difference = ours.mean(axis=0, dtype=np.float64) - theirs.mean(axis=0, dtype=np.float64)
+  centred = ours - ours.mean(axis=0)
+  of_one, _ = covariance.ledoit_wolf(centred, assume_centered=True)
+  size = len(difference)
+  of_means = (of_one + _ROUNDING * np.eye(size)) * (1 / len(ours) + 1 / len(theirs))
+  length = difference @ linalg.solve(of_means, difference, assume_a="pos")
+  chance = max(size - 2, 0)
+  return difference * max(0.0, 1 - chance / length) if length else difference
