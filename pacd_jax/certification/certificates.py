@@ -165,7 +165,7 @@ def _radius_fault(predict, radius, counts, sidecar: Sidecar) -> tuple[int, str] 
 
 
 def is_complete(path: str | os.PathLike) -> bool:
-  """Whether every point that the sidecar lists is in the files; False without files.
+  """Whether every point is in the files, and they are closed; False without files.
 
   Raises:
     InputError: the files are damaged, as in `read`.
@@ -174,7 +174,16 @@ def is_complete(path: str | os.PathLike) -> bool:
   if not (tsv.exists() or sidecar.exists()):
     return False
   record = read(path, allow_partial=True)
-  return len(record.idx) == len(record.sidecar["indices"])
+  return len(record.idx) == len(record.sidecar["indices"]) and is_closed(path)
+
+
+def is_closed(path: str | os.PathLike) -> bool:
+  """Whether the sidecar has the digests, which a `Writer` writes last.
+
+  Those of earlier versions have none, and name no run.
+  """
+  sidecar = _read_sidecar(path)
+  return "digests" in sidecar or "run" not in sidecar
 
 
 def _read_sidecar(path) -> Sidecar:

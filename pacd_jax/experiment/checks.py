@@ -29,7 +29,7 @@ def check(plan: Plan, stages: Collection[str]) -> None:
     elif "attack" not in stages:
       poison = plan.folder.poison(row)
       raise errors.InputError(f"{poison} is missing: run --stage=attack first")
-    elif row == types.PACD:
+    elif row == types.PACD and not plan.training_sets.is_given(row):
       _check_attack(plan)
   incomplete = _incomplete_rows(plan)
   if not incomplete:
@@ -96,7 +96,7 @@ def _check_certificate(plan: Plan, row: str, seed: int) -> bool:
         f"{stem}.tsv belongs to another run ({name} differs in {stem.name}.json): delete "
         "both and rerun --stage=certify"
       )
-  return len(record.idx) == len(plan.certify.indices)
+  return len(record.idx) == len(plan.certify.indices) and certificates.is_closed(stem)
 
 
 def _check_victims(plan: Plan, stages: Collection[str]) -> None:

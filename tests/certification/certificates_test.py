@@ -137,6 +137,19 @@ class CertificatesTest(parameterized.TestCase):
         self.assertEqual(file.read_bytes(), whole[name])
       self.assertTrue(certificates.is_complete(self.stem))
 
+  def test_resumes_after_a_kill_before_the_digests(self):
+    """All points are there, but a line that changes would not be noticed yet."""
+    sidecar = SIDECAR | {"run": "3a"}
+    writer = certificates.Writer(self.stem, sidecar)
+    for idx, label, certificate in POINTS:
+      writer.append(idx, label, certificate, seconds=0.25)
+    self.assertFalse(certificates.is_complete(self.stem))
+    self.assertEqual(_write(self.stem, sidecar=sidecar), len(POINTS))
+    self.assertTrue(certificates.is_complete(self.stem))
+    self.tsv.write_bytes(self.tsv.read_bytes().replace(b"7\t2\t-1", b"7\t1\t-1"))
+    with self.assertRaisesRegex(errors.InputError, "seed_3"):
+      certificates.read(self.stem)
+
   @parameterized.parameters(0, 15, 30, 50, 100, 150)
   def test_resumes_after_a_full_disk(self, size):
     _write(self.stem)
