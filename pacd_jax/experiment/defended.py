@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from pacd_jax import types
 from pacd_jax.data import defended_file, training_sets
 from pacd_jax.defenses import chain
@@ -78,6 +80,7 @@ class Defended:
       {f"what the defences made of {row}": training_sets.checksum(after)}
     )
     names = [name for name, _ in self._plan.chain]
+    attacked = self._rows.attacked(row)
     bound_file.write(
       self._folder.defended(row),
       defended_file.contents(before, after),
@@ -87,6 +90,8 @@ class Defended:
         "seconds": round(time.monotonic() - began, 6),
         "images_before": len(before.present),
         "images_after": len(after.present),
+        "attacked_before": len(attacked),
+        "attacked_after": len(np.intersect1d(attacked, after.present)),
         "defences": [
           _report(name, report) for name, report in zip(names, reports, strict=True)
         ],

@@ -19,6 +19,7 @@ from pacd_jax.experiment import (
   attack_assembly,
   config_files,
   defences,
+  defense_specs,
   kinds,
   making,
   plan,
@@ -35,7 +36,7 @@ from pacd_jax.experiment.entries import data_sets
 from pacd_jax.experiment.identity import Identity
 from pacd_jax.runtime import files, processes, run_folder
 
-Asked = Config | suite_specs.Transfer | suite_specs.Comparison
+Asked = Config | suite_specs.Transfer | suite_specs.Comparison | defense_specs.DefenseMatrix
 LoadFn = Callable[..., types.Splits]  # Called like `data_sets.load`.
 
 
@@ -60,7 +61,7 @@ def _as_configs_have_it(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parse(config: ml_collections.ConfigDict) -> Asked:
-  """What a config asks for: one run, or several if it has `victims` or `attacks`.
+  """What a config asks for: one run, or several if it has one of the suites' groups.
 
   Raises:
     errors.InputError: names the field, its value, and what it must be.
@@ -68,6 +69,8 @@ def parse(config: ml_collections.ConfigDict) -> Asked:
   values = config.to_dict()
   if "victims" in values:
     return suite_specs.transfer(values)
+  if "defenses" in values:
+    return defense_specs.parse(values)
   if "attacks" in values:
     return suite_specs.comparison(values)
   return schema.make(values)
@@ -185,9 +188,7 @@ def build(
       for entry in kinds.ROWS
       if entry.make is not None
     },
-    poisons={
-      row: config.poisons[row] for row in config.rows.names if row not in kinds.ROWS
-    },
+    poisons={row: path for row, path in config.poisons.items() if path},
     attack=attack_assembly.assemble(config, splits, model, tools(kinds.ROWS[types.PACD])),
     defense=defences.plan(config, splits, model, jax.random.fold_in(root, making.DEFEND)),
     train=assembly.training(config, splits, model, jax.random.fold_in(root, making.TRAIN)),

@@ -56,6 +56,15 @@ class TrainingSets:
     """Whether the row's poison is saved, or the row needs none."""
     return row == types.CLEAN or self._folder.poison(row).exists()
 
+  def attacked(self, row: str) -> np.ndarray:
+    """Rising positions that the row's poison changes; of clean data, those it would."""
+    if row == types.CLEAN:
+      return np.sort(self._poisoned)
+    clean, poisoned = self.split(types.CLEAN), self.split(row)
+    found = training_sets.difference(clean, poisoned)
+    new = np.arange(len(clean.labels), len(poisoned.labels))
+    return np.concatenate([np.union1d(found.changed, found.relabelled), new])
+
   def check_given(self, row: str) -> None:
     """Checks that the file from elsewhere is usable, and is the one copied before.
 

@@ -44,7 +44,7 @@ def transfer(values: Mapping[str, Any]) -> Transfer:
       raise errors.InputError(
         f"config field {name} is unknown: a transfer has victims, poisons and data.data_dir"
       )
-  _check_groups(values, "victims", "poisons", "data", *_below(values, "victims"))
+  check_groups(values, "victims", "poisons", "data", *_below(values, "victims"))
   poisons = {name: path for name, path in values["poisons"].items() if path}
   for name in poisons:
     together.check_row_name("poisons", name)
@@ -58,7 +58,7 @@ def transfer(values: Mapping[str, Any]) -> Transfer:
     together.check_row_name("victims", name)
     own = {"rows": (types.CLEAN, *poisons), "poisons": poisons}
     with errors.about(f"victim {name}"):
-      victims[name] = _with(of_victim, own, _data_dir(values))
+      victims[name] = with_own(of_victim, own, data_dir(values))
   return Transfer(Identity(values), victims, poisons)
 
 
@@ -77,7 +77,7 @@ def comparison(values: Mapping[str, Any]) -> Comparison:
   for name in _OF_COMPARISON:
     if name not in values:
       raise errors.InputError(f"config field {name} is missing: see configs/comparisons.py")
-  _check_groups(values, "base", "attacks", "data")
+  check_groups(values, "base", "attacks", "data")
   _check_epsilons(values["epsilons"])
   baselines, variants = [], {}
   for name, attack in values["attacks"].items():
@@ -92,7 +92,7 @@ def comparison(values: Mapping[str, Any]) -> Comparison:
   epsilons = tuple(float(epsilon) for epsilon in values["epsilons"])
   own = {"rows": (types.CLEAN,), "poisons": {}, "attack": {"epsilon": epsilons[0]}}
   with errors.about("base"):
-    base = _with(values["base"], own, _data_dir(values))
+    base = with_own(values["base"], own, data_dir(values))
   ordered = sorted(baselines, key=kinds.ROWS.names.index)
   configs = {}
   for name, overrides in variants.items():
@@ -107,7 +107,7 @@ def _below(values: Mapping[str, Any], group: str) -> list[str]:
   return [f"{group}.{name}" for name in there] if isinstance(there, Mapping) else []
 
 
-def _check_groups(values: Mapping[str, Any], *names: str) -> None:
+def check_groups(values: Mapping[str, Any], *names: str) -> None:
   """Raises `errors.InputError` unless these, by flat names, are groups of fields."""
   for name in names:
     value: Any = values
@@ -117,13 +117,13 @@ def _check_groups(values: Mapping[str, Any], *names: str) -> None:
       raise errors.InputError(f"config field {name} is {value!r}: it must be a group")
 
 
-def _data_dir(values: Mapping[str, Any]) -> Any:
+def data_dir(values: Mapping[str, Any]) -> Any:
   if "data_dir" not in values["data"]:
     raise errors.InputError("config field data.data_dir is missing: it may be empty")
   return values["data"]["data_dir"]
 
 
-def _with(values: Mapping[str, Any], own: Mapping[str, Any], data_dir: str) -> Config:
+def with_own(values: Mapping[str, Any], own: Mapping[str, Any], data_dir: str) -> Config:
   """The config of a suite's run, with the fields that the suite sets."""
   flat = schema.flatten(values) | schema.flatten(own) | {"data.data_dir": data_dir}
   return schema.make(schema.nested(flat))

@@ -37,11 +37,15 @@ def check(config: Config) -> None:
 
 
 def check_row_name(group: str, name: str) -> None:
-  """Raises `errors.InputError` unless a row, or a kind of victim, can have this name."""
-  if not re.fullmatch(r"[\w+-]{1,100}", name) or name in (*kinds.ROWS.names, "report"):
+  """Raises `errors.InputError` unless a row, or a kind of victim, can have this name.
+
+  A given poison may have the name of a row that would otherwise be made.
+  """
+  rows = (types.CLEAN,) if group == "poisons" else kinds.ROWS.names
+  if not re.fullmatch(r"[\w+-]{1,100}", name) or name in (*rows, "report"):
     raise errors.InputError(
       f"config field {group}.{name} has an unusable name: use up to 100 letters, digits, "
-      f"_, + and -, and none of {', '.join(kinds.ROWS.names)}"
+      f"_, + and -, and none of {', '.join(rows)}"
     )
 
 

@@ -31,7 +31,7 @@ def remarks(config: Config) -> list[str]:
 
 def origin(row: str, config: Config) -> str:
   """Says where the row's images come from."""
-  if row not in kinds.ROWS:
+  if config.poisons.get(row) or row not in kinds.ROWS:
     return f"the poison {config.poisons.get(row, 'of another run')}, as given."
   of_objective = kinds.OBJECTIVES[config.attack.objective.name].row_words
   if row == types.PACD and of_objective:

@@ -1,11 +1,12 @@
-"""Runs whatever a config asks for: one run, a transfer, or a comparison."""
+"""Runs whatever a config asks for: one run, or a suite of several."""
 
 import os
 from collections.abc import Sequence
 
 from pacd_jax.experiment import door, stages
+from pacd_jax.experiment.defense_specs import DefenseMatrix
 from pacd_jax.experiment.suite_specs import Comparison, Transfer
-from pacd_jax.suites import comparison, runner, transfer
+from pacd_jax.suites import comparison, defenses, runner, transfer
 
 
 def run(
@@ -34,6 +35,8 @@ def run(
     suite = transfer.suite(asked, workdir)
   elif isinstance(asked, Comparison):
     suite = comparison.suite(asked, workdir)
+  elif isinstance(asked, DefenseMatrix):
+    suite = defenses.suite(asked, workdir)
   else:
     return door.run(asked, workdir, stage_names, allow_other_versions=allow_other_versions)
   return runner.run(suite, stage_names, allow_other_versions=allow_other_versions)

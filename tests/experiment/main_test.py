@@ -107,9 +107,9 @@ class MainTest(parameterized.TestCase):
       "poisons.mine has no value: write --config.poisons.mine=PATH",
     ),
     (
-      "poison_by_the_name_of_a_row",
-      ["--config=configs/digits_ga.py", "--config.poisons.pacd=mine.npz"],
-      "poisons.pacd has an unusable name",
+      "poison_by_the_name_of_clean_data",
+      ["--config=configs/digits_ga.py", "--config.poisons.clean=mine.npz"],
+      "poisons.clean has an unusable name",
     ),
     (
       "transfer_before_its_runs",

@@ -1,0 +1,46 @@
+"""Code shared by all matrices of defences: the base, the attacks, and the defences.
+
+Not an experiment by itself.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from pacd_jax.experiment import schema
+
+# Fields of a run that a matrix sets: they are not its base's.
+_OWN = ("poisons", "data.data_dir")
+
+
+def get_config(
+  base: ml_collections.ConfigDict,
+  *,
+  attacks: Mapping[str, Mapping[str, Any]],
+  defenses: Mapping[str, Mapping[str, Any]],
+  adaptive: Mapping[str, Mapping[str, Any]],
+) -> ml_collections.ConfigDict:
+  """A matrix of the base's rows and further attacks, by defences.
+
+  Args:
+    base: of every run, with its variant applied; its rows are clean and attacks.
+    attacks: PACD by name, each with the fields that differ from the base, such as
+      `{"attack.num_shared_steps": 0}`.
+    defenses: the fields that each defence sets, such as `{"defense.chain": ("l2",)}`.
+    adaptive: fields of the attack that knows a defence, by the defence's name.
+  """
+  for name in _OWN:
+    group, _, field = name.rpartition(".")
+    del (base[group] if group else base)[field]
+  config = ml_collections.ConfigDict({"base": base})
+  config.attacks = {
+    name: {"overrides": schema.nested(overrides)} for name, overrides in attacks.items()
+  }
+  config.defenses = {
+    name: {"overrides": schema.nested(overrides)} for name, overrides in defenses.items()
+  }
+  for name, overrides in adaptive.items():
+    config.defenses[name].adaptive = ml_collections.ConfigDict(schema.nested(overrides))
+  config.data = {"data_dir": ""}  # Of every run.
+  return config
