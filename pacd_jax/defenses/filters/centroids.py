@@ -31,8 +31,10 @@ def check(
       f"filter {name!r} is to take the centroids of {source!r}: use one of "
       f"{', '.join(SOURCES)}"
     )
+  if source == "data":
+    return
   classes = training_set.labels[training_set.present]
-  missing = np.setdiff1d(classes, tools.validation.labels) if source == "trusted" else ()
+  missing = np.setdiff1d(classes, tools.validation.labels)
   if len(missing):
     raise errors.InputError(
       f"filter {name!r} is to take the centroids of trusted images, but the validation "

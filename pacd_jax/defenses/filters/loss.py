@@ -9,16 +9,18 @@ from pacd_jax.defenses.filters import removal, representation
 def score(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
   """The cross-entropy of each image: `[n]`, in float64.
 
-    s_i = log sum_c exp(z_ic) - z_{i, y_i}
+    s_i = log(1 + exp(m_i)),  m_i = log sum_{c != y_i} exp(z_ic - z_{i, y_i})
+
+  so written that images with losses of 1e-40 are told apart, too.
 
   Args:
-    logits: `[n, K]`.
+    logits: `[n, K]`, of two classes or more.
     labels: `[n]`.
   """
-  logits = logits.astype(np.float64)
-  logits -= logits.max(axis=1, keepdims=True)
-  own = np.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
-  return np.log(np.exp(logits).sum(axis=1)) - own
+  own = np.take_along_axis(logits, labels[:, None], axis=1).astype(np.float64)
+  margins = logits - own
+  np.put_along_axis(margins, labels[:, None], -np.inf, axis=1)
+  return np.logaddexp(0.0, np.logaddexp.reduce(margins, axis=1))
 
 
 def loss(

@@ -16,10 +16,9 @@ def check_share(name: str, training_set: types.TrainingSet, share: float) -> Non
     raise errors.InputError(
       f"filter {name!r} is to remove a share of {share:g}: use one in [0, 1)"
     )
-  counts = np.bincount(training_set.labels[training_set.present])
-  for label in np.flatnonzero(counts):
-    if _num_kept(share, counts[label]) == 0:
-      raise _empties(name, label, counts[label], "remove a smaller share")
+  for label, count in _counts(training_set.labels[training_set.present]).items():
+    if _num_kept(share, count) == 0:
+      raise _empties(name, label, count, "remove a smaller share")
 
 
 def by_share(
@@ -39,7 +38,7 @@ def by_share(
   """
   labels = training_set.labels[training_set.present]
   removed, values = np.zeros(len(labels), bool), {}
-  for label in np.unique(labels):
+  for label in np.unique(labels).tolist():
     of_class = np.flatnonzero(labels == label)
     order = of_class[np.argsort(scores[of_class], kind="stable")]
     kept = _num_kept(share, len(order))
@@ -65,7 +64,13 @@ def by_threshold(
 
 
 def _num_kept(share: float, count: int) -> int:
-  return round((1.0 - share) * int(count))
+  return round((1.0 - share) * count)
+
+
+def _counts(labels: np.ndarray) -> dict[int, int]:
+  """How many images each class has that has some."""
+  classes, counts = np.unique(labels, return_counts=True)
+  return dict(zip(classes.tolist(), counts.tolist(), strict=True))
 
 
 def _empties(name: str, label: int, count: int, remedy: str) -> errors.InputError:
@@ -89,14 +94,17 @@ def _remove(
   """
   present = training_set.present
   labels = training_set.labels[present]
-  counts = np.bincount(labels)
-  shares = np.bincount(labels[removed], minlength=len(counts)) / np.maximum(counts, 1)
-  found = {}
-  for label in np.flatnonzero(counts):
+  shares, gone = {}, _counts(labels[removed])
+  for label, count in _counts(labels).items():
+    shares[label] = gone.get(label, 0) / count
     if shares[label] == 1.0:
-      raise _empties(name, label, counts[label], remedy)
-    found[f"removed_share_of_class_{label}"] = float(shares[label])
-  found["most_removed_class"] = float(shares.argmax())
-  found["most_removed_share"] = float(shares.max())
+      raise _empties(name, label, count, remedy)
+  most = max(shares, key=shares.__getitem__)
+  values = {
+    "most_removed_class": most,
+    "most_removed_share": shares[most],
+    **{f"removed_share_of_class_{label}": share for label, share in shares.items()},
+    **values,
+  }
   after = training_sets.keep(training_set, present[~removed])
-  return after, training_sets.difference(training_set, after, found | values)
+  return after, training_sets.difference(training_set, after, values)
