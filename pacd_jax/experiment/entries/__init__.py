@@ -3,6 +3,7 @@
 from pacd_jax.experiment.entries import (
   data_sets,
   defences,
+  filters,
   hypergradients,
   losses,
   networks,
@@ -14,6 +15,7 @@ from pacd_jax.experiment.entries import (
 __all__ = [
   "data_sets",
   "defences",
+  "filters",
   "hypergradients",
   "losses",
   "networks",

@@ -8,7 +8,17 @@ from absl.testing import absltest, parameterized
 from pacd_jax.attacks import baselines
 from pacd_jax.bilevel import penalty, unrolling
 from pacd_jax.bilevel.solvers import ekfac, nystrom
-from pacd_jax.experiment.entries import hypergradients, rows
+from pacd_jax.defenses.filters import (
+  activation_clustering,
+  deep_knn,
+  knn,
+  l2,
+  loss,
+  slab,
+  spectral_signatures,
+  svd,
+)
+from pacd_jax.experiment.entries import filters, hypergradients, rows
 
 
 class DefaultsTest(parameterized.TestCase):
@@ -19,6 +29,14 @@ class DefaultsTest(parameterized.TestCase):
     (nystrom.nystrom, hypergradients.Nystrom),
     (unrolling.unrolled_grad, hypergradients.Unrolling),
     (penalty.penalty_grad, hypergradients.Penalty),
+    (l2.l2, filters.Distance),
+    (slab.slab, filters.Distance),
+    (loss.loss, filters.Loss),
+    (knn.knn, filters.Knn),
+    (svd.svd, filters.Svd),
+    (deep_knn.deep_knn, filters.DeepKnn),
+    (spectral_signatures.spectral_signatures, filters.SpectralSignatures),
+    (activation_clustering.activation_clustering, filters.ActivationClustering),
   )
   def test_stand_twice_but_agree(self, function, options):
     parameters = inspect.signature(function).parameters

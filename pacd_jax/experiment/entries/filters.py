@@ -1,0 +1,136 @@
+"""Filters of the training set by name: `defense.chain`."""
+
+import dataclasses
+import functools
+from typing import Any
+
+from pacd_jax import types
+from pacd_jax.defenses.filters import (
+  activation_clustering,
+  centroids,
+  deep_knn,
+  knn,
+  l2,
+  loss,
+  representation,
+  slab,
+  spectral_signatures,
+  svd,
+)
+from pacd_jax.experiment import fields, kinds
+
+
+def _share() -> Any:
+  return fields.field(0.05, fields.interval("[0, 1)"), "Of every class, that is removed.")
+
+
+def _of(default: str) -> Any:
+  words = "Pixels, or features of a victim that is trained on the set."
+  return fields.field(default, fields.one_of(*representation.KINDS), words)
+
+
+def _centroids() -> Any:
+  words = "Of the data at hand, or of trusted validation images: an oracle."
+  return fields.field("data", fields.one_of(*centroids.SOURCES), words)
+
+
+@dataclasses.dataclass(frozen=True)
+class Distance:
+  """The options of `l2` and of `slab`."""
+
+  share: float = _share()
+  of: str = _of("pixels")
+  centroids: str = _centroids()
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+  """The options of `loss`."""
+
+  share: float = _share()
+
+
+@dataclasses.dataclass(frozen=True)
+class Knn:
+  """The options of `knn`."""
+
+  share: float = _share()
+  k: int = fields.field(5, fields.count(), "Number of nearest neighbours, of any class.")
+  of: str = _of("pixels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Svd:
+  """The options of `svd`."""
+
+  share: float = _share()
+  explained: float = fields.field(
+    0.95, fields.between(0, 1), "Share of the squared spectrum that the subspace has."
+  )
+  of: str = _of("pixels")
+  centroids: str = _centroids()
+
+
+@dataclasses.dataclass(frozen=True)
+class DeepKnn:
+  """The options of `deep_knn`."""
+
+  k: int = fields.field(
+    50, fields.count(), "Number of nearest neighbours, at most the smallest class's images."
+  )
+  rule: str = fields.field(
+    "plurality",
+    fields.one_of(*deep_knn.RULES),
+    "Plurality, the image itself included, or majority of the others.",
+  )
+  of: str = _of("features")
+
+
+@dataclasses.dataclass(frozen=True)
+class SpectralSignatures:
+  """The options of `spectral_signatures`."""
+
+  poisoned_share: float = fields.field(
+    0.1, fields.interval("[0, 0.66]"), "Expected in a class; 1.5 times as much is removed."
+  )
+  of: str = _of("features")
+
+
+@dataclasses.dataclass(frozen=True)
+class ActivationClustering:
+  """The options of `activation_clustering`."""
+
+  silhouette: float = fields.field(
+    0.3, fields.interval("[0, 1)"), "Of two clusters, above which the smaller one goes."
+  )
+  size: float = fields.field(
+    0.15, fields.interval("(0, 0.5]"), "Share of its class under which a cluster is small."
+  )
+  of: str = _of("features")
+
+
+def _add(defence: Any, words: str, options: type) -> None:
+  """Registers a filter whose keyword arguments are its options."""
+
+  def make(of_config: Any) -> types.DefenceFn:
+    return functools.partial(defence, **dataclasses.asdict(of_config))
+
+  kinds.DEFENCES.add(kinds.Defence(defence.__name__, make, words, options=options))
+
+
+_add(l2.l2, "images far from the centroid of their class are removed", Distance)
+_add(slab.slab, "images far from it along the line to another centroid", Distance)
+_add(loss.loss, "images that a model trained on all of them fits worst", Loss)
+_add(knn.knn, "images far from their nearest neighbours", Knn)
+_add(svd.svd, "images far from the low-rank part of the data", Svd)
+_add(deep_knn.deep_knn, "images whose neighbours have another label", DeepKnn)
+_add(
+  spectral_signatures.spectral_signatures,
+  "images far out along the main direction of their class",
+  SpectralSignatures,
+)
+_add(
+  activation_clustering.activation_clustering,
+  "the smaller of two clusters of a class, if small and separate",
+  ActivationClustering,
+)
