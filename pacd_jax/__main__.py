@@ -6,6 +6,7 @@ paper     the paper's tables and figures
 collect   results of many runs as one table
 prepare   downloads and stores a data set
 poison    a poison as a folder of PNGs with a table, or as .npz, and back
+audit     which classes and images of a training set are suspicious
 weights   a run's victim as a file of safetensors
 bench     speed, as ratios measured side by side
 """
@@ -25,6 +26,7 @@ _COMMANDS = {
   "collect": ("pacd_jax.results.collect", ()),
   "prepare": ("pacd_jax.data.prepare", ("prepare",)),
   "poison": ("pacd_jax.experiment.poison_command", ()),
+  "audit": ("pacd_jax.experiment.audit_command", ()),
   "weights": ("pacd_jax.experiment.weights_command", ()),
   "bench": ("pacd_jax.bench.__main__", ()),
 }

@@ -1,10 +1,13 @@
 """Arrays of .npz files, read to their ends and without pickle."""
 
+import io
 import os
 import zipfile
 from collections.abc import Iterable
 
 import numpy as np
+
+from pacd_jax.runtime import files
 
 
 class DamagedError(Exception):
@@ -74,3 +77,10 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     if member.read(1):
       raise DamagedError(f"{name} is longer than its shape")
   return array
+
+
+def save(path: str | os.PathLike, images: np.ndarray, labels: np.ndarray) -> None:
+  """Writes images with their labels, compressed and atomically: beside, then renamed."""
+  file = io.BytesIO()
+  np.savez_compressed(file, images=images, labels=labels)
+  files.write(path, file.getvalue())

@@ -205,6 +205,7 @@ class RulesTest(parameterized.TestCase):
     (
       "matplotlib",
       "results.figures",
+      "results.audit_figures",
       "results.comparison_figures",
       "results.defense_figures",
       "results.method_figures",
@@ -215,7 +216,7 @@ class RulesTest(parameterized.TestCase):
     ("torch", "bench.peers"),
     ("tensorflow_datasets", "data.prepare", "data.tfds_folder"),
     ("array_record", "data.tfds_folder"),
-    ("PIL", "data.tfds_folder", "data.png_folder", "results.page"),
+    ("PIL", "data.tfds_folder", "data.png_folder", "data.class_folders", "results.page"),
     ("tensorflow",),
     ("safetensors", "experiment.weights"),
     ("tensorboardX", "runtime.tensorboard"),

@@ -40,16 +40,27 @@ def unshift(
   classes = images.by_class(training_set, tools.validation, num_trusted, key)
   repaired, values = training_set.images.copy(), {}
   for label, positions, ours, theirs in zip(*classes[:4], strict=True):
-    shift = shared_change(ours, theirs)
-    if most:
-      shift = np.clip(shift, -most, most)
-    values[f"shift_{label}"] = float(np.abs(shift).max())
-    levels = repaired[positions] - 255 * shift.reshape(repaired.shape[1:])
-    repaired[positions] = np.rint(np.clip(levels, 0, 255)).astype(np.uint8)
+    shift = shared_change(ours, theirs).reshape(repaired.shape[1:])
+    largest = float(np.abs(shift).max())
+    values[f"shift_{label}"] = min(largest, most) if most else largest
+    repaired[positions] = subtract(repaired[positions], shift, most)
   after = training_set._replace(images=repaired)
   if not any(values.values()):  # The same array: nothing needs comparing.
     after = training_set
   return after, training_sets.difference(training_set, after, values)
+
+
+def subtract(stored: np.ndarray, shift: np.ndarray, most: float = 0.0) -> np.ndarray:
+  """Takes a change off images, in 8 bits.
+
+  Args:
+    stored: uint8 `[n, H, W, C]`.
+    shift: `[H, W, C]`, image units.
+    most: the change is cut to -most and most; 0: it is not cut.
+  """
+  if most:
+    shift = np.clip(shift, -most, most)
+  return np.rint(np.clip(stored - 255 * shift, 0, 255)).astype(np.uint8)
 
 
 def shared_change(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:

@@ -1,0 +1,201 @@
+"""The command `pacd audit`: is a training set from somewhere poisoned?
+
+pacd audit theirs.npz --trusted=mine.npz --report=audit
+pacd audit theirs.npz --trusted=mine.npz --out=repaired.npz
+pacd audit folder_of_classes
+
+Images are an .npz with `images` and `labels`, or a folder with a folder of PNGs for each
+class. Trusted images, of the same classes, are what nobody can have changed: some of each
+class that you have looked at or made yourself. Without them only single images can be found
+that do not fit, not a change that a whole class shares.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from pacd_jax import errors, types
+from pacd_jax.data import class_folders, npz_arrays, sources, training_sets
+from pacd_jax.defenses import audit
+from pacd_jax.defenses.trusted import unshift
+from pacd_jax.experiment import assembly, defences, schema
+from pacd_jax.runtime import files, progress, run_folder, stamp, subcommand
+
+# Of the model whose loss and features are looked at: a network that takes any images.
+_MODEL, _BATCH, _STEPS = "mlp", 200, 1500
+
+
+def main(arguments: Sequence[str]) -> int:
+  """Runs the command line; returns the exit status."""
+  return subcommand.run(_run, arguments)
+
+
+def _run(arguments: Sequence[str]) -> str:
+  parser = subcommand.Parser(prog="pacd audit", allow_abbrev=False)
+  parser.add_argument("data", help="images: an .npz, or a folder of folders of PNGs")
+  parser.add_argument("--trusted", help="some of each class that nobody can have changed")
+  parser.add_argument("--out", help="the repaired set, a new .npz; needs --trusted")
+  parser.add_argument("--report", default="audit", help="folder; %(default)s")
+  parser.add_argument(
+    "--level", type=float, default=0.05, help="chance of any alarm on clean data; 0.05"
+  )
+  parser.add_argument(
+    "--most", type=float, default=0.1, help="largest change that --out takes off; 0.1"
+  )
+  parser.add_argument("--seed", type=int, default=0)
+  chosen = parser.parse_args(arguments)
+  _check(chosen)
+  data, names = _load(chosen.data)
+  trusted = _load_trusted(chosen.trusted, data, names) if chosen.trusted else None
+  began = time.monotonic()
+  training_set = training_sets.whole(data)
+  key = jax.random.key(chosen.seed)
+  found = audit.audit(
+    training_set,
+    trusted,
+    jax.random.fold_in(key, 0),
+    _tools(data, trusted, len(names), jax.random.fold_in(key, 1)),
+    level=chosen.level,
+    progress=lambda step: progress.note(f"audit: {step}"),
+  )
+  repaired = _repaired(found, data, chosen) if chosen.out else {}
+  return _written(found, data, names, trusted, repaired, chosen, time.monotonic() - began)
+
+
+def _check(chosen: argparse.Namespace) -> None:
+  if not 0.0 < chosen.level < 1.0:
+    raise errors.InputError(f"--level={chosen.level}: use a probability in (0, 1)")
+  if not 0.0 < chosen.most <= 1.0:
+    raise errors.InputError(f"--most={chosen.most}: use image units, in (0, 1]")
+  if not 0 <= chosen.seed < 2**31:
+    raise errors.InputError(f"--seed={chosen.seed}: use a whole number from 0")
+  if chosen.out and not chosen.trusted:
+    raise errors.InputError(
+      "--out needs --trusted: what a class has too much is its difference from them"
+    )
+  if chosen.out and (path := files.user_path(chosen.out)).exists():
+    raise errors.InputError(f"{path} is there already: give another name")
+  if chosen.out and not chosen.out.endswith(".npz"):
+    raise errors.InputError(f"--out={chosen.out}: the repaired set is an .npz")
+
+
+def _load(given: str) -> tuple[types.Dataset, list[str]]:
+  """The images, and the names of their classes."""
+  path = files.user_path(given)
+  if path.is_dir():
+    return class_folders.load(path)
+  source = sources.npz(path)
+  return source.train, [str(label) for label in range(source.num_classes)]
+
+
+def _load_trusted(given: str, data: types.Dataset, names: list[str]) -> types.Dataset:
+  trusted, of_trusted = _load(given)
+  if of_trusted != names:
+    raise errors.InputError(
+      f"{given} has the classes {', '.join(of_trusted)}, and the data {', '.join(names)}: "
+      "give some of every class, under the same names"
+    )
+  if trusted.images.shape[1:] != data.images.shape[1:]:
+    raise errors.InputError(
+      f"{given} has images {trusted.images.shape[1:]}, and the data "
+      f"{data.images.shape[1:]}: use images of one source and size"
+    )
+  return trusted
+
+
+def _tools(
+  data: types.Dataset, trusted: types.Dataset | None, num_classes: int, key: types.Key
+) -> types.Tools:
+  """A small network, which is to be trained without noise on the very data."""
+  batch = min(_BATCH, len(data.labels))
+  epochs = math.ceil(_STEPS / (len(data.labels) // batch))
+  config = schema.replaced(
+    schema.make(schema.defaults()),
+    {
+      "data.name": "npz",
+      "data.path": "given",
+      "model.name": _MODEL,
+      "train.loss": "standard",
+      "train.num_epochs": min(max(epochs, 2), 100),
+      "train.batch_size": batch,
+      "train.schedule": "cosine",
+    },
+  )
+  others = trusted if trusted is not None else data
+  splits = types.Splits("given", num_classes, data, others, others)
+  model, _ = assembly.network(config, splits)
+  return defences.plan(config, splits, model, key).tools()
+
+
+def _repaired(
+  found: audit.Findings, data: types.Dataset, chosen: argparse.Namespace
+) -> dict[int, int]:
+  """Writes the set without the changes of the classes that raised an alarm.
+
+  Returns:
+    By class, how many images changed.
+  """
+  images, changed = data.images.copy(), {}
+  for finding in found.classes:
+    if finding.p_value is None or finding.p_value > chosen.level:
+      continue
+    of_class = np.flatnonzero(data.labels == finding.label)
+    assert finding.shift is not None
+    after = unshift.subtract(images[of_class], finding.shift, chosen.most)
+    moved = (after != images[of_class]).any(axis=(1, 2, 3))
+    images[of_class], changed[finding.label] = after, int(moved.sum())
+  path = files.user_path(chosen.out)
+  npz_arrays.save(path, images=images, labels=data.labels)
+  return changed
+
+
+def _written(
+  found: audit.Findings,
+  data: types.Dataset,
+  names: list[str],
+  trusted: types.Dataset | None,
+  repaired: dict[int, int],
+  chosen: argparse.Namespace,
+  seconds: float,
+) -> str:
+  """Writes `audit.json`, the pictures and the page; returns the table."""
+  from pacd_jax.results import audit_page  # Imported here: Matplotlib takes a second.
+
+  folder = files.user_path(chosen.report)
+  folder.mkdir(parents=True, exist_ok=True)
+  about = {
+    "data": chosen.data,
+    "trusted": chosen.trusted,
+    "out": chosen.out,
+    "level": chosen.level,
+    "num_images": len(data.labels),
+    "num_copies": found.num_copies,
+    "classes": [_as_json(each, names, repaired) for each in found.classes],
+    "most_suspicious": np.argsort(-found.suspicion, kind="stable")[:100].tolist(),
+    "seconds": round(seconds, 1),
+    "stamp": stamp.make(),
+  }
+  page = audit_page.write(folder, about, data, trusted, found)
+  run_folder.write_json(folder / "audit.json", about)
+  return f"{audit_page.table(about)}\npage: {page}"
+
+
+def _as_json(
+  finding: audit.ClassFinding, names: list[str], repaired: dict[int, int]
+) -> dict[str, object]:
+  tests = finding.tests._asdict() if finding.tests is not None else {}
+  shift = None if finding.shift is None else float(np.abs(finding.shift).max())
+  return {
+    "label": finding.label,
+    "name": names[finding.label],
+    "num_images": finding.num_images,
+    "p_value": finding.p_value,
+    **{f"p_{name}": value for name, value in tests.items()},
+    "largest_shift": shift,
+    "top_share": dict(finding.top_share),
+    "images_repaired": repaired.get(finding.label, 0),
+  }

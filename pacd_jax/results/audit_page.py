@@ -1,0 +1,142 @@
+"""The page, the pictures and the table of an audit of a training set."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from pacd_jax import types
+from pacd_jax.results import audit_figures, figures, page, tables
+
+_NUM_PATTERNS, _NUM_IMAGES = 6, 24
+
+
+@figures.own_style()
+def write(
+  folder: pathlib.Path,
+  about: Mapping[str, Any],
+  data: types.Dataset,
+  trusted: types.Dataset | None,
+  found: Any,
+) -> pathlib.Path:
+  """Writes `index.html` and its pictures; returns the page's path.
+
+  Args:
+    folder: an existing folder.
+    about: the contents of `audit.json`.
+    data: the images that were audited.
+    trusted: the trusted ones, or None.
+    found: the `defenses.audit.Findings`.
+  """
+  path = folder / "index.html"
+  lines = cells(about)
+  words = {
+    "title": "Audit of a training set",
+    "verdict": page.text(verdict(about)),
+    "table": page.table(lines, "Classes, the most suspicious first"),
+    "trusted": page.text(
+      "no trusted images were given"
+      if trusted is None
+      else f"{len(trusted.labels):,} trusted images, {about['num_copies']} of them copies "
+      "of audited ones, which were left out"
+    ),
+    "patterns": _patterns(folder, about, data, trusted, found),
+    "images": page.figure(_suspicious(folder, data, found)),
+    "section": "",
+  }
+  page.write(path, "audit_body.html", words)
+  return path
+
+
+def verdict(about: Mapping[str, Any]) -> str:
+  """What the tests say, in a sentence."""
+  tested = [each for each in about["classes"] if each["p_value"] is not None]
+  if not tested:
+    return (
+      "Without trusted images no change that a whole class shares can be found: give some "
+      "by --trusted. The figures below are of single images that do not fit."
+    )
+  alarms = [each for each in tested if each["p_value"] <= about["level"]]
+  if not alarms:
+    return (
+      f"No class differs from its trusted images at level {about['level']:g}, corrected "
+      "for the number of classes."
+    )
+  said = ", ".join(f"{each['name']} (p = {each['p_value']:.2g})" for each in alarms)
+  repaired = sum(each["images_repaired"] for each in alarms)
+  text = (
+    f"{len(alarms)} of {len(tested)} classes differ from their trusted images at level "
+    f"{about['level']:g}, corrected for the number of classes: {said}."
+  )
+  if about["out"]:
+    text += (
+      f" Their shared change was taken off {repaired:,} images: {about['out']} has the "
+      "repaired set, in which all others are as they were."
+    )
+  return text
+
+
+def cells(about: Mapping[str, Any]) -> list[tuple[str, ...]]:
+  """The table's lines, headings first."""
+  detectors = list(about["classes"][0]["top_share"])
+  lines: list[tuple[str, ...]] = [
+    ("class", "images", "p", "p, means", "p, classifier", "largest shift", *detectors)
+  ]
+  for each in about["classes"]:
+    p_values = [each.get(n) for n in ("p_value", "p_mean_shift", "p_classifier")]
+    shift = each["largest_shift"]
+    lines.append(
+      (
+        each["name"],
+        f"{each['num_images']:,}",
+        *("-" if p is None else f"{p:.2g}" for p in p_values),
+        "-" if shift is None else f"{shift:.3f}",
+        *(f"{100 * each['top_share'][name]:.1f}" for name in detectors),
+      )
+    )
+  return lines
+
+
+def table(about: Mapping[str, Any]) -> str:
+  """What the tests say, and the table as plain text."""
+  lines = [line[:6] for line in cells(about)]
+  return "\n".join([tables.aligned(lines), "", *tables.wrapped([verdict(about)])])
+
+
+def _patterns(folder, about, data, trusted, found) -> str:
+  """What classes have more than their trusted images, as pictures."""
+  shown = [each for each in found.classes if each.shift is not None and each.shift.any()]
+  if trusted is None or not shown:
+    return "<p>None.</p>"
+  names = {each["label"]: each["name"] for each in about["classes"]}
+  panels = {}
+  for finding in shown[:_NUM_PATTERNS]:
+    means = [
+      each.images[each.labels == finding.label].mean(axis=0) / 255
+      for each in (data, trusted)
+    ]
+    panels[names[finding.label]] = (*means, finding.shift)
+  path = folder / "patterns.png"
+  figures.save(audit_figures.patterns(panels), path)
+  return page.figure(
+    page.Picture(
+      path,
+      "Mean of the class, mean of its trusted images, and the estimate of the change that "
+      "the class shares, magnified.",
+      "Means and estimated changes of the most suspicious classes.",
+    )
+  )
+
+
+def _suspicious(folder, data, found) -> page.Picture:
+  order = np.argsort(-found.suspicion, kind="stable")[:_NUM_IMAGES]
+  titles = [f"{place}: {data.labels[place]}" for place in order.tolist()]
+  path = folder / "images.png"
+  figures.save(audit_figures.images(data.images[order], titles), path)
+  return page.Picture(
+    path,
+    "The images with the highest mean rank over all detectors, each with its position and "
+    "its label.",
+    "The most suspicious images.",
+  )
