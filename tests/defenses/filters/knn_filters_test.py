@@ -28,6 +28,15 @@ class NeighboursTest(parameterized.TestCase):
     expected = np.take_along_axis(distances, nearest[:, :k], axis=1)
     np.testing.assert_allclose(found.distances, expected, rtol=1e-5)
 
+  def test_they_are_found_block_by_block(self):
+    points, _ = point_clouds.clouds(sizes=(500, 400, 400))
+    distances, nearest = _by_brute_force(points)
+    found = neighbours.find(points, 3)
+    expected = np.take_along_axis(distances, nearest[:, :3], axis=1)
+    np.testing.assert_allclose(found.distances, expected, rtol=1e-5)
+    own = np.take_along_axis(distances, found.positions, axis=1)
+    np.testing.assert_allclose(own, expected, rtol=1e-5)
+
   def test_of_equal_points_none_is_its_own_neighbour(self):
     found = neighbours.find(np.ones((6, 3), np.float32), 4)
     self.assertFalse((found.positions == np.arange(6)[:, None]).any())

@@ -123,16 +123,16 @@ class SpectralSignaturesTest(parameterized.TestCase):
     removed = np.argsort(scores)[-round(1.5 * eps * count) :]
     self.assertTrue(np.isin(np.flatnonzero(is_poison), removed).all())
 
-  @parameterized.parameters((0.0, 0), (0.1, 13), (0.6, 78))
-  def test_it_removes_half_as_much_again_as_is_expected(self, poisoned_share, count):
+  @parameterized.parameters(0.0, 0.1, 0.6)
+  def test_it_removes_half_as_much_again_as_is_expected(self, poisoned_share):
     given = (point_clouds.images(), jax.random.key(0), point_clouds.tools())
     after, report = spectral_signatures.spectral_signatures(
       *given, poisoned_share=poisoned_share, of="pixels"
     )
-    kept = sum(round((1 - 1.5 * poisoned_share) * n) for n in (29, 24, 34))
-    self.assertLen(after.present, kept)
-    self.assertEqual(len(report.removed), 87 - kept)
-    self.assertAlmostEqual(len(report.removed), count, delta=2)
+    kept = [round((1 - 1.5 * poisoned_share) * count) for count in (29, 24, 34)]
+    found = np.bincount(after.labels[after.present])
+    np.testing.assert_array_equal(found, kept)
+    self.assertLen(report.removed, 87 - sum(kept))
 
   @parameterized.parameters(-0.1, 0.67, float("nan"))
   def test_a_share_out_of_range(self, share):
