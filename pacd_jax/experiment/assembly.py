@@ -12,6 +12,7 @@ import optax
 from pacd_jax import evasion, train, types
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays
+from pacd_jax.defenses import private_gradient
 from pacd_jax.experiment import kinds, plan, targets
 from pacd_jax.experiment.config import Config, Train, Training
 from pacd_jax.experiment.entries import networks
@@ -65,6 +66,8 @@ def training(
     batch_size=options.batch_size,
     victims_at_once=options.victims_at_once,
     augment=kinds.AUGMENTS[augment.name].make(augment.own),
+    mix=kinds.MIXES[options.mix.name].make(options.mix.own),
+    gradient_fn=_gradient_fn(options),
     noise_choice=options.noise,
     adversary_warmup=options.adversary.warmup,
     mesh=sharding.batch_mesh(),
@@ -77,6 +80,17 @@ def training(
     batch_size=options.batch_size,
     save_every=options.save_every,
     mesh=sharding.batch_mesh(),
+  )
+
+
+def _gradient_fn(options: Train) -> types.GradientFn | None:
+  """The gradient of DP-SGD, if the victims' are clipped."""
+  if not options.clip_norm:
+    return None
+  return functools.partial(
+    private_gradient.value_and_grad,
+    clip_norm=options.clip_norm,
+    noise_multiplier=options.noise_multiplier,
   )
 
 

@@ -269,6 +269,19 @@ class Train(Training):
   augment: Choice = choice(
     kinds.AUGMENTS, "", "Of victims alone.", empty="that of data.augment"
   )
+  mix: Choice = choice(
+    kinds.MIXES, "none", "Mixing of victims' images and labels, before noise is added."
+  )
+  clip_norm: float = field(
+    0.0,
+    fields.at_least_zero(),
+    "C of DP-SGD: an image's gradient is cut to this norm, before Adam; 0: whole batches'.",
+  )
+  noise_multiplier: float = field(
+    0.0,
+    fields.at_least_zero(),
+    "z of DP-SGD: the mean of gradients gets noise of standard deviation z C / batch_size.",
+  )
   victims_at_once: int = field(
     0, fields.count(0), "In one vmap; 0: all seeds of all rows.", free=True
   )

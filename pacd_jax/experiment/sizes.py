@@ -46,6 +46,10 @@ def check(config: Config, splits: types.Splits) -> None:
   for entry in kinds.ROWS:
     if entry.check is not None and entry.name in config.rows.names:
       entry.check(config.rows.options.get(entry.name), splits)
+  for group, choice in (("data", config.data.augment), ("train", config.train.augment)):
+    if choice.name and (fits := kinds.AUGMENTS[choice.name].check) is not None:
+      with errors.about(f"config field {group}.augment"):
+        fits(choice.own, splits)
 
 
 def check_shares(config: Config, most: int) -> None:

@@ -12,6 +12,13 @@ def training(train: Train) -> str:
     words.append(f"weight decay {train.weight_decay:g}")
   if train.augment.name:
     words.append(f"augmentation {train.augment.name}")
+  if train.mix.name != "none":
+    words.append(train.mix.name)
+  if train.clip_norm:
+    words.append(
+      f"gradients clipped to {train.clip_norm:g}, noise multiplier "
+      f"{train.noise_multiplier:g}"
+    )
   if train.recovery_epochs:
     words.append(f"{train.recovery_epochs} more epochs on clean data")
   return ", ".join(words)

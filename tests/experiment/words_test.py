@@ -15,6 +15,9 @@ class RunWordsTest(absltest.TestCase):
     changes = {
       "train.weight_decay": 5e-4,
       "train.augment": "none",
+      "train.mix": "cutmix",
+      "train.clip_norm": 1.0,
+      "train.noise_multiplier": 0.01,
       "train.recovery_epochs": 3,
       "attack.poisoned_fraction": 0.25,
       "data.target_points": (7,),
@@ -22,7 +25,8 @@ class RunWordsTest(absltest.TestCase):
     unusual = schema.replaced(config.Config(), changes)
     self.assertEqual(
       words.training(unusual.train),
-      "gaussian, weight decay 0.0005, augmentation none, 3 more epochs on clean data",
+      "gaussian, weight decay 0.0005, augmentation none, cutmix, gradients clipped to 1, "
+      "noise multiplier 0.01, 3 more epochs on clean data",
     )
     poisoned, seen = words.remarks(unusual)
     self.assertEqual(poisoned, "25 % of the class poisoned, the rest clean")
