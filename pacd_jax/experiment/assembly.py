@@ -13,7 +13,7 @@ from pacd_jax import evasion, train, types
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays
 from pacd_jax.defenses import private_gradient
-from pacd_jax.experiment import kinds, plan, targets
+from pacd_jax.experiment import early_stopping, kinds, plan, targets
 from pacd_jax.experiment.config import Config, Train, Training
 from pacd_jax.experiment.entries import networks
 from pacd_jax.runtime import sharding
@@ -103,6 +103,32 @@ def _optimizer(
   if not options.weight_decay:
     return optax.adam(rate)
   return optax.adamw(rate, weight_decay=options.weight_decay)
+
+
+def stopping(
+  config: Config, splits: types.Splits, model: types.Model, key: types.Key
+) -> early_stopping.Stopping | None:
+  """Early stopping by the ACR on validation images of the class; None: there is none."""
+  options, target = config.train.stopping, config.data.target_class
+  if not options.every:
+    return None
+  trusted = splits.validation
+  indices = arrays.class_indices(trusted, target, "validation")
+  if options.num_points:
+    generator = np.random.default_rng(config.seed)
+    indices = np.sort(generator.choice(indices, options.num_points, replace=False))
+  acr = early_stopping.make_acr(
+    model.apply,
+    arrays.to_float(trusted.images[indices]),
+    trusted.labels[indices],
+    key,
+    sigma=config.sigma,
+    n=options.n,
+    alpha=config.certify.alpha,
+    mesh=sharding.batch_mesh(),
+  )
+  total = config.train.num_epochs + config.train.recovery_epochs
+  return early_stopping.Stopping(options.every, total, acr)
 
 
 def certification(config: Config, splits: types.Splits, key: types.Key) -> plan.CertifyPlan:

@@ -185,8 +185,8 @@ def as_assumed(attack: Attack, victims: Train) -> Train:
 
   If their loss differs from the attack's, the fields of `Training` are the attack's, except
   the adversary's warm-up, which victims count in epochs. Recovery epochs, weight decay, the
-  victims' own augmentation, mixing, and clipped gradients are unknown to the attacker and
-  left out.
+  victims' own augmentation, mixing, clipped gradients and early stopping are unknown to the
+  attacker and left out.
   """
   if victims.loss.name != attack.loss.name:
     shared = {
@@ -201,6 +201,7 @@ def as_assumed(attack: Attack, victims: Train) -> Train:
     weight_decay=0.0,
     augment=dataclasses.replace(victims.augment, name=""),
     mix=dataclasses.replace(victims.mix, name="none"),
+    stopping=dataclasses.replace(victims.stopping, every=0),
     clip_norm=0.0,
     noise_multiplier=0.0,
   )

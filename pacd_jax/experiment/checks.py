@@ -106,8 +106,7 @@ def _check_victims(plan: Plan, stages: Collection[str]) -> None:
     plan.defended.is_there(row) for row in plan.rows
   ):
     with plan.victim_checkpoints() as checkpoints:
-      _, keys = plan.victims()
-      _, epochs = checkpoints.restore(plan.train.trainer.init(keys))
+      _, epochs = checkpoints.restore(plan.first_victims())
   if "train" not in stages:
     check_epochs(plan, epochs)
 

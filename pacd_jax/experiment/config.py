@@ -252,6 +252,19 @@ class Attack(Training):
 
 
 @_frozen
+class Stopping:
+  """Early stopping of victims by their ACR on trusted images of the class."""
+
+  every: int = field(
+    0, fields.count(0), "Epochs between two that are judged; 0: the last is kept."
+  )
+  num_points: int = field(
+    0, fields.count(0), "Seeded sample of the validation split's; 0: all."
+  )
+  n: int = field(1000, fields.count(most=100_000), "Votes of a point, all at once.")
+
+
+@_frozen
 class Train(Training):
   """The victims, trained from scratch on the poison as saved."""
 
@@ -282,6 +295,7 @@ class Train(Training):
     fields.at_least_zero(),
     "z of DP-SGD: the mean of gradients gets noise of standard deviation z C / batch_size.",
   )
+  stopping: Stopping = group(Stopping)
   victims_at_once: int = field(
     0, fields.count(0), "In one vmap; 0: all seeds of all rows.", free=True
   )

@@ -194,6 +194,9 @@ def build(
     certify=assembly.certification(
       config, splits, jax.random.fold_in(root, making.CERTIFY)
     ),
+    stopping=assembly.stopping(
+      config, splits, model, jax.random.fold_in(root, making.STOP)
+    ),
   )
 
 

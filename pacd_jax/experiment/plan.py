@@ -15,7 +15,7 @@ from pacd_jax import train, types
 from pacd_jax.attacks import pacd, problem, surrogates
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays
-from pacd_jax.experiment import defended, kinds, row_data
+from pacd_jax.experiment import defended, early_stopping, kinds, row_data
 from pacd_jax.experiment.config import Config
 from pacd_jax.runtime import checkpoint, metrics, run_folder, sharding, tensorboard
 
@@ -123,6 +123,7 @@ class Plan:
   defense: defended.DefencePlan
   train: TrainPlan
   certify: CertifyPlan
+  stopping: early_stopping.Stopping | None  # None: victims' last epoch is kept.
 
   @functools.cached_property
   def training_sets(self) -> row_data.TrainingSets:
@@ -148,6 +149,11 @@ class Plan:
   def victims(self) -> tuple[types.Array, types.Key]:
     """Row number and key of every victim, each `[R * S]`, row after row."""
     return train.every_row(self.train.keys, len(self.rows))
+
+  def first_victims(self) -> train.TrainState | early_stopping.Kept:
+    """All victims before their first epoch; `params` are those that are certified."""
+    state = self.train.trainer.init(self.victims()[1])
+    return state if self.stopping is None else early_stopping.first(state)
 
   def metrics_file(self) -> metrics.MetricsFile:
     """The run's metrics, with TensorBoard's files if the config asks for them."""

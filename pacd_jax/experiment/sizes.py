@@ -24,6 +24,7 @@ def check(config: Config, splits: types.Splits) -> None:
     num_seen = len(arrays.class_indices(splits.validation, target, "validation"))
     split = config.certify.split
     num_certified = len(arrays.class_indices(splits.named(split), target, split))
+  num_trusted = int((splits.validation.labels == target).sum())
   of_attack = (
     ("attack.clean_batch", config.attack.clean_batch, num_train - num_poisoned),
     ("attack.poison_batch", config.attack.poison_batch, num_poisoned),
@@ -34,6 +35,7 @@ def check(config: Config, splits: types.Splits) -> None:
   for name, size, available in (
     *(of_attack if any(row.trains_surrogate for row in rows) else ()),
     ("train.batch_size", config.train.batch_size, num_train),
+    ("train.stopping.num_points", config.train.stopping.num_points, num_trusted),
     ("certify.num_points", config.certify.num_points, num_certified),
   ):
     if size > available:

@@ -19,6 +19,7 @@ def check(config: Config) -> None:
   _check_preset(config)
   _check_solver(config.attack)
   _check_training(config.train)
+  _check_stopping(config)
   _check_step_rule(config.attack)
   if has_selection(config.attack):
     _check_selection(config)
@@ -120,6 +121,15 @@ def _check_training(train: Train) -> None:
     raise errors.InputError(
       f"train.noise_multiplier is {train.noise_multiplier:g}, a multiple of "
       "train.clip_norm, which is 0: set train.clip_norm, such as to 1"
+    )
+
+
+def _check_stopping(config: Config) -> None:
+  n, alpha = config.train.stopping.n, config.certify.alpha
+  if config.train.stopping.every and not confidence.can_certify(n, alpha):
+    raise errors.InputError(
+      f"train.stopping.n={n} cannot certify anything at certify.alpha={alpha:g}: use at "
+      f"least {confidence.least_votes(alpha)}"
     )
 
 

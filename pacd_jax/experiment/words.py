@@ -21,6 +21,8 @@ def training(train: Train) -> str:
     )
   if train.recovery_epochs:
     words.append(f"{train.recovery_epochs} more epochs on clean data")
+  if train.stopping.every:
+    words.append("early stopping by the ACR on trusted images")
   return ", ".join(words)
 
 

@@ -113,6 +113,8 @@ class SettingsTest(changed_settings.TestCase):
       "data.num_train",
       "train.victims_at_once",
       "train.recovery_epochs",
+      "train.stopping.every",
+      "train.stopping.num_points",
       "attack.num_shared_steps",
       "attack.num_frequencies",
       "attack.surrogates_at_once",

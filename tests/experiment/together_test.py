@@ -98,6 +98,12 @@ class TogetherTest(changed_settings.TestCase):
     refused = settings(train__clip_norm=1.0, train__loss="whole")
     self.assert_refused(refused, "train.clip_norm is 1", "train.loss=standard, gaussian")
 
+  def test_early_stopping_can_certify(self):
+    stopping = {"train__stopping__n": 9}
+    check(settings(**stopping))
+    refused = settings(**stopping, train__stopping__every=1)
+    self.assert_refused(refused, "train.stopping.n=9 ", "at least 10")
+
   def test_clipped_gradients_are_of_single_images(self):
     refused = settings(train__clip_norm=1.0, train__mix="mixup")
     self.assert_refused(refused, "train.clip_norm is 1 ", "use one of them")

@@ -15,6 +15,7 @@ class RunWordsTest(absltest.TestCase):
     changes = {
       "train.weight_decay": 5e-4,
       "train.augment": "none",
+      "train.stopping.every": 5,
       "train.mix": "cutmix",
       "train.clip_norm": 1.0,
       "train.noise_multiplier": 0.01,
@@ -26,7 +27,8 @@ class RunWordsTest(absltest.TestCase):
     self.assertEqual(
       words.training(unusual.train),
       "gaussian, weight decay 0.0005, augmentation none, cutmix, gradients clipped to 1, "
-      "noise multiplier 0.01, 3 more epochs on clean data",
+      "noise multiplier 0.01, 3 more epochs on clean data, early stopping by the ACR on "
+      "trusted images",
     )
     poisoned, seen = words.remarks(unusual)
     self.assertEqual(poisoned, "25 % of the class poisoned, the rest clean")
