@@ -4,8 +4,10 @@
 built in `attack_assembly`.
 """
 
+import dataclasses
 import functools
 
+import jax
 import numpy as np
 import optax
 
@@ -13,7 +15,7 @@ from pacd_jax import evasion, train, types
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays
 from pacd_jax.defenses import private_gradient
-from pacd_jax.experiment import early_stopping, kinds, plan, targets
+from pacd_jax.experiment import early_stopping, kinds, plan, targets, weight_decay
 from pacd_jax.experiment.config import Config, Train, Training
 from pacd_jax.experiment.entries import networks
 from pacd_jax.runtime import sharding
@@ -100,9 +102,37 @@ def _optimizer(
   """The victims' optimiser: Adam, or AdamW (decoupled) if they have weight decay."""
   schedule = kinds.SCHEDULES[options.schedule.name]
   rate = schedule.make(options.learning_rate, num_steps, options.schedule.own)
+  if options.weight_decay_choices:  # On the device: a number of each victim's state.
+    return optax.inject_hyperparams(
+      lambda weight_decay: optax.adamw(rate, weight_decay=weight_decay)
+    )(weight_decay=0.0)
   if not options.weight_decay:
     return optax.adam(rate)
   return optax.adamw(rate, weight_decay=options.weight_decay)
+
+
+def decay(
+  config: Config, splits: types.Splits, model: types.Model, key: types.Key
+) -> plan.DecayPlan | None:
+  """The plan for choosing each row's weight decay; None: all have the config's."""
+  choices = config.train.weight_decay_choices
+  if not choices:
+    return None
+  of_fold = dataclasses.replace(
+    config.train, recovery_epochs=0, num_victims=weight_decay.NUM_FOLDS
+  )
+  train_key, accuracy_key = (jax.random.fold_in(key, stream) for stream in (0, 1))
+  of_training = loss(config.train, model.apply, config.sigma)
+
+  def accuracy(params, images, labels, key):
+    return of_training(params, images, labels, key)[1]["accuracy"]
+
+  return plan.DecayPlan(
+    choices,
+    training(dataclasses.replace(config, train=of_fold), splits, model, train_key),
+    jax.jit(accuracy),
+    accuracy_key,
+  )
 
 
 def stopping(

@@ -199,6 +199,7 @@ def as_assumed(attack: Attack, victims: Train) -> Train:
     victims,
     recovery_epochs=0,
     weight_decay=0.0,
+    weight_decay_choices=(),
     augment=dataclasses.replace(victims.augment, name=""),
     mix=dataclasses.replace(victims.mix, name="none"),
     stopping=dataclasses.replace(victims.stopping, every=0),

@@ -6,7 +6,7 @@ import jax
 
 from pacd_jax import errors, types
 from pacd_jax.certification import certificates, votes
-from pacd_jax.experiment import selection
+from pacd_jax.experiment import selection, weight_decay
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import processes
 
@@ -31,6 +31,7 @@ def check(plan: Plan, stages: Collection[str]) -> None:
       raise errors.InputError(f"{poison} is missing: run --stage=attack first")
     elif row == types.PACD:
       _check_attack(plan)
+  weight_decay.read(plan)
   incomplete = _incomplete_rows(plan)
   if not incomplete:
     return

@@ -6,6 +6,7 @@ MNIST and Gaussian augmentation; `configs/base.py` says where a default departs 
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 
 from pacd_jax import noise, perturbation
@@ -46,6 +47,15 @@ def _are_names(names) -> bool:
 def _are_points(indices) -> bool:
   numbers = all(type(index) is int and 0 <= index < 2**31 for index in indices)
   return numbers and len(set(indices)) == len(indices)
+
+
+def _are_decays(decays) -> bool:
+  each = fields.at_least_zero()
+  return not decays or (
+    all(map(each.accepts, decays))
+    and len(decays) > 1
+    and all(one < other for one, other in itertools.pairwise(decays))
+  )
 
 
 @_frozen
@@ -281,6 +291,12 @@ class Train(Training):
   )
   augment: Choice = choice(
     kinds.AUGMENTS, "", "Of victims alone.", empty="that of data.augment"
+  )
+  weight_decay_choices: tuple[float, ...] = field(
+    (),
+    Check(tuple, _are_decays, "two or more rising numbers of at least 0, or empty"),
+    "Of these, each row takes the best by 5-fold cross-validation on its own training set; "
+    "empty: weight_decay.",
   )
   mix: Choice = choice(
     kinds.MIXES, "none", "Mixing of victims' images and labels, before noise is added."

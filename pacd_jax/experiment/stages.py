@@ -13,7 +13,7 @@ import numpy as np
 from pacd_jax import train, types
 from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays, training_sets
-from pacd_jax.experiment import checks, early_stopping, search, words
+from pacd_jax.experiment import checks, early_stopping, search, weight_decay, words
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import evaluate, tables
 from pacd_jax.runtime import (
@@ -98,8 +98,9 @@ def train_victims(plan: Plan) -> None:
     clean = _place_of_clean(plan, sets)
   training_sets.check_batch_size(sets, run.batch_size)
   data = training_sets.stack(list(sets.values()))
+  decays = None if plan.decay is None else weight_decay.choose(plan, plan.decay)
   first, *given = sharding.replicate(
-    (plan.first_victims(), data, rows, keys, np.full_like(rows, clean)), run.mesh
+    (plan.first_victims(decays), data, rows, keys, np.full_like(rows, clean)), run.mesh
   )
 
   def recovers(number):
@@ -258,7 +259,7 @@ def _about(plan: Plan, row: str) -> evaluate.About:
   """The facts about a row that results have beside its numbers."""
   sets, style = plan.training_sets, words.style(row)
   epsilon, norm = sets.budget(row)
-  facts = [sets.facts(row), plan.defended.facts(row)]
+  facts = [sets.facts(row), plan.defended.facts(row), weight_decay.facts(plan, row)]
   if plan.stopping is not None:
     facts.append(early_stopping.facts(plan.folder.metrics, row, plan.stopping.total))
   return evaluate.About(

@@ -117,6 +117,11 @@ def _check_training(train: Train) -> None:
       f"train.clip_norm is {train.clip_norm:g} and train.mix is {train.mix.name!r}: a "
       "mixed image is of two, and clipping would bound neither; use one of them"
     )
+  if train.weight_decay and train.weight_decay_choices:
+    raise errors.InputError(
+      f"train.weight_decay is {train.weight_decay:g}, but train.weight_decay_choices are "
+      f"{train.weight_decay_choices}: set the first to 0, or the second to ()"
+    )
   if train.noise_multiplier and not train.clip_norm:
     raise errors.InputError(
       f"train.noise_multiplier is {train.noise_multiplier:g}, a multiple of "

@@ -10,6 +10,8 @@ def training(train: Train) -> str:
   words = [train.loss.name]
   if train.weight_decay:
     words.append(f"weight decay {train.weight_decay:g}")
+  if train.weight_decay_choices:
+    words.append("weight decay chosen on each training set")
   if train.augment.name:
     words.append(f"augmentation {train.augment.name}")
   if train.mix.name != "none":

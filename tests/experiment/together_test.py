@@ -104,6 +104,17 @@ class TogetherTest(changed_settings.TestCase):
     refused = settings(**stopping, train__stopping__every=1)
     self.assert_refused(refused, "train.stopping.n=9 ", "at least 10")
 
+  def test_weight_decay_is_given_or_chosen(self):
+    choices = {"train__weight_decay_choices": (0.0, 0.1)}
+    check(settings(**choices))
+    refused = settings(**choices, train__weight_decay=0.1)
+    self.assert_refused(refused, "train.weight_decay is 0.1", "set the first to 0")
+
+  @parameterized.parameters((0.1,), (0.1, 0.0), (0.1, 0.1), (-1.0, 0.1), (0.0, "1"), 3)
+  def test_choices_of_a_weight_decay_rise(self, *choices):
+    refused = settings(train__weight_decay_choices=choices if choices != (3,) else 3)
+    self.assert_refused(refused, "train.weight_decay_choices is ", "rising numbers")
+
   def test_clipped_gradients_are_of_single_images(self):
     refused = settings(train__clip_norm=1.0, train__mix="mixup")
     self.assert_refused(refused, "train.clip_norm is 1 ", "use one of them")

@@ -11,6 +11,12 @@ class RunWordsTest(absltest.TestCase):
     self.assertEqual(words.training(usual.train), "gaussian")
     self.assertEqual(words.remarks(usual), [])
 
+  def test_a_weight_decay_that_is_chosen(self):
+    chosen = {"train.weight_decay_choices": (0.0, 0.1)}
+    unusual = schema.replaced(config.Config(), chosen)
+    expected = "gaussian, weight decay chosen on each training set"
+    self.assertEqual(words.training(unusual.train), expected)
+
   def test_what_is_not_usual_is(self):
     changes = {
       "train.weight_decay": 5e-4,
