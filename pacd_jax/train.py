@@ -89,6 +89,8 @@ def make(
   batch_size: int = 200,
   victims_at_once: int = 0,
   augment: types.AugmentFn | None = None,
+  mix: types.MixFn | None = None,
+  gradient_fn: types.GradientFn | None = None,
   noise_choice: str = "fresh",
   adversary_warmup: int = 0,
   mesh: jax.sharding.Mesh | None = None,
@@ -112,6 +114,9 @@ def make(
     victims_at_once: how many victims a device trains side by side, the others after them;
       0: all. It bounds the memory, and changes victims by rounding alone.
     augment: random augmentation of the images, the first operation of every step.
+    mix: mixing of the images after that, and before the loss adds noise; the loss then is
+      lam L(., y_a) + (1 - lam) L(., y_b), under the same noise.
+    gradient_fn: the gradient of a step; None: that of the batch's loss.
     noise_choice: "fresh" at every step, or "fixed": one draw per image.
     adversary_warmup: epochs over which the radius of the loss's adversary rises linearly
       to its full size, once per epoch (Salman et al., 2019); 0: no warm-up.
@@ -128,7 +133,9 @@ def make(
     return TrainState(jnp.int32(0), params, optimizer_of(1).init(params))
 
   def epoch_one(state, data, row, recovery_row, key):
-    order_key, noise_key, fixed_key = (jax.random.fold_in(key, i) for i in (1, 2, 3))
+    order_key, noise_key, fixed_key, own_key = (
+      jax.random.fold_in(key, i) for i in (1, 2, 3, 4)
+    )
     of_row, of_recovery = (_num_batches(data, r, batch_size) for r in (row, recovery_row))
     optimizer = optimizer_of(num_epochs * of_row + recovery_epochs * of_recovery)
     first_step = (
@@ -145,18 +152,24 @@ def make(
     def step(carry, numbered_batch):
       (params, opt_state), (number, batch) = carry, numbered_batch
       step_key = jax.random.fold_in(noise_key, first_step + number)
-      batch_images = levels[data.images[row, batch]]
+      batch_images, labels = levels[data.images[row, batch]], data.labels[row, batch]
+      loss_fn = functools.partial(loss, strength=strength)
       if augment is not None:
         change_key, step_key = jax.random.split(step_key)
         batch_images = augment(change_key, batch_images)
-      loss_fn = functools.partial(
-        loss,
-        images=batch_images,
-        labels=data.labels[row, batch],
-        key=noise.of_images(fixed_key, batch) if noise_choice == "fixed" else step_key,
-        strength=strength,
-      )
-      (value, aux), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
+      if mix is not None:
+        mix_key, step_key = jax.random.split(step_key)
+        mixed = mix(mix_key, batch_images)
+        batch_images = mixed.images
+        loss_fn = functools.partial(_mixed_loss, loss, mixed, labels[mixed.partners])
+      if noise_choice == "fixed":
+        step_key = noise.of_images(fixed_key, batch)
+      given = params, batch_images, labels, step_key
+      if gradient_fn is None:
+        (value, aux), gradient = jax.value_and_grad(loss_fn, has_aux=True)(*given)
+      else:
+        gradient_key = jax.random.fold_in(own_key, first_step + number)
+        (value, aux), gradient = gradient_fn(loss_fn, *given, gradient_key)
       updates, opt_state = optimizer.update(gradient, opt_state, params)
       stepped = optax.apply_updates(params, updates), opt_state
       return stepped, {"loss": value, "accuracy": aux["accuracy"]}
@@ -202,6 +215,24 @@ def make(
 
   whole = sharding.replicated(mesh)
   return Trainer(init, jax.jit(over_mesh, donate_argnums=0, out_shardings=whole))
+
+
+def _mixed_loss(
+  loss: types.Loss,
+  mixed: types.Mixed,
+  others: types.Array,
+  params: types.Params,
+  images: types.Array,
+  labels: types.Array,
+  key: types.Key,
+) -> tuple[types.Scalar, types.Aux]:
+  """lam L(., labels) + (1 - lam) L(., others) of mixed images, of aux likewise."""
+  logits = loss.outputs(params, images, key)
+  return jax.tree.map(
+    lambda own, other: mixed.share * own + (1.0 - mixed.share) * other,
+    loss.criterion(logits, labels),
+    loss.criterion(logits, others),
+  )
 
 
 def _num_batches(data: types.Rows, row: types.Array, batch_size: int):

@@ -107,6 +107,36 @@ class AugmentFn(Protocol):
   def __call__(self, key: Key, images: Array, /) -> Array: ...
 
 
+class Mixed(NamedTuple):
+  """A batch whose images are mixtures of two; so is the loss of their labels."""
+
+  images: Array  # `[B, H, W, C]`.
+  partners: Array  # int32 `[B]`: the place in the batch of the other image of each.
+  share: Scalar  # lam in [0, 1]: the weight of an image's own label; 1 - lam: the other's.
+
+
+class MixFn(Protocol):
+  """A random mixing of training images `[B, H, W, C]`; the key is consumed."""
+
+  def __call__(self, key: Key, images: Array, /) -> Mixed: ...
+
+
+class GradientFn(Protocol):
+  """A victim's way to a gradient, other than the derivative of the batch's loss."""
+
+  def __call__(
+    self,
+    loss_fn: LossFn,
+    params: Params,
+    images: Array,
+    labels: Array,
+    key: Key,
+    own_key: Key,
+    /,
+  ) -> tuple[tuple[Scalar, Aux], Params]:
+    """Returns `((value, aux), gradient)`; the loss's key and its own are consumed."""
+
+
 class AscentFn(Protocol):
   """The step rule of an adversary at test time."""
 

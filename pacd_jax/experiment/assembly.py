@@ -4,15 +4,18 @@
 built in `attack_assembly`.
 """
 
+import dataclasses
 import functools
 
+import jax
 import numpy as np
 import optax
 
 from pacd_jax import evasion, train, types
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays
-from pacd_jax.experiment import kinds, plan, targets
+from pacd_jax.defenses import private_gradient
+from pacd_jax.experiment import early_stopping, kinds, plan, targets, weight_decay
 from pacd_jax.experiment.config import Config, Train, Training
 from pacd_jax.experiment.entries import networks
 from pacd_jax.runtime import sharding
@@ -65,6 +68,8 @@ def training(
     batch_size=options.batch_size,
     victims_at_once=options.victims_at_once,
     augment=kinds.AUGMENTS[augment.name].make(augment.own),
+    mix=kinds.MIXES[options.mix.name].make(options.mix.own),
+    gradient_fn=_gradient_fn(options),
     noise_choice=options.noise,
     adversary_warmup=options.adversary.warmup,
     mesh=sharding.batch_mesh(),
@@ -80,15 +85,80 @@ def training(
   )
 
 
+def _gradient_fn(options: Train) -> types.GradientFn | None:
+  """The gradient of DP-SGD, if the victims' are clipped."""
+  if not options.clip_norm:
+    return None
+  return functools.partial(
+    private_gradient.value_and_grad,
+    clip_norm=options.clip_norm,
+    noise_multiplier=options.noise_multiplier,
+  )
+
+
 def _optimizer(
   options: Train, num_steps: int | types.Array
 ) -> optax.GradientTransformation:
   """The victims' optimiser: Adam, or AdamW (decoupled) if they have weight decay."""
   schedule = kinds.SCHEDULES[options.schedule.name]
   rate = schedule.make(options.learning_rate, num_steps, options.schedule.own)
+  if options.weight_decay_choices:  # On the device: a number of each victim's state.
+    return optax.inject_hyperparams(
+      lambda weight_decay: optax.adamw(rate, weight_decay=weight_decay)
+    )(weight_decay=0.0)
   if not options.weight_decay:
     return optax.adam(rate)
   return optax.adamw(rate, weight_decay=options.weight_decay)
+
+
+def decay(
+  config: Config, splits: types.Splits, model: types.Model, key: types.Key
+) -> plan.DecayPlan | None:
+  """The plan for choosing each row's weight decay; None: all have the config's."""
+  choices = config.train.weight_decay_choices
+  if not choices:
+    return None
+  of_fold = dataclasses.replace(
+    config.train, recovery_epochs=0, num_victims=weight_decay.NUM_FOLDS
+  )
+  train_key, accuracy_key = (jax.random.fold_in(key, stream) for stream in (0, 1))
+  of_training = loss(config.train, model.apply, config.sigma)
+
+  def accuracy(params, images, labels, key):
+    return of_training(params, images, labels, key)[1]["accuracy"]
+
+  return plan.DecayPlan(
+    choices,
+    training(dataclasses.replace(config, train=of_fold), splits, model, train_key),
+    jax.jit(accuracy),
+    accuracy_key,
+  )
+
+
+def stopping(
+  config: Config, splits: types.Splits, model: types.Model, key: types.Key
+) -> early_stopping.Stopping | None:
+  """Early stopping by the ACR on validation images of the class; None: there is none."""
+  options, target = config.train.stopping, config.data.target_class
+  if not options.every:
+    return None
+  trusted = splits.validation
+  indices = arrays.class_indices(trusted, target, "validation")
+  if options.num_points:
+    generator = np.random.default_rng(config.seed)
+    indices = np.sort(generator.choice(indices, options.num_points, replace=False))
+  acr = early_stopping.make_acr(
+    model.apply,
+    arrays.to_float(trusted.images[indices]),
+    trusted.labels[indices],
+    key,
+    sigma=config.sigma,
+    n=options.n,
+    alpha=config.certify.alpha,
+    mesh=sharding.batch_mesh(),
+  )
+  total = config.train.num_epochs + config.train.recovery_epochs
+  return early_stopping.Stopping(options.every, total, acr)
 
 
 def certification(config: Config, splits: types.Splits, key: types.Key) -> plan.CertifyPlan:

@@ -184,8 +184,9 @@ def as_assumed(attack: Attack, victims: Train) -> Train:
   """The victims as the attacker assumes them.
 
   If their loss differs from the attack's, the fields of `Training` are the attack's, except
-  the adversary's warm-up, which victims count in epochs. Recovery epochs, weight decay and
-  the victims' own augmentation are unknown to the attacker and left out.
+  the adversary's warm-up, which victims count in epochs. Recovery epochs, weight decay, the
+  victims' own augmentation, mixing, clipped gradients and early stopping are unknown to the
+  attacker and left out.
   """
   if victims.loss.name != attack.loss.name:
     shared = {
@@ -198,5 +199,10 @@ def as_assumed(attack: Attack, victims: Train) -> Train:
     victims,
     recovery_epochs=0,
     weight_decay=0.0,
+    weight_decay_choices=(),
     augment=dataclasses.replace(victims.augment, name=""),
+    mix=dataclasses.replace(victims.mix, name="none"),
+    stopping=dataclasses.replace(victims.stopping, every=0),
+    clip_norm=0.0,
+    noise_multiplier=0.0,
   )

@@ -6,7 +6,7 @@ import jax
 
 from pacd_jax import errors, types
 from pacd_jax.certification import certificates, votes
-from pacd_jax.experiment import selection
+from pacd_jax.experiment import selection, weight_decay
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import processes
 
@@ -31,6 +31,7 @@ def check(plan: Plan, stages: Collection[str]) -> None:
       raise errors.InputError(f"{poison} is missing: run --stage=attack first")
     elif row == types.PACD and not plan.training_sets.is_given(row):
       _check_attack(plan)
+  weight_decay.read(plan)
   incomplete = _incomplete_rows(plan)
   if not incomplete:
     return
@@ -106,8 +107,7 @@ def _check_victims(plan: Plan, stages: Collection[str]) -> None:
     plan.defended.is_there(row) for row in plan.rows
   ):
     with plan.victim_checkpoints() as checkpoints:
-      _, keys = plan.victims()
-      _, epochs = checkpoints.restore(plan.train.trainer.init(keys))
+      _, epochs = checkpoints.restore(plan.first_victims())
   if "train" not in stages:
     check_epochs(plan, epochs)
 

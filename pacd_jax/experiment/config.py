@@ -6,6 +6,7 @@ MNIST and Gaussian augmentation; `configs/base.py` says where a default departs 
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 
 from pacd_jax import noise, perturbation
@@ -46,6 +47,15 @@ def _are_names(names) -> bool:
 def _are_points(indices) -> bool:
   numbers = all(type(index) is int and 0 <= index < 2**31 for index in indices)
   return numbers and len(set(indices)) == len(indices)
+
+
+def _are_decays(decays) -> bool:
+  each = fields.at_least_zero()
+  return not decays or (
+    all(map(each.accepts, decays))
+    and len(decays) > 1
+    and all(one < other for one, other in itertools.pairwise(decays))
+  )
 
 
 @_frozen
@@ -252,6 +262,19 @@ class Attack(Training):
 
 
 @_frozen
+class Stopping:
+  """Early stopping of victims by their ACR on trusted images of the class."""
+
+  every: int = field(
+    0, fields.count(0), "Epochs between two that are judged; 0: the last is kept."
+  )
+  num_points: int = field(
+    0, fields.count(0), "Seeded sample of the validation split's; 0: all."
+  )
+  n: int = field(1000, fields.count(most=100_000), "Votes of a point, all at once.")
+
+
+@_frozen
 class Train(Training):
   """The victims, trained from scratch on the poison as saved."""
 
@@ -269,6 +292,26 @@ class Train(Training):
   augment: Choice = choice(
     kinds.AUGMENTS, "", "Of victims alone.", empty="that of data.augment"
   )
+  weight_decay_choices: tuple[float, ...] = field(
+    (),
+    Check(tuple, _are_decays, "two or more rising numbers of at least 0, or empty"),
+    "Of these, each row takes the best by 5-fold cross-validation on its own training set; "
+    "empty: weight_decay.",
+  )
+  mix: Choice = choice(
+    kinds.MIXES, "none", "Mixing of victims' images and labels, before noise is added."
+  )
+  clip_norm: float = field(
+    0.0,
+    fields.at_least_zero(),
+    "C of DP-SGD: an image's gradient is cut to this norm, before Adam; 0: whole batches'.",
+  )
+  noise_multiplier: float = field(
+    0.0,
+    fields.at_least_zero(),
+    "z of DP-SGD: the mean of gradients gets noise of standard deviation z C / batch_size.",
+  )
+  stopping: Stopping = group(Stopping)
   victims_at_once: int = field(
     0, fields.count(0), "In one vmap; 0: all seeds of all rows.", free=True
   )

@@ -195,6 +195,10 @@ def build(
     certify=assembly.certification(
       config, splits, jax.random.fold_in(root, making.CERTIFY)
     ),
+    decay=assembly.decay(config, splits, model, jax.random.fold_in(root, making.DECAY)),
+    stopping=assembly.stopping(
+      config, splits, model, jax.random.fold_in(root, making.STOP)
+    ),
   )
 
 

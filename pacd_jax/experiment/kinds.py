@@ -44,6 +44,9 @@ class Loss:
   options: type | None = None
   needs_noise: bool = False  # It trains on Gaussian noise.
   has_adversary: bool = False  # It attacks its images first.
+  # It is linear in a one-hot label, and its outputs do not depend on labels: mixed labels.
+  takes_mixed: bool = False
+  is_mean: bool = False  # Of a term of each image, which thus has a gradient of its own.
 
 
 class ObjectiveTools(NamedTuple):
@@ -84,6 +87,18 @@ class Augment:
 
   name: str
   make: Callable[[Options], types.AugmentFn | None]  # None: there is none.
+  words: str
+  options: type | None = None
+  # Checks its options against the data; raises errors.InputError.
+  check: Callable[[Options, types.Splits], None] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Mix:
+  """A random mixing of a victim's training images, and of their labels."""
+
+  name: str
+  make: Callable[[Options], types.MixFn | None]  # None: there is none.
   words: str
   options: type | None = None
 
@@ -273,6 +288,7 @@ LOSSES: Registry[Loss] = Registry("loss")
 OBJECTIVES: Registry[Objective] = Registry("objective")
 ASCENTS: Registry[Ascent] = Registry("ascent")
 AUGMENTS: Registry[Augment] = Registry("augmentation")
+MIXES: Registry[Mix] = Registry("mixing")
 SCHEDULES: Registry[Schedule] = Registry("schedule")
 SOLVERS: Registry[Solver] = Registry("solver")
 CURVATURES: Registry[Curvature] = Registry("curvature")
@@ -290,6 +306,7 @@ ALL: tuple[Registry[Any], ...] = (
   OBJECTIVES,
   ASCENTS,
   AUGMENTS,
+  MIXES,
   SCHEDULES,
   SOLVERS,
   CURVATURES,

@@ -183,6 +183,8 @@ def train_victims(
     _check_type("training_set", training_set, types.Dataset, "apply_poison")
   for field, is_set, why in (
     ("train.recovery_epochs", config.train.recovery_epochs, "clean images beside these"),
+    ("train.weight_decay_choices", config.train.weight_decay_choices, "a run"),
+    ("train.stopping.every", config.train.stopping.every, "a run, with trusted images"),
     ("defense.chain", config.defense.chain.names, "a run, with trusted images"),
   ):
     if is_set:

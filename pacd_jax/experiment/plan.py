@@ -5,17 +5,18 @@ Its methods give the fields that the run's files carry, which tell them from ano
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 
 from pacd_jax import train, types
 from pacd_jax.attacks import pacd, problem, surrogates
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays
-from pacd_jax.experiment import defended, kinds, row_data
+from pacd_jax.experiment import defended, early_stopping, kinds, row_data
 from pacd_jax.experiment.config import Config
 from pacd_jax.runtime import checkpoint, metrics, run_folder, sharding, tensorboard
 
@@ -41,6 +42,24 @@ class TrainPlan(NamedTuple):
   @property
   def total_epochs(self) -> int:
     return self.num_epochs + self.recovery_epochs
+
+  def first(self, keys: types.Key, decays: np.ndarray | None = None) -> train.TrainState:
+    """Victims before their first epoch; decays `[V]` are their own, if they differ."""
+    state = self.trainer.init(keys)
+    if decays is None:
+      return state
+    decays = np.asarray(decays, np.float32)
+    return state._replace(opt_state=optax.tree.set(state.opt_state, weight_decay=decays))
+
+
+class DecayPlan(NamedTuple):
+  """The plan for choosing the weight decay of every row by cross-validation."""
+
+  choices: tuple[float, ...]
+  train: TrainPlan  # One victim for each fold; without epochs of recovery.
+  # `accuracy(params, images, labels, key)`: the training loss's.
+  accuracy: Callable[..., types.Scalar]
+  key: types.Key
 
 
 class CertifyPlan(NamedTuple):
@@ -123,6 +142,8 @@ class Plan:
   defense: defended.DefencePlan
   train: TrainPlan
   certify: CertifyPlan
+  stopping: early_stopping.Stopping | None  # None: victims' last epoch is kept.
+  decay: DecayPlan | None  # None: all victims have the config's.
 
   @functools.cached_property
   def training_sets(self) -> row_data.TrainingSets:
@@ -149,6 +170,18 @@ class Plan:
     """Row number and key of every victim, each `[R * S]`, row after row."""
     return train.every_row(self.train.keys, len(self.rows))
 
+  def first_victims(
+    self, decays: Sequence[float] | None = None
+  ) -> train.TrainState | early_stopping.Kept:
+    """All victims before their first epoch; `params` are those that are certified.
+
+    Args:
+      decays: the weight decay of each row, if they differ.
+    """
+    each = None if decays is None else np.repeat(decays, len(self.seeds))
+    state = self.train.first(self.victims()[1], each)
+    return state if self.stopping is None else early_stopping.first(state)
+
   def metrics_file(self) -> metrics.MetricsFile:
     """The run's metrics, with TensorBoard's files if the config asks for them."""
     if not self.config.tensorboard:
@@ -166,6 +199,10 @@ class Plan:
     return checkpoint.Checkpoints(
       self.folder.checkpoints("attack"), " ".join([self.folder.fingerprint, *checksums])
     )
+
+  def checkpoints(self, stage: str, fingerprint: str) -> checkpoint.Checkpoints:
+    """Checkpoints of a stage, bound to what the fingerprint is of."""
+    return checkpoint.Checkpoints(self.folder.checkpoints(stage), fingerprint)
 
   def victim_checkpoints(self) -> checkpoint.Checkpoints:
     """Checkpoints of all victims, bound to the data that they are trained on."""

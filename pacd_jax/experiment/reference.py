@@ -45,6 +45,7 @@ _KINDS: tuple[tuple[str, Registry[Any], str], ...] = (
   ("Networks", kinds.NETWORKS, "model.name"),
   ("Data sets", kinds.DATA_SETS, "data.name"),
   ("Augmentations", kinds.AUGMENTS, "data.augment, train.augment"),
+  ("Mixing", kinds.MIXES, "train.mix"),
   ("Defences", kinds.DEFENCES, "defense.chain"),
   ("Sampling rules", kinds.SAMPLING_RULES, "certify.mode"),
 )

@@ -2,7 +2,7 @@
 
 from pacd_jax import errors, types
 from pacd_jax.data import arrays
-from pacd_jax.experiment import kinds, targets
+from pacd_jax.experiment import kinds, targets, weight_decay
 from pacd_jax.experiment.config import Config
 from pacd_jax.runtime import sharding
 
@@ -24,6 +24,10 @@ def check(config: Config, splits: types.Splits) -> None:
     num_seen = len(arrays.class_indices(splits.validation, target, "validation"))
     split = config.certify.split
     num_certified = len(arrays.class_indices(splits.named(split), target, split))
+  num_trusted = int((splits.validation.labels == target).sum())
+  num_trained = num_train
+  if config.train.weight_decay_choices:
+    num_trained -= -(-num_train // weight_decay.NUM_FOLDS)  # Without the largest fold.
   of_attack = (
     ("attack.clean_batch", config.attack.clean_batch, num_train - num_poisoned),
     ("attack.poison_batch", config.attack.poison_batch, num_poisoned),
@@ -33,7 +37,8 @@ def check(config: Config, splits: types.Splits) -> None:
   rows = [kinds.ROWS[row] for row in config.rows.names if row in kinds.ROWS]
   for name, size, available in (
     *(of_attack if any(row.trains_surrogate for row in rows) else ()),
-    ("train.batch_size", config.train.batch_size, num_train),
+    ("train.batch_size", config.train.batch_size, num_trained),
+    ("train.stopping.num_points", config.train.stopping.num_points, num_trusted),
     ("certify.num_points", config.certify.num_points, num_certified),
   ):
     if size > available:
@@ -46,6 +51,10 @@ def check(config: Config, splits: types.Splits) -> None:
   for entry in kinds.ROWS:
     if entry.check is not None and entry.name in config.rows.names:
       entry.check(config.rows.options.get(entry.name), splits)
+  for group, choice in (("data", config.data.augment), ("train", config.train.augment)):
+    if choice.name and (fits := kinds.AUGMENTS[choice.name].check) is not None:
+      with errors.about(f"config field {group}.augment"):
+        fits(choice.own, splits)
 
 
 def check_shares(config: Config, most: int) -> None:

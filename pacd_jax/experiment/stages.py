@@ -13,7 +13,7 @@ import numpy as np
 from pacd_jax import train, types
 from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays, training_sets
-from pacd_jax.experiment import checks, search, words
+from pacd_jax.experiment import checks, early_stopping, search, weight_decay, words
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import evaluate, tables
 from pacd_jax.runtime import (
@@ -98,15 +98,19 @@ def train_victims(plan: Plan) -> None:
     clean = _place_of_clean(plan, sets)
   training_sets.check_batch_size(sets, run.batch_size)
   data = training_sets.stack(list(sets.values()))
+  decays = None if plan.decay is None else weight_decay.choose(plan, plan.decay)
   first, *given = sharding.replicate(
-    (run.trainer.init(keys), data, rows, keys, np.full_like(rows, clean)), run.mesh
+    (plan.first_victims(decays), data, rows, keys, np.full_like(rows, clean)), run.mesh
   )
 
   def recovers(number):
     return number >= run.num_epochs
 
   def epoch(state, number):
-    state, values = run.trainer.epoch(state, *given)
+    if plan.stopping is None:
+      state, values = run.trainer.epoch(state, *given)
+    else:
+      state, values = plan.stopping.epoch(run.trainer.epoch, state, number, given)
     which = {"recovery": recovers(number)} if run.recovery_epochs else {}
     return state, _by_row(plan, values) | which
 
@@ -159,12 +163,13 @@ def certify_victims(plan: Plan) -> None:
 def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
   """The parameters of every victim, by row and seed, from the last checkpoint.
 
+  Under early stopping they are those of each victim's best epoch.
+
   Raises:
     errors.InputError: it is damaged or of another run, or the victims are not trained yet.
   """
-  _, keys = plan.victims()
   with plan.victim_checkpoints() as checkpoints:
-    state, epochs = checkpoints.restore(plan.train.trainer.init(keys))
+    state, epochs = checkpoints.restore(plan.first_victims())
   checks.check_epochs(plan, epochs)
   victims = [(row, seed) for row in plan.rows for seed in plan.seeds]
   return {
@@ -254,7 +259,9 @@ def _about(plan: Plan, row: str) -> evaluate.About:
   """The facts about a row that results have beside its numbers."""
   sets, style = plan.training_sets, words.style(row)
   epsilon, norm = sets.budget(row)
-  facts = sets.facts(row), plan.defended.facts(row)
+  facts = [sets.facts(row), plan.defended.facts(row), weight_decay.facts(plan, row)]
+  if plan.stopping is not None:
+    facts.append(early_stopping.facts(plan.folder.metrics, row, plan.stopping.total))
   return evaluate.About(
     epsilon=epsilon,
     norm=norm,

@@ -5,7 +5,7 @@ import re
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence
 from pacd_jax.experiment import kinds, schema
-from pacd_jax.experiment.config import Attack, Config, has_selection
+from pacd_jax.experiment.config import Attack, Config, Train, has_selection
 
 
 def check(config: Config) -> None:
@@ -18,6 +18,8 @@ def check(config: Config) -> None:
   _check_certificates(config)
   _check_preset(config)
   _check_solver(config.attack)
+  _check_training(config.train)
+  _check_stopping(config)
   _check_step_rule(config.attack)
   if has_selection(config.attack):
     _check_selection(config)
@@ -97,6 +99,47 @@ def _check_preset(config: Config) -> None:
         f"attack.preset={preset.name} names: leave {name} as it is, or set "
         "--config.attack.preset= for an attack of your own"
       )
+
+
+def _check_training(train: Train) -> None:
+  """Checks mixing and clipped gradients against the loss, and each other."""
+  loss = kinds.LOSSES[train.loss.name]
+  if train.mix.name != "none" and not loss.takes_mixed:
+    known = " or ".join(each.name for each in kinds.LOSSES if each.takes_mixed)
+    raise errors.InputError(
+      f"train.mix is {train.mix.name!r}, but train.loss={loss.name} takes no mixed labels: "
+      f"use train.loss={known}, or train.mix=none"
+    )
+  if train.clip_norm and not loss.is_mean:
+    known = ", ".join(each.name for each in kinds.LOSSES if each.is_mean)
+    raise errors.InputError(
+      f"train.clip_norm is {train.clip_norm:g}, but train.loss={loss.name} is no mean of "
+      f"single images' terms: use train.loss={known}, or train.clip_norm=0"
+    )
+  if train.clip_norm and train.mix.name != "none":
+    raise errors.InputError(
+      f"train.clip_norm is {train.clip_norm:g} and train.mix is {train.mix.name!r}: a "
+      "mixed image is of two, and clipping would bound neither; use one of them"
+    )
+  if train.weight_decay and train.weight_decay_choices:
+    raise errors.InputError(
+      f"train.weight_decay is {train.weight_decay:g}, but train.weight_decay_choices are "
+      f"{train.weight_decay_choices}: set the first to 0, or the second to ()"
+    )
+  if train.noise_multiplier and not train.clip_norm:
+    raise errors.InputError(
+      f"train.noise_multiplier is {train.noise_multiplier:g}, a multiple of "
+      "train.clip_norm, which is 0: set train.clip_norm, such as to 1"
+    )
+
+
+def _check_stopping(config: Config) -> None:
+  n, alpha = config.train.stopping.n, config.certify.alpha
+  if config.train.stopping.every and not confidence.can_certify(n, alpha):
+    raise errors.InputError(
+      f"train.stopping.n={n} cannot certify anything at certify.alpha={alpha:g}: use at "
+      f"least {confidence.least_votes(alpha)}"
+    )
 
 
 def _check_step_rule(attack: Attack) -> None:

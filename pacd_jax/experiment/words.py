@@ -10,10 +10,21 @@ def training(train: Train) -> str:
   words = [train.loss.name]
   if train.weight_decay:
     words.append(f"weight decay {train.weight_decay:g}")
+  if train.weight_decay_choices:
+    words.append("weight decay chosen on each training set")
   if train.augment.name:
     words.append(f"augmentation {train.augment.name}")
+  if train.mix.name != "none":
+    words.append(train.mix.name)
+  if train.clip_norm:
+    words.append(
+      f"gradients clipped to {train.clip_norm:g}, noise multiplier "
+      f"{train.noise_multiplier:g}"
+    )
   if train.recovery_epochs:
     words.append(f"{train.recovery_epochs} more epochs on clean data")
+  if train.stopping.every:
+    words.append("early stopping by the ACR on trusted images")
   return ", ".join(words)
 
 

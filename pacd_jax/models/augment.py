@@ -41,3 +41,32 @@ def flip(key: types.Key, images: types.Array) -> types.Array:
   chex.assert_rank(images, 4)
   flips = jax.random.bernoulli(key, shape=(len(images), 1, 1, 1))
   return jnp.where(flips, images[:, :, ::-1], images)
+
+
+def cutout(key: types.Key, images: types.Array, *, size: int = 16) -> types.Array:
+  """Blackens a box of each image: Cutout of DeVries and Taylor (2017).
+
+  https://arxiv.org/abs/1708.04552. Each image has a box of its own, of `size` pixels a side
+  around a uniform pixel, which is cut at the image's border. The paper's images have mean
+  0, so that its boxes are grey.
+
+  Args:
+    key: consumed.
+    images: `[B, H, W, C]`.
+    size: L; at most L^2 pixels change.
+
+  Returns:
+    `[B, H, W, C]`; linear in the images.
+  """
+  chex.assert_rank(images, 4)
+  batch, height, width, _ = images.shape
+
+  def within(key, length):
+    start = jax.random.randint(key, (batch, 1), 0, length) - size // 2
+    pixels = jnp.arange(length)[None]
+    return (pixels >= start) & (pixels < start + size)
+
+  row_key, column_key = jax.random.split(key)
+  rows, columns = within(row_key, height), within(column_key, width)
+  is_cut = rows[:, :, None, None] & columns[:, None, :, None]
+  return jnp.where(is_cut, 0.0, images)

@@ -99,6 +99,10 @@ class MetricsFile:
     """The stage's wall time up to each of its steps."""
     return {r["step"]: r.get("seconds", 0.0) for r in self._records(stage)}
 
+  def values(self, stage: str, name: str) -> dict[int, Any]:
+    """One metric of a stage, by the steps that have it."""
+    return {r["step"]: r[name] for r in self._records(stage) if name in r}
+
   def _records(self, stage: str) -> list[dict[str, Any]]:
     return [record for _, record in read(self._path) if record["stage"] == stage]
 

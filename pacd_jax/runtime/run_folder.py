@@ -223,6 +223,10 @@ class RunFolder:
   def selection(self) -> pathlib.Path:
     return self.path / "selection.json"
 
+  @property
+  def weight_decay(self) -> pathlib.Path:
+    return self.path / "weight_decay.json"
+
   def checkpoints(self, stage: str) -> pathlib.Path:
     """`checkpoints/<stage>`."""
     return self.path / "checkpoints" / stage

@@ -55,6 +55,23 @@ class VictimsTest(parameterized.TestCase):
     settings = attack_assembly.settings(door.parse(finished_run.smoke(**config)), model)
     self.assertIs(settings.augment, of_surrogates)
 
+  def test_the_attacker_knows_nothing_of_mixtures_and_clipped_gradients(self):
+    for fields, name in (
+      ({"train.mix": "mixup", "train.mixup.alpha": 0.5}, "mix"),
+      ({"train.clip_norm": 2.0, "train.noise_multiplier": 0.1}, "gradient_fn"),
+    ):
+      of_surrogates, of_victims = (call.kwargs[name] for call in _trainings(**fields))
+      self.assertIsNone(of_surrogates)
+      expected = {n.split(".")[-1]: v for n, v in fields.items() if n != "train.mix"}
+      self.assertContainsSubset(expected.items(), of_victims.keywords.items())
+
+  def test_a_box_that_is_larger_than_the_images_is_refused(self):
+    for group in ("data", "train"):
+      message = f"config field {group}.augment: cutout.size is 16, .* 8x8 .* such as 4"
+      with self.assertRaisesRegex(errors.InputError, message):
+        _build(**{f"{group}.augment": "cutout"})
+      _build(**{f"{group}.augment": "cutout", f"{group}.cutout.size": 4})
+
 
 class TargetPointsTest(parameterized.TestCase):
   """Of the digits' test split, 7, 15 and 21 are the first of class 8."""

@@ -193,6 +193,25 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
       "certify.mode": "adaptive",
       "certify.dtype": "bfloat16",
     },
+    {
+      "train.mix": "mixup",
+      "train.augment": "cutout",
+      "train.cutout.size": 4,
+      "train.noise": "fixed",
+    },
+    {"train.mix": "cutmix", "train.loss": "standard", "train.recovery_epochs": 1},
+    {
+      "train.loss": "macer",
+      "train.macer.num_noise_samples": 2,
+      "train.clip_norm": 1.0,
+      "train.noise_multiplier": 0.1,
+    },
+    {
+      "train.weight_decay_choices": (0, 0.1),
+      "train.stopping.every": 1,
+      "train.stopping.num_points": 3,
+      "train.recovery_epochs": 1,
+    },
   )
   @pytest.mark.long
   def test_every_choice_of_a_name_runs(self, **overrides):

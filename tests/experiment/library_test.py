@@ -120,6 +120,8 @@ class TrainVictimsTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ({"train.recovery_epochs": 2}, "recovery_epochs needs clean images"),
+    ({"train.weight_decay_choices": (0.0, 0.1)}, "weight_decay_choices needs a run"),
+    ({"train.stopping.every": 1}, "stopping.every needs a run, with trusted images"),
     ({"defense.chain": ("identity",)}, "defense.chain needs a run"),
     ({"train.batch_size": 181}, "is to train on 180 images"),
   )

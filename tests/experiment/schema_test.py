@@ -113,6 +113,8 @@ class SettingsTest(changed_settings.TestCase):
       "data.num_train",
       "train.victims_at_once",
       "train.recovery_epochs",
+      "train.stopping.every",
+      "train.stopping.num_points",
       "attack.num_shared_steps",
       "attack.num_frequencies",
       "attack.surrogates_at_once",
@@ -229,7 +231,8 @@ class SettingsTest(changed_settings.TestCase):
     ("attack.solver", "identity", "cg", "normal_equations", "adam_residual"),
     ("attack.solver", "neumann", "nystrom", "ekfac"),
     ("attack.step_rule", "sign", "normalized", "adam"),
-    ("data.augment", "none", "crop_and_flip"),
+    ("data.augment", "none", "crop_and_flip", "cutout"),
+    ("train.mix", "none", "mixup", "cutmix"),
   )
   def test_a_choice_is_one_of_those_named(self, name, *choices):
     for choice in choices:

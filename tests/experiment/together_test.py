@@ -80,6 +80,48 @@ class TogetherTest(changed_settings.TestCase):
     refused = settings(attack__starts=starts)
     self.assert_refused(refused, "attack.starts ", "clean, classwise, away")
 
+  @parameterized.parameters("macer", "smoothadv", "adversarial", "trades")
+  def test_losses_that_take_no_mixed_labels(self, name):
+    refused = settings(train__mix="mixup", train__loss=name)
+    self.assert_refused(
+      refused, "train.mix is 'mixup'", f"train.loss={name} ", "standard or gaussian"
+    )
+    check(settings(train__mix="cutmix"))
+    check(settings(train__mix="cutmix", train__loss="standard"))
+    check(settings(train__clip_norm=1.0, train__loss=name))
+
+  def test_a_loss_that_does_not_say_that_it_is_a_mean_has_no_clipped_gradients(self):
+    entry = kinds.Loss("whole", lambda tools, options: None, "of a whole batch")
+    kinds.LOSSES.add(entry)
+    self.addCleanup(kinds.LOSSES.remove, "whole")
+    check(settings(train__loss="whole"))
+    refused = settings(train__clip_norm=1.0, train__loss="whole")
+    self.assert_refused(refused, "train.clip_norm is 1", "train.loss=standard, gaussian")
+
+  def test_early_stopping_can_certify(self):
+    stopping = {"train__stopping__n": 9}
+    check(settings(**stopping))
+    refused = settings(**stopping, train__stopping__every=1)
+    self.assert_refused(refused, "train.stopping.n=9 ", "at least 10")
+
+  def test_weight_decay_is_given_or_chosen(self):
+    choices = {"train__weight_decay_choices": (0.0, 0.1)}
+    check(settings(**choices))
+    refused = settings(**choices, train__weight_decay=0.1)
+    self.assert_refused(refused, "train.weight_decay is 0.1", "set the first to 0")
+
+  @parameterized.parameters((0.1,), (0.1, 0.0), (0.1, 0.1), (-1.0, 0.1), (0.0, "1"), 3)
+  def test_choices_of_a_weight_decay_rise(self, *choices):
+    refused = settings(train__weight_decay_choices=choices if choices != (3,) else 3)
+    self.assert_refused(refused, "train.weight_decay_choices is ", "rising numbers")
+
+  def test_clipped_gradients_are_of_single_images(self):
+    refused = settings(train__clip_norm=1.0, train__mix="mixup")
+    self.assert_refused(refused, "train.clip_norm is 1 ", "use one of them")
+    refused = settings(train__noise_multiplier=0.5)
+    self.assert_refused(refused, "train.noise_multiplier is 0.5", "set train.clip_norm")
+    check(settings(train__noise_multiplier=0.5, train__clip_norm=1.0))
+
   def test_nystrom_without_damping_is_refused(self):
     zero = {"attack__damping": 0.0}
     refused = settings(attack__solver="nystrom", **zero)

@@ -11,10 +11,20 @@ class RunWordsTest(absltest.TestCase):
     self.assertEqual(words.training(usual.train), "gaussian")
     self.assertEqual(words.remarks(usual), [])
 
+  def test_a_weight_decay_that_is_chosen(self):
+    chosen = {"train.weight_decay_choices": (0.0, 0.1)}
+    unusual = schema.replaced(config.Config(), chosen)
+    expected = "gaussian, weight decay chosen on each training set"
+    self.assertEqual(words.training(unusual.train), expected)
+
   def test_what_is_not_usual_is(self):
     changes = {
       "train.weight_decay": 5e-4,
       "train.augment": "none",
+      "train.stopping.every": 5,
+      "train.mix": "cutmix",
+      "train.clip_norm": 1.0,
+      "train.noise_multiplier": 0.01,
       "train.recovery_epochs": 3,
       "attack.poisoned_fraction": 0.25,
       "data.target_points": (7,),
@@ -22,7 +32,9 @@ class RunWordsTest(absltest.TestCase):
     unusual = schema.replaced(config.Config(), changes)
     self.assertEqual(
       words.training(unusual.train),
-      "gaussian, weight decay 0.0005, augmentation none, 3 more epochs on clean data",
+      "gaussian, weight decay 0.0005, augmentation none, cutmix, gradients clipped to 1, "
+      "noise multiplier 0.01, 3 more epochs on clean data, early stopping by the ACR on "
+      "trusted images",
     )
     poisoned, seen = words.remarks(unusual)
     self.assertEqual(poisoned, "25 % of the class poisoned, the rest clean")

@@ -86,6 +86,12 @@ CASES = {
     "--config.defense.chain=('random_share',)",
     "--config.train.recovery_epochs=6",
   ),
+  "stopped": _run(
+    "--config.rows=('clean','brightness')",
+    "--config.train.stopping.every=2",
+    "--config.train.weight_decay_choices=(0.0,0.1)",
+    "--config.train.num_epochs=6",
+  ),
   "transfer": Case(_transfer),
   "comparison": Case(_comparison),
   "paper": Case(_paper),

@@ -1,9 +1,9 @@
-"""Random crop and flip: every result is a window of the padded image, or its mirror."""
+"""Random crops, flips and boxes, against their definitions by NumPy."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl.testing import absltest
+from absl.testing import absltest, parameterized
 
 from pacd_jax.models import augment
 
@@ -49,6 +49,23 @@ class FlipTest(absltest.TestCase):
     same = (changed == images).all(axis=(1, 2, 3))
     np.testing.assert_array_equal(mirrored, ~same)
     self.assertBetween(int(mirrored.sum()), 160, 240)  # Four standard deviations of 200.
+
+
+class CutoutTest(parameterized.TestCase):
+  @parameterized.parameters(1, 2, 3, 5)
+  def test_each_image_loses_a_box_of_its_own(self, size):
+    images = np.random.default_rng(0).uniform(0.1, 1.0, (400, 7, 6, 2))
+    images = images.astype(np.float32)
+    changed = np.asarray(augment.cutout(jax.random.key(0), images, size=size))
+    boxes = set()
+    for image, result in zip(images, changed, strict=True):
+      is_cut = (result == 0.0).all(axis=-1)
+      np.testing.assert_array_equal(result[~is_cut], image[~is_cut])
+      rows, columns = (np.flatnonzero(is_cut.any(axis=axis)) for axis in (1, 0))
+      self.assertTrue(is_cut[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all())
+      self.assertBetween(int(is_cut.sum()), 1, size**2)
+      boxes.add((rows[0], rows[-1], columns[0], columns[-1]))
+    self.assertLen(boxes, 42)  # One around each pixel.
 
 
 if __name__ == "__main__":

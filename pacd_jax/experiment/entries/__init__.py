@@ -1,6 +1,7 @@
 """The package's own entries of every kind; importing this registers them."""
 
 from pacd_jax.experiment.entries import (
+  changes,
   data_sets,
   defences,
   filters,
@@ -13,6 +14,7 @@ from pacd_jax.experiment.entries import (
 )
 
 __all__ = [
+  "changes",
   "data_sets",
   "defences",
   "filters",

@@ -62,14 +62,25 @@ for _entry in (
     "standard",
     lambda tools, options: losses.standard(tools.apply),
     "cross-entropy, without noise",
+    takes_mixed=True,
+    is_mean=True,
   ),
   kinds.Loss(
     "gaussian",
     lambda tools, options: losses.gaussian_augmentation(tools.apply, sigma=tools.sigma),
     "Gaussian augmentation (Cohen et al., 2019)",
     needs_noise=True,
+    takes_mixed=True,
+    is_mean=True,
   ),
-  kinds.Loss("macer", _macer, "MACER (Zhai et al., 2020)", options=Macer, needs_noise=True),
+  kinds.Loss(
+    "macer",
+    _macer,
+    "MACER (Zhai et al., 2020)",
+    options=Macer,
+    needs_noise=True,
+    is_mean=True,
+  ),
   kinds.Loss(
     "smoothadv",
     _smoothadv,
@@ -77,15 +88,22 @@ for _entry in (
     options=SmoothAdv,
     needs_noise=True,
     has_adversary=True,
+    is_mean=True,
   ),
   kinds.Loss(
     "adversarial",
     lambda tools, options: losses.adversarial(tools.apply, attack=tools.attack),
     "adversarial training (Madry et al., 2018)",
     has_adversary=True,
+    is_mean=True,
   ),
   kinds.Loss(
-    "trades", _trades, "TRADES (Zhang et al., 2019)", options=Trades, has_adversary=True
+    "trades",
+    _trades,
+    "TRADES (Zhang et al., 2019)",
+    options=Trades,
+    has_adversary=True,
+    is_mean=True,
   ),
 ):
   kinds.LOSSES.add(_entry)

@@ -1,7 +1,7 @@
-"""Step rules, starts, schedules and augmentations, by name.
+"""Step rules, starts and schedules, by name.
 
-The fields are `attack.step_rule`, `attack.starts`, `attack.step_schedule`,
-`train.schedule`, `data.augment` and `train.augment`.
+The fields are `attack.step_rule`, `attack.starts`, `attack.step_schedule` and
+`train.schedule`.
 """
 
 import jax
@@ -10,7 +10,6 @@ import optax
 from pacd_jax import train, types
 from pacd_jax.attacks import baselines, problem, step_rules
 from pacd_jax.experiment import kinds
-from pacd_jax.models import augment
 
 for _rule, _words in (
   (step_rules.SIGN, "the steepest direction of the budget's norm: signs for l_inf"),
@@ -43,18 +42,6 @@ kinds.SCHEDULES.add(
     lambda size, num_steps, options: train.cosine(size, num_steps),
     "falling to 0 as a cosine",
   )
-)
-
-kinds.AUGMENTS.add(kinds.Augment("none", lambda options: None, "images as they are"))
-kinds.AUGMENTS.add(
-  kinds.Augment(
-    "crop_and_flip",
-    lambda options: augment.crop_and_flip,
-    "random crops of padded images, and flips",
-  )
-)
-kinds.AUGMENTS.add(
-  kinds.Augment("flip", lambda options: augment.flip, "random flips alone: learned sooner")
 )
 
 
