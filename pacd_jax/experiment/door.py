@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.defenses.transforms import forms
 from pacd_jax.experiment import (
   assembly,
   attack_assembly,
@@ -28,6 +29,7 @@ from pacd_jax.experiment import (
   suite_specs,
   targets,
   together,
+  transforms,
   words,
 )
 from pacd_jax.experiment.config import Config
@@ -150,8 +152,13 @@ def build(
     options=config.data.name.own,
   )
   sizes.check(config, splits)
-  model, model_name = assembly.network(config, splits)
+  network, network_name = assembly.network(config, splits)
   root = jax.random.key(config.seed)
+  inside = transforms.inside(config, splits, jax.random.fold_in(root, making.INSIDE))
+  model = forms.before(network, inside)
+  surrogate = model if config.attack.knows_defense else network
+  defend_key = jax.random.fold_in(root, making.DEFEND)
+  known = defences.known(config, splits, surrogate, defend_key)
   budget = assembly.budget(config)
   poisoned = targets.poisoned(config, splits)
 
@@ -164,7 +171,9 @@ def build(
       key=making.row_key(root, entry),
       epsilon=budget.epsilon,
       norm=budget.norm,
-      attack_settings=lambda: attack_assembly.settings(config, model),
+      attack_settings=lambda: attack_assembly.settings(
+        config, surrogate, transform=known.transform
+      ),
       attack_data=lambda: targets.attack_data(config, splits),
     )
 
@@ -173,7 +182,7 @@ def build(
     folder=run_folder.RunFolder(workdir, Identity(schema.values(config))),
     splits=splits,
     model=model,
-    model_name=model_name,
+    model_name=transforms.named(config, network_name),
     training=words.training(config.train),
     rows=config.rows.names,
     budget=budget,
@@ -188,8 +197,10 @@ def build(
     poisons={
       row: config.poisons[row] for row in config.rows.names if row not in kinds.ROWS
     },
-    attack=attack_assembly.assemble(config, splits, model, tools(kinds.ROWS[types.PACD])),
-    defense=defences.plan(config, splits, model, jax.random.fold_in(root, making.DEFEND)),
+    attack=attack_assembly.assemble(
+      config, splits, surrogate, tools(kinds.ROWS[types.PACD]), known
+    ),
+    defense=defences.plan(config, splits, model, defend_key),
     train=assembly.training(config, splits, model, jax.random.fold_in(root, making.TRAIN)),
     certify=assembly.certification(
       config, splits, jax.random.fold_in(root, making.CERTIFY)

@@ -7,7 +7,7 @@ import jax
 from pacd_jax import types
 from pacd_jax.experiment import kinds
 
-TRAIN, CERTIFY, DEFEND = 2, 3, 8  # The streams that no row has.
+TRAIN, CERTIFY, DEFEND, INSIDE = 2, 3, 8, 9  # The streams that no row has.
 
 
 def row_key(root: types.Key, entry: kinds.Row) -> types.Key:

@@ -4,7 +4,7 @@ import re
 
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence
-from pacd_jax.experiment import kinds, schema
+from pacd_jax.experiment import kinds, schema, transforms
 from pacd_jax.experiment.config import Attack, Config, has_selection
 
 
@@ -19,6 +19,7 @@ def check(config: Config) -> None:
   _check_preset(config)
   _check_solver(config.attack)
   _check_step_rule(config.attack)
+  _check_knowledge(config)
   if has_selection(config.attack):
     _check_selection(config)
   for group, training in (("attack", config.attack), ("train", config.train)):
@@ -93,6 +94,17 @@ def _check_preset(config: Config) -> None:
         f"attack.preset={preset.name} names: leave {name} as it is, or set "
         "--config.attack.preset= for an attack of your own"
       )
+
+
+def _check_knowledge(config: Config) -> None:
+  """Checks that an attack that knows the defence has one that it can use."""
+  if config.attack.knows_defense and not (
+    config.defense.inside.names or transforms.of_chain(config)
+  ):
+    raise errors.InputError(
+      "attack.knows_defense is True, but neither defense.inside nor defense.chain has any "
+      f"of {', '.join(kinds.TRANSFORMS.names)}: add one, or set it to False"
+    )
 
 
 def _check_step_rule(attack: Attack) -> None:

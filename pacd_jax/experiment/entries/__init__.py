@@ -9,6 +9,7 @@ from pacd_jax.experiment.entries import (
   presets,
   rows,
   steps,
+  transforms,
 )
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
   "presets",
   "rows",
   "steps",
+  "transforms",
 ]
