@@ -206,6 +206,7 @@ class RulesTest(parameterized.TestCase):
       "matplotlib",
       "results.figures",
       "results.comparison_figures",
+      "results.defence_figures",
       "results.method_figures",
       "results.map_figures",
       "results.paper_figures",
