@@ -137,6 +137,17 @@ class GradientFn(Protocol):
     """Returns `((value, aux), gradient)`; the loss's key and its own are consumed."""
 
 
+class TransformFn(Protocol):
+  """A fixed change of every image by itself, of a training set or inside a classifier."""
+
+  def __call__(self, images: Array, /) -> Array:
+    """Returns images: float32 `[B, H, W, C]` -> the same shape, deterministic.
+
+    Images are in [0, 1], or are such images plus noise. Where the change has no gradient,
+    derivatives pass straight through.
+    """
+
+
 class AscentFn(Protocol):
   """The step rule of an adversary at test time."""
 

@@ -50,6 +50,8 @@ class Settings(NamedTuple):
   clean_batch: int = 900  # Clean images in a lower-level batch.
   poison_batch: int = 100  # Target images in a lower-level batch.
   val_batch: int = 100  # Validation images in the upper level.
+  # What the victim does to its training images, clean or poisoned, as the attack knows it.
+  transform: types.TransformFn | None = None
   augment: types.AugmentFn | None = None  # Random augmentation of both levels' images.
   noise: str = "fresh"  # The lower level's noise; "fixed": one draw per image.
   val_noise: str = "fresh"  # The upper level's, likewise.
@@ -219,8 +221,10 @@ def _keys(settings, batch, key):
 
 
 def _images(settings, batch, poison, change_key):
-  """The batch's images, augmented if there is a key."""
+  """The batch's images as the victim changes them, augmented if there is a key."""
   images = jnp.concatenate([batch.images, poison])
+  if settings.transform is not None:
+    images = settings.transform(images)
   return images if change_key is None else settings.augment(change_key, images)
 
 

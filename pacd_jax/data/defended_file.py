@@ -49,6 +49,16 @@ def contents(before: types.TrainingSet, after: types.TrainingSet) -> bytes:
   return file.getvalue()
 
 
+def changed_images(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+  """The positions of changed images, and these, uint8 `[c, H, W, C]`.
+
+  Raises:
+    errors.InputError: the file is damaged.
+  """
+  found = _read(path)
+  return found["changed"], found["changed_images"]
+
+
 def load(path: str | os.PathLike, before: types.TrainingSet) -> types.TrainingSet:
   """Reads the training set that defences returned.
 
@@ -59,19 +69,7 @@ def load(path: str | os.PathLike, before: types.TrainingSet) -> types.TrainingSe
   Raises:
     errors.InputError: the file is damaged, or was made from another training set.
   """
-  try:
-    found = npz_arrays.read(path, _FIELDS)
-  except (OSError, npz_arrays.DamagedError) as error:
-    raise errors.InputError(
-      f"{path}: it is truncated or no defended training set ({error}): {REMEDY}"
-    ) from None
-  for name, (kind, rank) in _FIELDS.items():
-    if name not in found:
-      raise errors.InputError(f"{path}: it has no field {name}: {REMEDY}")
-    if found[name].dtype.kind != kind or found[name].ndim != rank:
-      raise errors.InputError(
-        f"{path}: {name} is {found[name].dtype} of shape {found[name].shape}: {REMEDY}"
-      )
+  found = _read(path)
   if str(found["before"]) != training_sets.checksum(before):
     raise errors.InputError(
       f"{path} was made of another training set (its checksum differs): {REMEDY}"
@@ -86,3 +84,21 @@ def load(path: str | os.PathLike, before: types.TrainingSet) -> types.TrainingSe
   if str(found["after"]) != training_sets.checksum(after):
     raise contradiction
   return after
+
+
+def _read(path: str | os.PathLike) -> dict[str, np.ndarray]:
+  """The fields of a file, checked by dtype and rank."""
+  try:
+    found = npz_arrays.read(path, _FIELDS)
+  except (OSError, npz_arrays.DamagedError) as error:
+    raise errors.InputError(
+      f"{path}: it is truncated or no defended training set ({error}): {REMEDY}"
+    ) from None
+  for name, (kind, rank) in _FIELDS.items():
+    if name not in found:
+      raise errors.InputError(f"{path}: it has no field {name}: {REMEDY}")
+    if found[name].dtype.kind != kind or found[name].ndim != rank:
+      raise errors.InputError(
+        f"{path}: {name} is {found[name].dtype} of shape {found[name].shape}: {REMEDY}"
+      )
+  return found

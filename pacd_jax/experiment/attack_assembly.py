@@ -11,7 +11,7 @@ import optax
 from pacd_jax import types
 from pacd_jax.attacks import pacd, problem
 from pacd_jax.bilevel import linear_solve
-from pacd_jax.experiment import assembly, kinds, plan, targets
+from pacd_jax.experiment import assembly, defences, kinds, plan, targets
 from pacd_jax.experiment.config import Attack, Config, Train, Training
 from pacd_jax.experiment.config import has_selection as _has_selection
 from pacd_jax.experiment.config import needs_definite as _needs_definite
@@ -67,11 +67,19 @@ def remedy(attack: Attack, min_curvature: float) -> str:
 
 
 def settings(
-  config: Config, model: types.Model, mesh: jax.sharding.Mesh | None = None
+  config: Config,
+  model: types.Model,
+  mesh: jax.sharding.Mesh | None = None,
+  *,
+  transform: types.TransformFn | None = None,
 ) -> problem.Settings:
   """The settings of the bilevel problem, and of every attack's surrogate.
 
-  With a mesh, every batch that the network sees is sharded over it.
+  Args:
+    config: the run's config.
+    model: the surrogate's classifier.
+    mesh: every batch that the network sees is sharded over it; None: one device.
+    transform: what victims do to their training images, if the attack knows it.
   """
   attack = config.attack
   if mesh is not None:
@@ -94,6 +102,7 @@ def settings(
     clean_batch=attack.clean_batch,
     poison_batch=attack.poison_batch,
     val_batch=attack.val_batch,
+    transform=transform,
     augment=kinds.AUGMENTS[config.data.augment.name].make(config.data.augment.own),
     noise=attack.noise,
     val_noise=attack.val_noise,
@@ -113,15 +122,20 @@ def settings(
 
 
 def assemble(
-  config: Config, splits: types.Splits, model: types.Model, tools: kinds.RowTools
+  config: Config,
+  splits: types.Splits,
+  model: types.Model,
+  tools: kinds.RowTools,
+  known: defences.Known,
 ) -> plan.AttackPlan:
   """The plan of PACD, as configured; puts nothing on a device yet.
 
   Args:
     config: the run's config.
     splits: its data.
-    model: its network.
+    model: the surrogate's classifier.
     tools: the inputs of the row `pacd`.
+    known: what the attack knows of the defences of the training set.
   """
   options, mesh = config.attack, sharding.batch_mesh()
   starts = [kinds.STARTS[name] for name in options.starts.names]
@@ -130,7 +144,7 @@ def assemble(
     or kinds.LOSSES[options.loss.name].needs_noise
   )
   return plan.AttackPlan(
-    pacd.make(settings(config, model, mesh)),
+    pacd.make(settings(config, model, mesh, transform=known.transform)),
     functools.cache(tools.attack_data),
     tools.key,
     {
@@ -145,13 +159,17 @@ def assemble(
     num_surrogates=options.num_surrogates,
     save_every=options.save_every,
     remedy=functools.partial(remedy, options) if _needs_definite(options) else None,
-    selection=selection(config, splits, model, tools.key),
+    selection=selection(config, splits, model, tools.key, known),
     uses_sigma=uses_sigma,
   )
 
 
 def selection(
-  config: Config, splits: types.Splits, model: types.Model, key: types.Key
+  config: Config,
+  splits: types.Splits,
+  model: types.Model,
+  key: types.Key,
+  known: defences.Known,
 ) -> plan.SelectionPlan | None:
   """The plan for choosing the attack's poison; None where there is one candidate."""
   options = config.attack.selection
@@ -175,6 +193,8 @@ def selection(
     options.every,
     options.corners,
     options.rows,
+    model,
+    known.defend,
     assembly.training(dataclasses.replace(config, train=victims), splits, model, keys[0]),
     assembly.certification(dataclasses.replace(config, certify=points), splits, keys[1]),
   )

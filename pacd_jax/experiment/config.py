@@ -256,6 +256,12 @@ class Attack(Training):
   solver_learning_rate: float = field(
     0.01, fields.above_zero(), "Of solvers that take gradient steps."
   )
+  knows_defense: bool = field(
+    False,
+    fields.flag(),
+    "Surrogates have what is in defense.inside, and train on images that the transforms of "
+    "defense.chain have changed.",
+  )
   save_every: int = field(
     100, fields.count(), "Outer steps between checkpoints.", free=True
   )
@@ -320,10 +326,16 @@ class Train(Training):
 
 @_frozen
 class Defense:
-  """What victims do to their training set, clean or poisoned, before they train."""
+  """What victims do to images: of their training set, clean or poisoned, or of all."""
 
   chain: Choices = fields.choices(
     kinds.DEFENCES, (), "Defences of the training set, one after the other."
+  )
+  inside: Choices = fields.choices(
+    kinds.TRANSFORMS,
+    (),
+    "Transforms before the network, one after the other, in training and in what is "
+    "certified; each has the options of the defence of its name.",
   )
 
 

@@ -2,12 +2,46 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 
 from pacd_jax import types
-from pacd_jax.experiment import assembly, defended, kinds, victims
+from pacd_jax.defenses import chain as chains
+from pacd_jax.experiment import assembly, defended, kinds, transforms, victims
 from pacd_jax.experiment.config import Config
+
+
+class Known(NamedTuple):
+  """What an attack knows of the training set's defences: transforms, or nothing."""
+
+  transform: types.TransformFn | None  # Inside its two levels, with derivatives.
+  # What its surrogates do to a training set before they are trained on it from scratch.
+  defend: Callable[[types.TrainingSet], types.TrainingSet]
+
+
+def known(
+  config: Config, splits: types.Splits, model: types.Model, key: types.Key
+) -> Known:
+  """What the config's attack knows: nothing, unless `attack.knows_defense`.
+
+  Arguments are those of `plan`, and so is the key, so that the transforms are the same.
+  """
+  if not config.attack.knows_defense:
+    return Known(None, lambda training_set: training_set)
+  choices, there = config.defense.chain, transforms.of_chain(config)
+  # Others keep their places, by which a defence's key is drawn.
+  names = tuple(there.get(place, "identity") for place in range(len(choices.names)))
+  known_chain = dataclasses.replace(choices, names=names)
+  group = dataclasses.replace(config.defense, chain=known_chain)
+  of_known = plan(dataclasses.replace(config, defense=group), splits, model, key)
+
+  def defend(training_set):
+    tools = of_known.tools()
+    return chains.apply(of_known.chain, training_set, of_known.key, tools)[0]
+
+  return Known(transforms.through_chain(config, splits, key), defend)
 
 
 def plan(

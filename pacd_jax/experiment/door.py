@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.defenses.transforms import forms
 from pacd_jax.experiment import (
   assembly,
   attack_assembly,
@@ -29,6 +30,7 @@ from pacd_jax.experiment import (
   suite_specs,
   targets,
   together,
+  transforms,
   words,
 )
 from pacd_jax.experiment.config import Config
@@ -153,8 +155,13 @@ def build(
     options=config.data.name.own,
   )
   sizes.check(config, splits)
-  model, model_name = assembly.network(config, splits)
+  network, network_name = assembly.network(config, splits)
   root = jax.random.key(config.seed)
+  inside = transforms.inside(config, splits, jax.random.fold_in(root, making.INSIDE))
+  model = forms.before(network, inside)
+  surrogate = model if config.attack.knows_defense else network
+  defend_key = jax.random.fold_in(root, making.DEFEND)
+  known = defences.known(config, splits, surrogate, defend_key)
   budget = assembly.budget(config)
   poisoned = targets.poisoned(config, splits)
 
@@ -167,7 +174,9 @@ def build(
       key=making.row_key(root, entry),
       epsilon=budget.epsilon,
       norm=budget.norm,
-      attack_settings=lambda: attack_assembly.settings(config, model),
+      attack_settings=lambda: attack_assembly.settings(
+        config, surrogate, transform=known.transform
+      ),
       attack_data=lambda: targets.attack_data(config, splits),
     )
 
@@ -176,7 +185,7 @@ def build(
     folder=run_folder.RunFolder(workdir, Identity(schema.values(config))),
     splits=splits,
     model=model,
-    model_name=model_name,
+    model_name=transforms.named(config, network_name),
     training=words.training(config.train),
     rows=config.rows.names,
     budget=budget,
@@ -189,8 +198,10 @@ def build(
       if entry.make is not None
     },
     poisons={row: path for row, path in config.poisons.items() if path},
-    attack=attack_assembly.assemble(config, splits, model, tools(kinds.ROWS[types.PACD])),
-    defense=defences.plan(config, splits, model, jax.random.fold_in(root, making.DEFEND)),
+    attack=attack_assembly.assemble(
+      config, splits, surrogate, tools(kinds.ROWS[types.PACD]), known
+    ),
+    defense=defences.plan(config, splits, model, defend_key),
     train=assembly.training(config, splits, model, jax.random.fold_in(root, making.TRAIN)),
     certify=assembly.certification(
       config, splits, jax.random.fold_in(root, making.CERTIFY)

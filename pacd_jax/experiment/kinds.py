@@ -284,6 +284,27 @@ class Defence:
   options: type | None = None
 
 
+class TransformTools(NamedTuple):
+  """The inputs of `Transform.make`."""
+
+  validation: types.Dataset  # Trusted: not poisoned.
+  key: types.Key  # Folded or cloned, not consumed.
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+  """A change of images inside the classifier, such as that of the defence of its name.
+
+  Its options are those of the entry of this name in `DEFENCES`, if there is one.
+  """
+
+  name: str
+  make: Callable[[TransformTools, Options], types.TransformFn]
+  words: str
+  needs_trusted: bool = False  # It is made of the validation images.
+  options: None = None
+
+
 LOSSES: Registry[Loss] = Registry("loss")
 OBJECTIVES: Registry[Objective] = Registry("objective")
 ASCENTS: Registry[Ascent] = Registry("ascent")
@@ -300,6 +321,7 @@ NETWORKS: Registry[Network] = Registry("network")
 ROWS: Registry[Row] = Registry("row")
 STARTS: Registry[Start] = Registry("start")
 DEFENCES: Registry[Defence] = Registry("defence")
+TRANSFORMS: Registry[Transform] = Registry("transform")
 SAMPLING_RULES = sampling.RULES
 ALL: tuple[Registry[Any], ...] = (
   LOSSES,
@@ -318,5 +340,6 @@ ALL: tuple[Registry[Any], ...] = (
   ROWS,
   STARTS,
   DEFENCES,
+  TRANSFORMS,
   SAMPLING_RULES,
 )

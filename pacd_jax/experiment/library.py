@@ -13,10 +13,19 @@ import numpy as np
 
 from pacd_jax import errors, types
 from pacd_jax.data import sources, splits, training_sets
-from pacd_jax.experiment import assembly, door, kinds, schema, stages, victims
+from pacd_jax.defenses.transforms import forms
+from pacd_jax.experiment import (
+  assembly,
+  door,
+  kinds,
+  schema,
+  stages,
+  transforms,
+  victims,
+)
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.entries import data_sets
-from pacd_jax.experiment.making import TRAIN
+from pacd_jax.experiment.making import INSIDE, TRAIN
 
 
 def split_arrays(
@@ -150,7 +159,8 @@ def _check_type(name: str, value: Any, kind: type, maker: str) -> None:
 class Victims(NamedTuple):
   """Trained networks."""
 
-  apply: types.ApplyFn  # `apply(params, images)`: logits `[B, K]`.
+  # `apply(params, images)`: logits `[B, K]`; of what is in `defense.inside`, too.
+  apply: types.ApplyFn
   params: list[types.Params]  # One for each victim.
 
 
@@ -191,12 +201,21 @@ def train_victims(
       raise errors.InputError(f"config field {field} needs {why}: leave it as it is")
   if isinstance(training_set, types.Dataset):
     training_set = training_sets.whole(training_set)
+  trusted = [n for n in config.defense.inside.names if kinds.TRANSFORMS[n].needs_trusted]
+  if trusted:
+    raise errors.InputError(
+      f"config field defense.inside has {trusted[0]}, which needs a run, with trusted "
+      "images: leave it out"
+    )
   data = training_sets.to_dataset(training_set)
   if num_classes is None:
     num_classes = int(data.labels.max()) + 1
   whole = types.Splits("arrays", num_classes, data, data, data, "arrays")
-  model, _ = assembly.network(config, whole)
-  key = jax.random.fold_in(jax.random.key(config.seed), TRAIN)
+  network, _ = assembly.network(config, whole)
+  root = jax.random.key(config.seed)
+  inside = transforms.inside(config, whole, jax.random.fold_in(root, INSIDE))
+  model = forms.before(network, inside)
+  key = jax.random.fold_in(root, TRAIN)
   plan = assembly.training(config, whole, model, key)
   params = victims.train(plan, training_set, plan.keys, stage="train")
   return Victims(

@@ -7,7 +7,8 @@ import jax
 from pacd_jax import types
 from pacd_jax.experiment import kinds
 
-TRAIN, CERTIFY, DEFEND, STOP, DECAY = 2, 3, 8, 9, 10  # The streams that no row has.
+# The streams that no row has.
+TRAIN, CERTIFY, DEFEND, STOP, DECAY, INSIDE = 2, 3, 8, 9, 10, 11
 
 
 def row_key(root: types.Key, entry: kinds.Row) -> types.Key:

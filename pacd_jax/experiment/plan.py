@@ -82,6 +82,9 @@ class SelectionPlan(NamedTuple):
   every: int  # Outer steps between candidates; 0: the last of each start.
   corners: bool  # Whether the last poison, moved to the budget's corners, is one.
   rows: tuple[str, ...]  # Baselines whose poisons are candidates, too.
+  model: types.Model  # The victims' classifier as the attacker assumes it,
+  # and what it assumes that they do to a training set.
+  defend: Callable[[types.TrainingSet], types.TrainingSet]
   train: TrainPlan  # The victims as the attacker assumes them.
   certify: CertifyPlan
 

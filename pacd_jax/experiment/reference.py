@@ -47,6 +47,7 @@ _KINDS: tuple[tuple[str, Registry[Any], str], ...] = (
   ("Augmentations", kinds.AUGMENTS, "data.augment, train.augment"),
   ("Mixing", kinds.MIXES, "train.mix"),
   ("Defences", kinds.DEFENCES, "defense.chain"),
+  ("Transforms", kinds.TRANSFORMS, "defense.inside"),
   ("Sampling rules", kinds.SAMPLING_RULES, "certify.mode"),
 )
 

@@ -134,7 +134,7 @@ def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   poisoned, _ = plan.training_sets.candidate(candidate.name)
   params = victims.train_one(
     selection.train,
-    poisoned,
+    selection.defend(poisoned),
     jax.random.clone(selection.train.keys)[seed],
     stage="select",
     shows=False,
@@ -142,7 +142,7 @@ def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   points = selection.certify
   labels = points.dataset.labels[points.indices]
   predicted, radii, _ = certify.certify(
-    plan.model.apply,
+    selection.model.apply,
     params,
     arrays.to_float(points.dataset.images[points.indices]),
     jax.random.fold_in(points.key, seed),

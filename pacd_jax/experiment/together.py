@@ -4,7 +4,7 @@ import re
 
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence
-from pacd_jax.experiment import kinds, schema
+from pacd_jax.experiment import kinds, schema, transforms
 from pacd_jax.experiment.config import Attack, Config, Train, has_selection
 
 
@@ -21,6 +21,7 @@ def check(config: Config) -> None:
   _check_training(config.train)
   _check_stopping(config)
   _check_step_rule(config.attack)
+  _check_knowledge(config)
   if has_selection(config.attack):
     _check_selection(config)
   for group, training in (("attack", config.attack), ("train", config.train)):
@@ -139,6 +140,17 @@ def _check_stopping(config: Config) -> None:
     raise errors.InputError(
       f"train.stopping.n={n} cannot certify anything at certify.alpha={alpha:g}: use at "
       f"least {confidence.least_votes(alpha)}"
+    )
+
+
+def _check_knowledge(config: Config) -> None:
+  """Checks that an attack that knows the defence has one that it can use."""
+  if config.attack.knows_defense and not (
+    config.defense.inside.names or transforms.of_chain(config)
+  ):
+    raise errors.InputError(
+      "attack.knows_defense is True, but neither defense.inside nor defense.chain has any "
+      f"of {', '.join(kinds.TRANSFORMS.names)}: add one, or set it to False"
     )
 
 

@@ -33,6 +33,11 @@ def _run(arguments: Sequence[str]) -> str:
   if path.exists():
     raise errors.InputError(f"{path} is there already: give another name")
   plan = door.load(chosen.run, data_dir=chosen.data_dir, path=chosen.data_path)
+  if inside := plan.config.defense.inside.names:
+    raise errors.InputError(
+      f"{chosen.run} has {plan.model_name}: a file of weights holds the network alone, "
+      f"which is no victim without {', '.join(inside)}; use pacd_jax.load_run"
+    )
   params = _victim(plan, chosen.row, chosen.seed)
   network = plan.config.model
   weights.save_weights(

@@ -37,6 +37,8 @@ def remarks(config: Config) -> list[str]:
     words.append("the test points were chosen, and the attack saw them")
   if config.defense.chain.names:
     words.append(f"defended by {', then '.join(config.defense.chain.names)}")
+  if config.attack.knows_defense:
+    words.append("the attack knew the transforms")
   return words
 
 

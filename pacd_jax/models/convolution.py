@@ -1,4 +1,4 @@
-"""Convolutions that are fast on a backend, behind `Layout`: for `networks.py` alone.
+"""Convolutions that are fast on a backend, behind `Layout`: for the files beside this one.
 
 `NHWC` is XLA's own convolution, which is fast on GPUs and TPUs. The others are for XLA on
 CPU, where derivatives of its convolution are several times slower than matrix products,

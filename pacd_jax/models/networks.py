@@ -1,7 +1,7 @@
-"""Base classifiers as `Model(init, apply)`: the only file that uses flax.linen.
+"""Base classifiers as `Model(init, apply)`, by flax.linen.
 
 Every model takes images in [0, 1], plus noise if noise was added, and returns logits. The
-backends' fast convolutions are in `convolution.py`, which this file alone uses.
+backends' fast convolutions are in `convolution.py`.
 """
 
 import functools

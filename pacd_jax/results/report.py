@@ -16,8 +16,8 @@ import numpy as np
 
 from pacd_jax import errors, types
 from pacd_jax.certification import certificates, confidence, sampling
-from pacd_jax.data import poison_file
-from pacd_jax.results import evaluate, figures, page, tables
+from pacd_jax.data import defended_file, poison_file
+from pacd_jax.results import evaluate, figures, page, tables, transform_figures
 from pacd_jax.runtime import metrics, run_folder, stamp
 
 _ATTACK_CURVES = ("step", "upper", "lower")
@@ -45,6 +45,11 @@ _WORDS = {
     "Images of the class, evenly spaced; what the {} training set holds in their "
     "place; and the difference, magnified by the stated factor.",
     "Three rows of images: originals, {} images, magnified differences.",
+  ),
+  "defence": (
+    "Images of the {} training set: as they were, poisoned, and as the run's defences left "
+    "them to its victims.",
+    "Rows of images: originals, {} images, and these after the defences.",
   ),
   "attack": (
     "The attack by outer step: what it minimises on the surrogate (the soft average "
@@ -122,6 +127,31 @@ def _gallery(poison: types.Poison, title: str) -> figures.Figure:
   return figures.gallery(poison.base_images, poison.images, title=title)
 
 
+def _defended(
+  workdir: pathlib.Path, row: str, poison: types.Poison
+) -> figures.Figure | None:
+  """Poisoned images as the chain of defences left them; None if it changed none."""
+  path = workdir / "defense" / f"{row}.npz"
+  if not path.exists():
+    return None
+  positions, images = defended_file.changed_images(path)
+  _, of_poison, of_changed = np.intersect1d(
+    np.where(poison.inserted, -1, poison.indices), positions, return_indices=True
+  )
+  if not len(of_poison):
+    return None
+  done = run_folder.read_json(path.with_suffix(".json")).get("defences", [])
+  names = ",\nthen ".join(each["name"] for each in done if each["changed"])
+  return transform_figures.changes(
+    {
+      "original": poison.base_images[of_poison],
+      "poison": poison.images[of_poison],
+      f"after {names}": images[of_changed],
+    },
+    title=f"{row}: what the defences left",
+  )
+
+
 def _draw(
   folder: pathlib.Path,
   results: evaluate.Results,
@@ -145,6 +175,8 @@ def _draw(
   for name, poison in poisons.items():
     title = f"{name}: epsilon {poison.epsilon:g} ({poison.norm})"
     add(_gallery(poison, title), "gallery", row=name, suffix=f"_{name}")
+    if figure := _defended(folder.parent, name, poison):
+      add(figure, "defence", row=name, suffix=f"_{name}")
   if attack_metrics:
     add(figures.attack_curves(attack_metrics), "attack")
   return pictures

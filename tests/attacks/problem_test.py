@@ -1,5 +1,7 @@
 """The two levels of PACD: what the surrogate trains on, and what is held constant."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import long
@@ -10,6 +12,7 @@ from absl.testing import absltest, parameterized
 
 from pacd_jax import evasion, losses
 from pacd_jax.attacks import problem
+from pacd_jax.defenses.transforms import blur
 from pacd_jax.models import augment
 
 
@@ -37,6 +40,31 @@ class AttackDataTest(absltest.TestCase):
 
 
 class LevelsTest(parameterized.TestCase):
+  def test_the_lower_level_is_of_images_as_victims_change_them(self):
+    """Clean and poisoned alike, with the derivative through the change."""
+    attack_data, _, model, _ = small.setting()
+    plain = small.settings()
+    blurred = plain._replace(transform=functools.partial(blur.blur, sigma=1.0))
+    key, noise_key = jax.random.split(jax.random.key(3))
+    batch = problem.draw_batch(plain, attack_data, key, 0, key)
+    poison = attack_data.base_images[batch.rows]
+    params = model.init(jax.random.key(4), (8, 8, 1))
+
+    def value(settings, batch, poison):
+      lower = problem.lower_level(settings, batch, jax.random.clone(noise_key))
+      return lower(params, poison)
+
+    by_hand = batch._replace(images=blurred.transform(batch.images))
+    found, du = jax.value_and_grad(value, argnums=2)(blurred, batch, poison)
+
+    def changed(poison):
+      return value(plain, by_hand, blurred.transform(poison))
+
+    wanted, of_changed = jax.value_and_grad(changed)(poison)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    np.testing.assert_allclose(du, of_changed, rtol=1e-4, atol=1e-7)
+    self.assertNotAlmostEqual(float(found), float(value(plain, batch, poison)), places=4)
+
   @parameterized.parameters(4, 0)
   @long.after(1)
   def test_smoothadv_lower_level_is_the_papers_approximation(self, warmup):

@@ -38,7 +38,7 @@ _MAY_IMPORT = {
   "linear_case": {"bilevel", "perturbation"},
   "train": {"data", "models", "noise", "runtime"},
   "attacks": {"data", "noise", "perturbation", "smoothing"},
-  "defenses": {"data"},
+  "defenses": {"data", "models"},
   "certification": {
     *("data", "evasion", "losses", "models", "noise", "registry", "runtime"),
   },
@@ -201,13 +201,14 @@ class RulesTest(parameterized.TestCase):
       "experiment.command_line",
       "experiment.config_files",
     ),
-    ("flax", "models.networks"),
+    ("flax", "models.networks", "models.denoiser"),
     (
       "matplotlib",
       "results.figures",
       "results.audit_figures",
       "results.comparison_figures",
       "results.defense_figures",
+      "results.transform_figures",
       "results.method_figures",
       "results.map_figures",
       "results.paper_figures",
@@ -216,7 +217,14 @@ class RulesTest(parameterized.TestCase):
     ("torch", "bench.peers"),
     ("tensorflow_datasets", "data.prepare", "data.tfds_folder"),
     ("array_record", "data.tfds_folder"),
-    ("PIL", "data.tfds_folder", "data.png_folder", "data.class_folders", "results.page"),
+    (
+      "PIL",
+      "data.tfds_folder",
+      "data.class_folders",
+      "data.png_folder",
+      "defenses.transforms.jpeg",
+      "results.page",
+    ),
     ("tensorflow",),
     ("safetensors", "experiment.weights"),
     ("tensorboardX", "runtime.tensorboard"),
@@ -227,7 +235,7 @@ class RulesTest(parameterized.TestCase):
 
   def test_models_alone_see_the_convolutions_that_the_bench_times(self):
     importing = {m for m in sources() if "models.convolution" in neighbours(m, sources())}
-    self.assertEqual(importing, {"models.networks", "bench.plain"})
+    self.assertEqual(importing, {"models.networks", "models.denoiser", "bench.plain"})
 
   def test_configs_and_main_leave_the_rest_to_the_package(self):
     for path in (_ROOT / "main.py", *sorted((_ROOT / "configs").glob("*.py"))):

@@ -11,6 +11,7 @@ from pacd_jax.experiment.entries import (
   presets,
   rows,
   steps,
+  transforms,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
   "presets",
   "rows",
   "steps",
+  "transforms",
 ]
