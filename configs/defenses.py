@@ -10,8 +10,34 @@ import ml_collections
 
 from pacd_jax.experiment import schema
 
+FILTERS = (
+  "l2",
+  "slab",
+  "loss",
+  "knn",
+  "svd",
+  "deep_knn",
+  "spectral_signatures",
+  "activation_clustering",
+)
+TRANSFORMS = ("jpeg", "bit_depth", "blur", "denoise")  # Also `grayscale`, for colours.
+# The attack that knows a transform of training images, or one inside the classifier.
+KNOWS = {"attack.knows_defense": True}
+
 # Fields of a run that a matrix sets: they are not its base's.
 _OWN = ("poisons", "data.data_dir")
+
+
+def on_images(name: str, **options: Any) -> dict[str, Any]:
+  """The fields of one defence of the training images, with its options."""
+  fields = {f"defense.{name}.{option}": value for option, value in options.items()}
+  return {"defense.chain": (name,)} | fields
+
+
+def inside(name: str, **options: Any) -> dict[str, Any]:
+  """The fields of one transform inside the classifier that is certified."""
+  fields = {f"defense.{name}.{option}": value for option, value in options.items()}
+  return {"defense.inside": (name,)} | fields
 
 
 def get_config(

@@ -1,0 +1,32 @@
+"""Attacks by defences on CIFAR-10: what each defence gives back.
+
+  pacd run cifar10_defenses:fast --config.data.data_dir=FOLDER
+  pacd run cifar10_defenses:smoke     for tests
+
+The victims, the points and the attack are those of `configs/cifar10_ga.py`, at epsilon
+0.03; see `configs/digits_defenses.py` for the defences. Without a variant it is the paper's
+scale, for accelerators. This matrix has not been run as a whole yet.
+"""
+
+import ml_collections
+
+from configs import cifar10_ga, defenses
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+  """`variant`: that of `cifar10_ga`, such as "fast", "smoke" or "sigma=0.5"."""
+  base = cifar10_ga.get_config(variant)
+  base.rows = ("clean", "brightness", "pacd")
+  known = {
+    "l2": defenses.on_images("l2"),
+    "spectral_signatures": defenses.on_images("spectral_signatures"),
+    "jpeg": defenses.on_images("jpeg"),
+    "grayscale": defenses.on_images("grayscale"),
+    "cutmix": {"train.mix": "cutmix"},
+    "unshift": defenses.on_images("unshift", most=0.03),
+  }
+  adaptive = {"jpeg": defenses.KNOWS}
+  if "smoke" in variant.split(","):
+    known = {name: known[name] for name in ("l2", "unshift")}
+    adaptive = {}
+  return defenses.get_config(base, attacks={}, defenses=known, adaptive=adaptive)

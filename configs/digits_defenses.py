@@ -1,0 +1,48 @@
+"""Attacks by defences on scikit-learn's digits: what each defence gives back.
+
+  pacd run digits_defenses
+  pacd run digits_defenses:smoke     for tests
+
+The victims, the points and the attack `pacd` are those of `configs/digits_ga.py`, at
+epsilon 0.1. Filters remove 5 % of each class (`spectral_signatures` 15 %), transforms
+change the training images alone, `jpeg_inside` stands in the classifier that is certified,
+and `adaptive` rows are attacks that know the defence of their line. `recovery`, `unshift`
+and `early_stopping` use trusted images: 20 epochs on the clean split, 20 images of each
+class, and the class's validation images.
+
+This matrix has not been run as a whole yet.
+"""
+
+import ml_collections
+
+from configs import defenses, digits_ga
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+  """`variant`: that of `digits_ga`, such as "smoke" or "sigma=0.5"."""
+  base = digits_ga.get_config(variant)
+  items = variant.split(",")
+  base.rows = ("clean", "classwise", "brightness", "error_minimizing", "pacd")
+  known = {name: defenses.on_images(name) for name in defenses.FILTERS}
+  known |= {
+    "jpeg": defenses.on_images("jpeg"),
+    "bit_depth": defenses.on_images("bit_depth"),
+    "blur": defenses.on_images("blur", sigma=0.5),
+    "denoise": defenses.on_images("denoise"),
+    "jpeg_inside": defenses.inside("jpeg"),
+    "mixup": {"train.mix": "mixup"},
+    "cutmix": {"train.mix": "cutmix"},
+    "cutout": {"train.augment": "cutout", "train.cutout.size": 3},
+    "dp_sgd": {"train.clip_norm": 1.0, "train.noise_multiplier": 0.01},
+    "early_stopping": {"train.stopping.every": 10},
+    "recovery": {"train.recovery_epochs": 20},
+    "unshift": defenses.on_images("unshift"),
+  }
+  adaptive = dict.fromkeys(("jpeg", "jpeg_inside", "blur"), defenses.KNOWS)
+  attacks = {"pacd_per_image": {"attack.num_shared_steps": 0}}
+  if "smoke" in items:  # One of each kind, and a network that compiles in a moment.
+    base.model.name = "linear"
+    base.rows = ("clean", "brightness", "pacd")
+    known = {name: known[name] for name in ("l2", "jpeg", "mixup", "unshift")}
+    adaptive, attacks = {"jpeg": defenses.KNOWS}, {}
+  return defenses.get_config(base, attacks=attacks, defenses=known, adaptive=adaptive)
