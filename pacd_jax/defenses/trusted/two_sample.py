@@ -16,7 +16,7 @@ from pacd_jax.data import training_sets
 from pacd_jax.defenses.trusted import images
 
 _AT_ONCE = 256  # Permutations in one product.
-_MOST = 1000  # Training images that the classifier sees of a class: it is quick.
+_MOST = 1000  # Training images of a class that are compared: trusted ones are far fewer.
 
 
 class Tests(NamedTuple):
@@ -69,6 +69,8 @@ def of_classes(
 ) -> list[Tests]:
   """The p-values of every class; `level` sets how many permutations they need.
 
+  Of a class with more than 1,000 training images, as many are drawn.
+
   Args:
     classes: training and trusted images.
     key: consumed.
@@ -84,6 +86,8 @@ def of_classes(
   ):
     seed = int(jax.random.bits(jax.random.fold_in(key, place), dtype=np.uint32))
     generator = np.random.default_rng(seed)
+    if len(ours) > _MOST:
+      ours = ours[generator.choice(len(ours), _MOST, replace=False)]
     shift = mean_shift(ours, theirs, generator, num_permutations)
     found.append(Tests(shift, classifier(ours, theirs, generator)))
   return found
@@ -126,15 +130,28 @@ def mean_shift(
 
 
 def _whitened(both: np.ndarray) -> np.ndarray:
-  """Centred images `[N, D]`, in the coordinates in which S is the identity."""
+  """Centred images `[N, D]` times S^-1/2, but for a rotation: `[N, min(N, D)]`.
+
+  S = (1 - s) X'X / N + s m I, with the shrinkage s of Ledoit and Wolf and m the mean
+  variance, so it is diagonal in the singular vectors of X.
+  """
   from sklearn import covariance  # Imported here: it costs a second.
 
-  centred = (both - both.mean(axis=0)).astype(np.float32)
-  matrix, _ = covariance.ledoit_wolf(centred, assume_centered=True)
-  values, vectors = np.linalg.eigh(matrix)
-  # Images that are all the same have no covariance, and no difference in means.
-  scales = 1 / np.sqrt(np.maximum(values, np.finfo(np.float32).tiny))
-  return centred @ (vectors * scales).astype(np.float32)
+  centred = (both - both.mean(axis=0)).astype(np.float64)
+  size, num_pixels = centred.shape
+  shrinkage = covariance.ledoit_wolf_shrinkage(centred, assume_centered=True)
+  if size <= num_pixels:
+    squares, left = np.linalg.eigh(centred @ centred.T)
+    squares = np.maximum(squares, 0.0)
+    projected = left * np.sqrt(squares)
+  else:
+    squares, right = np.linalg.eigh(centred.T @ centred)
+    squares = np.maximum(squares, 0.0)
+    projected = centred @ right
+  mean = squares.sum() / (size * num_pixels)
+  variances = (1 - shrinkage) * squares / size + shrinkage * mean
+  # Images that are all the same have no variance, and no difference in means.
+  return (projected / np.sqrt(np.maximum(variances, 1e-30))).astype(np.float32)
 
 
 def classifier(
@@ -148,7 +165,7 @@ def classifier(
   the rank of the held-out trusted images, by the one-sided test of Mann and Whitney.
 
   Args:
-    ours: float `[n, D]`; at most 1,000 of them are drawn.
+    ours: float `[n, D]`.
     theirs: float `[m, D]`.
     generator: draws the halves and the trees.
 
@@ -162,7 +179,7 @@ def classifier(
   for sample in (ours, theirs):
     if len(sample) < 2:
       return 1.0
-    drawn = sample[generator.permutation(len(sample))[:_MOST]]
+    drawn = sample[generator.permutation(len(sample))]
     halves.append((drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]))
   (ours_first, ours_last), (theirs_first, theirs_last) = halves
   trees = ensemble.ExtraTreesClassifier(
