@@ -7,7 +7,7 @@ from pacd_jax import types
 from pacd_jax.defenses.filters import removal, representation, spectrum
 
 _NUM_DIMS = 10  # Principal components that are clustered.
-_NUM_STARTS = 4  # Of k-means.
+_NUM_STARTS = 10  # Of k-means.
 _MOST_IN_SILHOUETTE = 2000  # Images whose distances to each other are computed.
 
 

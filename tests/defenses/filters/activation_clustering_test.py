@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import point_clouds
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax.data import training_sets
@@ -77,6 +78,7 @@ class ActivationClusteringTest(absltest.TestCase):
     shares = [report.values[f"removed_share_of_class_{label}"] for label in range(10)]
     self.assertGreater(min(shares), 0.15)
 
+  @pytest.mark.long
   def test_a_patch_is_removed(self):
     digits = training_sets.whole(data_sets.load("digits").train)
     strangers = np.flatnonzero(digits.labels == 3)[:12]
