@@ -47,6 +47,18 @@ class Stopping(NamedTuple):
     acr = jnp.asarray(self.acr(state.params))
     return judged(kept, state, acr), values | {METRIC: acr}
 
+  def facts(self, log: pathlib.Path, row: str) -> str:
+    """Says in a sentence which epochs of a row were kept; "" if the log lacks some."""
+    by_epochs = metrics.MetricsFile(log).values("train", f"{row}/{METRIC}")
+    if len(by_epochs) < -(-self.total // self.every):
+      return ""
+    epochs, acrs = list(by_epochs), np.array(list(by_epochs.values()))
+    best = [str(epochs[place] + 1) for place in acrs.argmax(axis=0)]
+    return (
+      f"Its victims are those after {', '.join(best)} of {self.total} epochs, by their ACR "
+      "on trusted validation images."
+    )
+
 
 def first(state: train.TrainState) -> Kept:
   """Victims before their first epoch: the first that is judged is kept."""
@@ -124,16 +136,3 @@ def make_acr(
     return np.maximum(radii, 0.0).mean(axis=1).astype(np.float32)
 
   return acr
-
-
-def facts(log: pathlib.Path, row: str, total: int) -> str:
-  """Says in a sentence which epochs of a row were kept; "" if the log has none."""
-  by_epochs = metrics.MetricsFile(log).values("train", f"{row}/{METRIC}")
-  if not by_epochs:
-    return ""
-  epochs, acrs = list(by_epochs), np.array(list(by_epochs.values()))
-  best = [epochs[place] + 1 for place in acrs.argmax(axis=0)]
-  return (
-    f"Its victims are those after {', '.join(map(str, best))} of {total} epochs, by their "
-    "ACR on trusted validation images."
-  )

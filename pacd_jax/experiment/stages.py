@@ -13,7 +13,7 @@ import numpy as np
 from pacd_jax import train, types
 from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays, training_sets
-from pacd_jax.experiment import checks, early_stopping, search, weight_decay, words
+from pacd_jax.experiment import checks, search, weight_decay, words
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import evaluate, tables
 from pacd_jax.runtime import (
@@ -261,7 +261,7 @@ def _about(plan: Plan, row: str) -> evaluate.About:
   epsilon, norm = sets.budget(row)
   facts = [sets.facts(row), plan.defended.facts(row), weight_decay.facts(plan, row)]
   if plan.stopping is not None:
-    facts.append(early_stopping.facts(plan.folder.metrics, row, plan.stopping.total))
+    facts.append(plan.stopping.facts(plan.folder.metrics, row))
   return evaluate.About(
     epsilon=epsilon,
     norm=norm,

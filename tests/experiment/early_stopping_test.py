@@ -59,6 +59,16 @@ class KeptTest(absltest.TestCase):
     self.assertEqual(judged, [2, 4, 5])
     self.assertEqual(float(kept.params["w"][0, 0]), 2)  # The first, as none is better.
 
+  def test_a_log_says_what_was_kept_unless_it_lacks_an_epoch(self):
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    path = pathlib.Path(folder, "metrics.jsonl")
+    log, stopping = metrics.MetricsFile(path), early_stopping.Stopping(2, 5, None)
+    for step, acrs in ((1, [0.1, 0.2]), (3, [0.3, 0.2]), (4, [0.2, 0.1])):
+      self.assertEqual(stopping.facts(path, "clean"), "")
+      log.write("train", step, {"clean/trusted_acr": acrs})
+    self.assertIn("after 4, 2 of 5 epochs", stopping.facts(path, "clean"))
+    self.assertEqual(stopping.facts(path, "pacd"), "")
+
 
 class AcrTest(absltest.TestCase):
   def test_is_that_of_votes_of_a_linear_classifier(self):

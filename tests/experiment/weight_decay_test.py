@@ -36,6 +36,7 @@ def _victims(trainer, keys, decays=None):
 
 
 class DecaysTest(parameterized.TestCase):
+  @pytest.mark.long
   def test_each_victim_has_its_own_and_is_as_if_it_had_been_given(self):
     chosen = make(optimizer_of=_optimizer_of(weight_decay_choices=_DECAYS))[1]
     keys = train.victim_keys(jax.random.key(0), 1)[np.zeros(3, int)]
@@ -61,6 +62,7 @@ class DecaysTest(parameterized.TestCase):
     after = state.params["Dense_0"]["kernel"]
     np.testing.assert_allclose(after, scales[:, None, None] * before, rtol=1e-5)
 
+  @pytest.mark.long
   def test_the_norm_falls_with_the_decay(self):
     decays = np.array([0.0, 0.03, 0.1, 0.3, 1.0])
     trainer = make(optimizer_of=_optimizer_of(weight_decay_choices=tuple(decays)))[1]
