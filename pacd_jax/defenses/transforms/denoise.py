@@ -109,7 +109,8 @@ def train(images: np.ndarray, key: types.Key, settings: Settings) -> types.Param
     carry = params, optimizer.init(params), key, stored
     return jax.lax.fori_loop(0, settings.num_steps, step, carry)[0]
 
-  return run(key, jnp.asarray(images))
+  with jax.default_matmul_precision("highest"):  # The same wherever it is first needed.
+    return run(key, jnp.asarray(images))
 
 
 def noise_left(
