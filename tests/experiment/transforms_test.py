@@ -131,6 +131,7 @@ class KnownTest(absltest.TestCase):
     np.testing.assert_array_equal(defended.images[:9], levels)
     self.assertIsNotNone(plan.attack.selection.defend(whole))
 
+  @pytest.mark.long
   def test_the_denoiser_of_the_chain_is_the_very_one(self):
     options = {"defense.denoise.num_steps": 3, "defense.denoise.width": 4}
     fields = {"chain": ("identity", "denoise"), "knows": True}
@@ -171,17 +172,20 @@ class RefusedTest(changed_settings.TestCase):
       refused = changed_settings.with_field(name, value)
       self.assert_refused(refused, name)
 
+  def _victims(self, inside):
+    images = np.random.default_rng(0).integers(0, 256, (90, 8, 8, 1), np.uint8)
+    data = pacd_jax.split_arrays(images, np.arange(90) % 3)
+    fields = {"train.batch_size": 30, "defense.inside": inside}
+    config = schema.replaced(door.parse(_config()), fields)
+    return data, pacd_jax.train_victims(data.train, config)
+
   def test_victims_of_arrays_have_no_trusted_images(self):
-    data = pacd_jax.split_arrays(
-      np.random.default_rng(0).integers(0, 256, (90, 8, 8, 1), np.uint8), np.arange(90) % 3
-    )
-    config = schema.replaced(
-      door.parse(_config()), {"train.batch_size": 30, "defense.inside": ("denoise",)}
-    )
     with self.assertRaisesRegex(errors.InputError, "has denoise, which needs a run"):
-      pacd_jax.train_victims(data.train, config)
-    config = schema.replaced(config, {"defense.inside": ("bit_depth",)})
-    victims = pacd_jax.train_victims(data.train, config)
+      self._victims(("denoise",))
+
+  @pytest.mark.long
+  def test_victims_of_arrays_have_what_is_inside(self):
+    data, victims = self._victims(("bit_depth",))
     images = arrays.to_float(data.test.images)
     squeezed = bit_depth.bit_depth(images, bits=2)
     found = [victims.apply(victims.params[0], each) for each in (images, squeezed)]

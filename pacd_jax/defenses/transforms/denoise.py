@@ -13,6 +13,8 @@ from pacd_jax.data import arrays
 from pacd_jax.defenses.transforms import forms
 from pacd_jax.models import denoiser
 
+_MOST_TESTED = 1000  # Images that `noise_left` is of.
+
 
 class Settings(NamedTuple):
   """The settings of a denoiser and of its training."""
@@ -49,9 +51,6 @@ def of_training_set(
     lambda images: forms.on_uint8(denoised, images),
     {"noise_left": left},
   )
-
-
-_MOST_TESTED = 1000
 
 
 def denoise(images: types.Array, params: types.Params, settings: Settings) -> types.Array:
@@ -109,7 +108,8 @@ def train(images: np.ndarray, key: types.Key, settings: Settings) -> types.Param
     carry = params, optimizer.init(params), key, stored
     return jax.lax.fori_loop(0, settings.num_steps, step, carry)[0]
 
-  return run(key, jnp.asarray(images))
+  with jax.default_matmul_precision("highest"):  # The same wherever it is first needed.
+    return run(key, jnp.asarray(images))
 
 
 def noise_left(

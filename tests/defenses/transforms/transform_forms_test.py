@@ -4,6 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 from absl.testing import absltest, parameterized
 
@@ -50,6 +51,7 @@ def _defence(name):
 
 class FormsTest(parameterized.TestCase):
   @parameterized.product(name=_NAMES, channels=(1, 3))
+  @long.after(9)
   def test_training_images_stay_uint8_and_absent_ones_as_they_are(self, name, channels):
     images = _images(channels)
     before = types.TrainingSet(images, np.arange(6, dtype=np.int32), np.arange(0, 6, 2))
@@ -70,6 +72,7 @@ class FormsTest(parameterized.TestCase):
     np.testing.assert_array_equal(defended()[0].images, after.images)
 
   @parameterized.product(name=_NAMES, channels=(1, 3))
+  @long.after(9)
   def test_an_image_alone_gives_the_same(self, name, channels):
     images = _images(channels) / np.float32(255.0)
     images += 0.2 * np.random.default_rng(0).standard_normal(images.shape, np.float32)
@@ -93,7 +96,7 @@ class FormsTest(parameterized.TestCase):
     """Luma passes as it is; chroma is the mean of 2x2 pixels."""
     images = jnp.asarray(_images(3, 1) / np.float32(255.0))
     tangent = jnp.zeros_like(images).at[0, 2, 2].set(1.0)
-    transform = _transform("jpeg", 3)
+    transform = jax.jit(_transform("jpeg", 3))
     _, grey = jax.jvp(transform, (images,), (tangent,))
     np.testing.assert_allclose(grey, tangent, atol=1e-6)
     red = tangent.at[..., 1:].set(0.0)
