@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import long
 import numpy as np
 import optax
+import pytest
 from absl.testing import absltest, parameterized
 from small_attack import loss as loss_of
 from small_training import assert_close, make, run
@@ -98,6 +99,7 @@ class GradientTest(parameterized.TestCase):
 
 
 class TrainTest(absltest.TestCase):
+  @pytest.mark.long
   def test_without_clip_and_noise_victims_are_the_same(self):
     keys = train.victim_keys(jax.random.key(0), 2)
     gradient_fn = functools.partial(

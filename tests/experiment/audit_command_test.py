@@ -89,6 +89,7 @@ class AuditTest(parameterized.TestCase):
     self.assertEqual(found["most_suspicious"][0], 5)
     self.assertEqual({each["p_value"] for each in found["classes"]}, {None})
 
+  @pytest.mark.long
   def test_a_folder_of_classes(self):
     for name, (images, labels) in {"data": _blobs(0, 12), "own": _blobs(1, 6)}.items():
       for number, (image, label) in enumerate(zip(images, labels, strict=True)):

@@ -51,6 +51,7 @@ class ModelsTest(parameterized.TestCase):
     np.testing.assert_allclose(alone, logits[2], rtol=1e-5, atol=1e-5)
 
   @parameterized.parameters(("linear", 64), ("mlp", 128), ("small_cnn", 64))
+  @long.after(2)
   def test_last_layer_takes_the_features(self, name, size):
     model = networks.make(name, num_classes=10, image_shape=(8, 8, 1))
     params = model.init(jax.random.key(0), (8, 8, 1))

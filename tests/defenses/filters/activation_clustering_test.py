@@ -66,6 +66,7 @@ class ScoreTest(parameterized.TestCase):
 
 
 class ActivationClusteringTest(absltest.TestCase):
+  @pytest.mark.long
   def test_clean_digits_keep_their_images(self):
     digits = training_sets.whole(data_sets.load("digits").train)
     tools = point_clouds.tools()

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest
 
 from pacd_jax.defenses.transforms import denoise
@@ -33,6 +34,7 @@ class DenoiseTest(absltest.TestCase):
     wanted = images - conv(jax.nn.relu(conv(images, 0)), 1)
     np.testing.assert_allclose(network.apply(params, images), wanted, rtol=1e-4, atol=1e-4)
 
+  @pytest.mark.long
   def test_training_removes_noise_of_images_that_it_has_not_seen(self):
     splits = data_sets.load("digits")
     settings = denoise.Settings(num_layers=2, width=8, num_steps=60, learning_rate=1e-2)

@@ -118,6 +118,7 @@ class DefenceTest(parameterized.TestCase):
     values = _values(shifted_digits.shifted(pattern), num_trusted=num_trusted)
     self.assertLessEqual(values["p_value_8"], 0.05)
 
+  @pytest.mark.long
   def test_clean_data_raise_no_alarm(self):
     whole = training_sets.whole(shifted_digits.splits().train)
     self.assertEqual(_values(whole)["alarms"], 0)
