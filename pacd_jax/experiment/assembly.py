@@ -16,8 +16,9 @@ from pacd_jax.certification import certify
 from pacd_jax.data import arrays
 from pacd_jax.defenses import private_gradient
 from pacd_jax.experiment import early_stopping, kinds, plan, targets, weight_decay
-from pacd_jax.experiment.config import Config, Train, Training
+from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.entries import networks
+from pacd_jax.experiment.training_config import Train, Training
 from pacd_jax.runtime import sharding
 
 

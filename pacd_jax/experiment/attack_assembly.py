@@ -12,9 +12,11 @@ from pacd_jax import types
 from pacd_jax.attacks import pacd, problem
 from pacd_jax.bilevel import linear_solve
 from pacd_jax.experiment import assembly, defences, kinds, plan, targets
-from pacd_jax.experiment.config import Attack, Config, Train, Training
-from pacd_jax.experiment.config import has_selection as _has_selection
-from pacd_jax.experiment.config import needs_definite as _needs_definite
+from pacd_jax.experiment.attack_config import Attack
+from pacd_jax.experiment.attack_config import has_selection as _has_selection
+from pacd_jax.experiment.attack_config import needs_definite as _needs_definite
+from pacd_jax.experiment.config import Config
+from pacd_jax.experiment.training_config import Train, Training
 from pacd_jax.runtime import sharding
 
 

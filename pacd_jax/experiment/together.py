@@ -5,7 +5,9 @@ import re
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence
 from pacd_jax.experiment import kinds, schema, transforms
-from pacd_jax.experiment.config import Attack, Config, Train, has_selection
+from pacd_jax.experiment.attack_config import Attack, has_selection
+from pacd_jax.experiment.config import Config
+from pacd_jax.experiment.training_config import Train
 
 
 def check(config: Config) -> None:

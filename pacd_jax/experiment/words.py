@@ -2,7 +2,9 @@
 
 from pacd_jax import types
 from pacd_jax.experiment import kinds
-from pacd_jax.experiment.config import Attack, Config, Train, has_selection
+from pacd_jax.experiment.attack_config import Attack, has_selection
+from pacd_jax.experiment.config import Config
+from pacd_jax.experiment.training_config import Train
 
 
 def training(train: Train) -> str:

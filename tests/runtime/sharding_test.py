@@ -13,7 +13,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.experiment import config, sizes
+from pacd_jax.experiment import attack_config, config, sizes
 from pacd_jax.runtime import sharding
 
 _COUNT = """
@@ -168,7 +168,7 @@ class OverRowsTest(parameterized.TestCase):
 
 
 def _batches(clean, poison):
-  attack = config.Attack(clean_batch=clean, poison_batch=poison)
+  attack = attack_config.Attack(clean_batch=clean, poison_batch=poison)
   return config.Config(attack=attack)
 
 

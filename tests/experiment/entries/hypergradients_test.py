@@ -6,7 +6,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import types
-from pacd_jax.experiment import attack_assembly, config, kinds, schema
+from pacd_jax.experiment import attack_assembly, attack_config, config, kinds, schema
 
 
 def _attack(**changes):
@@ -58,13 +58,13 @@ class SolversTest(parameterized.TestCase):
 class DefiniteTest(parameterized.TestCase):
   @parameterized.parameters("cg", "ekfac", "neumann", "single_loop")
   def test_needed_by_what_minimises_the_quadratic(self, solver):
-    self.assertTrue(config.needs_definite(_attack(solver=solver)))
+    self.assertTrue(attack_config.needs_definite(_attack(solver=solver)))
     unrolled = _attack(solver=solver, hypergradient="unrolling")
-    self.assertFalse(config.needs_definite(unrolled))
+    self.assertFalse(attack_config.needs_definite(unrolled))
 
   @parameterized.parameters("identity", "normal_equations", "adam_residual", "nystrom")
   def test_not_needed_by_the_others(self, solver):
-    self.assertFalse(config.needs_definite(_attack(solver=solver)))
+    self.assertFalse(attack_config.needs_definite(_attack(solver=solver)))
 
   def test_the_remedy_is_one_line_with_a_damping_that_is_enough(self):
     line = attack_assembly.remedy(_attack(curvature="hessian", damping=0.1), -0.3)
