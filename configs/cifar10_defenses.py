@@ -25,7 +25,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     "cutmix": {"train.mix": "cutmix"},
     "unshift": defenses.on_images("unshift", most=0.03),
   }
-  adaptive = {"jpeg": defenses.KNOWS}
+  adaptive = {"jpeg": defenses.KNOWS, "unshift": defenses.KEEPS_MEAN}
   if "smoke" in variant.split(","):
     known = {name: known[name] for name in ("l2", "unshift")}
     adaptive = {}

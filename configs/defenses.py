@@ -23,6 +23,13 @@ FILTERS = (
 TRANSFORMS = ("jpeg", "bit_depth", "blur", "denoise")  # Also `grayscale`, for colours.
 # The attack that knows a transform of training images, or one inside the classifier.
 KNOWS = {"attack.knows_defense": True}
+# The attack that leaves the class's mean where trusted images have it.
+KEEPS_MEAN = {
+  "attack.zero_mean": True,
+  "attack.num_shared_steps": 0,
+  "attack.starts": ("clean",),
+  "attack.selection.corners": False,
+}
 
 # Fields of a run that a matrix sets: they are not its base's.
 _OWN = ("poisons", "data.data_dir")

@@ -39,6 +39,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     "unshift": defenses.on_images("unshift"),
   }
   adaptive = dict.fromkeys(("jpeg", "jpeg_inside", "blur"), defenses.KNOWS)
+  adaptive["unshift"] = defenses.KEEPS_MEAN
   attacks = {"pacd_per_image": {"attack.num_shared_steps": 0}}
   if "smoke" in items:  # One of each kind, and a network that compiles in a moment.
     base.model.name = "linear"

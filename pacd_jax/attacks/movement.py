@@ -1,12 +1,15 @@
 """Steps of the poison along its hypergradients: shared or per image, within the budget."""
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pacd_jax import perturbation, types
 from pacd_jax.attacks import problem
 from pacd_jax.attacks.step_rules import DECAY_OF_SQUARES, Memory, of_images
+
+_PROJECTIONS = 10  # Of a step with `zero_mean`, on the mean, the ball and the box in turn.
 
 
 def init(settings: problem.Settings, base_images: types.Array) -> Memory:
@@ -80,7 +83,9 @@ def move(
   box where they are used (du is taken at the clipped images and passed straight through the
   clipping). In later steps the batch's images move, each along its own hypergradient and
   within the box. With `num_frequencies`, du and the step are restricted to that many
-  frequencies of each axis; projecting delta can add others.
+  frequencies of each axis; projecting delta can add others. With `zero_mean`, what all
+  images share is taken off, so that the class's mean stays where it was but for what ball
+  and box leave of it.
 
   Args:
     settings: the attack's settings of the step, and its budget.
@@ -111,7 +116,22 @@ def move(
   delta = delta - length * jnp.where(of_images(moves), direction, 0.0)
   delta = perturbation.project(delta, epsilon=settings.epsilon, norm=settings.norm)
   inside = poisoned_images(base_images, delta) - base_images
+  if settings.zero_mean:
+    inside = _without_mean(settings, base_images, inside)
   return jnp.where(shared, delta, inside), memory
+
+
+def _without_mean(
+  settings: problem.Settings, base_images: types.Array, delta: types.Array
+) -> types.Array:
+  """Alternating projections on mean 0 over the images, on the ball, and on the box."""
+
+  def once(_, delta):
+    centred = delta - delta.mean(axis=0, keepdims=True)
+    kept = perturbation.project(centred, epsilon=settings.epsilon, norm=settings.norm)
+    return poisoned_images(base_images, kept) - base_images
+
+  return jax.lax.fori_loop(0, _PROJECTIONS, once, delta)
 
 
 def _remember(settings, memory, now, moves):

@@ -69,6 +69,7 @@ class Settings(NamedTuple):
   # hypergradient; later steps move each image of the batch along its own.
   num_shared_steps: int = 0
   num_frequencies: int = 0  # Lowest frequencies of each axis that du keeps; 0: all.
+  zero_mean: bool = False  # The perturbations' mean over the class is taken off.
   step_rule: step_rules.StepRule = step_rules.SIGN
   normalize: bool = False  # Scale each surrogate's du to norm 1 before taking the mean.
   # Length of an outer step's move, in image units, by the step's number.

@@ -116,6 +116,7 @@ def settings(
     first_start=_first_start(attack),
     num_shared_steps=attack.num_shared_steps,
     num_frequencies=attack.num_frequencies,
+    zero_mean=attack.zero_mean,
     step_rule=kinds.STEP_RULES[attack.step_rule.name].make(attack.step_rule.own),
     normalize=attack.normalize,
     step_size=schedule.make(attack.step_size, attack.num_steps, attack.step_schedule.own),

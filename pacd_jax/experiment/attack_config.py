@@ -94,6 +94,12 @@ class Attack(Training):
   num_frequencies: int = field(
     0, fields.count(0), "Of each axis, that steps are cut to; 0: all."
   )
+  zero_mean: bool = field(
+    False,
+    fields.flag(),
+    "Whether what all images share is taken off each step: for a victim who compares the "
+    "means of classes with trusted images.",
+  )
   step_rule: Choice = choice(kinds.STEP_RULES, "sign", "Direction of a step.")
   normalize: bool = field(False, fields.flag(), "Hypergradients to norm 1 before any mean.")
   momentum: float = field(

@@ -22,6 +22,7 @@ def check(config: Config) -> None:
   _check_solver(config.attack)
   _check_training(config.train)
   _check_stopping(config)
+  _check_zero_mean(config.attack)
   _check_step_rule(config.attack)
   _check_knowledge(config)
   if has_selection(config.attack):
@@ -154,6 +155,23 @@ def _check_knowledge(config: Config) -> None:
       "attack.knows_defense is True, but neither defense.inside nor defense.chain has any "
       f"of {', '.join(kinds.TRANSFORMS.names)}: add one, or set it to False"
     )
+
+
+def _check_zero_mean(attack: Attack) -> None:
+  """Checks that nothing else moves the mean of an attack that keeps it."""
+  if not attack.zero_mean:
+    return
+  starts = attack.starts.names
+  for name, value, must_be in (
+    ("num_shared_steps", attack.num_shared_steps, "0"),
+    ("selection.corners", attack.selection.corners, "False"),
+    ("starts", starts if starts != ("clean",) else (), "('clean',)"),
+  ):
+    if value:
+      raise errors.InputError(
+        f"attack.zero_mean is True, but attack.{name} is {value}, which moves the class's "
+        f"mean: set it to {must_be}"
+      )
 
 
 def _check_step_rule(attack: Attack) -> None:

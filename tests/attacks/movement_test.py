@@ -77,6 +77,24 @@ class RuleTest(parameterized.TestCase):
     np.testing.assert_allclose(delta[_ROWS], -0.01 * np.sign(du), atol=1e-7)
 
 
+class ZeroMeanTest(parameterized.TestCase):
+  @parameterized.parameters((step_rules.SIGN,), (step_rules.NORMALIZED,))
+  def test_the_mean_of_the_class_stays(self, rule):
+    base = jnp.asarray(_RNG.uniform(0.0, 1.0, (40, 6, 6, 1)), jnp.float32)
+    settings = _settings(step_rule=rule, epsilon=0.1, zero_mean=True)
+    delta, memory = jnp.zeros_like(base), movement.init(settings, base)
+    pull = jnp.asarray(_RNG.normal(size=(1, 6, 6, 1)), jnp.float32)  # All images share it.
+    rows = jnp.arange(20)
+    for _ in range(30):
+      du = pull + jnp.asarray(_RNG.normal(size=(20, 6, 6, 1)), jnp.float32)
+      delta, memory = movement.move(settings, 0, memory, delta, base, rows, du)
+      self.assertLess(jnp.abs(delta.mean(axis=0)).max(), 0.005)
+    self.assertLessEqual(jnp.abs(delta).max(), 0.1 + 1e-6)
+    moved = base + delta
+    self.assertTrue((moved > -1e-6).all() and (moved < 1 + 1e-6).all())
+    self.assertGreater(jnp.abs(delta).mean(), 0.02)  # It does move, against itself.
+
+
 class ShapeTest(parameterized.TestCase):
   @parameterized.parameters(
     (step_rules.SIGN,), (step_rules.NORMALIZED,), (step_rules.ADAM,)

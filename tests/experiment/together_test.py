@@ -70,6 +70,17 @@ class TogetherTest(changed_settings.TestCase):
     self.assert_refused(refused, "attack.selection.n=9", "at least 10")
     check(settings(attack__selection__n=9, attack__objective="accuracy"))
 
+  @parameterized.parameters(
+    ({"attack__num_shared_steps": 3}, "attack.num_shared_steps is 3", "set it to 0"),
+    ({"attack__selection__corners": True}, "selection.corners is True", "set it to False"),
+    ({"attack__starts": ("brightness",)}, "starts is ('brightness',)", "('clean',)"),
+  )
+  def test_nothing_else_moves_a_mean_that_is_kept(self, changes, *words):
+    kept = {"attack__num_shared_steps": 0, "attack__starts": ("clean",)}
+    check(settings(attack__zero_mean=True, **kept))
+    refused = settings(attack__zero_mean=True, **(kept | changes))
+    self.assert_refused(refused, "attack.zero_mean is True, but", *words)
+
   @parameterized.parameters({"attack__norm": "l2"}, {"attack__num_frequencies": 4})
   def test_corners_are_of_linf_with_all_frequencies(self, **several):
     refused = settings(attack__selection__corners=True, **several)
