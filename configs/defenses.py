@@ -22,9 +22,9 @@ FILTERS = (
 )
 TRANSFORMS = ("jpeg", "bit_depth", "blur", "denoise")  # Also `grayscale`, for colours.
 # The attack that knows a transform of training images, or one inside the classifier.
-KNOWS = {"attack.knows_defense": True}
+KNOWS: dict[str, Any] = {"attack.knows_defense": True}
 # The attack that leaves the class's mean where trusted images have it.
-KEEPS_MEAN = {
+KEEPS_MEAN: dict[str, Any] = {
   "attack.zero_mean": True,
   "attack.num_shared_steps": 0,
   "attack.starts": ("clean",),
