@@ -111,20 +111,25 @@ def recovered(
     clean: the same of clean data, without the defence.
 
   Returns:
-    `(r, low, high)`; the ends are NaN for one victim; None if the attack took nothing.
+    `(r, low, high)`; None with fewer than two victims, or where the same interval of what
+    the attack took has 0 in it: a share of next to nothing is no number.
   """
   from scipy import stats  # Imported here: it costs a second.
 
-  gained = np.subtract(defended, poisoned)
-  lost = np.subtract(clean, poisoned)
-  if lost.mean() <= 0.0:
+  gained, lost = np.subtract(defended, poisoned), np.subtract(clean, poisoned)
+  num_victims = len(lost)
+  if num_victims < 2:
+    return None
+
+  def half(values):
+    spread = values.std(ddof=1) / np.sqrt(num_victims)
+    return float(stats.t.ppf(0.975, num_victims - 1) * spread)
+
+  if lost.mean() <= half(lost):
     return None
   share = float(gained.mean() / lost.mean())
-  half, num_victims = float("nan"), len(lost)
-  if num_victims > 1:
-    spread = (gained - share * lost).std(ddof=1) / np.sqrt(num_victims)
-    half = float(stats.t.ppf(0.975, num_victims - 1) * spread / lost.mean())
-  return share, share - half, share + half
+  width = half(gained - share * lost) / float(lost.mean())
+  return share, share - width, share + width
 
 
 # --- as text --------------------------------------------------------------------------
@@ -155,8 +160,6 @@ def recovered_cells(matrix: Matrix) -> list[tuple[str, ...]]:
     if row["recovered"] is None:
       return "-"
     share = f"{100 * row['recovered']:.0f}"
-    if row["recovered_low"] is None or np.isnan(row["recovered_low"]):
-      return share
     return f"{share} [{100 * row['recovered_low']:.0f}, {100 * row['recovered_high']:.0f}]"
 
   lines = _cells(matrix, "recovered %", cell, skip=1)

@@ -114,7 +114,7 @@ def _removed(folder: pathlib.Path) -> dict[str, dict[str, float]]:
     )
     poison, rest = before[0] - after[0], np.diff(before - after)[0]
     found[file.stem] = {
-      "poison_removed": float(poison / before[0]),
+      "poison_removed": float(poison / before[0]) if before[0] else 0.0,
       "clean_removed": float(rest / np.diff(before)[0]),
     }
   return found

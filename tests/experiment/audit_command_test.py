@@ -128,7 +128,7 @@ class AuditTest(parameterized.TestCase):
       ((self.folder / "none.npz",), r"none.npz"),
       ((unlabelled,), "unlabelled.npz: it has no array labels"),
       ((data, "--out", out), "--out needs --trusted"),
-      ((data, "--trusted", copies), "class 0 has 5 trusted images, 5 of them copies of"),
+      ((data, "--trusted", copies), "class 0 has 0 training images of which there is one"),
       ((data, "--trusted", two), "has the classes 0, 1, and the data 0, 1, 2"),
       ((data, "--trusted", larger), r"has images \(7, 6, 1\), and the data \(6, 6, 1\)"),
       ((data, "--trusted", two, "--out", data), "data.npz is there already"),

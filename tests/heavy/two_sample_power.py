@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from pacd_jax import types
-from pacd_jax.data import arrays, poison_file
+from pacd_jax.data import arrays, poison_file, training_sets
 from pacd_jax.defenses.trusted import images, two_sample
 from pacd_jax.experiment.entries import data_sets
 
@@ -34,13 +34,18 @@ def _vectors(stored: np.ndarray) -> np.ndarray:
 
 def _clean_alarm(pool: types.Dataset, size: int, level: float, seed: int) -> bool:
   """Whether one draw of clean data raises any alarm."""
-  generator = np.random.default_rng(seed)
-  labels = np.unique(pool.labels).tolist()
-  classes = images.Classes(labels, [], [], [], 0)
-  for label in labels:
+  generator, trusted, training = np.random.default_rng(seed), [], []
+  for label in np.unique(pool.labels):
     order = generator.permutation(np.flatnonzero(pool.labels == label))
-    classes.trusted.append(_vectors(pool.images[order[:size]]))
-    classes.training.append(_vectors(pool.images[order[size:]]))
+    trusted.append(order[:size])
+    training.append(order[size:])
+  chosen, rest = (np.concatenate(each) for each in (trusted, training))
+  classes = images.by_class(
+    training_sets.whole(types.Dataset(pool.images[rest], pool.labels[rest])),
+    types.Dataset(pool.images[chosen], pool.labels[chosen]),
+    0,
+    jax.random.key(seed),
+  )
   tests = two_sample.of_classes(classes, jax.random.key(seed), level=level)
   return min(two_sample.holm([each.both for each in tests])) <= level
 

@@ -1,5 +1,6 @@
-"""A few trusted images of each class: what a victim has looked at with its own eyes."""
+"""A few trusted images of each class: from a source that nobody could change."""
 
+import collections
 import math
 from typing import NamedTuple
 
@@ -27,8 +28,9 @@ def by_class(
 ) -> Classes:
   """Draws trusted images of each class that the training set has.
 
-  A trusted image that is an exact copy of a training image of its class shows no change,
-  and is left out before the draw.
+  An image of which there is an exact copy in its class, on either side, is left out before
+  the draw: a trusted one that is in the training set shows no change. Since the rule does
+  not ask on which side an image is, the others stay exchangeable on clean data.
 
   Args:
     training_set: images that are present are looked at.
@@ -54,10 +56,13 @@ def by_class(
     of_class = present[labels == label]
     pixels = _vectors(training_set.images[of_class])
     own = _vectors(trusted.images[trusted.labels == label])
-    known = {row.tobytes() for row in pixels}
-    new = own[[row.tobytes() not in known for row in own]]
-    num_copies += len(own) - len(new)
-    _check(label, len(of_class), len(own), len(new))
+    texts = [row.tobytes() for row in np.concatenate([pixels, own])]
+    times = collections.Counter(texts)
+    is_single = np.array([times[text] == 1 for text in texts], bool)
+    known = {*texts[: len(pixels)]}
+    num_copies += sum(text in known for text in texts[len(pixels) :])
+    pixels, new = pixels[is_single[: len(pixels)]], own[is_single[len(pixels) :]]
+    _check(label, len(pixels), len(own), len(new))
     if 0 < num_trusted < len(new):
       draw = jax.random.permutation(jax.random.fold_in(key, place), len(new))
       new = new[np.sort(np.asarray(draw)[:num_trusted])]
@@ -74,11 +79,11 @@ def _vectors(images: np.ndarray) -> np.ndarray:
 def _check(label: int, num_training: int, num_trusted: int, num_new: int) -> None:
   if num_training < 2:
     raise errors.InputError(
-      f"class {label} has {num_training} training image: two are needed to compare it with "
-      "trusted ones"
+      f"class {label} has {num_training} training images of which there is one copy: two "
+      "are needed to compare it with trusted ones"
     )
   if num_new < 2:
-    copies = f", {num_trusted - num_new} of them copies of training images"
+    copies = f", {num_trusted - num_new} of them with a copy in the class"
     raise errors.InputError(
       f"class {label} has {num_trusted} trusted images"
       f"{copies if num_trusted > num_new else ''}: give at least two that the training set "

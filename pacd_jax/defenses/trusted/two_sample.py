@@ -42,7 +42,8 @@ def two_sample(
   """Tests every class and changes nothing; a `types.DefenceFn`.
 
   The report's values are `p_value_<class>`, corrected by Holm for the number of classes,
-  and `alarms`, the number of classes below the level.
+  `alarms`, the number of classes below the level, and `copies`, the number of trusted
+  images that were left out since the training set has them, too.
 
   Args:
     training_set: the set to test.
@@ -60,6 +61,7 @@ def two_sample(
   values = {
     f"p_value_{label}": p for label, p in zip(classes.labels, corrected, strict=True)
   }
+  values["copies"] = float(classes.num_copies)
   values["alarms"] = float(sum(p <= level for p in corrected))
   return training_set, training_sets.difference(training_set, training_set, values)
 

@@ -22,7 +22,8 @@ def unshift(
   """Subtracts `shared_change` from every image of every class; a `types.DefenceFn`.
 
   Images are rounded and cut to 8 bits. The report's values are `shift_<class>`, the largest
-  change of a pixel that was taken off a class, in image units.
+  change of a pixel that was taken off a class, in image units, and `copies`, the number of
+  trusted images that were left out since the training set has them, too.
 
   Args:
     training_set: the set to repair.
@@ -47,6 +48,7 @@ def unshift(
   after = training_set._replace(images=repaired)
   if not any(values.values()):  # The same array: nothing needs comparing.
     after = training_set
+  values["copies"] = float(classes.num_copies)
   return after, training_sets.difference(training_set, after, values)
 
 
@@ -72,8 +74,8 @@ def shared_change(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
     (1 - (D - 2) / d' C^-1 d)_+ d
 
-  So a difference no longer than chance makes is zero, and clean data stay as they are; one
-  far longer, as of a poison that a whole class shares, is kept whole.
+  So a difference no longer than chance makes is zero, and clean data stay nearly as they
+  are; one far longer, as of a poison that a whole class shares, is kept nearly whole.
 
   Args:
     ours: float `[n, D]`, n >= 2, in image units.
@@ -85,10 +87,25 @@ def shared_change(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
   from sklearn import covariance  # Imported here: it costs a second.
 
   difference = ours.mean(axis=0, dtype=np.float64) - theirs.mean(axis=0, dtype=np.float64)
-  centred = ours - ours.mean(axis=0)
-  of_one, _ = covariance.ledoit_wolf(centred, assume_centered=True)
-  size = len(difference)
-  of_means = (of_one + _ROUNDING * np.eye(size)) * (1 / len(ours) + 1 / len(theirs))
-  length = difference @ linalg.solve(of_means, difference, assume_a="pos")
-  chance = max(size - 2, 0)
+  centred = (ours - ours.mean(axis=0)).astype(np.float64)
+  shrinkage = covariance.ledoit_wolf_shrinkage(centred, assume_centered=True)
+  isotropic = shrinkage * (centred**2).mean() + _ROUNDING
+  share = (1 - shrinkage) / len(ours)
+  length = _inverse_form(centred, share, isotropic, difference)
+  length /= 1 / len(ours) + 1 / len(theirs)
+  chance = max(len(difference) - 2, 0)
   return difference * max(0.0, 1 - chance / length) if length else difference
+
+
+def _inverse_form(
+  centred: np.ndarray, share: float, isotropic: float, vector: np.ndarray
+) -> float:
+  """d' (a X'X + c I)^-1 d, in the smaller of the spaces of X `[n, D]`."""
+  size, num_pixels = centred.shape
+  if num_pixels <= size:
+    matrix = share * centred.T @ centred + isotropic * np.eye(num_pixels)
+    return float(vector @ linalg.solve(matrix, vector, assume_a="pos"))
+  along = centred @ vector  # Woodbury's identity.
+  matrix = share * centred @ centred.T + isotropic * np.eye(size)
+  inside = share * along @ linalg.solve(matrix, along, assume_a="pos")
+  return float((vector @ vector - inside) / isotropic)

@@ -47,11 +47,14 @@ class ByClassTest(absltest.TestCase):
     np.testing.assert_allclose(classes.training[0][:, 0] * 255, [1, 3], rtol=1e-6)
 
   def test_copies_are_left_out(self):
-    data = training_sets.whole(_few([1, 2, 3]))
-    classes = _by_class(data, _few([2, 7, 8, 1]))
+    """On either side, so that what is left is as exchangeable as before."""
+    data = training_sets.whole(_few([1, 2, 3, 4, 5, 5]))
+    classes = _by_class(data, _few([2, 7, 8, 9, 9, 1]))
     self.assertEqual(classes.num_copies, 2)
+    np.testing.assert_allclose(classes.training[0][:, 0] * 255, [3, 4], rtol=1e-6)
     np.testing.assert_allclose(classes.trusted[0][:, 0] * 255, [7, 8], rtol=1e-6)
-    words = r"class 0 has 3 trusted images, 2 of them copies of training images: give at l"
+    np.testing.assert_array_equal(classes.positions[0], np.arange(6))
+    words = r"class 0 has 3 trusted images, 2 of them with a copy in the class: give at le"
     with self.assertRaisesRegex(errors.InputError, words):
       _by_class(data, _few([2, 7, 3]))
 
@@ -60,7 +63,7 @@ class ByClassTest(absltest.TestCase):
     with self.assertRaisesRegex(errors.InputError, "class 1 has 0 trusted images: give"):
       _by_class(data, _few([7, 8]))
     alone = training_sets.whole(_few([1, 2, 3], [0, 0, 1]))
-    with self.assertRaisesRegex(errors.InputError, "class 1 has 1 training image"):
+    with self.assertRaisesRegex(errors.InputError, "class 1 has 1 training images"):
       _by_class(alone, _few([7, 8, 9, 10], [0, 0, 1, 1]))
     larger = types.Dataset(np.zeros((4, 3, 2, 1), np.uint8), np.zeros(4, np.int32))
     with self.assertRaisesRegex(errors.InputError, r"\(3, 2, 1\), and training .*\(2, 2"):

@@ -9,7 +9,7 @@ import shifted_digits
 from absl.testing import absltest, parameterized
 from sklearn import covariance
 
-from pacd_jax import errors
+from pacd_jax import errors, types
 from pacd_jax.data import training_sets
 from pacd_jax.defenses.trusted import two_sample
 
@@ -108,6 +108,7 @@ class DefenceTest(parameterized.TestCase):
   def test_the_class_that_was_changed_is_found(self):
     values = _values(shifted_digits.shifted(shifted_digits.signs()))
     self.assertEqual(values.pop("alarms"), 1)
+    self.assertEqual(values.pop("copies"), 0)
     self.assertEqual(min(values, key=values.get), "p_value_8")
     self.assertLessEqual(values["p_value_8"], 0.01)
 
@@ -122,6 +123,16 @@ class DefenceTest(parameterized.TestCase):
   def test_clean_data_raise_no_alarm(self):
     whole = training_sets.whole(shifted_digits.splits().train)
     self.assertEqual(_values(whole)["alarms"], 0)
+
+  def test_an_image_that_is_there_many_times_is_no_alarm(self):
+    """Of clean data, a third of each class is one image: on both sides, or on one."""
+    data = shifted_digits.splits()
+    images, labels = data.train.images.copy(), data.train.labels
+    for label in range(10):
+      of_class = np.flatnonzero(labels == label)
+      images[of_class[: len(of_class) // 3]] = images[of_class[0]]
+    whole = training_sets.whole(types.Dataset(images, labels))
+    self.assertEqual(_values(whole, num_trusted=10)["alarms"], 0)
 
   @parameterized.parameters(0.0, 1.0, -1.0, float("nan"))
   def test_a_level_that_is_none(self, level):

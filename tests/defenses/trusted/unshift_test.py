@@ -11,15 +11,16 @@ from pacd_jax.data import training_sets
 from pacd_jax.defenses.trusted import unshift
 
 
-class SharedChangeTest(absltest.TestCase):
-  def test_is_its_formula(self):
+class SharedChangeTest(parameterized.TestCase):
+  @parameterized.parameters(30, 3)
+  def test_is_its_formula(self, count):
     generator = np.random.default_rng(3)
     scales = np.array([0.1, 0.3, 0.5, 0.2])
-    ours = generator.normal(size=(30, 4)) * scales + [0.1, 0.0, -0.2, 0.1]
+    ours = generator.normal(size=(count, 4)) * scales + [0.3, 0.0, -0.4, 0.3]
     theirs = generator.normal(size=(5, 4)) * scales
     shrunk = covariance.LedoitWolf().fit(ours).covariance_ + np.eye(4) / 12 / 255**2
     difference = ours.mean(axis=0) - theirs.mean(axis=0)
-    length = difference @ np.linalg.inv(shrunk * (1 / 30 + 1 / 5)) @ difference
+    length = difference @ np.linalg.inv(shrunk * (1 / count + 1 / 5)) @ difference
     expected = (1 - 2 / length) * difference
     self.assertGreater(length, 2)
     np.testing.assert_allclose(unshift.shared_change(ours, theirs), expected, rtol=1e-9)
