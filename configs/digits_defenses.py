@@ -4,11 +4,12 @@
   pacd run digits_defenses:smoke     for tests
 
 The victims, the points and the attack `pacd` are those of `configs/digits_ga.py`, at
-epsilon 0.1. Filters remove 5 % of each class (`spectral_signatures` 15 %), transforms
-change the training images alone, `jpeg_inside` stands in the classifier that is certified,
-and `adaptive` rows are attacks that know the defence of their line. `recovery`, `unshift`
-and `early_stopping` use trusted images: 20 epochs on the clean split, 20 images of each
-class, and the class's validation images.
+epsilon 0.1. Filters remove 5 % of each class, `spectral_signatures` 15 %, `deep_knn` and
+`activation_clustering` what is over their thresholds; transforms change training images
+alone, `jpeg_inside` stands in the classifier that is certified, and `adaptive` rows are
+attacks that know the defence of their line. `recovery`, `unshift`, `denoise` and
+`early_stopping` use trusted images: 20 epochs on the clean split, 20 images of each class,
+the validation split, and the class's validation images.
 
 This matrix has not been run as a whole yet.
 """

@@ -17,6 +17,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: that of `mnist_ga`, such as "fast", "smoke" or "sigma=0.5"."""
   base = mnist_ga.get_config(variant)
   base.rows = ("clean", "brightness", "pacd")
+  items = variant.split(",")
+  if "fast" in items and not any("train.num_victims=" in item for item in items):
+    base.train.num_victims = 5
   known = {
     "l2": defenses.on_images("l2"),
     "spectral_signatures": defenses.on_images("spectral_signatures"),
@@ -26,7 +29,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     "unshift": defenses.on_images("unshift"),
   }
   adaptive = {"jpeg": defenses.KNOWS, "unshift": defenses.KEEPS_MEAN}
-  if "smoke" in variant.split(","):
+  if "smoke" in items:
     known = {name: known[name] for name in ("l2", "unshift")}
     adaptive = {}
   return defenses.get_config(base, attacks={}, defenses=known, adaptive=adaptive)

@@ -84,8 +84,8 @@ def move(
   clipping). In later steps the batch's images move, each along its own hypergradient and
   within the box. With `num_frequencies`, du and the step are restricted to that many
   frequencies of each axis; projecting delta can add others. With `zero_mean`, what all
-  images share is taken off, so that the class's mean stays where it was but for what ball
-  and box leave of it.
+  images share is taken off every one, so that the class's mean stays where it was but for
+  what ball and box leave of it.
 
   Args:
     settings: the attack's settings of the step, and its budget.

@@ -35,7 +35,10 @@ def load(folder: str | os.PathLike) -> tuple[types.Dataset, list[str]]:
   names.sort(key=int if all(name.isdecimal() for name in names) else str)
   images, labels = [], []
   for label, name in enumerate(names):
-    of_class = sorted((path / name).glob("*.png"))
+    of_class = sorted(p for p in (path / name).iterdir() if not p.name.startswith("."))
+    for each in of_class:
+      if each.suffix.lower() != ".png":
+        raise errors.InputError(f"{each} is no .png: convert it, or take it away")
     if not of_class:
       raise errors.InputError(f"{path / name} has no .png: a class has at least one image")
     images += [_read(each, images[0] if images else None) for each in of_class]
@@ -48,7 +51,7 @@ def _read(path: pathlib.Path, first: np.ndarray | None) -> np.ndarray:
   try:
     with Image.open(path) as image:
       mode, pixels = image.mode, np.asarray(image)
-  except (OSError, ValueError, SyntaxError) as error:
+  except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
     raise errors.InputError(f"{path} is no image: {error}") from None
   if mode not in ("L", "RGB"):
     raise errors.InputError(

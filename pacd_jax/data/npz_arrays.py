@@ -3,7 +3,7 @@
 import io
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -79,8 +79,8 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
   return array
 
 
-def save(path: str | os.PathLike, images: np.ndarray, labels: np.ndarray) -> None:
-  """Writes images with their labels, compressed and atomically: beside, then renamed."""
+def save(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+  """Writes arrays by their names, compressed and atomically: beside, then renamed."""
   file = io.BytesIO()
-  np.savez_compressed(file, images=images, labels=labels)
+  np.savez_compressed(file, allow_pickle=False, **arrays)
   files.write(path, file.getvalue())

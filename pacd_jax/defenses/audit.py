@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from pacd_jax import types
+from pacd_jax import errors, types
 from pacd_jax.defenses.filters import (
   activation_clustering,
   centroids,
@@ -36,7 +36,8 @@ class ClassFinding(NamedTuple):
   tests: two_sample.Tests | None
   # float64 `[H, W, C]`, image units: what the class has more than its trusted images.
   shift: np.ndarray | None
-  # By detector: the share of the class that is among the highest 5 % of all scores.
+  # By detector: the share of the class that is among the highest 5 % of all scores, or has
+  # a score equal to one of them.
   top_share: Mapping[str, float]
 
 
@@ -46,6 +47,7 @@ class Findings(NamedTuple):
   classes: list[ClassFinding]  # The most suspicious first.
   suspicion: np.ndarray  # `[n]`, in [0, 1]: mean over detectors of an image's rank.
   scores: Mapping[str, np.ndarray]  # By detector, `[n]`.
+  failed: Mapping[str, str]  # By detector that these data do not suit: why.
   num_copies: int  # Trusted images that are in the training set, and were left out.
 
 
@@ -80,20 +82,20 @@ def audit(
   if trusted is not None:
     progress("two_sample")
     tested, num_copies = _tested(training_set, trusted, of_tests, level)
-  scores = _scores(training_set, tools, of_model, of_clusters, progress)
-  size = len(training_set.labels)
-  ranks = {name: _ranks(score) for name, score in scores.items()}
+  scores, failed = _scores(training_set, tools, of_model, of_clusters, progress)
+  ranks = {name: _ranks(score, "average") for name, score in scores.items()}
+  ends = {name: _ranks(score, "max") for name, score in scores.items()}
   classes = []
   for label, count in enumerate(np.bincount(training_set.labels)):
     if not count:
       continue
     p_value, tests, shift = tested.get(label, (None, None, None))
     of_class = training_set.labels == label
-    top = {name: float((rank[of_class] >= 1 - _TOP).mean()) for name, rank in ranks.items()}
+    top = {name: float((rank[of_class] > 1 - _TOP).mean()) for name, rank in ends.items()}
     classes.append(ClassFinding(label, int(count), p_value, tests, shift, top))
   classes.sort(key=_order)
-  suspicion = np.mean([*ranks.values()], axis=0) if ranks else np.zeros(size)
-  return Findings(classes, suspicion, scores, num_copies)
+  suspicion = np.mean([*ranks.values()], axis=0)
+  return Findings(classes, suspicion, scores, failed, num_copies)
 
 
 def _order(finding: ClassFinding) -> tuple[float, float]:
@@ -127,13 +129,18 @@ def _scores(
   of_model: types.Key,
   of_clusters: types.Key,
   progress: Callable[[str], None],
-) -> dict[str, np.ndarray]:
-  """The score of every filter: l2, slab and svd of pixels, the others of a model."""
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+  """The score of every filter: l2, slab and svd of pixels, the others of a model.
+
+  Returns:
+    By detector its scores, or why there are none.
+  """
   stored, labels = training_set.images, training_set.labels
   progress("model")
   params = tools.train(training_set, of_model)
   logits = representation.in_batches(tools.model.apply, params, stored)
-  assert tools.model.features is not None  # The package's networks have them.
+  if tools.model.features is None:
+    raise errors.InputError("the audit's model shows no features: give another network")
   features = representation.in_batches(tools.model.features, params, stored)
   pixels = (stored.reshape(len(stored), -1) / np.float32(255)).astype(np.float32)
   means = centroids.means(pixels, labels, tools.num_classes)
@@ -141,7 +148,7 @@ def _scores(
   k = max(1, min(_MOST_NEIGHBOURS, smallest - 1))
   progress("neighbours")
   nearest = neighbours.find(features, k)
-  found = {}
+  found, failed = {}, {}
   for name, score in {
     "l2": lambda: l2.score(pixels, labels, means),
     "slab": lambda: slab.score(pixels, labels, means),
@@ -155,12 +162,15 @@ def _scores(
     ),
   }.items():
     progress(name)
-    found[name] = score()
-  return found
+    try:
+      found[name] = score()
+    except errors.InputError as error:  # The others may do.
+      failed[name] = str(error)
+  return found, failed
 
 
-def _ranks(scores: np.ndarray) -> np.ndarray:
-  """Mid-ranks in [0, 1], 1 the highest score; images that are all alike have 1/2."""
+def _ranks(scores: np.ndarray, of_equal: str) -> np.ndarray:
+  """Ranks in (0, 1], 1 the highest score; equal scores have their average, or largest."""
   from scipy import stats  # Imported here: it costs a second.
 
-  return (stats.rankdata(scores) - 0.5) / len(scores)
+  return stats.rankdata(scores, method=of_equal) / len(scores)

@@ -3,15 +3,19 @@
 pacd audit theirs.npz --trusted=mine.npz --report=audit
 pacd audit theirs.npz --trusted=mine.npz --out=repaired.npz
 pacd audit folder_of_classes
+pacd audit runs/digits_ga --row=pacd
 
-Images are an .npz with `images` and `labels`, or a folder with a folder of PNGs for each
-class. Trusted images, of the same classes, are what nobody can have changed: some of each
-class that you have looked at or made yourself. Without them only single images can be found
+Images are an .npz with `images` and `labels`, a folder with a folder of PNGs for each
+class, or the folder of a run, of which a row is audited. Trusted images, of the same
+classes, come from a source that nobody could change, and are not of the set itself: to look
+at them is not enough, as a poison is not seen. Without them only single images can be found
 that do not fit, not a change that a whole class shares.
 """
 
 import argparse
 import math
+import os
+import pathlib
 import time
 from collections.abc import Sequence
 
@@ -22,7 +26,7 @@ from pacd_jax import errors, types
 from pacd_jax.data import class_folders, npz_arrays, sources, training_sets
 from pacd_jax.defenses import audit
 from pacd_jax.defenses.trusted import unshift
-from pacd_jax.experiment import assembly, defences, schema
+from pacd_jax.experiment import assembly, defences, door, schema
 from pacd_jax.runtime import files, progress, run_folder, stamp, subcommand
 
 # Of the model whose loss and features are looked at: a network that takes any images.
@@ -37,7 +41,10 @@ def main(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> str:
   parser = subcommand.Parser(prog="pacd audit", allow_abbrev=False)
   parser.add_argument("data", help="images: an .npz, or a folder of folders of PNGs")
-  parser.add_argument("--trusted", help="some of each class that nobody can have changed")
+  parser.add_argument(
+    "--trusted", help="some of each class from a safe source; of a run: its validation"
+  )
+  parser.add_argument("--row", help="of a run: its training set that is audited")
   parser.add_argument("--out", help="the repaired set, a new .npz; needs --trusted")
   parser.add_argument("--report", default="audit", help="folder; %(default)s")
   parser.add_argument(
@@ -49,8 +56,7 @@ def _run(arguments: Sequence[str]) -> str:
   parser.add_argument("--seed", type=int, default=0)
   chosen = parser.parse_args(arguments)
   _check(chosen)
-  data, names = _load(chosen.data)
-  trusted = _load_trusted(chosen.trusted, data, names) if chosen.trusted else None
+  data, names, trusted = _given(chosen)
   began = time.monotonic()
   training_set = training_sets.whole(data)
   key = jax.random.key(chosen.seed)
@@ -73,7 +79,7 @@ def _check(chosen: argparse.Namespace) -> None:
     raise errors.InputError(f"--most={chosen.most}: use image units, in (0, 1]")
   if not 0 <= chosen.seed < 2**31:
     raise errors.InputError(f"--seed={chosen.seed}: use a whole number from 0")
-  if chosen.out and not chosen.trusted:
+  if chosen.out and not (chosen.trusted or chosen.row):
     raise errors.InputError(
       "--out needs --trusted: what a class has too much is its difference from them"
     )
@@ -81,13 +87,48 @@ def _check(chosen: argparse.Namespace) -> None:
     raise errors.InputError(f"{path} is there already: give another name")
   if chosen.out and not chosen.out.endswith(".npz"):
     raise errors.InputError(f"--out={chosen.out}: the repaired set is an .npz")
+  report = files.user_path(chosen.report)
+  if report.exists() and not (report.is_dir() and _is_report(report)):
+    raise errors.InputError(f"{report} is there, and no audit's: give another --report")
+  for path in [report, *([files.user_path(chosen.out)] if chosen.out else [])]:
+    parent = path.absolute().parent
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+      raise errors.InputError(f"{parent} is no folder that can be written to: make it")
+
+
+def _is_report(folder: pathlib.Path) -> bool:
+  return (folder / "audit.json").exists() or not any(folder.iterdir())
+
+
+def _given(
+  chosen: argparse.Namespace,
+) -> tuple[types.Dataset, list[str], types.Dataset | None]:
+  """The data, the names of its classes, and the trusted images if there are any."""
+  if not chosen.row:
+    data, names = _load(chosen.data)
+    trusted = _load_trusted(chosen.trusted, data, names) if chosen.trusted else None
+    return data, names, trusted
+  plan = door.load(chosen.data)
+  if chosen.row not in plan.rows:
+    raise errors.InputError(f"--row={chosen.row}: the run has {', '.join(plan.rows)}")
+  if not plan.training_sets.is_there(chosen.row):
+    raise errors.InputError(f"the run has no poison of {chosen.row} yet: finish it first")
+  data = training_sets.to_dataset(plan.training_sets.split(chosen.row))
+  names = [str(label) for label in range(plan.splits.num_classes)]
+  if chosen.trusted:
+    return data, names, _load_trusted(chosen.trusted, data, names)
+  return data, names, plan.splits.validation
 
 
 def _load(given: str) -> tuple[types.Dataset, list[str]]:
   """The images, and the names of their classes."""
   path = files.user_path(given)
+  if (path / "config.json").exists():
+    raise errors.InputError(f"{path} is a run: say which training set by --row=pacd, say")
   if path.is_dir():
     return class_folders.load(path)
+  if not path.exists():
+    raise errors.InputError(f"{path}: no such file or folder")
   source = sources.npz(path)
   return source.train, [str(label) for label in range(source.num_classes)]
 
@@ -148,8 +189,9 @@ def _repaired(
     after = unshift.subtract(images[of_class], finding.shift, chosen.most)
     moved = (after != images[of_class]).any(axis=(1, 2, 3))
     images[of_class], changed[finding.label] = after, int(moved.sum())
-  path = files.user_path(chosen.out)
-  npz_arrays.save(path, images=images, labels=data.labels)
+  path, given = files.user_path(chosen.out), files.user_path(chosen.data)
+  others = npz_arrays.read(given, ("test_images", "test_labels")) if given.is_file() else {}
+  npz_arrays.save(path, {"images": images, "labels": data.labels, **others})
   return changed
 
 
@@ -174,6 +216,7 @@ def _written(
     "level": chosen.level,
     "num_images": len(data.labels),
     "num_copies": found.num_copies,
+    "failed": dict(found.failed),
     "classes": [_as_json(each, names, repaired) for each in found.classes],
     "most_suspicious": np.argsort(-found.suspicion, kind="stable")[:100].tolist(),
     "seconds": round(seconds, 1),

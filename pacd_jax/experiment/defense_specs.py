@@ -4,11 +4,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pacd_jax import errors, types
-from pacd_jax.experiment import kinds, schema, suite_specs, together
+from pacd_jax.experiment import schema, suite_specs, together
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.identity import Identity
 
 _OF_MATRIX = ("base", "attacks", "defenses", "data")
+# What all parts have in common, so that their numbers compare.
+_OF_ALL = (
+  "attack.epsilon",
+  "attack.norm",
+  "attack.poisoned_fraction",
+  "train.num_victims",
+)
 UNDEFENDED = "none"  # The column without a defence.
 
 
@@ -65,6 +72,11 @@ def parse(values: Mapping[str, Any]) -> DefenseMatrix:
     if "adaptive" not in defense:
       continue
     knows = _flat(f"defenses.{name}.adaptive", defense["adaptive"], ("attack",))
+    if not knows:
+      raise errors.InputError(
+        f"config field defenses.{name}.adaptive is empty: an attack that knows the defence "
+        "has other fields of the group attack"
+      )
     with errors.about(f"defence {name}, adaptive"):
       changes = overrides | knows | {"rows": (types.PACD,)}
       adaptive[name] = schema.replaced(base, changes)
@@ -87,8 +99,8 @@ def _overrides(
 ) -> dict[str, Any]:
   """The fields that an attack or a defence sets, by flat names."""
   field = f"config field {group}.{name}"
-  known = {"overrides", "adaptive"} if group == "defenses" else {"overrides"}
-  if not isinstance(values, Mapping) or not values.keys() <= known:
+  known = ("overrides", "adaptive") if group == "defenses" else ("overrides",)
+  if not isinstance(values, Mapping) or not values.keys() <= {*known}:
     raise errors.InputError(f"{field} is {values!r}: it may have {' and '.join(known)}")
   return _flat(f"{group}.{name}.overrides", values.get("overrides", {}), allowed)
 
@@ -98,8 +110,7 @@ def _flat(field: str, values: Any, allowed: tuple[str, ...]) -> dict[str, Any]:
     raise errors.InputError(f"config field {field} is {values!r}: it must be a group")
   flat = schema.flatten(values)
   for name in flat:
-    options = name.split(".")[0] in kinds.ROWS or name == "attack.epsilon"
-    if name.split(".")[0] not in allowed or options or name == "train.num_victims":
+    if name.split(".")[0] not in allowed or name in _OF_ALL:
       raise errors.InputError(
         f"config field {field}.{name}: it may set fields of {' and '.join(allowed)} in "
         "which the columns may differ, not data, budgets or numbers of victims"

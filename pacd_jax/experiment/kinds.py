@@ -282,6 +282,10 @@ class Defence:
   make: Callable[[Options], types.DefenceFn]
   words: str
   options: type | None = None
+  is_filter: bool = False  # It removes images that it compares with the others.
+  uses_trusted: Callable[[Options], bool] = lambda options: False
+  # Checks its options against the data; raises errors.InputError.
+  check: Callable[[Options, types.Splits], None] | None = None
 
 
 class TransformTools(NamedTuple):

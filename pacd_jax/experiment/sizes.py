@@ -51,6 +51,11 @@ def check(config: Config, splits: types.Splits) -> None:
   for entry in kinds.ROWS:
     if entry.check is not None and entry.name in config.rows.names:
       entry.check(config.rows.options.get(entry.name), splits)
+  chain = config.defense.chain
+  for name in chain.names:
+    if (fits := kinds.DEFENCES[name].check) is not None:
+      with errors.about(f"config field defense.{name}"):
+        fits(chain.options.get(name), splits)
   for group, choice in (("data", config.data.augment), ("train", config.train.augment)):
     if choice.name and (fits := kinds.AUGMENTS[choice.name].check) is not None:
       with errors.about(f"config field {group}.augment"):

@@ -138,6 +138,12 @@ def _check_training(train: Train) -> None:
 
 
 def _check_stopping(config: Config) -> None:
+  if config.train.stopping.every and config.certify.split == "validation":
+    raise errors.InputError(
+      "train.stopping.every chooses epochs by the class's validation images, and "
+      "certify.split=validation would certify the same: use certify.split=test, or "
+      "train.stopping.every=0"
+    )
   n, alpha = config.train.stopping.n, config.certify.alpha
   if config.train.stopping.every and not confidence.can_certify(n, alpha):
     raise errors.InputError(
@@ -165,6 +171,7 @@ def _check_zero_mean(attack: Attack) -> None:
   for name, value, must_be in (
     ("num_shared_steps", attack.num_shared_steps, "0"),
     ("selection.corners", attack.selection.corners, "False"),
+    ("selection.rows", attack.selection.rows, "()"),
     ("starts", starts if starts != ("clean",) else (), "('clean',)"),
   ):
     if value:

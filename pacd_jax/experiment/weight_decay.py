@@ -62,12 +62,25 @@ def read(plan: Plan) -> Choices:
     raise errors.InputError(f"{path} is of another run: delete it and run again")
   rows, choices = there.get("rows"), plan.decay.choices
   is_whole = isinstance(rows, dict) and all(
-    isinstance(record, dict) and record.get("weight_decay") in choices
+    isinstance(record, dict)
+    and record.get("weight_decay") in choices
+    and record.get("choices") == list(choices)
+    and _is_table(record.get("accuracies"), len(choices))
     for record in rows.values()
   )
   if not is_whole:
     raise errors.InputError(f"{path} is damaged: delete it and run again")
   return rows
+
+
+def _is_table(accuracies: object, num_choices: int) -> bool:
+  """Whether there is an accuracy of each fold for each choice."""
+  return (
+    isinstance(accuracies, list)
+    and len(accuracies) == num_choices
+    and all(isinstance(of_one, list) and len(of_one) == NUM_FOLDS for of_one in accuracies)
+    and all(isinstance(one, float) for of_one in accuracies for one in of_one)
+  )
 
 
 def facts(plan: Plan, row: str) -> str:

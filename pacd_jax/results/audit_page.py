@@ -42,7 +42,8 @@ def write(
       "of audited ones, which were left out"
     ),
     "patterns": _patterns(folder, about, data, trusted, found),
-    "images": page.figure(_suspicious(folder, data, found)),
+    "images": page.figure(_suspicious(folder, about, data, found)),
+    "failed": page.text(_failed(about)),
     "section": "",
   }
   page.write(path, "audit_body.html", words)
@@ -129,9 +130,15 @@ def _patterns(folder, about, data, trusted, found) -> str:
   )
 
 
-def _suspicious(folder, data, found) -> page.Picture:
+def _failed(about: Mapping[str, Any]) -> str:
+  said = "; ".join(f"{name}: {why}" for name, why in about["failed"].items())
+  return f"Detectors that these data do not suit: {said}." if said else ""
+
+
+def _suspicious(folder, about, data, found) -> page.Picture:
   order = np.argsort(-found.suspicion, kind="stable")[:_NUM_IMAGES]
-  titles = [f"{place}: {data.labels[place]}" for place in order.tolist()]
+  names = {each["label"]: each["name"] for each in about["classes"]}
+  titles = [f"{place}: {names[int(data.labels[place])]}" for place in order.tolist()]
   path = folder / "images.png"
   figures.save(audit_figures.images(data.images[order], titles), path)
   return page.Picture(

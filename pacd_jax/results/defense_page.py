@@ -67,28 +67,27 @@ def blind(collected: defense_table.Matrix) -> str:
   a filter that compares an image with its class sees it where it was.
   """
   blind, sees = [], []
-  for column in collected["columns"][1:]:
+  for column in collected["columns"]:
+    if not column["is_filter"]:
+      continue
     clean, *others = column["rows"]
     poisoned = [row for row in others if row["data"] != defense_table.ADAPTIVE]
-    if not any(row["poison_removed"] or row["clean_removed"] for row in column["rows"]):
-      continue
     shares = ", ".join(f"{r['data']} {100 * r['poison_removed']:.1f} %" for r in poisoned)
     usual = clean["poison_removed"]
     words = f"{column['defense']} ({100 * usual:.1f} % where they are clean; {shares})"
     is_blind = all(row["poison_removed"] <= usual + _AS_CHANCE for row in poisoned)
     (blind if is_blind else sees).append(words)
-  if not blind and not sees:
-    return "No defence here removes images."
-  text = (
-    "A poison that changes a whole class moves the class's centroid, its neighbours and "
-    "its features with it: a filter that compares an image with its class sees it where it "
-    "was, and takes out about the share that it takes out of clean data. "
-  )
+  text = ""
   if blind:
-    text += f"So do here, of the images that are attacked: {'; '.join(blind)}. "
+    text += (
+      "A poison that moves all images of a class moves its centroid, its neighbours and "
+      "its features with it, so that a filter sees an image of it where it was. Of the "
+      "images that are attacked, these filters take out no more than where they are clean: "
+      f"{'; '.join(blind)}. "
+    )
   if sees:
     text += f"These take out more of some poison: {'; '.join(sees)}."
-  return text.strip()
+  return text.strip() or "No defence here is a filter."
 
 
 def _picture(collected: defense_table.Matrix, folder: pathlib.Path) -> page.Picture:

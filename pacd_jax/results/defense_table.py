@@ -1,6 +1,6 @@
 """The numbers of a matrix of defences: attacks by defences, from runs' results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ def collect(
   adaptive: Mapping[str, evaluate.Results],
   removed: Mapping[str, Mapping[str, Mapping[str, float]]],
   words: Mapping[str, str],
+  filters: Collection[str] = (),
 ) -> Matrix:
   """The contents of a matrix' `results.json`.
 
@@ -46,10 +47,11 @@ def collect(
     adaptive: by defence, the results of PACD that knows it.
     removed: by defence and row, the shares of images that it took out.
     words: by column, what it does.
+    filters: the columns that compare images with others, and remove some.
 
   Returns:
     A dict that JSON can hold: the fields that the runs share, and "columns", a dict for
-    each defence: "defense", "words", and "rows", as in `evaluate.results` with
+    each defence: "defense", "words", "is_filter", and "rows", as in `evaluate.results` with
     "accuracy_std", "recovered", "recovered_low" and "recovered_high" (of `recovered`; None
     where there is none), "poison_removed" (of clean data: of the images that attacks
     change) and "clean_removed" (of all others).
@@ -67,6 +69,7 @@ def collect(
       {
         "defense": defense,
         "words": words[defense],
+        "is_filter": defense in filters,
         "rows": [
           row
           | {"accuracy_std": evaluate.std(row["accuracy"])}

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pacd_jax import types
-from pacd_jax.experiment import defense_specs, schema, words
+from pacd_jax.experiment import defense_specs, kinds, schema, words
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import defense_table
@@ -81,9 +81,10 @@ def _report(
     columns,
     adaptive={name: results[f"adaptive/{name}"] for name in spec.adaptive},
     removed=removed,
+    filters=[name for name, config in spec.defenses.items() if _filters(config)],
     words={
       _NONE: "no defence.",
-      **{name: _words(config) for name, config in spec.defenses.items()},
+      **{n: _words(spec.base, config) for n, config in spec.defenses.items()},
     },
   )
   folders = [run_folder.RunFolder(path / part, spec.identity) for part in parts]
@@ -96,11 +97,24 @@ def _report(
   return defense_table.table(collected)
 
 
-def _words(config: Config) -> str:
-  """Says what a defence does, by its chain and by what it changes in training."""
-  chain = config.defense.chain.names
-  said = f"{', then '.join(chain)} on the training images; " if chain else ""
-  return f"{said}training {words.training(config.train)}."
+def _words(base: Config, config: Config) -> str:
+  """Says what a defence does, and which fields differ from the base's."""
+  chain, inside = config.defense.chain, config.defense.inside
+  said = [kinds.DEFENCES[name].words for name in chain.names]
+  said += [f"{kinds.TRANSFORMS[n].words}, inside the classifier" for n in inside.names]
+  of_base, fields = (schema.flatten(schema.values(each)) for each in (base, config))
+  changes = [f"{n} = {value}" for n, value in fields.items() if value != of_base.get(n)]
+  trusted = config.train.recovery_epochs or config.train.stopping.every
+  names = {*chain.names, *inside.names}
+  if trusted or any(
+    kinds.DEFENCES[name].uses_trusted(chain.options.get(name)) for name in names
+  ):
+    said.append("it uses trusted images")
+  return f"{'; '.join([*said, ', '.join(changes)])}."
+
+
+def _filters(config: Config) -> bool:
+  return any(kinds.DEFENCES[name].is_filter for name in config.defense.chain.names)
 
 
 def _removed(folder: pathlib.Path) -> dict[str, dict[str, float]]:

@@ -60,6 +60,8 @@ class ClassFoldersTest(parameterized.TestCase):
     refuses("b/1.png has mode RGBA: use 8-bit PNGs")
     (self.folder / "b/1.png").write_bytes(b"no image")
     refuses("b/1.png is no image: ")
+    (self.folder / "b/0.jpg").write_bytes(b"no image")
+    refuses("b/0.jpg is no .png: convert it, or take it away")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import io
 import pathlib
 import tempfile
 
+import finished_run
 import numpy as np
 import pytest
 import shifted_digits
@@ -39,9 +40,9 @@ class AuditTest(parameterized.TestCase):
     self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     self.report = self.folder / "audit"
 
-  def _save(self, name, images, labels):
+  def _save(self, name, images, labels, **others):
     path = self.folder / f"{name}.npz"
-    np.savez(path, images=images, labels=labels)
+    np.savez(path, images=images, labels=labels, **others)
     return path
 
   def _found(self):
@@ -49,7 +50,8 @@ class AuditTest(parameterized.TestCase):
 
   def test_finds_a_class_that_has_moved_and_repairs_it(self):
     images, labels = _blobs(0, 60, shift=15.0)
-    data = self._save("data", images, labels)
+    tests = {"test_images": images[:3], "test_labels": labels[:3]}
+    data = self._save("data", images, labels, **tests)
     trusted = self._save("trusted", *_blobs(1, 20))
     out = self.folder / "repaired.npz"
     given = data, "--trusted", trusted, "--report", self.report
@@ -65,6 +67,7 @@ class AuditTest(parameterized.TestCase):
     with np.load(out) as repaired:
       moved = repaired["images"].astype(float) - images
       np.testing.assert_array_equal(repaired["labels"], labels)
+      np.testing.assert_array_equal(repaired["test_images"], images[:3])
     np.testing.assert_array_equal(moved[labels != 1], 0.0)
     self.assertAlmostEqual(moved[labels == 1].mean(), -15.0, delta=3.0)
     page = (self.report / "index.html").read_text()
@@ -116,6 +119,18 @@ class AuditTest(parameterized.TestCase):
       found = self._found()["classes"]
       self.assertEqual([e["label"] for e in found if e["p_value"] <= 0.05], alarms)
 
+  @pytest.mark.long
+  def test_a_detector_that_the_data_do_not_suit(self):
+    """Two classes whose centroids are the same: there is no line for slabs."""
+    images, _ = _blobs(0, 20)
+    pair = np.concatenate([images[:20], images[:20]]), np.repeat([0, 1], 20)
+    data = self._save("data", *pair)
+    self.assertEqual(_audit(data, "--report", self.report)[0], 0)
+    found = self._found()
+    self.assertIn("slab", found["failed"])
+    self.assertNotIn("slab", found["classes"][0]["top_share"])
+    self.assertIn("do not suit: slab", (self.report / "index.html").read_text())
+
   def test_what_is_refused(self):
     data = self._save("data", *_blobs(0, 5))
     copies = self._save("copies", *_blobs(0, 5))
@@ -125,7 +140,10 @@ class AuditTest(parameterized.TestCase):
     np.savez(unlabelled, images=np.zeros((4, 2, 2, 1), np.uint8))
     out = self.folder / "out.npz"
     for arguments, words in (
-      ((self.folder / "none.npz",), r"none.npz"),
+      ((self.folder / "none.npz",), r"none.npz: no such file or folder"),
+      ((data, "--report", "/dev/null/x"), "/dev/null is no folder that can be written"),
+      ((data, "--report", two), "two.npz is there, and no audit's"),
+      ((data, "--trusted", two, "--out", "/proc/x/a.npz"), "/proc/x is no folder that"),
       ((unlabelled,), "unlabelled.npz: it has no array labels"),
       ((data, "--out", out), "--out needs --trusted"),
       ((data, "--trusted", copies), "class 0 has 0 training images of which there is one"),
@@ -139,14 +157,35 @@ class AuditTest(parameterized.TestCase):
       ((data, "--levl=1"), "unrecognized arguments: --levl=1: see pacd audit --help"),
       ((), "the following arguments are required: data"),
     ):
-      status, said, wrong = _audit(
-        *arguments, *(("--report", self.report) * bool(arguments))
-      )
+      has_report = not arguments or "--report" in arguments
+      report = () if has_report else ("--report", self.report)
+      status, said, wrong = _audit(*arguments, *report)
       self.assertEqual((status, said), (2, ""), words)
       *_, line = wrong.splitlines()  # Progress may stand before it.
       self.assertRegex(line, f"^error: .*{words}")
       self.assertFalse(self.report.exists())
       self.assertFalse(out.exists())
+
+
+class RunTest(finished_run.FinishedRunTestCase):
+  def test_refuses_a_row_that_is_none(self):
+    for arguments, words in (
+      ((), "is a run: say which training set by --row=pacd"),
+      (("--row=pacs",), "--row=pacs: the run has clean, classwise, brightness, pacd"),
+    ):
+      status, _, wrong = _audit(self.finished, *arguments)
+      self.assertEqual(status, 2)
+      self.assertIn(words, wrong)
+
+  @pytest.mark.long
+  def test_a_row_of_a_run(self):
+    report = self.temporary("audit")
+    for row, first in (("brightness", 8), ("clean", None)):
+      given = self.finished, f"--row={row}", "--report", report
+      self.assertEqual(_audit(*given)[0], 0)
+      about = sealed.parse((report / "audit.json").read_bytes())
+      alarms = [e["label"] for e in about["classes"] if e["p_value"] <= 0.05]
+      self.assertEqual(alarms, [first] if first else [])
 
 
 if __name__ == "__main__":

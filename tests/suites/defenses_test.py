@@ -118,7 +118,7 @@ class DefensesTest(parameterized.TestCase):
     ):
       self.assertIn(words, table)
     page = (self.workdir / "report" / "index.html").read_text()
-    for words in ("image/png;base64", "../half/report", "random_share", "sees it where"):
+    for words in ("image/png;base64", "../half/report", "random_share", "is a filter"):
       self.assertIn(words, page)
     adaptive = door.load(self.workdir / "adaptive/half").config
     self.assertEqual(adaptive.defense.chain.names, ("random_share",))
@@ -144,6 +144,8 @@ class DefensesTest(parameterized.TestCase):
     ),
     ({"defenses__decay__overrides__train__decay": 3}, "train.decay is unknown"),
     ({"defenses__half__adaptive__attack__epsilon": 0.2}, "adaptive.attack.epsilon: it may"),
+    ({"defenses__half__adaptive__attack__norm": "l2"}, "adaptive.attack.norm: it may"),
+    ({"defenses__half__adaptive": {}}, "half.adaptive is empty: an attack that knows"),
     ({"defenses__half__overrides__defense__chain": ("l3",)}, "half: .*defense.chain is"),
     ({"attacks__pacd_per_image__row": "pacd"}, "per_image is .*: it may have overrides"),
     ({"attacks__pacd": {}}, "attacks.pacd has an unusable name"),

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from pacd_jax import types
+from pacd_jax.data import training_sets
 from pacd_jax.defenses.filters import removal, representation, spectrum
 
 _NUM_DIMS = 10  # Principal components that are clustered.
@@ -71,7 +72,7 @@ def activation_clustering(
   of_training, of_clusters = jax.random.split(key)
   name = "activation_clustering"
   represent = representation.make(name, training_set, of_training, tools, of=of)
-  images, labels = (each[training_set.present] for each in training_set[:2])
+  images, labels = training_sets.to_dataset(training_set)
   scores = score(represent(images), labels, of_clusters, size=size)
   return removal.by_threshold(name, training_set, scores, silhouette, "use a smaller size")
 

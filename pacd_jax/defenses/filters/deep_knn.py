@@ -3,6 +3,7 @@
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.data import training_sets
 from pacd_jax.defenses.filters import neighbours, removal, representation
 
 RULES = ("plurality", "majority")
@@ -74,7 +75,7 @@ def deep_knn(
     )
   neighbours.check("deep_knn", training_set, k, within_classes=True)
   represent = representation.make("deep_knn", training_set, key, tools, of=of)
-  images, labels = (each[training_set.present] for each in training_set[:2])
+  images, labels = training_sets.to_dataset(training_set)
   nearest = neighbours.find(represent(images), k)
   scores = score(nearest, labels, k=k, rule=rule)
   return removal.by_threshold("deep_knn", training_set, scores, 0.0, "use another k")

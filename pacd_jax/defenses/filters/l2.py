@@ -3,6 +3,7 @@
 import numpy as np
 
 from pacd_jax import types
+from pacd_jax.data import training_sets
 from pacd_jax.defenses.filters import centroids as class_centroids
 from pacd_jax.defenses.filters import removal, representation
 
@@ -55,7 +56,7 @@ def l2(
   removal.check_share("l2", training_set, share)
   class_centroids.check("l2", training_set, tools, centroids)
   represent = representation.make("l2", training_set, key, tools, of=of)
-  images, labels = (each[training_set.present] for each in training_set[:2])
+  images, labels = training_sets.to_dataset(training_set)
   vectors = represent(images)
   means = class_centroids.find(represent, vectors, labels, tools, centroids)
   return removal.by_share("l2", training_set, score(vectors, labels, means), share)

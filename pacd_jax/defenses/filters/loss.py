@@ -3,6 +3,7 @@
 import numpy as np
 
 from pacd_jax import types
+from pacd_jax.data import training_sets
 from pacd_jax.defenses.filters import removal, representation
 
 
@@ -47,7 +48,7 @@ def loss(
     errors.InputError: the share is out of its range, or would empty a class.
   """
   removal.check_share("loss", training_set, share)
-  images, labels = (each[training_set.present] for each in training_set[:2])
+  images, labels = training_sets.to_dataset(training_set)
   params = tools.train(training_set, key)
   logits = representation.in_batches(tools.model.apply, params, images)
   return removal.by_share("loss", training_set, score(logits, labels), share)

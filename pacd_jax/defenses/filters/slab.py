@@ -3,6 +3,7 @@
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.data import training_sets
 from pacd_jax.defenses.filters import centroids as class_centroids
 from pacd_jax.defenses.filters import removal, representation
 
@@ -73,7 +74,7 @@ def slab(
   class_centroids.check("slab", training_set, tools, centroids)
   _check_two(np.unique(training_set.labels[training_set.present]))
   represent = representation.make("slab", training_set, key, tools, of=of)
-  images, labels = (each[training_set.present] for each in training_set[:2])
+  images, labels = training_sets.to_dataset(training_set)
   vectors = represent(images)
   means = class_centroids.find(represent, vectors, labels, tools, centroids)
   return removal.by_share("slab", training_set, score(vectors, labels, means), share)

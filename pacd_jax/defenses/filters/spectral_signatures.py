@@ -3,6 +3,7 @@
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.data import training_sets
 from pacd_jax.defenses.filters import removal, representation, spectrum
 
 _MULTIPLIER = 1.5  # Of the expected share of poison, that is removed.
@@ -63,6 +64,6 @@ def spectral_signatures(
   share = _MULTIPLIER * poisoned_share
   removal.check_share("spectral_signatures", training_set, share)
   represent = representation.make("spectral_signatures", training_set, key, tools, of=of)
-  images, labels = (each[training_set.present] for each in training_set[:2])
+  images, labels = training_sets.to_dataset(training_set)
   scores = score(represent(images), labels)
   return removal.by_share("spectral_signatures", training_set, scores, share)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pacd_jax import types
+from pacd_jax import errors, types
+from pacd_jax.data import training_sets
 from pacd_jax.defenses.filters import centroids as class_centroids
 from pacd_jax.defenses.filters import removal, representation, spectrum
 
@@ -67,9 +68,13 @@ def svd(
     errors.InputError: an argument out of its range, or without what it needs.
   """
   removal.check_share("svd", training_set, share)
+  if not 0.0 < explained < 1.0:
+    raise errors.InputError(
+      f"filter 'svd' is to keep a share of {explained:g} of the spectrum: use one in (0, 1)"
+    )
   class_centroids.check("svd", training_set, tools, centroids)
   represent = representation.make("svd", training_set, key, tools, of=of)
-  images, labels = (each[training_set.present] for each in training_set[:2])
+  images, labels = training_sets.to_dataset(training_set)
   vectors = represent(images)
   means = class_centroids.find(represent, vectors, labels, tools, centroids)
   scores = score(vectors, labels, means, explained=explained)

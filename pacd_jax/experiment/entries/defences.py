@@ -3,8 +3,12 @@
 import dataclasses
 import functools
 
+import jax
+
+from pacd_jax import types
+from pacd_jax.data import training_sets
 from pacd_jax.defenses import identity, random_share
-from pacd_jax.defenses.trusted import two_sample, unshift
+from pacd_jax.defenses.trusted import images, two_sample, unshift
 from pacd_jax.experiment import fields, kinds
 
 
@@ -41,6 +45,13 @@ class Unshift:
   )
 
 
+def _has_trusted(options: TwoSample | Unshift, splits: types.Splits) -> None:
+  """Checks that each class has images to compare, as `images.by_class` does."""
+  of_training = training_sets.whole(splits.train)
+  key = jax.random.key(0)  # Which images are drawn does not matter.
+  images.by_class(of_training, splits.validation, options.num_trusted, key)
+
+
 kinds.DEFENCES.add(
   kinds.Defence("identity", lambda options: identity.identity, "nothing is changed")
 )
@@ -60,6 +71,8 @@ kinds.DEFENCES.add(
     lambda options: functools.partial(two_sample.two_sample, **dataclasses.asdict(options)),
     "every class is tested against trusted images, and nothing is changed",
     options=TwoSample,
+    uses_trusted=lambda options: True,
+    check=_has_trusted,
   )
 )
 kinds.DEFENCES.add(
@@ -68,5 +81,7 @@ kinds.DEFENCES.add(
     lambda options: functools.partial(unshift.unshift, **dataclasses.asdict(options)),
     "what a class has more than trusted images, on average, is taken off",
     options=Unshift,
+    uses_trusted=lambda options: True,
+    check=_has_trusted,
   )
 )

@@ -5,6 +5,7 @@ import functools
 from typing import Any
 
 from pacd_jax import types
+from pacd_jax.data import training_sets
 from pacd_jax.defenses.filters import (
   activation_clustering,
   centroids,
@@ -12,6 +13,8 @@ from pacd_jax.defenses.filters import (
   knn,
   l2,
   loss,
+  neighbours,
+  removal,
   representation,
   slab,
   spectral_signatures,
@@ -115,11 +118,37 @@ def _add(defence: Any, words: str, options: type) -> None:
   def make(of_config: Any) -> types.DefenceFn:
     return functools.partial(defence, **dataclasses.asdict(of_config))
 
-  kinds.DEFENCES.add(kinds.Defence(defence.__name__, make, words, options=options))
+  def uses_trusted(of_config: Any) -> bool:
+    return getattr(of_config, "centroids", "data") == "trusted"
+
+  def check(of_config: Any, splits: types.Splits) -> None:
+    """As the filter does, of the clean training split."""
+    name, training_set = defence.__name__, training_sets.whole(splits.train)
+    if hasattr(of_config, "share"):
+      removal.check_share(name, training_set, of_config.share)
+    if hasattr(of_config, "k"):
+      within = defence is deep_knn.deep_knn
+      neighbours.check(name, training_set, of_config.k, within_classes=within)
+
+  kinds.DEFENCES.add(
+    kinds.Defence(
+      defence.__name__,
+      make,
+      words,
+      options=options,
+      is_filter=True,
+      uses_trusted=uses_trusted,
+      check=check,
+    )
+  )
 
 
 _add(l2.l2, "images far from the centroid of their class are removed", Distance)
-_add(slab.slab, "images far from it along the line to another centroid", Distance)
+_add(
+  slab.slab,
+  "images far from their class's centroid along the line to another one",
+  Distance,
+)
 _add(loss.loss, "images that a model trained on all of them fits worst", Loss)
 _add(knn.knn, "images far from their nearest neighbours", Knn)
 _add(svd.svd, "images far from the low-rank part of the data", Svd)

@@ -123,6 +123,7 @@ kinds.DEFENCES.add(
     ),
     _DENOISE,
     options=Denoise,
+    uses_trusted=lambda options: True,
   )
 )
 kinds.TRANSFORMS.add(kinds.Transform("denoise", _denoise, _DENOISE, needs_trusted=True))
