@@ -2,10 +2,11 @@
 
 In its own layout a tensor is called by its place in the parameters, "Dense_0/kernel"; in
 PyTorch's, "dense.0.weight" (`models.torch_layout`). The entry `pacd_jax` of the metadata is
-JSON: schema, network, norm, num_classes, image_shape, and what else is known of them.
-Files of other programs need not have it.
+JSON: schema, network, norm, num_classes, image_shape, their checksum with the tensors, and
+what else is known. Files of other programs need not have it.
 """
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -79,6 +80,7 @@ def save_weights(
   words = dict(about or {}) | {"schema": SCHEMA} | dict(zip(_FACTS, facts, strict=True))
   # Arrays that are not contiguous would be stored in another order.
   whole = {name: np.ascontiguousarray(array) for name, array in own.items()}
+  words["sha256"] = _digest(whole, words)
   stored = safetensors.save(whole, {"pacd_jax": json.dumps(words)})
   files.write(files.user_path(path), stored)
 
@@ -200,11 +202,26 @@ def _read(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     raise errors.InputError(
       f"{path}: its schema is {words.get('schema')}, and this version reads {SCHEMA}"
     )
+  if words.get("sha256", "") not in ("", _digest(found, words)):
+    raise errors.InputError(
+      f"{path}: its tensors, or what it says of them, are not those that were saved (the "
+      "checksum differs): save it again"
+    )
   try:
     facts = {name: words[name] for name in _FACTS}
     return found, facts | {"image_shape": tuple(facts["image_shape"])}
   except (TypeError, KeyError):
     raise unclear from None
+
+
+def _digest(tensors: Mapping[str, np.ndarray], words: Mapping[str, Any]) -> str:
+  """SHA-256 of the tensors by their names, and of the facts; safetensors has none."""
+  facts = json.dumps([words.get(name) for name in _FACTS])
+  digest = hashlib.sha256(facts.encode())
+  for name in sorted(tensors):
+    digest.update(f"{name} {tensors[name].shape}\n".encode())
+    digest.update(np.ascontiguousarray(tensors[name], "<f4").data)
+  return digest.hexdigest()
 
 
 def _facts(
