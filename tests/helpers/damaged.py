@@ -69,14 +69,14 @@ def apply(path: pathlib.Path, kind, other: pathlib.Path | None = None):
   if callable(kind):
     path.write_bytes(kind(path.read_bytes()))
     return
-  contents = path.read_bytes()
+  theirs = (path if other is None else other).read_bytes()
   path.unlink()
   if kind == "a folder":
     path.mkdir()
   elif kind == "a link to itself":
     path.symlink_to(path.name)
   elif kind == "exchanged":
-    path.write_bytes(other.read_bytes() if other is not None else contents)
+    path.write_bytes(theirs)
 
 
 WORDS = ("gone", "a folder", "a link to itself", "exchanged", "exchanged")
