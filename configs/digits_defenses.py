@@ -1,7 +1,7 @@
 """Attacks by defences on scikit-learn's digits: what each defence gives back.
 
-  pacd run digits_defenses
-  pacd run digits_defenses:smoke     for tests
+  pacd run --config=configs/digits_defenses.py
+  pacd run --config=configs/digits_defenses.py:smoke     for tests
 
 The victims, the points and the attack `pacd` are those of `configs/digits_ga.py`, at
 epsilon 0.1. Filters remove 5 % of each class, `spectral_signatures` 15 %, `deep_knn` and
@@ -11,7 +11,7 @@ attacks that know the defence of their line. `recovery`, `unshift`, `denoise` an
 `early_stopping` use trusted images: 20 epochs on the clean split, 20 images of each class,
 the validation split, and the class's validation images.
 
-This matrix has not been run as a whole yet.
+This matrix of ACRs has not been run as a whole yet, on two cores or elsewhere.
 """
 
 import ml_collections

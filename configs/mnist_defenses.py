@@ -1,11 +1,12 @@
 """Attacks by defences on MNIST: what each defence gives back.
 
-  pacd run mnist_defenses:fast --config.data.data_dir=FOLDER
-  pacd run mnist_defenses:smoke     for tests
+  pacd run --config=configs/mnist_defenses.py:fast --config.data.data_dir=FOLDER
+  pacd run --config=configs/mnist_defenses.py:smoke     for tests
 
 The victims, the points and the attack are those of `configs/mnist_ga.py`, at epsilon
 0.1; see `configs/digits_defenses.py` for the defences. Without a variant it is the paper's
-scale, for accelerators. This matrix has not been run as a whole yet.
+scale, for accelerators. This matrix of ACRs has not been run as a whole yet, on two cores
+or elsewhere.
 """
 
 import ml_collections

@@ -197,7 +197,9 @@ def build(
       for entry in kinds.ROWS
       if entry.make is not None
     },
-    poisons={row: path for row, path in config.poisons.items() if path},
+    poisons={
+      row: config.poisons[row] for row in config.rows.names if config.poisons.get(row)
+    },
     attack=attack_assembly.assemble(
       config, splits, surrogate, tools(kinds.ROWS[types.PACD]), known
     ),

@@ -7,7 +7,14 @@ import re
 from absl.testing import absltest, parameterized
 
 from configs import comparisons
-from pacd_jax.experiment import config_files, kinds, schema, suite_specs, together
+from pacd_jax.experiment import (
+  config_files,
+  defense_specs,
+  kinds,
+  schema,
+  suite_specs,
+  together,
+)
 
 _FOLDER = pathlib.Path(__file__).resolve().parents[2] / "configs"
 _CONFIGS = config_files.names()
@@ -22,7 +29,14 @@ def _load(name):
 
 
 def _runs(config):
-  """The config itself; a transfer's or a comparison's with what these give to a run."""
+  """The config itself; a suite's with what it gives to its runs."""
+  if "defenses" in config:
+    spec = defense_specs.parse(config.to_dict())
+    schemas = [spec.base, *spec.defenses.values(), *spec.adaptive.values()]
+    for each in schemas:
+      together.check(each)
+    config.base.poisons, config.base.data.data_dir = {}, ""
+    return [config.base]
   if "attacks" in config:
     suite_specs.comparison(config.to_dict())
     run = config.base
