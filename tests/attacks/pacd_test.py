@@ -119,7 +119,7 @@ class StepTest(parameterized.TestCase):
     self.assertLess(np.mean(upper[-5:]), 0.5 * np.mean(upper[:3]))
 
   @parameterized.parameters(2, 0, 100)
-  @long.after(1)
+  @long.after(0)
   def test_momentum_is_a_running_mean_that_shared_steps_give_to_all(self, num_shared_steps):
     """v = m v + (1 - m) du, and delta follows its sign by the schedule's length."""
     attack_data, key = small.setting()[0], jax.random.key(0)

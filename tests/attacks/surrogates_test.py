@@ -53,7 +53,7 @@ class EnsembleTest(parameterized.TestCase):
         np.testing.assert_array_equal(before[2], after[2])
 
   @parameterized.parameters(1, 2)
-  @long.after(1)
+  @long.after(0)
   def test_at_once_changes_nothing_but_rounding(self, at_once):
     key = jax.random.key(1)
     states = []
@@ -113,6 +113,7 @@ class EnsembleTest(parameterized.TestCase):
     for leaf in jax.tree.leaves(fresh.surrogates.solved):
       np.testing.assert_array_equal(leaf, 0.0)
 
+  @pytest.mark.long
   def test_a_state_does_not_grow(self):
     """Nothing is kept of the steps before: the same shapes, and as many live arrays."""
     key, attack_data = jax.random.key(0), small.setting()[0]

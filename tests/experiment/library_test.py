@@ -4,6 +4,7 @@ import pathlib
 import tempfile
 
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 import pacd_jax
@@ -44,6 +45,7 @@ class PoisonTest(parameterized.TestCase):
     moved = (poisoned.images != self.data.train.images).any(axis=(1, 2, 3))
     np.testing.assert_array_equal(np.unique(self.data.train.labels[moved]), [1])
 
+  @pytest.mark.long
   def test_other_arrays_in_the_same_folder_are_refused(self):
     pacd_jax.poison(self.data, _config(), self.folder)
     others = pacd_jax.split_arrays(*_arrays(seed=1))

@@ -60,6 +60,7 @@ class SurroundingsTest(_TestCase):
     self.assertIn(f"{self.folder}/run/poison", done.stderr)
     self.assertFalse((self.folder / "~").exists())
 
+  @pytest.mark.long
   def test_output_that_has_no_plus_minus_sign(self):
     done = _main(
       *_SMALL, f"--workdir={self.workdir}", "--stage=report", PYTHONIOENCODING="ascii"

@@ -32,6 +32,7 @@ def _config(inside=(), chain=(), knows=False, **overrides):
   return finished_run.smoke(**fields, **overrides)
 
 
+@pytest.mark.long
 class InsideTest(absltest.TestCase):
   """One run with JPEG inside the classifier, and a defence that shows in its page."""
 

@@ -103,8 +103,8 @@ class FilesTest(finished_run.FinishedRunTestCase):
     of_a_finished_run, _PLACES, damaged.damage, _PLACES, few=15, many=700
   )
 
-  @pytest.mark.long
   @parameterized.parameters({"seed": 1}, {"attack.epsilon": 0.05}, {"sigma": 0.3})
+  @pytest.mark.long
   def test_each_file_of_another_run(self, **changes):
     other = self.temporary("other")
     asked.run(finished_run.smoke(**changes), other)

@@ -115,7 +115,7 @@ class ModelsTest(parameterized.TestCase):
       np.testing.assert_allclose(a, b, atol=2e-5 * max(1.0, float(jnp.abs(b).max())))
 
   @parameterized.parameters("affine", "group")
-  @long.after(1)
+  @long.after(0)
   def test_resnet_is_its_formula_by_lax(self, norm):
     """conv, then three stacks of three blocks; the first of a stack halves the image."""
     shape = (9, 8, 3)

@@ -18,6 +18,7 @@ from pacd_jax.paper import catalog, empirical
 from pacd_jax.suites import runner
 
 
+@pytest.mark.long
 class PaperTest(smoke_tables.TestCase):
   def test_runs_what_the_tables_need_once(self):
     self.assertEqual(self.status, 0, self.said)

@@ -26,6 +26,7 @@ def _config(path, **of_macer):
 
 
 class TransferTest(finished_run.FinishedRunTestCase):
+  @pytest.mark.long
   def test_whole(self):
     table = asked.run(_config(self.finished), self.workdir)
     results = json.loads((self.workdir / "results.json").read_text())

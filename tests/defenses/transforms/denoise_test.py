@@ -18,6 +18,7 @@ class DenoiseTest(absltest.TestCase):
     params = network.init(jax.random.key(0), (9, 6, 3))
     np.testing.assert_array_equal(network.apply(params, images), images)
 
+  @pytest.mark.long
   def test_it_is_what_convolutions_by_hand_give(self):
     network = denoiser.denoiser(num_layers=2, width=5)
     images = jax.random.normal(jax.random.key(1), (4, 9, 6, 3))

@@ -51,7 +51,7 @@ def _defence(name):
 
 class FormsTest(parameterized.TestCase):
   @parameterized.product(name=_NAMES, channels=(1, 3))
-  @long.after(9)
+  @long.after(4)
   def test_training_images_stay_uint8_and_absent_ones_as_they_are(self, name, channels):
     images = _images(channels)
     before = types.TrainingSet(images, np.arange(6, dtype=np.int32), np.arange(0, 6, 2))
@@ -72,7 +72,7 @@ class FormsTest(parameterized.TestCase):
     np.testing.assert_array_equal(defended()[0].images, after.images)
 
   @parameterized.product(name=_NAMES, channels=(1, 3))
-  @long.after(9)
+  @long.after(4)
   def test_an_image_alone_gives_the_same(self, name, channels):
     images = _images(channels) / np.float32(255.0)
     images += 0.2 * np.random.default_rng(0).standard_normal(images.shape, np.float32)
