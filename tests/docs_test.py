@@ -9,6 +9,7 @@ import re
 import asked
 import finished_run
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 import pacd_jax
@@ -43,6 +44,7 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
       exec(compile(example, f"{page}.md, example {number}", "exec"), names)
       yield names
 
+  @pytest.mark.long
   def test_library(self):
     pages = self._run("library", 6)
     found = next(pages)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import long
 import numpy as np
 import optax
+import pytest
 import small_attack as small
 from absl.testing import absltest, parameterized
 
@@ -83,7 +84,7 @@ class StepTest(parameterized.TestCase):
     np.testing.assert_array_equal(np.asarray(after.delta)[others], 0.0)
 
   @parameterized.product(num_shared_steps=(3, 0, 100), norm=("linf", "l2"))
-  @long.after(2)
+  @long.after(1)
   def test_stays_in_the_ball_and_the_box(self, norm, num_shared_steps):
     epsilon = {"linf": 0.05, "l2": 0.4}[norm]
     attack = small.attack(
@@ -111,6 +112,7 @@ class StepTest(parameterized.TestCase):
     np.testing.assert_array_equal(delta, np.broadcast_to(delta[:1], delta.shape))
     self.assertGreater(np.abs(delta).max(), 0.0)
 
+  @pytest.mark.long
   def test_linear_victims_soft_acr_falls(self):
     """A convex lower level: the attack must win against its own surrogate."""
     _, history = small.run(small.attack(num_shared_steps=100, epsilon=0.3), 40)

@@ -81,6 +81,7 @@ class AuditTest(parameterized.TestCase):
       each["images_repaired"] = 0
     self.assertEqual({k: before[k] for k in same}, {k: self._found()[k] for k in same})
 
+  @pytest.mark.long
   def test_without_trusted_images(self):
     images, labels = _blobs(0, 40)
     images[5] = 255 - images[100]  # One that does not fit.

@@ -231,7 +231,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
     ("attack.learning_rate", "attack", "stage attack, step"),
     ("train.learning_rate", "train", "stage train, step .*: clean/loss is"),
   )
-  @long.after(1)
+  @long.after(0)
   def test_non_finite_loss_stops_the_run(self, field, stage, message):
     """Learning rates that overflow float32 in a few steps."""
     config = finished_run.smoke(**{field: 1e38})

@@ -231,6 +231,7 @@ class MainTest(parameterized.TestCase):
     self.assertEqual(process.returncode, 130, said)
     self.assertEndsWith(said, "\ninterrupted: the same command resumes it\n")
 
+  @pytest.mark.long
   def test_sigterm_in_mid_run_saves_and_is_one_line(self):
     workdir = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
     command = [sys.executable, "main.py", "--config=configs/digits_ga.py:smoke"]

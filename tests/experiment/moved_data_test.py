@@ -6,6 +6,7 @@ import tempfile
 import asked
 import finished_run
 import numpy as np
+import pytest
 from absl.testing import absltest
 
 from pacd_jax import errors
@@ -37,6 +38,7 @@ class MovedDataTest(absltest.TestCase):
     images = np.random.default_rng(seed).integers(0, 256, (60, 8, 8, 1), dtype=np.uint8)
     np.savez(path, images=images, labels=np.arange(60) % 2)
 
+  @pytest.mark.long
   def test_a_run_goes_on_with_the_file_elsewhere(self):
     elsewhere = self.folder / "a folder" / "moved.npz"
     elsewhere.parent.mkdir()

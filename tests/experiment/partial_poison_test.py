@@ -38,6 +38,7 @@ def _params(workdir):
   return jax.tree.map(np.asarray, stages.load_victims(door.load(workdir)))
 
 
+@pytest.mark.long
 class FieldsTest(absltest.TestCase):
   @classmethod
   def setUpClass(cls):

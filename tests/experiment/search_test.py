@@ -102,6 +102,7 @@ class SearchTest(parameterized.TestCase):
       alone = poison_file.load(pathlib.Path(workdir, "poison", "pacd.npz"))
     np.testing.assert_array_equal(self.poison("candidates/away_6").images, alone.images)
 
+  @pytest.mark.long
   def test_goes_on_with_what_is_scored(self):
     (self.workdir / "poison" / "pacd.npz").unlink()
     before = self.selection["candidates"]
@@ -151,6 +152,7 @@ class SearchTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.NonFiniteError, "step 4: the poison clean_4 is nan"):
       candidates.save(plan, candidates.Candidate("clean", 4), images)
 
+  @pytest.mark.long
   def test_baselines_may_be_candidates(self):
     """The candidate is the row's poison to the bit, and is judged as the others are."""
     with tempfile.TemporaryDirectory() as workdir:

@@ -49,7 +49,7 @@ class StampedRunTest(finished_run.FinishedRunTestCase):
     ("train", {"code": "0" * 64, "commit": None}),
     ("certify", {"device_kind": "H200"}),
   )
-  @long.after(1)
+  @long.after(0)
   def test_an_unfinished_run_is_not_resumed_by_others(self, stage, changes):
     workdir = self._unfinished(stage)
     with _others(**changes):
