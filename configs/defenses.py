@@ -77,3 +77,35 @@ def get_config(
     config.defenses[name].adaptive = ml_collections.ConfigDict(schema.nested(overrides))
   config.data = {"data_dir": ""}  # Of every run.
   return config
+
+
+def of_large_images(
+  base: ml_collections.ConfigDict,
+  variant: str,
+  more: Mapping[str, Mapping[str, Any]],
+  **unshift: Any,
+) -> ml_collections.ConfigDict:
+  """The matrix of MNIST and of CIFAR-10: three rows by six defences.
+
+  Args:
+    base: of every run, with its variant applied.
+    variant: of the base; "fast" has five victims, and "smoke" two defences.
+    more: a defence of these images alone.
+    **unshift: options of that defence.
+  """
+  items = variant.split(",")
+  base.rows = ("clean", "brightness", "pacd")
+  if "fast" in items and not any("train.num_victims=" in item for item in items):
+    base.train.num_victims = 5
+  known = {
+    "l2": on_images("l2"),
+    "spectral_signatures": on_images("spectral_signatures"),
+    "jpeg": on_images("jpeg"),
+    **more,
+    "cutmix": {"train.mix": "cutmix"},
+    "unshift": on_images("unshift", **unshift),
+  }
+  adaptive = {"jpeg": KNOWS, "unshift": KEEPS_MEAN}
+  if "smoke" in items:
+    known, adaptive = {name: known[name] for name in ("l2", "unshift")}, {}
+  return get_config(base, attacks={}, defenses=known, adaptive=adaptive)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.data import arrays
 from pacd_jax.defenses.filters import (
   activation_clustering,
   centroids,
@@ -136,13 +137,13 @@ def _scores(
     By detector its scores, or why there are none.
   """
   stored, labels = training_set.images, training_set.labels
+  if tools.model.features is None:
+    raise errors.InputError("the audit's model shows no features: give another network")
   progress("model")
   params = tools.train(training_set, of_model)
   logits = representation.in_batches(tools.model.apply, params, stored)
-  if tools.model.features is None:
-    raise errors.InputError("the audit's model shows no features: give another network")
   features = representation.in_batches(tools.model.features, params, stored)
-  pixels = (stored.reshape(len(stored), -1) / np.float32(255)).astype(np.float32)
+  pixels = arrays.to_float(stored).reshape(len(stored), -1)
   means = centroids.means(pixels, labels, tools.num_classes)
   smallest = int(np.unique(labels, return_counts=True)[1].min())
   k = max(1, min(_MOST_NEIGHBOURS, smallest - 1))

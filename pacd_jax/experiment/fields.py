@@ -7,6 +7,7 @@ class, too.
 
 import dataclasses
 import fractions
+import functools
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -151,6 +152,11 @@ def choices(
       "names": check or some_of,
     },
   )
+
+
+def bound(function: Callable[..., Any]) -> Callable[[Any], Callable[..., Any]]:
+  """The `make` of an entry whose options are the function's keyword arguments."""
+  return lambda options: functools.partial(function, **dataclasses.asdict(options))
 
 
 def group(kind: type) -> Any:

@@ -8,7 +8,8 @@ from pacd_jax.paper import work
 from pacd_jax.paper.catalog import Item
 from pacd_jax.paper.lines import Line
 from pacd_jax.paper.protocol import Protocol, Run
-from pacd_jax.results import figures, map_figures, paper_figures, report
+from pacd_jax.results import figures, map_figures, paper_figures
+from pacd_jax.results import pictures as run_pictures
 
 _LABELS = {
   "epsilon": "epsilon (image units)",
@@ -85,7 +86,9 @@ def _cells(item: Item, found: Sequence[Line]) -> dict[str, dict[tuple, tuple]]:
 
 def _gallery(stem: pathlib.Path, protocol: Protocol, run: Run) -> list[pathlib.Path]:
   epsilon = work.text(run.settings["epsilon"])
-  figure = report.gallery(protocol.folder(run), "pacd", title=f"PACD, epsilon {epsilon}")
+  figure = run_pictures.gallery(
+    protocol.folder(run), "pacd", title=f"PACD, epsilon {epsilon}"
+  )
   if figure is None:
     return []
   return [_saved(figure, stem.with_name(f"{stem.name}_{epsilon}"))]

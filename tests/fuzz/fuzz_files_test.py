@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pacd_jax import errors
 from pacd_jax.data import poison_file, sources
 from pacd_jax.experiment import door, poison_command, stages
-from pacd_jax.results import collect, report
+from pacd_jax.results import collect, pictures
 from pacd_jax.runtime import processes, run_folder
 
 _PLACES = st.floats(0.0, 1.0, exclude_max=True)  # Of a file among the others.
@@ -199,7 +199,7 @@ class FilesTest(finished_run.FinishedRunTestCase):
 
   def of_a_log(self, kind, other):
     with self.damage(0.0, kind, other, [pathlib.Path("metrics.jsonl")]):
-      report.attack_metrics(self.workdir / "metrics.jsonl")
+      pictures.attack_metrics(self.workdir / "metrics.jsonl")
 
   test_a_log, test_a_log_more = fuzzing.tiers(
     of_a_log, damaged.damage, _PLACES, few=30, many=500

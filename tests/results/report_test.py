@@ -14,7 +14,7 @@ import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.results import evaluate, report
+from pacd_jax.results import evaluate, pictures, report
 
 
 class _Page(html.parser.HTMLParser):
@@ -139,10 +139,10 @@ class ReportTest(parameterized.TestCase):
     ("pacd", "attack gallery_pacd overview"),
   )
   @long.after(1)
-  def test_any_subset_of_rows(self, rows, pictures):
+  def test_any_subset_of_rows(self, rows, drawn):
     made_up_run.make_run(self.workdir, rows.split())
     self.assertEmpty(self.page().open)
-    expected = {"certified_accuracy", "top_probability", *pictures.split()}
+    expected = {"certified_accuracy", "top_probability", *drawn.split()}
     self.assertEqual(_pictures(self.workdir / "report"), expected)
 
   def test_adaptive_sampling_in_another_precision(self):
@@ -220,7 +220,7 @@ class ReportTest(parameterized.TestCase):
       made_up_run.attack_line(2, negative_curvature=True),
     ]
     path.write_text("\n".join(lines))
-    metrics = report.attack_metrics(path)
+    metrics = pictures.attack_metrics(path)
     np.testing.assert_array_equal(metrics["step"], [0, 1, 2])
     np.testing.assert_array_equal(metrics["upper"], [0.3, 0.2, 0.3])
     np.testing.assert_array_equal(metrics["restart"], [True, False, False])

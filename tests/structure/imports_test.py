@@ -125,7 +125,7 @@ class RulesTest(parameterized.TestCase):
         "experiment.row_data",
         "experiment.library",
         "results.detectability",
-        "results.report",
+        "results.pictures",
         # Not of a run: a poison as PNGs, for people, and of other programs.
         "data.png_folder",
         "data.plain_npz",

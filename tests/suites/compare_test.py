@@ -11,8 +11,8 @@ from unittest import mock
 import asked
 import finished_run
 import jax
-import ml_collections
 import pytest
+import suite_configs
 from absl.testing import absltest, parameterized
 from jax.experimental.compilation_cache import compilation_cache
 
@@ -50,19 +50,7 @@ def _config():
 
 
 def _changed(**changes):
-  """Nested fields by `a__b=value`; a group is added, or merged, as a dictionary."""
-  config = _config()
-  with config.unlocked(), config.ignore_type():
-    for name, value in changes.items():
-      *groups, field = name.split("__")
-      holder = config
-      for group in groups:
-        holder = holder[group]
-      if isinstance(value, dict) and field in holder:
-        holder[field].update(value)
-      else:
-        holder[field] = ml_collections.ConfigDict(value) if value == {} else value
-  return config
+  return suite_configs.change(_config(), **changes)
 
 
 @contextlib.contextmanager
@@ -85,19 +73,12 @@ def _compiled_once(folder):
     compilation_cache.reset_cache()
 
 
-def _write_page(folder):
-  """In place of a part's own page, which takes longest."""
-  path = pathlib.Path(folder, "report", "index.html")
-  path.parent.mkdir(exist_ok=True)
-  path.write_text("page")
-
-
 class CompareTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     folder = self.enterContext(tempfile.TemporaryDirectory())
     self.workdir = pathlib.Path(folder, "compared")
-    self.enterContext(mock.patch.object(report, "write", _write_page))
+    self.enterContext(mock.patch.object(report, "write", suite_configs.write_page))
     self.enterContext(_compiled_once(self.workdir.with_name("cache")))
 
   def _times(self):

@@ -7,9 +7,9 @@ from unittest import mock
 
 import asked
 import finished_run
-import ml_collections
 import numpy as np
 import pytest
+import suite_configs
 from absl.testing import absltest, parameterized
 
 from configs import defenses
@@ -41,22 +41,7 @@ def _config():
 
 
 def _changed(**changes):
-  config = _config()
-  with config.unlocked(), config.ignore_type():
-    for name, value in changes.items():
-      *groups, field = name.split("__")
-      holder = config
-      for group in groups:
-        holder = holder[group]
-      holder[field] = ml_collections.ConfigDict(value) if value == {} else value
-  return config
-
-
-def _write_page(folder):
-  """In place of a part's own page, which takes longest."""
-  path = pathlib.Path(folder, "report", "index.html")
-  path.parent.mkdir(exist_ok=True)
-  path.write_text("page")
+  return suite_configs.change(_config(), **changes)
 
 
 class DefensesTest(parameterized.TestCase):
@@ -64,7 +49,7 @@ class DefensesTest(parameterized.TestCase):
     super().setUp()
     folder = self.enterContext(tempfile.TemporaryDirectory())
     self.workdir = pathlib.Path(folder, "matrix")
-    self.enterContext(mock.patch.object(report, "write", _write_page))
+    self.enterContext(mock.patch.object(report, "write", suite_configs.write_page))
 
   def _results(self, part):
     return json.loads((self.workdir / part / "results.json").read_text())

@@ -1,9 +1,12 @@
 """Centroids of classes: of the data at hand, or of trusted images, which is an oracle."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.defenses.filters import representation
+from pacd_jax.data import training_sets
+from pacd_jax.defenses.filters import removal, representation
 
 # "data": of the training set, as any victim has them; a poison moves them. "trusted": of
 # clean validation images, an oracle that few victims have.
@@ -54,3 +57,33 @@ def find(
     return means(vectors, labels, tools.num_classes)
   images, trusted = tools.validation
   return means(represent(images), trusted, tools.num_classes)
+
+
+def remove(
+  name: str,
+  score: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+  training_set: types.TrainingSet,
+  key: types.Key,
+  tools: types.Tools,
+  *,
+  share: float,
+  of: str,
+  centroids: str,
+) -> tuple[types.TrainingSet, types.DefenceReport]:
+  """Removes the share of each class with the highest score by its centroids.
+
+  Args:
+    name: the filter's, for messages.
+    score: `(vectors [n, D], labels [n], means [K, D]) -> [n]`.
+    training_set, key, tools, share, of, centroids: as for the filters.
+
+  Raises:
+    errors.InputError: an argument out of its range, or without what it needs.
+  """
+  removal.check_share(name, training_set, share)
+  check(name, training_set, tools, centroids)
+  represent = representation.make(name, training_set, key, tools, of=of)
+  images, labels = training_sets.to_dataset(training_set)
+  vectors = represent(images)
+  found = find(represent, vectors, labels, tools, centroids)
+  return removal.by_share(name, training_set, score(vectors, labels, found), share)

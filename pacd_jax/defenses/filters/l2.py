@@ -3,9 +3,7 @@
 import numpy as np
 
 from pacd_jax import types
-from pacd_jax.data import training_sets
 from pacd_jax.defenses.filters import centroids as class_centroids
-from pacd_jax.defenses.filters import removal, representation
 
 
 def score(vectors: np.ndarray, labels: np.ndarray, means: np.ndarray) -> np.ndarray:
@@ -53,10 +51,13 @@ def l2(
   Raises:
     errors.InputError: an argument out of its range, or without what it needs.
   """
-  removal.check_share("l2", training_set, share)
-  class_centroids.check("l2", training_set, tools, centroids)
-  represent = representation.make("l2", training_set, key, tools, of=of)
-  images, labels = training_sets.to_dataset(training_set)
-  vectors = represent(images)
-  means = class_centroids.find(represent, vectors, labels, tools, centroids)
-  return removal.by_share("l2", training_set, score(vectors, labels, means), share)
+  return class_centroids.remove(
+    "l2",
+    score,
+    training_set,
+    key,
+    tools,
+    share=share,
+    of=of,
+    centroids=centroids,
+  )

@@ -3,9 +3,7 @@
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import training_sets
 from pacd_jax.defenses.filters import centroids as class_centroids
-from pacd_jax.defenses.filters import removal, representation
 
 
 def score(vectors: np.ndarray, labels: np.ndarray, means: np.ndarray) -> np.ndarray:
@@ -70,14 +68,17 @@ def slab(
   Raises:
     errors.InputError: as `score`; an argument out of its range, or without what it needs.
   """
-  removal.check_share("slab", training_set, share)
-  class_centroids.check("slab", training_set, tools, centroids)
   _check_two(np.unique(training_set.labels[training_set.present]))
-  represent = representation.make("slab", training_set, key, tools, of=of)
-  images, labels = training_sets.to_dataset(training_set)
-  vectors = represent(images)
-  means = class_centroids.find(represent, vectors, labels, tools, centroids)
-  return removal.by_share("slab", training_set, score(vectors, labels, means), share)
+  return class_centroids.remove(
+    "slab",
+    score,
+    training_set,
+    key,
+    tools,
+    share=share,
+    of=of,
+    centroids=centroids,
+  )
 
 
 def _check_two(classes: np.ndarray) -> None:

@@ -1,11 +1,12 @@
 """The SVD filter: images far from the data's low-rank part are removed."""
 
+import functools
+
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import training_sets
 from pacd_jax.defenses.filters import centroids as class_centroids
-from pacd_jax.defenses.filters import removal, representation, spectrum
+from pacd_jax.defenses.filters import spectrum
 
 _BLOCK = 4096  # Images at a time.
 
@@ -67,15 +68,17 @@ def svd(
   Raises:
     errors.InputError: an argument out of its range, or without what it needs.
   """
-  removal.check_share("svd", training_set, share)
   if not 0.0 < explained < 1.0:
     raise errors.InputError(
       f"filter 'svd' is to keep a share of {explained:g} of the spectrum: use one in (0, 1)"
     )
-  class_centroids.check("svd", training_set, tools, centroids)
-  represent = representation.make("svd", training_set, key, tools, of=of)
-  images, labels = training_sets.to_dataset(training_set)
-  vectors = represent(images)
-  means = class_centroids.find(represent, vectors, labels, tools, centroids)
-  scores = score(vectors, labels, means, explained=explained)
-  return removal.by_share("svd", training_set, scores, share)
+  return class_centroids.remove(
+    "svd",
+    functools.partial(score, explained=explained),
+    training_set,
+    key,
+    tools,
+    share=share,
+    of=of,
+    centroids=centroids,
+  )

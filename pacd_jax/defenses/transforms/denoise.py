@@ -1,5 +1,6 @@
 """Denoising by a small network that is trained on trusted images."""
 
+import functools
 from typing import NamedTuple
 
 import chex
@@ -27,30 +28,33 @@ class Settings(NamedTuple):
   learning_rate: float = 3e-3  # Adam's first; it falls to 0 as a cosine.
 
 
-def of_training_set(
-  training_set: types.TrainingSet,
-  key: types.Key,
-  tools: types.Tools,
-  settings: Settings,
-) -> tuple[types.TrainingSet, types.DefenceReport]:
-  """Training images after a denoiser of the validation images; a `types.DefenceFn`.
+def of_training_set(settings: Settings) -> types.DefenceFn:
+  """The defence of training images by a denoiser of the validation images.
 
   The report's values have `noise_left`: its mean squared error on trusted images under the
   noise that it is trained for, over the noise's variance; 1 for a denoiser that does
-  nothing. The key is consumed.
+  nothing. It is trained once for a key, since all rows of a run have the same.
   """
-  train_key, test_key = jax.random.split(key)
-  params = train(tools.validation.images, train_key, settings)
-  left = noise_left(params, tools.validation.images[:_MOST_TESTED], test_key, settings)
+  made: dict[bytes, tuple[types.TransformFn, float]] = {}
 
-  def denoised(images):
-    return denoise(images, params, settings)
+  def make(key, images):
+    train_key, test_key = jax.random.split(key)
+    params = train(images, train_key, settings)
+    left = noise_left(params, images[:_MOST_TESTED], test_key, settings)
+    return functools.partial(denoise, params=params, settings=settings), left
 
-  return forms.changed(
-    training_set,
-    lambda images: forms.on_uint8(denoised, images),
-    {"noise_left": left},
-  )
+  def defence(training_set, key, tools):
+    name = np.asarray(jax.random.key_data(key)).tobytes()
+    if name not in made:
+      made[name] = make(key, tools.validation.images)
+    denoised, left = made[name]
+    return forms.changed(
+      training_set,
+      lambda images: forms.on_uint8(denoised, images),
+      {"noise_left": left},
+    )
+
+  return defence
 
 
 def denoise(images: types.Array, params: types.Params, settings: Settings) -> types.Array:

@@ -1,13 +1,13 @@
 """A few trusted images of each class: from a source that nobody could change."""
 
 import collections
-import math
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.data import arrays
 
 
 class Classes(NamedTuple):
@@ -54,9 +54,9 @@ def by_class(
   num_copies = 0
   for place, label in enumerate(classes.labels):
     of_class = present[labels == label]
-    pixels = _vectors(training_set.images[of_class])
-    own = _vectors(trusted.images[trusted.labels == label])
-    texts = [row.tobytes() for row in np.concatenate([pixels, own])]
+    pixels = training_set.images[of_class]
+    own = trusted.images[trusted.labels == label]
+    texts = [image.tobytes() for image in np.concatenate([pixels, own])]
     times = collections.Counter(texts)
     is_single = np.array([times[text] == 1 for text in texts], bool)
     known = {*texts[: len(pixels)]}
@@ -67,13 +67,9 @@ def by_class(
       draw = jax.random.permutation(jax.random.fold_in(key, place), len(new))
       new = new[np.sort(np.asarray(draw)[:num_trusted])]
     classes.positions.append(of_class)
-    classes.training.append(pixels / np.float32(255))
-    classes.trusted.append(new / np.float32(255))
+    for listed, some in ((classes.training, pixels), (classes.trusted, new)):
+      listed.append(arrays.to_float(some).reshape(len(some), -1))
   return classes._replace(num_copies=num_copies)
-
-
-def _vectors(images: np.ndarray) -> np.ndarray:
-  return np.ascontiguousarray(images.reshape(len(images), math.prod(images.shape[1:])))
 
 
 def _check(label: int, num_training: int, num_trusted: int, num_new: int) -> None:

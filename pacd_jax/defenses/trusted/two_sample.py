@@ -13,7 +13,7 @@ import numpy as np
 
 from pacd_jax import errors, types
 from pacd_jax.data import training_sets
-from pacd_jax.defenses.trusted import images
+from pacd_jax.defenses.trusted import covariance, images
 
 _AT_ONCE = 256  # Permutations in one product.
 _MOST = 1000  # Training images of a class that are compared: trusted ones are far fewer.
@@ -134,14 +134,11 @@ def mean_shift(
 def _whitened(both: np.ndarray) -> np.ndarray:
   """Centred images `[N, D]` times S^-1/2, but for a rotation: `[N, min(N, D)]`.
 
-  S = (1 - s) X'X / N + s m I, with the shrinkage s of Ledoit and Wolf and m the mean
-  variance, so it is diagonal in the singular vectors of X.
+  S = a X'X + c I is diagonal in the singular vectors of X.
   """
-  from sklearn import covariance  # Imported here: it costs a second.
-
   centred = (both - both.mean(axis=0)).astype(np.float64)
   size, num_pixels = centred.shape
-  shrinkage = covariance.ledoit_wolf_shrinkage(centred, assume_centered=True)
+  share, isotropic = covariance.shrunk(centred)
   if size <= num_pixels:
     squares, left = np.linalg.eigh(centred @ centred.T)
     squares = np.maximum(squares, 0.0)
@@ -150,8 +147,7 @@ def _whitened(both: np.ndarray) -> np.ndarray:
     squares, right = np.linalg.eigh(centred.T @ centred)
     squares = np.maximum(squares, 0.0)
     projected = centred @ right
-  mean = squares.sum() / (size * num_pixels)
-  variances = (1 - shrinkage) * squares / size + shrinkage * mean
+  variances = share * squares + isotropic
   # Images that are all the same have no variance, and no difference in means.
   return (projected / np.sqrt(np.maximum(variances, 1e-30))).astype(np.float32)
 

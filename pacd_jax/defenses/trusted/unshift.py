@@ -5,7 +5,7 @@ from scipy import linalg
 
 from pacd_jax import errors, types
 from pacd_jax.data import training_sets
-from pacd_jax.defenses.trusted import images
+from pacd_jax.defenses.trusted import covariance, images
 
 # The variance of a pixel's rounding to 8 bits: no pixel is known better.
 _ROUNDING = (1 / 255) ** 2 / 12
@@ -84,14 +84,10 @@ def shared_change(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
   Returns:
     `[D]`: what `ours` have more than `theirs`.
   """
-  from sklearn import covariance  # Imported here: it costs a second.
-
   difference = ours.mean(axis=0, dtype=np.float64) - theirs.mean(axis=0, dtype=np.float64)
   centred = (ours - ours.mean(axis=0)).astype(np.float64)
-  shrinkage = covariance.ledoit_wolf_shrinkage(centred, assume_centered=True)
-  isotropic = shrinkage * (centred**2).mean() + _ROUNDING
-  share = (1 - shrinkage) / len(ours)
-  length = _inverse_form(centred, share, isotropic, difference)
+  share, isotropic = covariance.shrunk(centred)
+  length = _inverse_form(centred, share, isotropic + _ROUNDING, difference)
   length /= 1 / len(ours) + 1 / len(theirs)
   chance = max(len(difference) - 2, 0)
   return difference * max(0.0, 1 - chance / length) if length else difference

@@ -5,8 +5,6 @@ The fields are `data.augment`, `train.augment` and `train.mix`.
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
 
 from pacd_jax import errors, types
 from pacd_jax.defenses import mixing
@@ -71,21 +69,17 @@ class Cutmix:
   probability: float = fields.field(0.5, fields.interval("(0, 1]"), _PROBABILITY)
 
 
-def _maker(function: Callable[..., types.Mixed]) -> Callable[[Any], types.MixFn]:
-  return lambda options: functools.partial(function, **dataclasses.asdict(options))
-
-
 for _mix in (
   kinds.Mix("none", lambda options: None, "each image by itself"),
   kinds.Mix(
     "mixup",
-    _maker(mixing.mixup),
+    fields.bound(mixing.mixup),
     "weighted means of two images (Zhang et al., 2018)",
     options=Mixup,
   ),
   kinds.Mix(
     "cutmix",
-    _maker(mixing.cutmix),
+    fields.bound(mixing.cutmix),
     "a box of another image in each (Yun et al., 2019)",
     options=Cutmix,
   ),

@@ -1,7 +1,6 @@
 """Defences of the training set by name: `defense.chain`."""
 
 import dataclasses
-import functools
 
 import jax
 
@@ -58,30 +57,30 @@ kinds.DEFENCES.add(
 kinds.DEFENCES.add(
   kinds.Defence(
     "random_share",
-    lambda options: functools.partial(
-      random_share.random_share, **dataclasses.asdict(options)
-    ),
+    fields.bound(random_share.random_share),
     "a random share of every class is kept",
     options=RandomShare,
   )
 )
-kinds.DEFENCES.add(
-  kinds.Defence(
-    "two_sample",
-    lambda options: functools.partial(two_sample.two_sample, **dataclasses.asdict(options)),
+for _defence, _options, _words in (
+  (
+    two_sample.two_sample,
+    TwoSample,
     "every class is tested against trusted images, and nothing is changed",
-    options=TwoSample,
-    uses_trusted=lambda options: True,
-    check=_has_trusted,
-  )
-)
-kinds.DEFENCES.add(
-  kinds.Defence(
-    "unshift",
-    lambda options: functools.partial(unshift.unshift, **dataclasses.asdict(options)),
+  ),
+  (
+    unshift.unshift,
+    Unshift,
     "what a class has more than trusted images, on average, is taken off",
-    options=Unshift,
-    uses_trusted=lambda options: True,
-    check=_has_trusted,
+  ),
+):
+  kinds.DEFENCES.add(
+    kinds.Defence(
+      _defence.__name__,
+      fields.bound(_defence),
+      _words,
+      options=_options,
+      uses_trusted=lambda options: True,
+      check=_has_trusted,
+    )
   )
-)

@@ -1,7 +1,6 @@
 """Filters of the training set by name: `defense.chain`."""
 
 import dataclasses
-import functools
 from typing import Any
 
 from pacd_jax import types
@@ -115,9 +114,6 @@ class ActivationClustering:
 def _add(defence: Any, words: str, options: type) -> None:
   """Registers a filter whose keyword arguments are its options."""
 
-  def make(of_config: Any) -> types.DefenceFn:
-    return functools.partial(defence, **dataclasses.asdict(of_config))
-
   def uses_trusted(of_config: Any) -> bool:
     return getattr(of_config, "centroids", "data") == "trusted"
 
@@ -133,7 +129,7 @@ def _add(defence: Any, words: str, options: type) -> None:
   kinds.DEFENCES.add(
     kinds.Defence(
       defence.__name__,
-      make,
+      fields.bound(defence),
       words,
       options=options,
       is_filter=True,

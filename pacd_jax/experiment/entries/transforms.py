@@ -66,9 +66,7 @@ class Denoise:
 def _plain(name: str, transform: Any, words: str, options: type) -> None:
   """Registers a transform whose two forms are one function of images."""
 
-  def bound(options: Any) -> types.TransformFn:
-    return functools.partial(transform, **dataclasses.asdict(options))
-
+  bound = fields.bound(transform)
   defence = kinds.Defence(
     name, lambda options: forms.of_training_set(bound(options)), words, options=options
   )
@@ -118,8 +116,8 @@ _DENOISE = "a residual denoiser that is trained on validation images"
 kinds.DEFENCES.add(
   kinds.Defence(
     "denoise",
-    lambda options: functools.partial(
-      denoise.of_training_set, settings=denoise.Settings(**dataclasses.asdict(options))
+    lambda options: denoise.of_training_set(
+      denoise.Settings(**dataclasses.asdict(options))
     ),
     _DENOISE,
     options=Denoise,

@@ -45,7 +45,7 @@ def _transform(name, channels):
 def _defence(name):
   options = kinds.DEFENCES[name].options
   if name == "denoise":
-    return functools.partial(denoise.of_training_set, settings=_DENOISER)
+    return denoise.of_training_set(_DENOISER)
   return kinds.DEFENCES[name].make(options() if options else None)
 
 

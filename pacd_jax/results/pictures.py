@@ -1,0 +1,183 @@
+"""The pictures of a run's report, from its folder alone."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pacd_jax import types
+from pacd_jax.certification import certificates, confidence, sampling
+from pacd_jax.data import defended_file, poison_file
+from pacd_jax.results import evaluate, figures, page, transform_figures
+from pacd_jax.runtime import metrics, run_folder
+
+_ATTACK_CURVES = ("step", "upper", "lower")
+# Picture -> (caption, alternative text); `{}` is replaced by the row's name.
+_WORDS = {
+  "overview": (
+    "Left: images of the class, the {} images in their place, and the magnified "
+    "difference. Right: the share of test points that victims classify correctly with "
+    "at least the given radius.",
+    "Training images beside {} images, and certified accuracy against radius.",
+  ),
+  "certified_accuracy": (
+    "Certified accuracy: the share of test points that are classified correctly with "
+    "at least the given radius. Lines are means over victims, bands one standard "
+    "deviation to either side; the area under a line is its ACR.",
+    "Certified accuracy against certified l2 radius, one line for each training set.",
+  ),
+  "top_probability": (
+    "Distribution of p_A over test points and victims: the share of a point's noisy "
+    "copies that the base classifier assigns to the true class. The lower the line, "
+    "the better; a point at or below 1/2 cannot be certified.",
+    "Cumulative distribution of p_A, one line for each training set, 1/2 marked.",
+  ),
+  "gallery": (
+    "Images of the class, evenly spaced; what the {} training set holds in their "
+    "place; and the difference, magnified by the stated factor.",
+    "Three rows of images: originals, {} images, magnified differences.",
+  ),
+  "defence": (
+    "Images of the {} training set: as they were, poisoned, and as the run's defences left "
+    "them to its victims.",
+    "Rows of images: originals, {} images, and these after the defences.",
+  ),
+  "attack": (
+    "The attack by outer step: what it minimises on the surrogate (the soft average "
+    "certified radius, or minus the cross-entropy of the class for an attack on accuracy), "
+    "the surrogate's loss, and how well the hypergradient's linear system was solved. "
+    "The first falls at a restart, where a fresh surrogate meets the poison, and rises "
+    "again as that surrogate goes on training; what the poison does to victims is in the "
+    "table, not here.",
+    "Upper loss, lower loss and relative residual against the attack's outer step.",
+  ),
+}
+
+
+@figures.own_style()
+def gallery(workdir: str | os.PathLike, row: str, *, title: str) -> figures.Figure | None:
+  """Draws the poison of a row by `figures.gallery`; None if the row has no poison."""
+  poison = poison_of(pathlib.Path(workdir), row)
+  return None if poison is None else _gallery(poison, title)
+
+
+def poison_of(workdir: pathlib.Path, row: str) -> types.Poison | None:
+  """The poison of a row, from its file; None if the row has none."""
+  path = workdir / "poison" / f"{row}.npz"
+  return poison_file.load(path) if path.exists() else None
+
+
+def _gallery(poison: types.Poison, title: str) -> figures.Figure:
+  return figures.gallery(poison.base_images, poison.images, title=title)
+
+
+def _defended(
+  workdir: pathlib.Path, row: str, poison: types.Poison
+) -> figures.Figure | None:
+  """Poisoned images as the chain of defences left them; None if it changed none."""
+  path = workdir / "defense" / f"{row}.npz"
+  if not path.exists():
+    return None
+  positions, images = defended_file.changed_images(path)
+  _, of_poison, of_changed = np.intersect1d(
+    np.where(poison.inserted, -1, poison.indices), positions, return_indices=True
+  )
+  if not len(of_poison):
+    return None
+  done = run_folder.read_json(path.with_suffix(".json")).get("defences", [])
+  names = ",\nthen ".join(each["name"] for each in done if each["changed"])
+  return transform_figures.changes(
+    {
+      "original": poison.base_images[of_poison],
+      "poison": poison.images[of_poison],
+      f"after {names}": images[of_changed],
+    },
+    title=f"{row}: what the defences left",
+  )
+
+
+def draw(
+  folder: pathlib.Path,
+  results: evaluate.Results,
+  records: Mapping[str, Sequence[certificates.Record]],
+  poisons: Mapping[str, types.Poison],
+  attack_metrics: Mapping[str, np.ndarray],
+) -> list[page.Picture]:
+  """Draws every picture that the files allow, the most important first.
+
+  There are no pictures of radii and probabilities if the sampling was for ACA alone.
+  """
+  pictures = []
+
+  def add(figure: Any, words: str, *, row: str = "", suffix: str = "") -> None:
+    path = folder / f"{words}{suffix}.png"
+    figures.save(figure, path)
+    pictures.append(page.Picture(path, *(text.format(row) for text in _WORDS[words])))
+
+  if sampling.RULES[results["rows"][0]["mode"]].has_radius:
+    _draw_curves(add, results, records, poisons)
+  for name, poison in poisons.items():
+    title = f"{name}: epsilon {poison.epsilon:g} ({poison.norm})"
+    add(_gallery(poison, title), "gallery", row=name, suffix=f"_{name}")
+    if figure := _defended(folder.parent, name, poison):
+      add(figure, "defence", row=name, suffix=f"_{name}")
+  if attack_metrics:
+    add(figures.attack_curves(attack_metrics), "attack")
+  return pictures
+
+
+def _draw_curves(add, results, records, poisons) -> None:
+  """Draws the curves of the certificates, and the overview if there are poisons."""
+  acrs = {row["data"]: row["acr"] for row in results["rows"]}
+  styles = {row["data"]: row["style"] for row in results["rows"]}
+  max_radius = _largest_radius(results)
+  largest = max(r.radius.max() for of_row in records.values() for r in of_row)
+  radii = np.linspace(0.0, 1.02 * max(largest, max_radius or 0.0, 1e-3), 512)
+  curves, p_a = {}, {}
+  for name, of_row in records.items():
+    curves[name] = np.stack([evaluate.certified_accuracy(r, radii) for r in of_row])
+    p_a[name] = np.stack([evaluate.top_probability(r) for r in of_row])
+  if poisons:
+    name = types.PACD if types.PACD in poisons else list(poisons)[-1]
+    images = poisons[name].base_images, poisons[name].images
+    figure = figures.overview(
+      *images, radii, curves, acrs, max_radius=max_radius, styles=styles
+    )
+    add(figure, "overview", row=name)
+  figure = figures.certified_accuracy(
+    radii, curves, acrs, max_radius=max_radius, styles=styles
+  )
+  add(figure, "certified_accuracy")
+  add(figures.top_probability(p_a, styles), "top_probability")
+
+
+def _largest_radius(results: evaluate.Results) -> float | None:
+  """The radius of n unanimous votes; None if the rule has another confidence bound."""
+  row = results["rows"][0]
+  if row["bound"] != confidence.BOUND:
+    return None
+  return confidence.largest_radius(results["sigma"], row["n"], row["alpha"]) or None
+
+
+def attack_metrics(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """Reads the attack's steps of a `metrics.jsonl` as columns `[T]`; {} if there are none.
+
+  A resumed run may log a step twice: the last line counts. Damaged lines are skipped.
+  """
+  by_step = {}
+  for _, record in metrics.read(path):
+    curves = [record.get(name) for name in _ATTACK_CURVES]
+    curves.append(record.get("relative_residual", np.nan))
+    if record["stage"] == "attack" and all(type(each) in (int, float) for each in curves):
+      by_step[record["step"]] = record
+  if not by_step:
+    return {}
+  steps = [by_step[step] for step in sorted(by_step)]
+  columns = {name: np.array([step[name] for step in steps]) for name in _ATTACK_CURVES}
+  residual = [step.get("relative_residual", np.nan) for step in steps]
+  columns["relative_residual"] = np.array(residual)  # NaN for unrolling: no linear solve.
+  for name in ("negative_curvature", "restart"):
+    columns[name] = np.array([step.get(name, False) for step in steps], bool)
+  return columns
