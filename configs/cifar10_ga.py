@@ -121,7 +121,7 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   config.data.num_train = 200
   attack = config.attack
   attack.num_steps = 2
-  attack.num_shared_steps = 1
+  attack.num_shared_steps = 2  # One program; those of digits and MNIST have two.
   attack.clean_batch = 18
   attack.poison_batch = 2
   attack.val_batch = 5

@@ -146,13 +146,15 @@ def make(
       row = jnp.where(state.epoch < num_epochs, row, recovery_row)
     drawn = _draw(jax.random.fold_in(order_key, state.epoch), data, row, batch_size)
     num_batches = _num_batches(data, row, batch_size)
+    source = row if data.source is None else data.source[row]
     levels = jnp.asarray(_LEVELS)  # A division by 255 in XLA would round differently.
     strength = jnp.minimum((state.epoch + 1) / max(adversary_warmup, 1), 1.0)
 
     def step(carry, numbered_batch):
       (params, opt_state), (number, batch) = carry, numbered_batch
       step_key = jax.random.fold_in(noise_key, first_step + number)
-      batch_images, labels = levels[data.images[row, batch]], data.labels[row, batch]
+      batch_images = levels[data.images[source, batch]]
+      labels = data.labels[source, batch]
       loss_fn = functools.partial(loss, strength=strength)
       if augment is not None:
         change_key, step_key = jax.random.split(step_key)
@@ -187,7 +189,8 @@ def make(
       metrics = jax.tree.map(jnp.mean, values)
     else:
       carry, values = jax.lax.scan(step_within, carry, numbered)
-      metrics = jax.tree.map(lambda value: value.sum() / num_batches, values)
+      most = jnp.maximum(num_batches, 1)  # A set smaller than a batch trains no network.
+      metrics = jax.tree.map(lambda value: value.sum() / most, values)
     return TrainState(state.epoch + 1, *carry), metrics
 
   def epoch(state, data, rows, keys, recovery_rows=None):

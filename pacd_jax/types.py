@@ -300,7 +300,11 @@ class TrainingSet(NamedTuple):
 
 
 class Rows(NamedTuple):
-  """The training sets of R rows, padded to arrays of one shape, for the device."""
+  """The training sets of R rows, padded to arrays of one shape, for the device.
+
+  With `source`, R sets are drawn from the images of fewer rows, as the parts of an
+  ensemble's training set are.
+  """
 
   images: Array | np.ndarray  # uint8 `[R, M, H, W, C]`; padded with black images.
   labels: Array | np.ndarray  # int32 `[R, M]`.
@@ -309,6 +313,8 @@ class Rows(NamedTuple):
   )  # int32 `[R, L]`, L the largest number in a row; padded with the row's last position.
   # int32 `[R]`: how many entries of `present` are a row's own; None: L in every row.
   sizes: Array | np.ndarray | None
+  # int32 `[R]`: which row of `images` and `labels` a set is drawn from; None: its own.
+  source: Array | np.ndarray | None = None
 
 
 class Poison(NamedTuple):

@@ -97,11 +97,11 @@ def make_certifier(
     NonFiniteError: raised by `certify_points` if a sample's logits are not finite.
   """
   settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
-  rule = _rule(settings)
-  return _by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size, mesh=mesh)
+  rule = rule_of(settings)
+  return by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size, mesh=mesh)
 
 
-def _by_rule(
+def by_rule(
   rule: Rule,
   apply: ApplyFn,
   sigma: float,
@@ -110,7 +110,7 @@ def _by_rule(
   batch_size: int,
   mesh: jax.sharding.Mesh | None = None,
 ) -> CertifyPointsFn:
-  """`make_certifier` with a rule, after its settings are checked."""
+  """`make_certifier` with a rule, whose settings `rule_of` has checked."""
   mesh = mesh or sharding.mesh()
   static = dict(apply=apply, dtype=dtype, batch_size=batch_size, mesh=mesh)
 
@@ -145,7 +145,7 @@ def _by_rule(
   return certify_points
 
 
-def _rule(settings: Settings) -> Rule:
+def rule_of(settings: Settings) -> Rule:
   """Returns the sampling rule; raises InputError for a setting out of range."""
   batch_size, dtype = settings.batch_size, settings.dtype
   arguments.check_numbers(sigma=settings.sigma, alpha=settings.alpha)
@@ -216,13 +216,14 @@ def certify(
   shape = images.shape[1:]
   votes.num_classes(apply, params, shape)  # Raises unless logits are `[B, K]`.
   votes.check_memory(apply, params, shape, batch_size=batch_size, dtype=dtype)
-  keys = _fold_in(key, np.arange(len(images)))
+  keys = fold_in(key, np.arange(len(images)))
   results = [result for result, _ in certify_points(params, images, keys, labels)]
   predictions, radii, counts = zip(*results, strict=True)
   return np.array(predictions), np.array(radii), np.stack(counts)
 
 
-def _fold_in(key: Key, indices: np.ndarray) -> Key:
+def fold_in(key: Key, indices: np.ndarray) -> Key:
+  """The keys of points, `[M]`, by their places in a split."""
   return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(indices, jnp.uint32))
 
 
@@ -268,14 +269,14 @@ def certify_to_files(
     NonFiniteError: a sample's logits are not finite.
   """
   settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
-  rule = _rule(settings)
-  certify_points = _by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size)
+  rule = rule_of(settings)
+  certify_points = by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size)
   sidecar = {**(extra or {}), **described(settings), **rule.sidecar}
   sidecar |= {"seed": seed, "indices": indices, "key": jax.random.key_data(key)}
   sidecar["num_classes"] = votes.num_classes(apply, params, images.shape[1:])
   with certificates.Writer(path, sidecar) as writer:
     left = np.asarray(indices)[writer.num_done :]
-    keys = _fold_in(key, left)
+    keys = fold_in(key, left)
     stream = certify_points(params, images[left], keys, labels[left], names=left)
     for idx, (result, seconds) in zip(left, stream, strict=True):
       writer.append(idx, labels[idx], result, seconds=seconds)

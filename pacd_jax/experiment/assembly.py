@@ -15,7 +15,14 @@ from pacd_jax import evasion, train, types
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays
 from pacd_jax.defenses import private_gradient
-from pacd_jax.experiment import early_stopping, kinds, plan, targets, weight_decay
+from pacd_jax.experiment import (
+  early_stopping,
+  ensembles,
+  kinds,
+  plan,
+  targets,
+  weight_decay,
+)
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.entries import networks
 from pacd_jax.experiment.training_config import Train, Training
@@ -84,6 +91,18 @@ def training(
     save_every=options.save_every,
     mesh=sharding.batch_mesh(),
   )
+
+
+def ensemble(config: Config, network: types.Model) -> ensembles.EnsemblePlan | None:
+  """What victims are made of many networks; None: each is one."""
+  options = config.train.ensemble
+  name, own = options.aggregation.name, options.aggregation.own
+  tools = kinds.AggregationTools(options.num_models, config.sigma, config.certify.alpha)
+  scheme = kinds.AGGREGATIONS[name].make(tools, own)
+  if scheme is None:
+    return None
+  levels = (0, *config.certify.poisoned_images)
+  return ensembles.EnsemblePlan(name, scheme, network, levels)
 
 
 def _gradient_fn(options: Train) -> types.GradientFn | None:

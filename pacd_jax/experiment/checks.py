@@ -1,12 +1,14 @@
 """Checks a run's folder before any stage starts: what is unusable, missing or done."""
 
-from collections.abc import Collection
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import jax
 
 from pacd_jax import errors, types
 from pacd_jax.certification import certificates, votes
-from pacd_jax.experiment import selection, weight_decay
+from pacd_jax.experiment import ensemble_certificates, selection, weight_decay
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import processes
 
@@ -85,12 +87,22 @@ def _incomplete_rows(plan: Plan) -> list[str]:
 
 
 def _check_certificate(plan: Plan, row: str, seed: int) -> bool:
-  """Whether a certificate is complete; raises if it is damaged or of another run."""
-  stem = plan.folder.certificate(row, seed)
+  """Whether a victim's certificates are complete; raises if they are damaged or others'."""
+  if plan.ensemble is None:
+    identity = plan.certificate_identity(row, seed)
+    return _check_files(plan, plan.folder.certificate(row, seed), identity)
+  found = [ensemble_certificates.check_against_poison(plan, row, seed)]
+  for level in plan.ensemble.levels:
+    identity = ensemble_certificates.identity_at(plan, row, seed, level)
+    found.append(_check_files(plan, plan.folder.certificate(row, seed, level), identity))
+  return all(found)
+
+
+def _check_files(plan: Plan, stem: pathlib.Path, identity: Mapping[str, Any]) -> bool:
   if not stem.with_suffix(".json").exists() and not stem.with_suffix(".tsv").exists():
     return False
   record = certificates.read(stem, allow_partial=True)
-  for name, expected in plan.certificate_identity(row, seed).items():
+  for name, expected in identity.items():
     of_before = name == "run" and name not in record.sidecar  # An earlier version's.
     if record.sidecar.get(name) != expected and not of_before:
       raise errors.InputError(

@@ -7,6 +7,7 @@ MNIST and Gaussian augmentation; `configs/base.py` says where a default departs 
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 
 from pacd_jax.certification import provenance
@@ -34,6 +35,12 @@ def _some_rows(registry: Registry[kinds.Row]) -> Check:
 def _are_points(indices) -> bool:
   numbers = all(type(index) is int and 0 <= index < 2**31 for index in indices)
   return numbers and len(set(indices)) == len(indices)
+
+
+def _are_numbers_of_images(numbers) -> bool:
+  return all(type(each) is int and each >= 1 for each in numbers) and all(
+    one < other for one, other in itertools.pairwise(numbers)
+  )
 
 
 @_frozen
@@ -114,6 +121,12 @@ class Certify:
   mode: Choice = choice(kinds.SAMPLING_RULES, "fixed", "How many samples a point gets.")
   dtype: str = field(
     "float32", fields.one_of(*provenance.DTYPES), "Of the base classifier certified."
+  )
+  poisoned_images: tuple[int, ...] = field(
+    (),
+    Check(tuple, _are_numbers_of_images, "rising whole numbers of at least 1, or empty"),
+    "Of an ensemble: further certificates, each of which holds whichever so many training "
+    "images are poisoned, too.",
   )
 
 

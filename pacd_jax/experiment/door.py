@@ -21,6 +21,7 @@ from pacd_jax.experiment import (
   config_files,
   defences,
   defense_specs,
+  ensembles,
   kinds,
   making,
   plan,
@@ -158,7 +159,8 @@ def build(
   network, network_name = assembly.network(config, splits)
   root = jax.random.key(config.seed)
   inside = transforms.inside(config, splits, jax.random.fold_in(root, making.INSIDE))
-  model = forms.before(network, inside)
+  model = forms.before(network, inside)  # Of which an ensemble has many.
+  ensemble = assembly.ensemble(config, model)
   surrogate = model if config.attack.knows_defense else network
   defend_key = jax.random.fold_in(root, making.DEFEND)
   known = defences.known(config, splits, surrogate, defend_key)
@@ -184,8 +186,8 @@ def build(
     config=config,
     folder=run_folder.RunFolder(workdir, Identity(schema.values(config))),
     splits=splits,
-    model=model,
-    model_name=transforms.named(config, network_name),
+    model=model if ensemble is None else ensembles.as_model(ensemble),
+    model_name=ensembles.named(ensemble, transforms.named(config, network_name)),
     training=words.training(config.train),
     rows=config.rows.names,
     budget=budget,
@@ -212,6 +214,7 @@ def build(
     stopping=assembly.stopping(
       config, splits, model, jax.random.fold_in(root, making.STOP)
     ),
+    ensemble=ensemble,
   )
 
 

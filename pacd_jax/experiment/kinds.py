@@ -16,6 +16,7 @@ from pacd_jax import evasion, types
 from pacd_jax.attacks import step_rules
 from pacd_jax.certification import sampling
 from pacd_jax.data import sources
+from pacd_jax.defenses.aggregation import scheme
 from pacd_jax.experiment.row_tools import Poisoned as Poisoned
 from pacd_jax.experiment.row_tools import RowTools as RowTools
 from pacd_jax.registry import Registry
@@ -309,6 +310,27 @@ class Transform:
   options: None = None
 
 
+class AggregationTools(NamedTuple):
+  """The inputs of `Aggregation.make`."""
+
+  num_models: int  # Networks of one victim, at least 2.
+  sigma: float  # Noise standard deviation of training, image units.
+  alpha: float  # Probability that a certificate is wrong.
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregation:
+  """A way to make one victim of many networks, whose votes bound what poison can do."""
+
+  name: str
+  # None: a victim is one network.
+  make: Callable[[AggregationTools, Options], scheme.Scheme | None]
+  words: str
+  options: type | None = None
+  # Its networks differ by one draw of noise for each training image, and by no more.
+  smooths_training: bool = False
+
+
 LOSSES: Registry[Loss] = Registry("loss")
 OBJECTIVES: Registry[Objective] = Registry("objective")
 ASCENTS: Registry[Ascent] = Registry("ascent")
@@ -326,6 +348,7 @@ ROWS: Registry[Row] = Registry("row")
 STARTS: Registry[Start] = Registry("start")
 DEFENCES: Registry[Defence] = Registry("defence")
 TRANSFORMS: Registry[Transform] = Registry("transform")
+AGGREGATIONS: Registry[Aggregation] = Registry("aggregation")
 SAMPLING_RULES = sampling.RULES
 ALL: tuple[Registry[Any], ...] = (
   LOSSES,
@@ -345,5 +368,6 @@ ALL: tuple[Registry[Any], ...] = (
   STARTS,
   DEFENCES,
   TRANSFORMS,
+  AGGREGATIONS,
   SAMPLING_RULES,
 )

@@ -16,7 +16,7 @@ from pacd_jax import train, types
 from pacd_jax.attacks import pacd, problem, surrogates
 from pacd_jax.certification import certify
 from pacd_jax.data import arrays
-from pacd_jax.experiment import defended, early_stopping, kinds, row_data
+from pacd_jax.experiment import defended, early_stopping, ensembles, kinds, row_data
 from pacd_jax.experiment.config import Config
 from pacd_jax.runtime import checkpoint, metrics, run_folder, sharding, tensorboard
 
@@ -147,6 +147,7 @@ class Plan:
   certify: CertifyPlan
   stopping: early_stopping.Stopping | None  # None: victims' last epoch is kept.
   decay: DecayPlan | None  # None: all victims have the config's.
+  ensemble: ensembles.EnsemblePlan | None = None  # None: a victim is one network.
 
   @functools.cached_property
   def training_sets(self) -> row_data.TrainingSets:
@@ -170,8 +171,12 @@ class Plan:
     return range(len(self.train.keys))
 
   def victims(self) -> tuple[types.Array, types.Key]:
-    """Row number and key of every victim, each `[R * S]`, row after row."""
-    return train.every_row(self.train.keys, len(self.rows))
+    """Training set and key of every victim, each `[R * S]`, row after row.
+
+    Of ensembles: of every network of every victim, each `[R * S * M]`.
+    """
+    rows, keys = train.every_row(self.train.keys, len(self.rows))
+    return (rows, keys) if self.ensemble is None else self.ensemble.victims(rows, keys)
 
   def first_victims(
     self, decays: Sequence[float] | None = None
@@ -224,9 +229,15 @@ class Plan:
   def certificate_identity(self, row: str, seed: int) -> dict[str, Any]:
     """The fields that a sidecar of this run carries, apart from what is measured."""
     return certify.described(self.certify.settings) | {
-      "seed": seed,
       "indices": self.certify.indices.tolist(),
       "key": jax.random.key_data(self.certify_key(seed)).tolist(),
+      **self.victim_identity(row, seed),
+    }
+
+  def victim_identity(self, row: str, seed: int) -> dict[str, Any]:
+    """The fields of it that say which victim is certified, and on which split."""
+    return {
+      "seed": seed,
       "model": self.model_name,
       "dataset": self.splits.name,
       "data": self.splits.description,
@@ -234,4 +245,5 @@ class Plan:
       "certified_on": self._certified_on,
       "trained_on": self.defended.checksum(row),
       "run": self.folder.fingerprint,
+      **({} if self.ensemble is None else self.ensemble.described()),
     }

@@ -28,6 +28,7 @@ def check(config: Config, splits: types.Splits) -> None:
   num_trained = num_train
   if config.train.weight_decay_choices:
     num_trained -= -(-num_train // weight_decay.NUM_FOLDS)  # Without the largest fold.
+  num_trained = _of_one_network(config, num_trained)
   of_attack = (
     ("attack.clean_batch", config.attack.clean_batch, num_train - num_poisoned),
     ("attack.poison_batch", config.attack.poison_batch, num_poisoned),
@@ -60,6 +61,20 @@ def check(config: Config, splits: types.Splits) -> None:
     if choice.name and (fits := kinds.AUGMENTS[choice.name].check) is not None:
       with errors.about(f"config field {group}.augment"):
         fits(choice.own, splits)
+
+
+def _of_one_network(config: Config, num_train: int) -> int:
+  """The training images of one network of a victim, on average."""
+  options = config.train.ensemble
+  entry = kinds.AGGREGATIONS[options.aggregation.name]
+  if entry.name == "none" or entry.smooths_training:
+    return num_train
+  if options.num_models > num_train:
+    raise errors.InputError(
+      f"config field train.ensemble.num_models is {options.num_models}, but there are "
+      f"{num_train} training images, and each network needs some: use at most {num_train}"
+    )
+  return num_train * getattr(options.aggregation.own, "spread", 1) // options.num_models
 
 
 def check_shares(config: Config, most: int) -> None:

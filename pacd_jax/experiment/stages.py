@@ -6,16 +6,17 @@ folder before any of them starts.
 
 import time
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from pacd_jax import train, types
-from pacd_jax.certification import certificates, certify
+from pacd_jax.certification import certificates, certify, poisoning
 from pacd_jax.data import arrays, training_sets
-from pacd_jax.experiment import checks, search, weight_decay, words
+from pacd_jax.experiment import checks, ensemble_certificates, search, weight_decay, words
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.results import evaluate, tables
+from pacd_jax.results import ensembles, evaluate, tables
 from pacd_jax.runtime import (
   loop,
   processes,
@@ -98,6 +99,8 @@ def train_victims(plan: Plan) -> None:
     clean = _place_of_clean(plan, sets)
   training_sets.check_batch_size(sets, run.batch_size)
   data = training_sets.stack(list(sets.values()))
+  if plan.ensemble is not None:
+    data = plan.ensemble.data(list(sets.values()), data)
   decays = None if plan.decay is None else weight_decay.choose(plan, plan.decay)
   first, *given = sharding.replicate(
     (plan.first_victims(decays), data, rows, keys, np.full_like(rows, clean)), run.mesh
@@ -141,7 +144,7 @@ def _place_of_clean(plan: Plan, sets: dict[str, types.TrainingSet]) -> int:
 def _by_row(plan: Plan, values: types.Aux) -> dict[str, types.Array]:
   """Each row's losses and accuracies by seed, so that an error names one; then means."""
   named = {
-    f"{row}/{name}": value.reshape(len(plan.rows), -1)[number]
+    f"{row}/{name}": value.reshape(len(plan.rows), len(plan.seeds), -1)[number].mean(-1)
     for number, row in enumerate(plan.rows)
     for name, value in values.items()
   }
@@ -156,7 +159,10 @@ def certify_victims(plan: Plan) -> None:
   if checks.is_certified(plan):
     return
   for (row, seed), params in load_victims(plan).items():
-    if not certificates.is_complete(plan.folder.certificate(row, seed)):
+    if plan.ensemble is not None:
+      if not ensemble_certificates.are_complete(plan, row, seed):
+        _certify_ensemble(plan, row, seed, params)
+    elif not certificates.is_complete(plan.folder.certificate(row, seed)):
       _certify_one(plan, row, seed, params)
 
 
@@ -172,31 +178,20 @@ def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
     state, epochs = checkpoints.restore(plan.first_victims())
   checks.check_epochs(plan, epochs)
   victims = [(row, seed) for row in plan.rows for seed in plan.seeds]
+  params = state.params if plan.ensemble is None else plan.ensemble.joined(state.params)
   return {
-    victim: jax.tree.map(lambda leaf, v=number: leaf[v], state.params)
+    victim: jax.tree.map(lambda leaf, v=number: leaf[v], params)
     for number, victim in enumerate(victims)
   }
 
 
 def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
   dataset = plan.certify.dataset
-  identity = plan.certificate_identity(row, seed)
-  names = ("model", "dataset", "data", "split", "trained_on", "certified_on", "run")
-  extra = {name: identity[name] for name in names} | {"stamp": stamp.make()}
   target = arrays.class_indices(dataset, plan.target_class)
   of_class = types.Dataset(dataset.images[target], dataset.labels[target])
-  dtype = plan.certify.settings.dtype
+  dtype, extra = plan.certify.settings.dtype, _extra(plan, row, seed)
   for name, points in (("accuracy", dataset), ("class_accuracy", of_class)):
     extra[name] = train.accuracy(plan.model.apply, params, points, dtype=dtype)
-  shown = None
-
-  def on_point(done, total, result, label):
-    nonlocal shown
-    if shown is None:
-      name = f"certify/{row}/seed_{seed}"
-      shown = progress.Progress(name, total, start=done - 1, unit="points")
-    shown.update(done)
-
   certify.certify_to_files(
     plan.model.apply,
     params,
@@ -208,8 +203,36 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
     seed=seed,
     **plan.certify.settings._asdict(),
     extra=extra,
-    on_point=on_point,
+    on_point=_shown(row, seed),
   )
+
+
+def _extra(plan: Plan, row: str, seed: int) -> dict[str, Any]:
+  """The fields of a sidecar that say what is certified, and what made it."""
+  return plan.victim_identity(row, seed) | {"stamp": stamp.make()}
+
+
+def _shown(row: str, seed: int) -> certify.ProgressFn:
+  """Shows the progress of one victim, from its first point on."""
+  shown = None
+
+  def on_point(done, total, result, label):
+    nonlocal shown
+    if shown is None:
+      name = f"certify/{row}/seed_{seed}"
+      shown = progress.Progress(name, total, start=done - 1, unit="points")
+    shown.update(done)
+
+  return on_point
+
+
+def _certify_ensemble(plan: Plan, row: str, seed: int, params: types.Params) -> None:
+  extra, path = _extra(plan, row, seed), plan.folder.against_poison(row, seed)
+  if not poisoning.is_there(path):
+    ensemble_certificates.against_poison(plan, row, seed, params, extra)
+  found = poisoning.read(path).sidecar
+  extra |= {name: found[name] for name in ("accuracy", "class_accuracy")}
+  ensemble_certificates.at_levels(plan, row, seed, params, extra, _shown(row, seed))
 
 
 # --- report ---------------------------------------------------------------------------
@@ -241,7 +264,7 @@ def _results(plan: Plan) -> evaluate.Results:
   records = {
     row: evaluate.read_records(plan.folder.certificate(row, 0).parent) for row in plan.rows
   }
-  return evaluate.results(
+  found = evaluate.results(
     records,
     dataset=plan.splits.name,
     description=plan.splits.description,
@@ -253,6 +276,11 @@ def _results(plan: Plan) -> evaluate.Results:
     epsilon=plan.budget.epsilon,
     norm=plan.budget.norm,
   )
+  if plan.ensemble is not None:
+    for row in found["rows"]:
+      folder = plan.folder.certificate(row["data"], 0).parent
+      row[ensembles.FIELD] = ensembles.summarize(folder)
+  return found
 
 
 def _about(plan: Plan, row: str) -> evaluate.About:

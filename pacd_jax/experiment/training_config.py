@@ -73,6 +73,20 @@ class Stopping:
 
 
 @_frozen
+class Ensemble:
+  """Victims of many networks, whose votes bound what poisoned images can do."""
+
+  aggregation: Choice = choice(
+    kinds.AGGREGATIONS, "none", "What each network sees, and how their votes are counted."
+  )
+  num_models: int = field(
+    50,
+    Check(int, lambda value: 2 <= value <= 100_000, "a whole number from 2 to 100000"),
+    "Networks of one victim.",
+  )
+
+
+@_frozen
 class Train(Training):
   """The victims, trained from scratch on the poison as saved."""
 
@@ -110,7 +124,11 @@ class Train(Training):
     "z of DP-SGD: the mean of gradients gets noise of standard deviation z C / batch_size.",
   )
   stopping: Stopping = group(Stopping)
+  ensemble: Ensemble = group(Ensemble)
   victims_at_once: int = field(
-    0, fields.count(0), "In one vmap; 0: all seeds of all rows.", free=True
+    0,
+    fields.count(0),
+    "In one vmap; 0: all seeds of all rows. Of ensembles: networks at once.",
+    free=True,
   )
   save_every: int = field(10, fields.count(), "Epochs between checkpoints.", free=True)

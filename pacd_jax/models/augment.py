@@ -22,18 +22,24 @@ def crop_and_flip(key: types.Key, images: types.Array, *, pad: int = 4) -> types
     `[B, H, W, C]`; linear in the images.
   """
   chex.assert_rank(images, 4)
-  batch, height, width, channels = images.shape
   offset_key, flip_key = jax.random.split(key)
-  offsets = jax.random.randint(offset_key, (batch, 2), 0, 2 * pad + 1)
-  flips = jax.random.bernoulli(flip_key, shape=(batch, 1, 1, 1))
+  flips = jax.random.bernoulli(flip_key, shape=(len(images), 1, 1, 1))
+  cropped = crop(offset_key, images, pad=pad)
+  return jnp.where(flips, cropped[:, :, ::-1], cropped)
+
+
+def crop(key: types.Key, images: types.Array, *, pad: int = 2) -> types.Array:
+  """The same without flips, for images that are not symmetric, such as digits."""
+  chex.assert_rank(images, 4)
+  batch, height, width, channels = images.shape
+  offsets = jax.random.randint(key, (batch, 2), 0, 2 * pad + 1)
   padded = jnp.pad(images, [(0, 0), (pad, pad), (pad, pad), (0, 0)])
 
-  def crop(image, offset):
+  def at(image, offset):
     start = offset[0], offset[1], 0
     return jax.lax.dynamic_slice(image, start, (height, width, channels))
 
-  cropped = jax.vmap(crop)(padded, offsets)
-  return jnp.where(flips, cropped[:, :, ::-1], cropped)
+  return jax.vmap(at)(padded, offsets)
 
 
 def flip(key: types.Key, images: types.Array) -> types.Array:

@@ -10,7 +10,14 @@ import numpy as np
 from pacd_jax import types
 from pacd_jax.certification import certificates, confidence, sampling
 from pacd_jax.data import defended_file, poison_file
-from pacd_jax.results import evaluate, figures, page, transform_figures
+from pacd_jax.results import (
+  ensembles,
+  evaluate,
+  figures,
+  page,
+  poisoning_figures,
+  transform_figures,
+)
 from pacd_jax.runtime import metrics, run_folder
 
 _ATTACK_CURVES = ("step", "upper", "lower")
@@ -33,6 +40,17 @@ _WORDS = {
     "copies that the base classifier assigns to the true class. The lower the line, "
     "the better; a point at or below 1/2 cannot be certified.",
     "Cumulative distribution of p_A, one line for each training set, 1/2 marked.",
+  ),
+  "against_poison": (
+    "Certified accuracy against poisoning, over all classes: the share of test points that "
+    "every ensemble classifies correctly, whichever so many training images are changed "
+    "({}).",
+    "Certified accuracy against the change of the training set, a line for each row.",
+  ),
+  "acr_by_poisoned_images": (
+    "ACR of the target class that holds at test time whichever so many training images are "
+    "changed, too ({}). At 0 it is the ordinary ACR.",
+    "ACR against the number of changed training images, a line for each training set.",
   ),
   "gallery": (
     "Images of the class, evenly spaced; what the {} training set holds in their "
@@ -118,6 +136,7 @@ def draw(
 
   if sampling.RULES[results["rows"][0]["mode"]].has_radius:
     _draw_curves(add, results, records, poisons)
+    _draw_ensembles(add, folder.parent, results)
   for name, poison in poisons.items():
     title = f"{name}: epsilon {poison.epsilon:g} ({poison.norm})"
     add(_gallery(poison, title), "gallery", row=name, suffix=f"_{name}")
@@ -151,6 +170,22 @@ def _draw_curves(add, results, records, poisons) -> None:
   )
   add(figure, "certified_accuracy")
   add(figures.top_probability(p_a, styles), "top_probability")
+
+
+def _draw_ensembles(add, workdir: pathlib.Path, results) -> None:
+  """Draws what ensembles certify against poisoning, and at test time under it."""
+  rows = results["rows"]
+  if (first := rows[0].get(ensembles.FIELD)) is None:
+    return
+  styles = {row["data"]: row["style"] for row in rows}
+  folders = {row["data"]: workdir / "certificates" / row["data"] for row in rows}
+  sizes, shares = ensembles.curves(folders)
+  figure = poisoning_figures.against_poison(sizes, shares, first["unit"], styles)
+  add(figure, "against_poison", row=first["unit"])
+  if first["levels"]:
+    numbers, acrs = ensembles.acr_by_level(rows)
+    figure = poisoning_figures.acr_by_level(numbers, acrs, first["unit"], styles)
+    add(figure, "acr_by_poisoned_images", row=first["unit"])
 
 
 def _largest_radius(results: evaluate.Results) -> float | None:

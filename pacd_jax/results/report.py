@@ -14,7 +14,7 @@ from typing import Any
 
 from pacd_jax import errors, types
 from pacd_jax.certification import sampling
-from pacd_jax.results import evaluate, figures, page, pictures, tables
+from pacd_jax.results import ensembles, evaluate, figures, page, pictures, tables
 from pacd_jax.runtime import run_folder, stamp
 
 
@@ -151,7 +151,7 @@ def _headline(results: evaluate.Results) -> str:
 
 
 def _table(results: evaluate.Results) -> str:
-  """Two HTML tables: the means, and the values of every victim."""
+  """HTML tables: the means, the values of every victim, and what ensembles have beside."""
   of_class = f"accuracy % of class {results['target_class']}, no noise"
   victims = [("data", "ACR of each victim", "ACA % of each victim", of_class)]
   for row in results["rows"]:
@@ -161,4 +161,7 @@ def _table(results: evaluate.Results) -> str:
     victims.append((row["data"], acr, aca, accuracy or "-"))
   means = page.table([tables.COLUMNS, *tables.cells(results)], "Means over victims")
   caption = page.text(" ".join(tables.caption(results)))
-  return f'{means}\n<p class="note">{caption}</p>\n' + page.table(victims, "Every victim")
+  further = [page.table(victims, "Every victim")]
+  if lines := ensembles.cells(results):
+    further.append(page.table(lines, "With poisoned images"))
+  return "\n".join([means, f'<p class="note">{caption}</p>', *further])

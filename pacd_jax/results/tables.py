@@ -4,15 +4,17 @@ import textwrap
 from collections.abc import Sequence
 
 from pacd_jax.certification import sampling
-from pacd_jax.results import evaluate
+from pacd_jax.results import ensembles, evaluate
 
 COLUMNS = ("data", "ACR", "% of clean", "ACA %", "accuracy %")
 
 
 def table(results: evaluate.Results) -> str:
   """The results as plain text under 90 columns: one line per row, then a caption."""
-  lines = [COLUMNS, *cells(results)]
-  return "\n".join([aligned(lines), "", *caption(results)]) + "\n"
+  parts = [aligned([COLUMNS, *cells(results)])]
+  if of_ensembles := ensembles.cells(results):
+    parts += ["", aligned(of_ensembles)]
+  return "\n".join([*parts, "", *caption(results)]) + "\n"
 
 
 def aligned(lines: Sequence[tuple[str, ...]]) -> str:
@@ -81,6 +83,7 @@ def caption(results: evaluate.Results) -> list[str]:
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
     f"{row['num_points']};",
     *(f"{remark};" for remark in results.get("remarks", ())),
+    *ensembles.caption(results),
     *sampling_words(results),
   ]
   return wrapped(lines)

@@ -231,6 +231,15 @@ class RunFolder:
     """`checkpoints/<stage>`."""
     return self.path / "checkpoints" / stage
 
-  def certificate(self, row: str, victim: int) -> pathlib.Path:
-    """`certificates/<row>/seed_<k>`, the stem of its files."""
-    return self.path / "certificates" / row / f"seed_{victim}"
+  def certificate(self, row: str, victim: int, poisoned: int = 0) -> pathlib.Path:
+    """`certificates/<row>/seed_<k>`, the stem of its files.
+
+    With a number of poisoned images that they hold for, too:
+    `certificates/<row>/poisoned_<m>/seed_<k>`.
+    """
+    folder = self.path / "certificates" / row
+    return folder / (f"poisoned_{poisoned}" if poisoned else "") / f"seed_{victim}"
+
+  def against_poison(self, row: str, victim: int) -> pathlib.Path:
+    """`certificates/<row>/against_poison/seed_<k>`, the stem of an ensemble's files."""
+    return self.path / "certificates" / row / "against_poison" / f"seed_{victim}"

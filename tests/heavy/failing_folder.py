@@ -28,6 +28,7 @@ _CASES = ("attack", "selection", "baselines", "defended", "transfer", "paper", "
 _DAY, _YEAR = 86_400.0, 365 * 86_400.0
 
 _FAULTS = ("full", "read_only", "clock", "second")
+_LOCKS_NOTHING = ("export",)  # Two at a time leave one whole folder.
 
 
 def _mount(*arguments: str | pathlib.Path) -> None:
@@ -86,7 +87,7 @@ class _Faults:
     life = self.live(change, lambda: _fill(self._disk, left))
     wrong = self._ended_well(life, "No space left on device: make room")
     (self._disk / "filler").unlink(missing_ok=True)
-    return wrong or self._finished(self.live())
+    return wrong or self._again(life)
 
   def _read_only(self, change: int, draws: random.Random) -> str:
     del draws
@@ -98,7 +99,7 @@ class _Faults:
     life = self.live(change, bind)
     wrong = self._ended_well(life, "Read-only file system: make it writable")
     subprocess.run(["umount", "--lazy", self._run], capture_output=True)  # If it is one.
-    return wrong or self._finished(self.live())
+    return wrong or self._again(life)
 
   def _clock(self, change: int, draws: random.Random) -> str:
     jump = draws.choice([-_DAY, _YEAR])
@@ -118,7 +119,13 @@ class _Faults:
 
     wrong = self._finished(self.live(change, begin))
     words = said.read_text() if said.exists() else ""
-    if said.exists() and not re.fullmatch(r"error: .* is in use by another .*\n", words):
+    if not words and self._name == "paper" and not wrong:
+      return ""  # All runs were done, and the tables are written whole.
+    # Runs of the paper's tables are locked one by one, each after its heading.
+    heading = r"(.* \(\d+ of \d+ runs\)\n)?"
+    if said.exists() and not re.fullmatch(
+      heading + r"error: .* is in use by another .*\n", words
+    ):
       return f"the second process says {words[-300:]!r}"
     return wrong
 
@@ -139,6 +146,14 @@ class _Faults:
       return ""
     return f"status {life.status} in {life.stage}: {said[-400:]}"
 
+  def _again(self, life: forked_life.Life) -> str:
+    """That the same command, given again, leaves what the unbroken run has.
+
+    A whole export is not made again: its command refuses a folder that is not empty.
+    """
+    is_whole = life.status == 0 and self._name == "export"
+    return self._finished(life if is_whole else self.live())
+
   def _finished(self, life: forked_life.Life) -> str:
     """That a life left what the unbroken run has."""
     if life.status != 0:
@@ -155,9 +170,7 @@ def main(arguments: list[str]) -> int:
   parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/failing"))
   parser.add_argument("--seed", type=int, default=0)
   parser.add_argument("--cases", nargs="+", default=_CASES)
-  parser.add_argument(
-    "--faults", nargs="+", default=("full", "read_only", "clock", "second")
-  )
+  parser.add_argument("--faults", nargs="+", default=_FAULTS)
   options = parser.parse_args(arguments)
   folder = options.folder.absolute()
   kills.prepare(folder)
@@ -167,6 +180,8 @@ def main(arguments: list[str]) -> int:
   for name in options.cases:
     size = kills.unbroken(name, folder)
     for fault in options.faults:
+      if fault == "second" and name in _LOCKS_NOTHING:
+        continue
       draws = random.Random(f"{options.seed}/{name}/{fault}")
       for number in range(options.moments):  # Evenly over the run, within each at random.
         place = (number + draws.random()) / options.moments

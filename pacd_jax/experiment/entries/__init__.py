@@ -1,6 +1,7 @@
 """The package's own entries of every kind; importing this registers them."""
 
 from pacd_jax.experiment.entries import (
+  aggregations,
   changes,
   data_sets,
   defences,
@@ -15,6 +16,7 @@ from pacd_jax.experiment.entries import (
 )
 
 __all__ = [
+  "aggregations",
   "changes",
   "data_sets",
   "defences",

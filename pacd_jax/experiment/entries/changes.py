@@ -13,6 +13,13 @@ from pacd_jax.models import augment
 
 
 @dataclasses.dataclass(frozen=True)
+class Crop:
+  """The options of `crop`."""
+
+  pad: int = fields.field(2, fields.count(), "Black pixels on each side.")
+
+
+@dataclasses.dataclass(frozen=True)
 class Cutout:
   """The options of `cutout`."""
 
@@ -34,6 +41,12 @@ for _entry in (
     "crop_and_flip",
     lambda options: augment.crop_and_flip,
     "random crops of padded images, and flips",
+  ),
+  kinds.Augment(
+    "crop",
+    fields.bound(augment.crop),
+    "random crops of padded images",
+    options=Crop,
   ),
   kinds.Augment("flip", lambda options: augment.flip, "random flips alone: learned sooner"),
   kinds.Augment(

@@ -1,0 +1,62 @@
+"""Victims that are ensembles: the training sets and keys of their networks."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from pacd_jax import types
+from pacd_jax.defenses.aggregation import ensemble, scheme
+
+
+class EnsemblePlan(NamedTuple):
+  """What a run's victims are, beside the networks that they are made of."""
+
+  name: str  # Of the aggregation.
+  scheme: scheme.Scheme
+  network: types.Model  # Each of the networks.
+  levels: tuple[int, ...]  # Numbers of poisoned images, rising from 0.
+
+  @property
+  def num_models(self) -> int:
+    return self.scheme.num_models
+
+  def described(self) -> dict[str, Any]:
+    """What sidecars say of the ensemble."""
+    return {
+      "aggregation": self.name,
+      "num_models": self.num_models,
+      "unit": self.scheme.unit,
+    }
+
+  def victims(self, rows: types.Array, keys: types.Key) -> tuple[types.Array, types.Key]:
+    """The training set and key of every network, `[V M]`, of V victims' rows and keys."""
+    of_each = jax.vmap(lambda key: ensemble.model_keys(key, self.num_models))(keys)
+    numbers = jnp.arange(self.num_models, dtype=jnp.int32)
+    sets = rows[:, None] + jnp.zeros_like(numbers)
+    if self.scheme.members is not None:
+      sets = rows[:, None] * self.num_models + numbers
+    return sets.reshape(-1), of_each.reshape(-1)
+
+  def data(self, sets: Sequence[types.TrainingSet], stacked: types.Rows) -> types.Rows:
+    """The training sets of all networks, for the device."""
+    if self.scheme.members is None:
+      return stacked
+    return ensemble.rows(sets, stacked, self.scheme)
+
+  def joined(self, params: types.Params) -> types.Params:
+    """Parameters of networks `[V M, ...]` as those of victims `[V, M, ...]`."""
+    return jax.tree.map(
+      lambda leaf: leaf.reshape(-1, self.num_models, *leaf.shape[1:]), params
+    )
+
+
+def as_model(plan: EnsemblePlan) -> types.Model:
+  """A victim as one base classifier."""
+  return ensemble.make(plan.network, plan.scheme)
+
+
+def named(plan: EnsemblePlan | None, network: str) -> str:
+  """The victims' network in tables, given the name of one."""
+  return network if plan is None else f"{plan.num_models} {network} ({plan.name})"
