@@ -42,9 +42,9 @@ def probabilities(
   Training images get noise e_i of N(0, sigma^2 I); a query has none. All distances
   |x - x_i - e_i|^2 / sigma^2 are independent and noncentral chi-square with D degrees of
   freedom. Neighbours are in the order of the level of this distance, and within a level of
-  their positions. So P[i is at level l] is known, and image i at level l is the k-th nearest
-  if k - 1 others are before it: the numbers of each kind among them are of products of
-  polynomials.
+  their positions. So P[i is at level l] is known, and image i at level l is the k-th
+  nearest if k - 1 others are before it: the numbers of each kind among them have the
+  coefficients of products of polynomials for probabilities.
 
   It takes O(n log(n) L k^2) for a class and a query. Weber et al. (2023),
   https://arxiv.org/abs/2003.08904, whose code has k = 1.
