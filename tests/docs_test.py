@@ -67,6 +67,11 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
     (found,) = self._run("certification", 1)
     self.assertBetween(found["acr"], 0.0, 1.0)
 
+  def test_aggregation(self):
+    (found,) = self._run("aggregation", 1)
+    self.assertBetween(found["median"], 5, 25)
+    self.assertEqual(found["flips"], 7)
+
   def test_data(self):
     *_, found = self._run("data", 3)
     self.assertEqual(found["splits"].num_classes, 2)
@@ -74,7 +79,7 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
 
   def test_every_page_with_examples_is_here(self):
     pages = {path.stem for path in (_ROOT / "docs").glob("*.md") if _examples(path.stem)}
-    tested = {"library", "certification", "suites", "data", "extending"}
+    tested = {"library", "aggregation", "certification", "suites", "data", "extending"}
     # PyTorch is not among the tests' packages: `make test-torch` runs that page.
     elsewhere = {"pytorch": "tests/heavy/torch_models.py"}
     self.assertEqual(pages, tested | elsewhere.keys())

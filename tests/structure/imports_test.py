@@ -38,7 +38,7 @@ _MAY_IMPORT = {
   "linear_case": {"bilevel", "perturbation"},
   "train": {"data", "models", "noise", "runtime"},
   "attacks": {"data", "noise", "perturbation", "smoothing"},
-  "defenses": {"data", "models"},
+  "defenses": {"certification", "data", "models"},
   "certification": {
     *("data", "evasion", "losses", "models", "noise", "registry", "runtime"),
   },
