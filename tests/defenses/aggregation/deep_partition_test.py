@@ -24,7 +24,7 @@ class _ExactTestCase(parameterized.TestCase):
 
 
 class DeepPartitionTest(_ExactTestCase):
-  @parameterized.product(num_models=(1, 2, 5, 6), num_classes=(2, 3))
+  @parameterized.parameters((1, 2), (5, 3), (6, 2))
   def test_it_is_the_radius_of_all_changes(self, num_models, num_classes):
     self._check(num_models, num_classes, 40)
 
