@@ -8,8 +8,9 @@
   python main.py --config=configs/digits_aggregation.py:smoke      every stage, for tests
 
 A victim is 30 networks, each trained on a thirtieth of the images, at sigma 0.12. The class
-has as many training images as all its poison; `--config.attack.poisoned_fraction=0.02`
-changes few enough of them to be under the certificates.
+has about 120 training images, and the attacks change all of them;
+`--config.attack.poisoned_fraction=0.02` changes few enough to be under the certificates.
+The ACR of this config has not been run as a whole yet, on two cores or elsewhere.
 """
 
 import ml_collections

@@ -19,6 +19,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 
@@ -65,6 +66,7 @@ def certify_to_files(
     InputError: as for `certify.certify_to_files`.
     NonFiniteError: a sample's logits are not finite.
   """
+  chex.assert_rank(images, 4)
   levels = list(paths)
   rule = certify.rule_of(settings)._replace(start=_sampling(settings, len(levels)))
   stream_of = certify.by_rule(

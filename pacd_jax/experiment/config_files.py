@@ -24,7 +24,14 @@ _IN_WHEEL = pathlib.Path(__file__).resolve().parents[1] / PACKAGE
 # The package's own configs: inside of the package in a wheel, beside it in a clone.
 FOLDER = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_WHEEL.parents[1] / PACKAGE
 
-SHARED = ("authors", "base", "comparisons", "defenses", "transfers")  # What configs share.
+SHARED = (
+  "aggregations",
+  "authors",
+  "base",
+  "comparisons",
+  "defenses",
+  "transfers",
+)  # What configs share.
 
 
 def bind(folder: pathlib.Path) -> None:

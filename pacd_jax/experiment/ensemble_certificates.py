@@ -7,7 +7,7 @@ images are poisoned, in `poisoned_<m>/`.
 
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.certification import certificates, certify, joint, poisoning
+from pacd_jax.certification import certificates, joint, poisoning
 from pacd_jax.data import arrays
 from pacd_jax.defenses.aggregation import ensemble, scheme
 from pacd_jax.experiment.ensembles import EnsemblePlan
@@ -161,7 +161,7 @@ def at_levels(
   seed: int,
   params: types.Params,
   extra: Mapping[str, Any],
-  on_point: certify.ProgressFn,
+  on_point: Callable[..., None],
 ) -> None:
   """Certifies the run's points at every level; arguments as for `against_poison`."""
   made, dataset = of(plan), plan.certify.dataset

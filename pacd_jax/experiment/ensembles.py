@@ -33,11 +33,11 @@ class EnsemblePlan(NamedTuple):
   def victims(self, rows: types.Array, keys: types.Key) -> tuple[types.Array, types.Key]:
     """The training set and key of every network, `[V M]`, of V victims' rows and keys."""
     of_each = jax.vmap(lambda key: ensemble.model_keys(key, self.num_models))(keys)
-    numbers = jnp.arange(self.num_models, dtype=jnp.int32)
-    sets = rows[:, None] + jnp.zeros_like(numbers)
+    sets = jnp.repeat(rows, self.num_models)
     if self.scheme.members is not None:
-      sets = rows[:, None] * self.num_models + numbers
-    return sets.reshape(-1), of_each.reshape(-1)
+      numbers = jnp.arange(self.num_models, dtype=jnp.int32)
+      sets = sets * self.num_models + jnp.tile(numbers, len(rows))
+    return sets, of_each.reshape(-1)
 
   def data(self, sets: Sequence[types.TrainingSet], stacked: types.Rows) -> types.Rows:
     """The training sets of all networks, for the device."""

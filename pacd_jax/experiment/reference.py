@@ -46,6 +46,7 @@ _KINDS: tuple[tuple[str, Registry[Any], str], ...] = (
   ("Data sets", kinds.DATA_SETS, "data.name"),
   ("Augmentations", kinds.AUGMENTS, "data.augment, train.augment"),
   ("Mixing", kinds.MIXES, "train.mix"),
+  ("Ensembles", kinds.AGGREGATIONS, "train.ensemble.aggregation"),
   ("Defences", kinds.DEFENCES, "defense.chain"),
   ("Transforms", kinds.TRANSFORMS, "defense.inside"),
   ("Sampling rules", kinds.SAMPLING_RULES, "certify.mode"),

@@ -5,7 +5,7 @@ folder before any of them starts.
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -212,7 +212,7 @@ def _extra(plan: Plan, row: str, seed: int) -> dict[str, Any]:
   return plan.victim_identity(row, seed) | {"stamp": stamp.make()}
 
 
-def _shown(row: str, seed: int) -> certify.ProgressFn:
+def _shown(row: str, seed: int) -> Callable[..., None]:
   """Shows the progress of one victim, from its first point on."""
   shown = None
 

@@ -212,6 +212,7 @@ class RulesTest(parameterized.TestCase):
       "results.method_figures",
       "results.map_figures",
       "results.paper_figures",
+      "results.poisoning_figures",
       "results.theory_figures",
     ),
     ("torch", "bench.peers"),
