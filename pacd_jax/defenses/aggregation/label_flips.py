@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from pacd_jax import errors
+from pacd_jax.defenses.aggregation import chernoff
 
-_ROUNDING = 1e-9  # Relative: what float64 may take from an exponent.
 _NEGLIGIBLE = 1e-30  # Probabilities that are dropped.
 
 
-class Certificate(NamedTuple):
+class Certificates(NamedTuple):
   """The certificates of B queries; the unit is changed labels of training images."""
 
   prediction: np.ndarray  # int64 `[B]`; -1: abstained.
@@ -71,46 +71,11 @@ def likely_class(
   turned = q / (num_classes - 1)
   is_label = np.where(labels == label, 1.0 - q, turned)
   bounds = [
-    _chernoff(alpha, is_label, np.where(labels == other, 1.0 - q, turned))
+    chernoff.log_tail(alpha, is_label, np.where(labels == other, 1.0 - q, turned))
     for other in range(num_classes)
     if other != label
   ]
   return label, min(0.0, float(np.logaddexp.reduce(bounds)))
-
-
-def _chernoff(alpha: np.ndarray, plus: np.ndarray, minus: np.ndarray) -> float:
-  """log min_t prod_i E exp(-t alpha_i d_i), where d_i is 1, -1 or 0 by chance.
-
-  Args:
-    alpha: `[n]`.
-    plus: P[d_i = 1], `[n]`.
-    minus: P[d_i = -1], `[n]`.
-  """
-  from scipy import optimize
-
-  if not (alpha * (plus - minus)).sum() > 0.0:  # Then no t > 0 helps.
-    return 0.0
-  alpha = alpha / np.abs(alpha).max()
-  zero = np.maximum(0.0, 1.0 - plus - minus)
-
-  def terms(t):
-    """E exp(-t alpha_i d_i), in its parts, over exp(t |alpha_i|)."""
-    shift = t * np.abs(alpha)
-    up, down = plus * np.exp(-t * alpha - shift), minus * np.exp(t * alpha - shift)
-    return up, down, up + zero * np.exp(-shift) + down, shift
-
-  def slope(t):
-    up, down, total, _ = terms(t)
-    return (alpha * (down - up) / total).sum()
-
-  high = 1.0
-  while slope(high) < 0.0:
-    high *= 2.0
-  # The bound holds at any t.
-  best = optimize.brentq(slope, 0.0, high, xtol=1e-6 * high, rtol=1e-6)
-  _, _, total, shift = terms(best)
-  bound = (np.log(total) + shift).sum()
-  return bound + _ROUNDING * (1.0 + abs(bound))
 
 
 def kl_radius(p, q: float, num_classes: int = 2) -> np.ndarray:
@@ -162,7 +127,7 @@ def certify(
   q: float,
   ridge: float,
   num_classes: int = 2,
-) -> Certificate:
+) -> Certificates:
   """Certificates of queries against changed labels of training images.
 
   The classifier is least squares of one class against the rest on fixed features, smoothed
@@ -182,16 +147,21 @@ def certify(
     num_classes: K.
 
   Raises:
-    errors.InputError: q or the ridge is out of its range.
+    errors.InputError: q, the ridge or a label is out of its range.
   """
   _check(q)
+  if np.max(labels) >= num_classes:
+    raise errors.InputError(
+      f"labels go up to {np.max(labels)}, but there are to be {num_classes} classes: give "
+      "their number"
+    )
   columns = weights(features, np.eye(features.shape[1]), ridge)  # alpha is linear in x.
   found = [likely_class(x @ columns, labels, q, num_classes) for x in queries]
   prediction = np.array([label for label, _ in found], np.int64)
   logs = np.array([log for _, log in found], np.float64)
   radius = _exact_radius(logs, q, num_classes, most=len(labels))
   prediction[logs >= np.log(0.5)] = -1
-  return Certificate(prediction, radius, _kl_radius(logs, q, num_classes), logs)
+  return Certificates(prediction, radius, _kl_radius(logs, q, num_classes), logs)
 
 
 def _kl_radius(log_wrong: np.ndarray, q: float, num_classes: int) -> np.ndarray:

@@ -59,11 +59,11 @@ def probabilities(
     num_classes: K.
 
   Raises:
-    errors.InputError: k is out of its range.
+    errors.InputError: k or a label is out of its range.
   """
   from scipy import stats
 
-  _check(k, len(labels))
+  _check(labels, k, num_classes)
   found = np.zeros((len(queries), num_classes))
   for row, query in zip(found, np.asarray(queries, np.float64), strict=True):
     distances = np.square(images - query[None]).sum(axis=1)
@@ -94,7 +94,7 @@ def certify(
   Args are those of `probabilities`; labels must not change.
   """
   if sigma == 0.0:
-    _check(k, len(labels))
+    _check(labels, k, num_classes)
     return _plain(images, labels, queries, k, num_classes), np.zeros(len(queries))
   found = probabilities(
     images, labels, queries, edges, sigma=sigma, k=k, num_classes=num_classes
@@ -163,8 +163,14 @@ def _plain(images, labels, queries, k: int, num_classes: int) -> np.ndarray:
   return np.array(found, np.int64)
 
 
-def _check(k: int, count: int) -> None:
+def _check(labels: np.ndarray, k: int, num_classes: int) -> None:
+  count = len(labels)
   if not (1 <= k <= count and k % 2):
     raise errors.InputError(
       f"k = {k} of {count} neighbours cannot vote: use an odd k from 1 to {count}"
+    )
+  if np.max(labels) >= num_classes:
+    raise errors.InputError(
+      f"labels go up to {np.max(labels)}, but there are to be {num_classes} classes: give "
+      "their number"
     )

@@ -124,6 +124,12 @@ class CertifyTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, "use one above 0"):
       label_flips.weights(np.ones((3, 2)), np.ones((1, 2)), ridge)
 
+  def test_more_classes_than_are_said(self):
+    features, labels, queries = _problem(9, 3, 0)
+    words = "labels go up to 2, but there are to be 2 classes: give their number"
+    with self.assertRaisesRegex(errors.InputError, words):
+      label_flips.certify(features, labels, queries, 0.2, 1.0)
+
   @parameterized.product(q=(0.05, 0.2, 0.4), size=((10, 2), (7, 3)), seed=(0, 1))
   def test_the_bound_holds_over_all_draws(self, q, size, seed):
     features, labels, queries = _problem(*size, seed)

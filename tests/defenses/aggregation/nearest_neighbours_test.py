@@ -139,6 +139,13 @@ class CertifyTest(parameterized.TestCase):
     far = scipy.stats.ncx2.cdf(edges[-1] / 0.25, 64, 64 / 0.25)
     np.testing.assert_allclose([near, 1 - far], 1e-4, rtol=1e-6)
 
+  @parameterized.parameters(0.0, 0.5)
+  def test_more_classes_than_are_said(self, sigma):
+    images, labels, queries = _problem(30, 4, 3)
+    words = "labels go up to 2, but there are to be 2 classes: give their number"
+    with self.assertRaisesRegex(errors.InputError, words):
+      nearest_neighbours.certify(images, labels, queries, np.ones(1), sigma=sigma)
+
   @parameterized.parameters(0, 2, 31, -1)
   def test_a_k_that_cannot_vote(self, k):
     images, labels, queries = _problem(30, 4, 2)
