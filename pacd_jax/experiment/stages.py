@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 import jax
 import numpy as np
 
-from pacd_jax import train, types
+from pacd_jax import errors, train, types
 from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays, training_sets
 from pacd_jax.experiment import checks, search, weight_decay, words
@@ -96,7 +96,8 @@ def train_victims(plan: Plan) -> None:
   clean = 0
   if run.recovery_epochs:  # The clean split is trusted: no defence.
     clean = _place_of_clean(plan, sets)
-  training_sets.check_batch_size(sets, run.batch_size)
+  with errors.refusing():  # Defences may have left too few images.
+    training_sets.check_batch_size(sets, run.batch_size)
   data = training_sets.stack(list(sets.values()))
   decays = None if plan.decay is None else weight_decay.choose(plan, plan.decay)
   first, *given = sharding.replicate(
