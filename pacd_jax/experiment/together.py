@@ -4,7 +4,7 @@ import re
 
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence
-from pacd_jax.experiment import kinds, schema, transforms
+from pacd_jax.experiment import evaded, kinds, schema, transforms
 from pacd_jax.experiment.attack_config import Attack, has_selection
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.training_config import Train
@@ -154,12 +154,24 @@ def _check_stopping(config: Config) -> None:
 
 def _check_knowledge(config: Config) -> None:
   """Checks that an attack that knows the defence has one that it can use."""
-  if config.attack.knows_defense and not (
-    config.defense.inside.names or transforms.of_chain(config)
-  ):
+  if not config.attack.knows_defense:
+    return
+  mixes = config.train.mix.name != "none"
+  of_chain = transforms.of_chain(config) | evaded.of_chain(config)
+  if not (config.defense.inside.names or of_chain or mixes):
+    filters = [each.name for each in kinds.DEFENCES if each.penalty is not None]
     raise errors.InputError(
       "attack.knows_defense is True, but neither defense.inside nor defense.chain has any "
-      f"of {', '.join(kinds.TRANSFORMS.names)}: add one, or set it to False"
+      f"of {', '.join(kinds.TRANSFORMS.names)}, the chain has no filter "
+      f"{' or '.join(filters)} on pixels, and there is no train.mix: add one, or set it to "
+      "False"
+    )
+  if mixes and not kinds.LOSSES[config.attack.loss.name].takes_mixed:
+    known = " or ".join(each.name for each in kinds.LOSSES if each.takes_mixed)
+    raise errors.InputError(
+      f"attack.knows_defense is True and train.mix is {config.train.mix.name!r}, but "
+      f"attack.loss={config.attack.loss.name} takes no mixed labels: use "
+      f"attack.loss={known}, or attack.knows_defense=False"
     )
 
 
