@@ -21,7 +21,8 @@ FILTERS = (
   "activation_clustering",
 )
 TRANSFORMS = ("jpeg", "bit_depth", "blur", "denoise")  # Also `grayscale`, for colours.
-# The attack that knows a transform of training images, or one inside the classifier.
+# The attack that knows a transform of training images or inside the classifier, a mixing,
+# or the threshold of filter `l2` or `slab`.
 KNOWS: dict[str, Any] = {"attack.knows_defense": True}
 # The attack that leaves the class's mean where trusted images have it.
 KEEPS_MEAN: dict[str, Any] = {
@@ -30,6 +31,8 @@ KEEPS_MEAN: dict[str, Any] = {
   "attack.starts": ("clean",),
   "attack.selection.corners": False,
 }
+
+WEIGHT_DECAYS = (0.0, 0.01, 0.1, 1.0)
 
 # Fields of a run that a matrix sets: they are not its base's.
 _OWN = ("poisons", "data.data_dir")
@@ -45,6 +48,20 @@ def inside(name: str, **options: Any) -> dict[str, Any]:
   """The fields of one transform inside the classifier that is certified."""
   fields = {f"defense.{name}.{option}": value for option, value in options.items()}
   return {"defense.inside": (name,)} | fields
+
+
+def adversarial(radius: float, warmup: int) -> dict[str, dict[str, Any]]:
+  """Adversarial training of victims in an l2 ball: SmoothAdv, and TRADES without noise.
+
+  Args:
+    radius: of the ball, image units.
+    warmup: epochs until SmoothAdv's is whole.
+  """
+  ball = {"train.adversary.epsilon": radius}
+  return {
+    "smoothadv": ball | {"train.loss": "smoothadv", "train.adversary.warmup": warmup},
+    "trades": ball | {"train.loss": "trades"},
+  }
 
 
 def get_config(
@@ -85,11 +102,13 @@ def of_large_images(
   more: Mapping[str, Mapping[str, Any]],
   **unshift: Any,
 ) -> ml_collections.ConfigDict:
-  """The matrix of MNIST and of CIFAR-10: three rows by six defences.
+  """The matrix of MNIST and of CIFAR-10: three rows by six defences on two cores.
 
   Args:
     base: of every run, with its variant applied.
-    variant: of the base; "fast" has five victims, and "smoke" two defences.
+    variant: of the base; "fast" has five victims, and "smoke" two defences. Without these,
+      on accelerators, there are also transforms inside the classifier, weight decay chosen
+      on the poisoned data, adversarial training, and the attack that knows CutMix.
     more: a defence of these images alone.
     **unshift: options of that defence.
   """
@@ -108,4 +127,9 @@ def of_large_images(
   adaptive = {"jpeg": KNOWS, "unshift": KEEPS_MEAN}
   if "smoke" in items:
     known, adaptive = {name: known[name] for name in ("l2", "unshift")}, {}
+  elif "fast" not in items:
+    known |= {f"{name}_inside": inside(name) for name in ("bit_depth", "blur", "denoise")}
+    known["weight_decay"] = {"train.weight_decay_choices": WEIGHT_DECAYS}
+    known |= adversarial(1.0, 10)
+    adaptive["cutmix"] = KNOWS
   return get_config(base, attacks={}, defenses=known, adaptive=adaptive)

@@ -6,10 +6,13 @@
 The victims, the points and the attack `pacd` are those of `configs/digits_ga.py`, at
 epsilon 0.1. Filters remove 5 % of each class, `spectral_signatures` 15 %, `deep_knn` and
 `activation_clustering` what is over their thresholds; transforms change training images
-alone, `jpeg_inside` stands in the classifier that is certified, and `adaptive` rows are
-attacks that know the defence of their line. `recovery`, `unshift`, `denoise` and
-`early_stopping` use trusted images: 20 epochs on the clean split, 20 images of each class,
-the validation split, and the class's validation images.
+alone, and stand as `jpeg_inside` and its like in the classifier that is certified.
+`weight_decay` is chosen on each row's own data; the ball of `smoothadv` and `trades` has
+the radius of `configs/digits_smoothadv.py`, and victims of `trades` see no noise.
+`adaptive` rows are attacks that know the defence of their line: a transform or a mixing in
+both levels, the threshold of `l2` or `slab`, or for `unshift` the class's mean. `recovery`,
+`unshift`, `denoise` and `early_stopping` use trusted images: 20 epochs on the clean split,
+20 images of each class, the validation split, and the class's validation images.
 
 This matrix of ACRs has not been run as a whole yet, on two cores or elsewhere.
 """
@@ -31,15 +34,21 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     "blur": defenses.on_images("blur", sigma=0.5),
     "denoise": defenses.on_images("denoise"),
     "jpeg_inside": defenses.inside("jpeg"),
+    "bit_depth_inside": defenses.inside("bit_depth"),
+    "blur_inside": defenses.inside("blur", sigma=0.5),
+    "denoise_inside": defenses.inside("denoise"),
     "mixup": {"train.mix": "mixup"},
     "cutmix": {"train.mix": "cutmix"},
     "cutout": {"train.augment": "cutout", "train.cutout.size": 3},
+    "weight_decay": {"train.weight_decay_choices": defenses.WEIGHT_DECAYS},
+    **defenses.adversarial(0.25, 10),
     "dp_sgd": {"train.clip_norm": 1.0, "train.noise_multiplier": 0.01},
     "early_stopping": {"train.stopping.every": 10},
     "recovery": {"train.recovery_epochs": 20},
     "unshift": defenses.on_images("unshift"),
   }
-  adaptive = dict.fromkeys(("jpeg", "jpeg_inside", "blur"), defenses.KNOWS)
+  known_of = ("jpeg", "jpeg_inside", "blur", "mixup", "cutmix", "l2", "slab")
+  adaptive = dict.fromkeys(known_of, defenses.KNOWS)
   adaptive["unshift"] = defenses.KEEPS_MEAN
   attacks = {"pacd_per_image": {"attack.num_shared_steps": 0}}
   if "smoke" in items:  # One of each kind, and a network that compiles in a moment.

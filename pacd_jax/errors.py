@@ -1,4 +1,4 @@
-"""The two errors that end a run early: bad input, and a number that is not finite."""
+"""The errors that end a run early: bad input, and a number that is not finite."""
 
 import contextlib
 from collections.abc import Generator
@@ -24,6 +24,13 @@ class InputError(ValueError):
     super().__init__(_one_line(message))
 
 
+class RefusedError(InputError):
+  """Bad input that only the work itself could find, such as a filter that empties a class.
+
+  It is of one run alone: the other runs of a suite go on.
+  """
+
+
 class NonFiniteError(ArithmeticError):
   """A NaN or an infinity; names the stage, the step and the value.
 
@@ -38,3 +45,12 @@ def about(what: str) -> Generator[None]:
     yield
   except (InputError, NonFiniteError) as error:
     raise type(error)(f"{what}: {error}") from None
+
+
+@contextlib.contextmanager
+def refusing() -> Generator[None]:
+  """Raises an `InputError` as a `RefusedError`: for work that looks at a run's data."""
+  try:
+    yield
+  except InputError as error:
+    raise RefusedError(error) from None

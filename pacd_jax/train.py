@@ -163,7 +163,7 @@ def make(
         mix_key, step_key = jax.random.split(step_key)
         mixed = mix(mix_key, batch_images)
         batch_images = mixed.images
-        loss_fn = functools.partial(_mixed_loss, loss, mixed, labels[mixed.partners])
+        loss_fn = mixed.loss(loss)
       if noise_choice == "fixed":
         step_key = noise.of_images(fixed_key, batch)
       given = params, batch_images, labels, step_key
@@ -218,24 +218,6 @@ def make(
 
   whole = sharding.replicated(mesh)
   return Trainer(init, jax.jit(over_mesh, donate_argnums=0, out_shardings=whole))
-
-
-def _mixed_loss(
-  loss: types.Loss,
-  mixed: types.Mixed,
-  others: types.Array,
-  params: types.Params,
-  images: types.Array,
-  labels: types.Array,
-  key: types.Key,
-) -> tuple[types.Scalar, types.Aux]:
-  """lam L(., labels) + (1 - lam) L(., others) of mixed images, of aux likewise."""
-  logits = loss.outputs(params, images, key)
-  return jax.tree.map(
-    lambda own, other: mixed.share * own + (1.0 - mixed.share) * other,
-    loss.criterion(logits, labels),
-    loss.criterion(logits, others),
-  )
 
 
 def _num_batches(data: types.Rows, row: types.Array, batch_size: int):

@@ -114,9 +114,38 @@ class Mixed(NamedTuple):
   partners: Array  # int32 `[B]`: the place in the batch of the other image of each.
   share: Scalar  # lam in [0, 1]: the weight of an image's own label; 1 - lam: the other's.
 
+  def loss(self, loss: Loss) -> Loss:
+    """A loss of these images: lam L(., labels) + (1 - lam) L(., the partners' labels).
+
+    Auxiliary numbers are mixed likewise. The outputs, and so the noise, are those of
+    `loss`, whose adversary must be None: it would see the images' own labels alone.
+    """
+
+    def mixed(function):
+      if function is None:
+        return None
+
+      def of_both(logits, labels):
+        import jax
+
+        return jax.tree.map(
+          lambda own, other: self.share * own + (1.0 - self.share) * other,
+          function(logits, labels),
+          function(logits, labels[self.partners]),
+        )
+
+      return of_both
+
+    criterion = mixed(loss.criterion)
+    assert loss.adversary is None and criterion is not None
+    return loss._replace(criterion=criterion, convex=mixed(loss.convex))
+
 
 class MixFn(Protocol):
-  """A random mixing of training images `[B, H, W, C]`; the key is consumed."""
+  """A random mixing of training images `[B, H, W, C]`; the key is consumed.
+
+  The mixtures are linear in the images: partners and share are of the key and shape alone.
+  """
 
   def __call__(self, key: Key, images: Array, /) -> Mixed: ...
 
@@ -163,6 +192,13 @@ class ObjectiveFn(Protocol):
   def __call__(
     self, params: Params, images: Array, labels: Array, key: Key, /
   ) -> Scalar: ...
+
+
+class PenaltyFn(Protocol):
+  """A term of the attacker's objective that depends on the poison alone."""
+
+  def __call__(self, poison: Array, base_images: Array, /) -> Scalar:
+    """Returns the penalty of images `[p, H, W, C]`, made of clean ones of that shape."""
 
 
 class UpperFn(Protocol):

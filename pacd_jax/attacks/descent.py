@@ -87,7 +87,9 @@ def descend(
     noise_key = problem.fold(key, problem.LOWER_NOISE, number)
     age = jnp.int32(settings.adversary_warmup)  # The adversary has its full radius.
     inputs = problem.attacked(settings, batch, params, images, noise_key, age)
-    lower = problem.lower_level(settings, batch, noise_key, inputs)
+    # Mixing is with images of other classes, which this batch has none of.
+    alone = settings._replace(mix=None)
+    lower = problem.lower_level(alone, batch, noise_key, inputs)
     value, gradient = jax.value_and_grad(lower, argnums=1)(params, images)
     if shared:
       delta = moved(delta, gradient.mean(axis=0, keepdims=True), number)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from pacd_jax import types
-from pacd_jax.attacks import movement, problem, surrogates
+from pacd_jax.attacks import filter_penalty, movement, problem, surrogates
 from pacd_jax.attacks.movement import poisoned_images
 
 
@@ -110,11 +110,13 @@ def step(
     (zeta) and the fields of `SolveInfo` (the least `min_curvature`), and the norm of du.
   """
   batch = problem.draw_batch(settings, attack_data, key, state.step, key)
-  poison = poisoned_images(attack_data.base_images[batch.rows], state.delta[batch.rows])
+  base = attack_data.base_images[batch.rows]
+  poison = poisoned_images(base, state.delta[batch.rows])
 
   def one(member, surrogate):
     number = state.step * settings.num_surrogates + member
     upper = problem.upper_level(settings, attack_data, key, number)
+    upper = filter_penalty.added(settings.penalties, upper, base)
     return _through(settings, batch, key, state.step, member, surrogate, upper, poison)
 
   members = jnp.arange(settings.num_surrogates)

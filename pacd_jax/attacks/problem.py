@@ -53,6 +53,8 @@ class Settings(NamedTuple):
   # What the victim does to its training images, clean or poisoned, as the attack knows it.
   transform: types.TransformFn | None = None
   augment: types.AugmentFn | None = None  # Random augmentation of both levels' images.
+  mix: types.MixFn | None = None  # The victim's mixing, as the attack knows it.
+  penalties: tuple[types.PenaltyFn, ...] = ()  # Added to the objective.
   noise: str = "fresh"  # The lower level's noise; "fixed": one draw per image.
   val_noise: str = "fresh"  # The upper level's, likewise.
   # Optimiser steps of a surrogate over which the radius of the loss's adversary rises
@@ -194,13 +196,16 @@ def lower_level(
   `inputs(poison)` gives the attacked images that the loss takes, where it has an adversary.
   """
   loss = settings.loss
+  if settings.mix is not None:  # Any images have the same partners.
+    blank = jnp.zeros((len(batch.labels), *batch.images.shape[1:]))
+    _, mix_key, _ = _keys(settings, batch, jax.random.clone(key))
+    loss = settings.mix(mix_key, blank).loss(loss)
 
   def outputs(params, poison):
     # The key is reused on purpose: the loss is one function of (theta, u).
-    change_key, noise_key = _keys(settings, batch, jax.random.clone(key))
-    if inputs is not None:
-      return loss.outputs(params, inputs(poison), noise_key)
-    return loss.outputs(params, _images(settings, batch, poison, change_key), noise_key)
+    *keys, noise_key = _keys(settings, batch, jax.random.clone(key))
+    images = _images(settings, batch, poison, *keys) if inputs is None else inputs(poison)
+    return loss.outputs(params, images, noise_key)
 
   def criterion(logits):
     return loss.criterion(logits, batch.labels)[0]
@@ -211,22 +216,25 @@ def lower_level(
   return types.LowerLevel(outputs, criterion, lambda logits: convex(logits, batch.labels))
 
 
-def _keys(settings, batch, key):
-  """The keys of the images' augmentation (None without one) and of their noise."""
-  change_key = None
+def _keys(settings, batch, key) -> tuple[Any, Any, types.Key]:  # None: not needed.
+  change_key = mix_key = None
   if settings.augment is not None:
     change_key, key = jax.random.split(key)
+  if settings.mix is not None:
+    mix_key, key = jax.random.split(key)
   if batch.noise_keys is not None:
     key = jax.random.clone(batch.noise_keys)
-  return change_key, key
+  return change_key, mix_key, key
 
 
-def _images(settings, batch, poison, change_key):
-  """The batch's images as the victim changes them, augmented if there is a key."""
+def _images(settings, batch, poison, change_key, mix_key):
+  """The batch's images as the victim changes them, in a victim's order."""
   images = jnp.concatenate([batch.images, poison])
   if settings.transform is not None:
     images = settings.transform(images)
-  return images if change_key is None else settings.augment(change_key, images)
+  if settings.augment is not None:
+    images = settings.augment(change_key, images)
+  return images if mix_key is None else settings.mix(mix_key, images).images
 
 
 def attacked(
@@ -250,8 +258,8 @@ def attacked(
   strength = jnp.minimum((age + 1) / max(settings.adversary_warmup, 1), 1.0)
 
   def attacked(poison):
-    change_key, noise_key = _keys(settings, batch, jax.random.clone(key))
-    images = _images(settings, batch, poison, change_key)
+    *keys, noise_key = _keys(settings, batch, jax.random.clone(key))
+    images = _images(settings, batch, poison, *keys)
     return settings.loss.adversary(params, images, batch.labels, noise_key, strength)
 
   inputs, push = jax.linearize(attacked, poison)

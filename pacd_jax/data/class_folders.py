@@ -8,6 +8,7 @@ else by alphabet.
 
 import os
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,8 +17,16 @@ from pacd_jax import errors, types
 from pacd_jax.runtime import files
 
 
-def load(folder: str | os.PathLike) -> tuple[types.Dataset, list[str]]:
-  """Reads all images; returns them with the classes' names, by label.
+class Images(NamedTuple):
+  """Images with their classes, and where they are from."""
+
+  data: types.Dataset
+  classes: list[str]  # Their names, by label.
+  files: list[str]  # By position, from the folder: "cat/0001.png".
+
+
+def load(folder: str | os.PathLike) -> Images:
+  """Reads all images.
 
   Args:
     folder: of 8-bit PNGs, grey or coloured, all of one kind and size.
@@ -33,7 +42,7 @@ def load(folder: str | os.PathLike) -> tuple[types.Dataset, list[str]]:
       f"{path} has {len(names)} folders of images: give one for each class, at least two"
     )
   names.sort(key=int if all(name.isdecimal() for name in names) else str)
-  images, labels = [], []
+  images, labels, found = [], [], []
   for label, name in enumerate(names):
     of_class = sorted(p for p in (path / name).iterdir() if not p.name.startswith("."))
     for each in of_class:
@@ -43,7 +52,9 @@ def load(folder: str | os.PathLike) -> tuple[types.Dataset, list[str]]:
       raise errors.InputError(f"{path / name} has no .png: a class has at least one image")
     images += [_read(each, images[0] if images else None) for each in of_class]
     labels += [label] * len(of_class)
-  return types.Dataset(np.stack(images), np.array(labels, np.int32)), names
+    found += [f"{name}/{each.name}" for each in of_class]
+  data = types.Dataset(np.stack(images), np.array(labels, np.int32))
+  return Images(data, names, found)
 
 
 def _read(path: pathlib.Path, first: np.ndarray | None) -> np.ndarray:

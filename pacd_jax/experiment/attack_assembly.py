@@ -74,6 +74,7 @@ def settings(
   mesh: jax.sharding.Mesh | None = None,
   *,
   transform: types.TransformFn | None = None,
+  penalties: tuple[types.PenaltyFn, ...] = (),
 ) -> problem.Settings:
   """The settings of the bilevel problem, and of every attack's surrogate.
 
@@ -82,6 +83,7 @@ def settings(
     model: the surrogate's classifier.
     mesh: every batch that the network sees is sharded over it; None: one device.
     transform: what victims do to their training images, if the attack knows it.
+    penalties: of PACD's poison, for filters that it knows.
   """
   attack = config.attack
   if mesh is not None:
@@ -106,6 +108,8 @@ def settings(
     val_batch=attack.val_batch,
     transform=transform,
     augment=kinds.AUGMENTS[config.data.augment.name].make(config.data.augment.own),
+    mix=_known_mix(config),
+    penalties=penalties,
     noise=attack.noise,
     val_noise=attack.val_noise,
     adversary_warmup=attack.adversary.warmup,
@@ -122,6 +126,12 @@ def settings(
     step_size=schedule.make(attack.step_size, attack.num_steps, attack.step_schedule.own),
     momentum=attack.momentum,
   )
+
+
+def _known_mix(config: Config) -> types.MixFn | None:
+  """The victims' mixing, if the attack knows it."""
+  mix = config.train.mix
+  return kinds.MIXES[mix.name].make(mix.own) if config.attack.knows_defense else None
 
 
 def assemble(
@@ -147,7 +157,9 @@ def assemble(
     or kinds.LOSSES[options.loss.name].needs_noise
   )
   return plan.AttackPlan(
-    pacd.make(settings(config, model, mesh, transform=known.transform)),
+    pacd.make(
+      settings(config, model, mesh, transform=known.transform, penalties=known.penalties)
+    ),
     functools.cache(tools.attack_data),
     tools.key,
     {
@@ -208,8 +220,8 @@ def as_assumed(attack: Attack, victims: Train) -> Train:
 
   If their loss differs from the attack's, the fields of `Training` are the attack's, except
   the adversary's warm-up, which victims count in epochs. Recovery epochs, weight decay, the
-  victims' own augmentation, mixing, clipped gradients and early stopping are unknown to the
-  attacker and left out.
+  victims' own augmentation, clipped gradients and early stopping are unknown to the
+  attacker and left out, and so is mixing, unless the attack knows the defence.
   """
   if victims.loss.name != attack.loss.name:
     shared = {
@@ -218,13 +230,14 @@ def as_assumed(attack: Attack, victims: Train) -> Train:
     warmup = victims.adversary.warmup
     shared["adversary"] = dataclasses.replace(attack.adversary, warmup=warmup)
     victims = dataclasses.replace(victims, **shared)
+  none = dataclasses.replace(victims.mix, name="none")
   return dataclasses.replace(
     victims,
     recovery_epochs=0,
     weight_decay=0.0,
     weight_decay_choices=(),
     augment=dataclasses.replace(victims.augment, name=""),
-    mix=dataclasses.replace(victims.mix, name="none"),
+    mix=victims.mix if attack.knows_defense else none,
     stopping=dataclasses.replace(victims.stopping, every=0),
     clip_norm=0.0,
     noise_multiplier=0.0,

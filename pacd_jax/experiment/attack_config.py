@@ -155,8 +155,12 @@ class Attack(Training):
   knows_defense: bool = field(
     False,
     fields.flag(),
-    "Surrogates have what is in defense.inside, and train on images that the transforms of "
-    "defense.chain have changed.",
+    "Surrogates have what is in defense.inside, train on images that the transforms of "
+    "defense.chain have changed, and mix them as train.mix does; the poison stays under "
+    "the thresholds of the filters l2 and slab in defense.chain.",
+  )
+  evasion_weight: float = field(
+    10.0, fields.at_least_zero(), "Of these penalties: relative excesses over thresholds."
   )
   save_every: int = field(
     100, fields.count(), "Outer steps between checkpoints.", free=True

@@ -18,6 +18,7 @@ import os
 import pathlib
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -31,6 +32,7 @@ from pacd_jax.runtime import files, progress, run_folder, stamp, subcommand
 
 # Of the model whose loss and features are looked at: a network that takes any images.
 _MODEL, _BATCH, _STEPS = "mlp", 200, 1500
+_NUM_IMAGES = 100  # The most suspicious ones, that are named.
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,7 +58,8 @@ def _run(arguments: Sequence[str]) -> str:
   parser.add_argument("--seed", type=int, default=0)
   chosen = parser.parse_args(arguments)
   _check(chosen)
-  data, names, trusted = _given(chosen)
+  given, trusted = _given(chosen)
+  data, names = given.data, given.names
   began = time.monotonic()
   training_set = training_sets.whole(data)
   key = jax.random.key(chosen.seed)
@@ -69,7 +72,7 @@ def _run(arguments: Sequence[str]) -> str:
     progress=lambda step: progress.note(f"audit: {step}"),
   )
   repaired = _repaired(found, data, chosen) if chosen.out else {}
-  return _written(found, data, names, trusted, repaired, chosen, time.monotonic() - began)
+  return _written(found, given, trusted, repaired, chosen, time.monotonic() - began)
 
 
 def _check(chosen: argparse.Namespace) -> None:
@@ -100,52 +103,55 @@ def _is_report(folder: pathlib.Path) -> bool:
   return (folder / "audit.json").exists() or not any(folder.iterdir())
 
 
-def _given(
-  chosen: argparse.Namespace,
-) -> tuple[types.Dataset, list[str], types.Dataset | None]:
-  """The data, the names of its classes, and the trusted images if there are any."""
+class _Given(NamedTuple):
+  data: types.Dataset
+  names: list[str]  # Of the classes.
+  files: list[str] | None = None  # Of the images, if each is one.
+
+
+def _given(chosen: argparse.Namespace) -> tuple[_Given, types.Dataset | None]:
+  """The images, and the trusted ones if there are any."""
   if not chosen.row:
-    data, names = _load(chosen.data)
-    trusted = _load_trusted(chosen.trusted, data, names) if chosen.trusted else None
-    return data, names, trusted
+    given = _load(chosen.data)
+    return given, _load_trusted(chosen.trusted, given) if chosen.trusted else None
   plan = door.load(chosen.data)
   if chosen.row not in plan.rows:
     raise errors.InputError(f"--row={chosen.row}: the run has {', '.join(plan.rows)}")
   if not plan.training_sets.is_there(chosen.row):
     raise errors.InputError(f"the run has no poison of {chosen.row} yet: finish it first")
   data = training_sets.to_dataset(plan.training_sets.split(chosen.row))
-  names = [str(label) for label in range(plan.splits.num_classes)]
+  given = _Given(data, [str(label) for label in range(plan.splits.num_classes)])
   if chosen.trusted:
-    return data, names, _load_trusted(chosen.trusted, data, names)
-  return data, names, plan.splits.validation
+    return given, _load_trusted(chosen.trusted, given)
+  return given, plan.splits.validation
 
 
-def _load(given: str) -> tuple[types.Dataset, list[str]]:
-  """The images, and the names of their classes."""
+def _load(given: str) -> _Given:
   path = files.user_path(given)
   if (path / "config.json").exists():
     raise errors.InputError(f"{path} is a run: say which training set by --row=pacd, say")
   if path.is_dir():
-    return class_folders.load(path)
+    return _Given(*class_folders.load(path))
   if not path.exists():
     raise errors.InputError(f"{path}: no such file or folder")
   source = sources.npz(path)
-  return source.train, [str(label) for label in range(source.num_classes)]
+  return _Given(source.train, [str(label) for label in range(source.num_classes)])
 
 
-def _load_trusted(given: str, data: types.Dataset, names: list[str]) -> types.Dataset:
-  trusted, of_trusted = _load(given)
-  if of_trusted != names:
+def _load_trusted(path: str, given: _Given) -> types.Dataset:
+  trusted = _load(path)
+  if trusted.names != given.names:
     raise errors.InputError(
-      f"{given} has the classes {', '.join(of_trusted)}, and the data {', '.join(names)}: "
-      "give some of every class, under the same names"
+      f"{path} has the classes {', '.join(trusted.names)}, and the data "
+      f"{', '.join(given.names)}: give some of every class, under the same names"
     )
-  if trusted.images.shape[1:] != data.images.shape[1:]:
+  shapes = [each.data.images.shape[1:] for each in (trusted, given)]
+  if shapes[0] != shapes[1]:
     raise errors.InputError(
-      f"{given} has images {trusted.images.shape[1:]}, and the data "
-      f"{data.images.shape[1:]}: use images of one source and size"
+      f"{path} has images {shapes[0]}, and the data {shapes[1]}: use images of one source "
+      "and size"
     )
-  return trusted
+  return trusted.data
 
 
 def _tools(
@@ -197,8 +203,7 @@ def _repaired(
 
 def _written(
   found: audit.Findings,
-  data: types.Dataset,
-  names: list[str],
+  given: _Given,
   trusted: types.Dataset | None,
   repaired: dict[int, int],
   chosen: argparse.Namespace,
@@ -209,22 +214,33 @@ def _written(
 
   folder = files.user_path(chosen.report)
   folder.mkdir(parents=True, exist_ok=True)
+  most = np.argsort(-found.suspicion, kind="stable")[:_NUM_IMAGES]
   about = {
     "data": chosen.data,
     "trusted": chosen.trusted,
     "out": chosen.out,
     "level": chosen.level,
-    "num_images": len(data.labels),
+    "num_images": len(given.data.labels),
     "num_copies": found.num_copies,
     "failed": dict(found.failed),
-    "classes": [_as_json(each, names, repaired) for each in found.classes],
-    "most_suspicious": np.argsort(-found.suspicion, kind="stable")[:100].tolist(),
+    "classes": [_as_json(each, given.names, repaired) for each in found.classes],
+    "most_suspicious": [_image(given, found, place) for place in most.tolist()],
     "seconds": round(seconds, 1),
     "stamp": stamp.make(),
   }
-  page = audit_page.write(folder, about, data, trusted, found)
+  page = audit_page.write(folder, about, given.data, trusted, found)
   run_folder.write_json(folder / "audit.json", about)
   return f"{audit_page.table(about)}\npage: {page}"
+
+
+def _image(given: _Given, found: audit.Findings, place: int) -> dict[str, object]:
+  """An image by its position and, in a folder, its file."""
+  return {
+    "position": place,
+    "file": given.files[place] if given.files else None,
+    "class": given.names[given.data.labels[place]],
+    "suspicion": round(float(found.suspicion[place]), 4),
+  }
 
 
 def _as_json(

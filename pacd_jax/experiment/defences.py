@@ -9,14 +9,15 @@ import jax
 
 from pacd_jax import types
 from pacd_jax.defenses import chain as chains
-from pacd_jax.experiment import assembly, defended, kinds, transforms, victims
+from pacd_jax.experiment import assembly, defended, evaded, kinds, transforms, victims
 from pacd_jax.experiment.config import Config
 
 
 class Known(NamedTuple):
-  """What an attack knows of the training set's defences: transforms, or nothing."""
+  """What an attack knows of the training set's defences: transforms and some filters."""
 
   transform: types.TransformFn | None  # Inside its two levels, with derivatives.
+  penalties: tuple[types.PenaltyFn, ...]  # Of the filters, in its upper level.
   # What its surrogates do to a training set before they are trained on it from scratch.
   defend: Callable[[types.TrainingSet], types.TrainingSet]
 
@@ -29,8 +30,9 @@ def known(
   Arguments are those of `plan`, and so is the key, so that the transforms are the same.
   """
   if not config.attack.knows_defense:
-    return Known(None, lambda training_set: training_set)
-  choices, there = config.defense.chain, transforms.of_chain(config)
+    return Known(None, (), lambda training_set: training_set)
+  choices = config.defense.chain
+  there = transforms.of_chain(config) | evaded.of_chain(config)
   # Others keep their places, by which a defence's key is drawn.
   names = tuple(there.get(place, "identity") for place in range(len(choices.names)))
   known_chain = dataclasses.replace(choices, names=names)
@@ -41,7 +43,8 @@ def known(
     tools = of_known.tools()
     return chains.apply(of_known.chain, training_set, of_known.key, tools)[0]
 
-  return Known(transforms.through_chain(config, splits, key), defend)
+  transform = transforms.through_chain(config, splits, key)
+  return Known(transform, evaded.penalties(config, splits), defend)
 
 
 def plan(

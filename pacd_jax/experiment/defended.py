@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pacd_jax import types
+from pacd_jax import errors, types
 from pacd_jax.data import defended_file, training_sets
 from pacd_jax.defenses import chain
 from pacd_jax.experiment import bound_file, row_data
@@ -67,15 +67,17 @@ class Defended:
     """Applies the defences to the row and writes its two files, unless that is done.
 
     Raises:
-      errors.InputError: a defence returned a training set that cannot be used.
+      errors.RefusedError: a defence cannot take the row's training set, or returned one
+        that cannot be used.
     """
     if self.is_there(row):
       return
     began = time.monotonic()
     before = self._rows.split(row)
-    after, reports = chain.apply(
-      self._plan.chain, before, self._plan.key, self._plan.tools()
-    )
+    with errors.refusing():
+      after, reports = chain.apply(
+        self._plan.chain, before, self._plan.key, self._plan.tools()
+      )
     processes.check_same(
       {f"what the defences made of {row}": training_sets.checksum(after)}
     )

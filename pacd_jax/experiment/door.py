@@ -177,7 +177,7 @@ def build(
       epsilon=budget.epsilon,
       norm=budget.norm,
       attack_settings=lambda: attack_assembly.settings(
-        config, surrogate, transform=known.transform
+        config, surrogate, transform=known.transform, penalties=known.penalties
       ),
       attack_data=lambda: targets.attack_data(config, splits),
     )

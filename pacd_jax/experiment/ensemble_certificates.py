@@ -38,6 +38,34 @@ def identity_at(plan: Plan, row: str, seed: int, level: int) -> dict[str, Any]:
   return plan.certificate_identity(row, seed) | own
 
 
+def certify(
+  plan: Plan,
+  row: str,
+  seed: int,
+  params: types.Params,
+  extra: Mapping[str, Any],
+  on_point: Callable[..., None],
+) -> None:
+  """Makes all certificates of a victim that are missing.
+
+  Args:
+    plan: the run's.
+    row, seed: the victim,
+    params: and its parameters, `[M, ...]`.
+    extra: further fields of all sidecars.
+    on_point: called as by `certify.certify_to_files`.
+
+  Raises:
+    errors.NonFiniteError: a network's logits are not finite.
+  """
+  path = plan.folder.against_poison(row, seed)
+  if not poisoning.is_there(path):
+    against_poison(plan, row, seed, params, extra)
+  found = poisoning.read(path).sidecar
+  accuracies = {name: found[name] for name in ("accuracy", "class_accuracy")}
+  at_levels(plan, row, seed, params, {**extra, **accuracies}, on_point)
+
+
 # --- against poisoning ----------------------------------------------------------------
 
 

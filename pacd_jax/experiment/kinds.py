@@ -275,6 +275,15 @@ class Start:
   is_clean: bool = False  # It is no poison by itself.
 
 
+class PenaltyTools(NamedTuple):
+  """The inputs of `Defence.penalty`."""
+
+  splits: types.Splits
+  target_class: int
+  num_poisoned: int  # Images of the class that the attack changes.
+  weight: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Defence:
   """A defence, which a victim applies to its training set before it trains."""
@@ -285,6 +294,8 @@ class Defence:
   options: type | None = None
   is_filter: bool = False  # It removes images that it compares with the others.
   uses_trusted: Callable[[Options], bool] = lambda options: False
+  # What an attack that knows the filter adds to its objective, so that its images stay.
+  penalty: Callable[[PenaltyTools, Options], types.PenaltyFn] | None = None
   # Checks its options against the data; raises errors.InputError.
   check: Callable[[Options, types.Splits], None] | None = None
 

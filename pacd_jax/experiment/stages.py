@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from pacd_jax import train, types
-from pacd_jax.certification import certificates, certify, poisoning
+from pacd_jax import errors, train, types
+from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays, training_sets
 from pacd_jax.experiment import checks, ensemble_certificates, search, weight_decay, words
 from pacd_jax.experiment.plan import Plan
@@ -97,7 +97,8 @@ def train_victims(plan: Plan) -> None:
   clean = 0
   if run.recovery_epochs:  # The clean split is trusted: no defence.
     clean = _place_of_clean(plan, sets)
-  training_sets.check_batch_size(sets, run.batch_size)
+  with errors.refusing():  # Defences may have left too few images.
+    training_sets.check_batch_size(sets, run.batch_size)
   data = training_sets.stack(list(sets.values()))
   if plan.ensemble is not None:
     data = plan.ensemble.data(list(sets.values()), data)
@@ -161,7 +162,8 @@ def certify_victims(plan: Plan) -> None:
   for (row, seed), params in load_victims(plan).items():
     if plan.ensemble is not None:
       if not ensemble_certificates.are_complete(plan, row, seed):
-        _certify_ensemble(plan, row, seed, params)
+        extra, on_point = _extra(plan, row, seed), _shown(row, seed)
+        ensemble_certificates.certify(plan, row, seed, params, extra, on_point)
     elif not certificates.is_complete(plan.folder.certificate(row, seed)):
       _certify_one(plan, row, seed, params)
 
@@ -224,15 +226,6 @@ def _shown(row: str, seed: int) -> Callable[..., None]:
     shown.update(done)
 
   return on_point
-
-
-def _certify_ensemble(plan: Plan, row: str, seed: int, params: types.Params) -> None:
-  extra, path = _extra(plan, row, seed), plan.folder.against_poison(row, seed)
-  if not poisoning.is_there(path):
-    ensemble_certificates.against_poison(plan, row, seed, params, extra)
-  found = poisoning.read(path).sidecar
-  extra |= {name: found[name] for name in ("accuracy", "class_accuracy")}
-  ensemble_certificates.at_levels(plan, row, seed, params, extra, _shown(row, seed))
 
 
 # --- report ---------------------------------------------------------------------------

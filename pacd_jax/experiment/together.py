@@ -4,7 +4,7 @@ import re
 
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence
-from pacd_jax.experiment import kinds, schema, transforms
+from pacd_jax.experiment import ensemble_checks, evaded, kinds, schema, transforms
 from pacd_jax.experiment.attack_config import Attack, has_selection
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.training_config import Train
@@ -25,7 +25,7 @@ def check(config: Config) -> None:
   _check_zero_mean(config.attack)
   _check_step_rule(config.attack)
   _check_knowledge(config)
-  _check_ensemble(config)
+  ensemble_checks.check(config)
   if has_selection(config.attack):
     _check_selection(config)
   for group, training in (("attack", config.attack), ("train", config.train)):
@@ -153,99 +153,26 @@ def _check_stopping(config: Config) -> None:
     )
 
 
-def _check_ensemble(config: Config) -> None:
-  """Checks what ensembles cannot have, and what nothing else can."""
-  train, levels = config.train, config.certify.poisoned_images
-  entry = kinds.AGGREGATIONS[train.ensemble.aggregation.name]
-  if entry.name == "none":
-    if levels:
-      raise errors.InputError(
-        f"certify.poisoned_images is {levels}, but a victim is one network, which has no "
-        "certificate against poisoning: set it to (), or "
-        "train.ensemble.aggregation=deep_partition"
-      )
-    return
-  for name, value, must_be in (
-    ("train.recovery_epochs", train.recovery_epochs, "0"),
-    ("train.stopping.every", train.stopping.every, "0"),
-    ("train.weight_decay_choices", train.weight_decay_choices, "()"),
-  ):
-    if value:
-      raise errors.InputError(
-        f"{name} is {value}, which trusted data or all of the training set would decide "
-        f"for every network of train.ensemble.aggregation={entry.name}: set it to {must_be}"
-      )
-  if levels and config.certify.mode.name != "fixed":
-    raise errors.InputError(
-      f"certify.poisoned_images is {levels}, but certify.mode is "
-      f"{config.certify.mode.name!r}: one pass serves all of them in mode fixed alone"
-    )
-  _check_votes(config, entry)
-
-
-def _check_votes(config: Config, entry: kinds.Aggregation) -> None:
-  """Checks an aggregation's options with the other fields."""
-  train, levels = config.train, config.certify.poisoned_images
-  own, number = train.ensemble.aggregation.own, train.ensemble.num_models
-  if entry.smooths_training:
-    _check_smoothed(config, entry)
-    return
-  if levels and levels[-1] > (number - 1) // 2:
-    raise errors.InputError(
-      f"certify.poisoned_images has {levels[-1]}, but {number} networks certify at most "
-      f"{(number - 1) // 2}: use smaller numbers, or a larger train.ensemble.num_models"
-    )
-  spread = getattr(own, "spread", 1)
-  if spread > number:
-    raise errors.InputError(
-      f"train.ensemble.{entry.name}.spread is {spread}, but there are {number} networks: "
-      "use a smaller one"
-    )
-  if train.noise == "fixed" and getattr(own, "partition", "position") != "position":
-    raise errors.InputError(
-      "train.noise is 'fixed', one draw for the position of an image, but "
-      f"train.ensemble.{entry.name}.partition={own.partition} lets images move: use "
-      "train.noise=fresh, or partition=position"
-    )
-
-
-def _check_smoothed(config: Config, entry: kinds.Aggregation) -> None:
-  """Checks that noise on the training images is all that their use adds to them."""
-  train, data = config.train, config.data
-  augment = train.augment.name or data.augment.name
-  for name, value, must_be, why in (
-    ("train.noise", train.noise, "fixed", "noise drawn anew is another data set's"),
-    ("train.loss", train.loss.name, "gaussian", "others see more than the noisy images"),
-    ("train.augment", augment, "none", "an augmented image has not its own noise"),
-    ("train.mix", train.mix.name, "none", "a mixed image has not its own noise"),
-  ):
-    if value != must_be:
-      raise errors.InputError(
-        f"{name} is {value!r}, but train.ensemble.aggregation={entry.name} certifies a "
-        f"smoothed training set: set it to {must_be} ({why})"
-      )
-  if config.certify.poisoned_images:
-    raise errors.InputError(
-      f"certify.poisoned_images is {config.certify.poisoned_images}, but "
-      f"train.ensemble.aggregation={entry.name} certifies an l2 norm, not a number of "
-      "images: set it to ()"
-    )
-  own, number = train.ensemble.aggregation.own, train.ensemble.num_models
-  if own.num_choosing >= number:
-    raise errors.InputError(
-      f"train.ensemble.{entry.name}.num_choosing is {own.num_choosing}, but there are "
-      f"{number} networks, of which others bound the probability: use a smaller one"
-    )
-
-
 def _check_knowledge(config: Config) -> None:
   """Checks that an attack that knows the defence has one that it can use."""
-  if config.attack.knows_defense and not (
-    config.defense.inside.names or transforms.of_chain(config)
-  ):
+  if not config.attack.knows_defense:
+    return
+  mixes = config.train.mix.name != "none"
+  of_chain = transforms.of_chain(config) | evaded.of_chain(config)
+  if not (config.defense.inside.names or of_chain or mixes):
+    filters = [each.name for each in kinds.DEFENCES if each.penalty is not None]
     raise errors.InputError(
       "attack.knows_defense is True, but neither defense.inside nor defense.chain has any "
-      f"of {', '.join(kinds.TRANSFORMS.names)}: add one, or set it to False"
+      f"of {', '.join(kinds.TRANSFORMS.names)}, the chain has no filter "
+      f"{' or '.join(filters)} on pixels, and there is no train.mix: add one, or set it to "
+      "False"
+    )
+  if mixes and not kinds.LOSSES[config.attack.loss.name].takes_mixed:
+    known = " or ".join(each.name for each in kinds.LOSSES if each.takes_mixed)
+    raise errors.InputError(
+      f"attack.knows_defense is True and train.mix is {config.train.mix.name!r}, but "
+      f"attack.loss={config.attack.loss.name} takes no mixed labels: use "
+      f"attack.loss={known}, or attack.knows_defense=False"
     )
 
 

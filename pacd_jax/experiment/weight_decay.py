@@ -26,7 +26,8 @@ def choose(plan: Plan, decay: DecayPlan) -> list[float]:
   """Each row's weight decay, in the order of the rows; chooses those that are missing.
 
   Raises:
-    errors.InputError: a row has too few images, or weight_decay.json is damaged.
+    errors.RefusedError: a row has too few images.
+    errors.InputError: weight_decay.json is damaged.
     errors.NonFiniteError: a loss is not finite.
   """
   found = read(plan)
@@ -118,7 +119,8 @@ def _accuracies(plan: Plan, decay: DecayPlan, row: str) -> np.ndarray:
   run, whole = decay.train, plan.defended.split(row)
   sets, held = folds(whole, plan.config.seed)
   named = {f"{row}, without a fold": each for each in sets}
-  training_sets.check_batch_size(named, run.batch_size)
+  with errors.refusing():
+    training_sets.check_batch_size(named, run.batch_size)
   num_choices = len(decay.choices)
   rows = np.tile(np.arange(NUM_FOLDS, dtype=np.int32), num_choices)
   keys = jax.random.clone(run.keys)[rows]  # Choices differ in their decay alone.

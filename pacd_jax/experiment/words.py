@@ -1,7 +1,7 @@
 """A run in words, for tables and pages: its rows, how victims train, what is unusual."""
 
 from pacd_jax import types
-from pacd_jax.experiment import kinds
+from pacd_jax.experiment import evaded, kinds, transforms
 from pacd_jax.experiment.attack_config import Attack, has_selection
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.training_config import Train
@@ -40,7 +40,11 @@ def remarks(config: Config) -> list[str]:
   if config.defense.chain.names:
     words.append(f"defended by {', then '.join(config.defense.chain.names)}")
   if config.attack.knows_defense:
-    words.append("the attack knew the transforms")
+    known = [f"the {config.train.mix.name}"] if config.train.mix.name != "none" else []
+    known += [f"filter {name}" for name in evaded.of_chain(config).values()]
+    if config.defense.inside.names or transforms.of_chain(config):
+      known.insert(0, "the transforms")
+    words.append(f"the attack knew {' and '.join(known)}")
   return words
 
 

@@ -58,7 +58,8 @@ def do(
   Raises:
     errors.InputError: something given cannot be used, or a folder holds a run of another
       protocol; nothing was started.
-    errors.NonFiniteError: some runs met one; raised after all others are done.
+    errors.NonFiniteError, errors.RefusedError: some runs met one; raised after all others
+      are done.
   """
   by_item = {item.name: chosen(item.runs(protocol), only) for item in items}
   runs = in_order([run for of_item in by_item.values() for run in of_item])
@@ -73,8 +74,8 @@ def do(
   failed = None
   try:
     runner.run(_suite(protocol, runs), allow_other_versions=allow_other_versions)
-  except errors.NonFiniteError as error:  # Finished runs are analysed first.
-    failed = error
+  except (errors.NonFiniteError, errors.RefusedError) as error:
+    failed = error  # Finished runs are analysed first.
   for item in items:
     if not item.analysis:
       continue

@@ -4,12 +4,11 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from pacd_jax import types
 from pacd_jax.results import audit_figures, figures, page, tables
 
 _NUM_PATTERNS, _NUM_IMAGES = 6, 24
+_NUM_LINES = 10  # Of the images in the text table.
 
 
 @figures.own_style()
@@ -42,7 +41,8 @@ def write(
       "of audited ones, which were left out"
     ),
     "patterns": _patterns(folder, about, data, trusted, found),
-    "images": page.figure(_suspicious(folder, about, data, found)),
+    "images": page.figure(_suspicious(folder, about, data)),
+    "listed": page.table(image_cells(about), "The most suspicious images"),
     "failed": page.text(_failed(about)),
     "section": "",
   }
@@ -99,10 +99,25 @@ def cells(about: Mapping[str, Any]) -> list[tuple[str, ...]]:
   return lines
 
 
+def image_cells(about: Mapping[str, Any]) -> list[tuple[str, ...]]:
+  """A table of the most suspicious images, by file or position, headings first."""
+  most = about["most_suspicious"]
+  heading = ("image" if any(each["file"] for each in most) else "position", "class")
+  lines: list[tuple[str, ...]] = [(*heading, "mean rank")]
+  lines += [(_name(each), each["class"], f"{each['suspicion']:.3f}") for each in most]
+  return lines
+
+
+def _name(image: Mapping[str, Any]) -> str:
+  """The file of an image, or its position."""
+  return image["file"] or str(image["position"])
+
+
 def table(about: Mapping[str, Any]) -> str:
-  """What the tests say, and the table as plain text."""
-  lines = [line[:6] for line in cells(about)]
-  return "\n".join([tables.aligned(lines), "", *tables.wrapped([verdict(about)])])
+  """What the tests say, and the tables as plain text."""
+  lines = tables.aligned([line[:6] for line in cells(about)])
+  images = tables.aligned(image_cells(about)[: 1 + _NUM_LINES])
+  return "\n".join([lines, "", images, "", *tables.wrapped([verdict(about)])])
 
 
 def _patterns(folder, about, data, trusted, found) -> str:
@@ -135,15 +150,15 @@ def _failed(about: Mapping[str, Any]) -> str:
   return f"Detectors that these data do not suit: {said}." if said else ""
 
 
-def _suspicious(folder, about, data, found) -> page.Picture:
-  order = np.argsort(-found.suspicion, kind="stable")[:_NUM_IMAGES]
-  names = {each["label"]: each["name"] for each in about["classes"]}
-  titles = [f"{place}: {names[int(data.labels[place])]}" for place in order.tolist()]
+def _suspicious(folder, about, data) -> page.Picture:
+  shown = about["most_suspicious"][:_NUM_IMAGES]
+  order = [each["position"] for each in shown]
+  titles = [each["file"] or f"{each['position']}: {each['class']}" for each in shown]
   path = folder / "images.png"
   figures.save(audit_figures.images(data.images[order], titles), path)
   return page.Picture(
     path,
-    "The images with the highest mean rank over all detectors, each with its position and "
-    "its label.",
+    "The images with the highest mean rank over all detectors, each with its file, or its "
+    "position and its label.",
     "The most suspicious images.",
   )

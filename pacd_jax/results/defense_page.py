@@ -48,6 +48,7 @@ def write(
       for lines in of_quantities
     ),
     "caption": page.text(" ".join(defense_table.caption(collected))),
+    "failed": _failed(collected),
     "blind": page.text(blind(collected)),
     "defenses": page.definitions(
       {column["defense"]: column["words"] for column in collected["columns"]}
@@ -60,6 +61,15 @@ def write(
   return path
 
 
+def _failed(collected: defense_table.Matrix) -> str:
+  """A list of the reasons why cells have no numbers; "" if all have."""
+  reasons = defense_table.failures(collected)
+  if not reasons:
+    return ""
+  items = "\n".join(f"<li>{page.text(reason)}</li>" for reason in reasons)
+  return f"<h2>What failed</h2>\n<ul>\n{items}\n</ul>"
+
+
 def blind(collected: defense_table.Matrix) -> str:
   """Says which filters take out no more of a poison than of the same images when clean.
 
@@ -68,7 +78,7 @@ def blind(collected: defense_table.Matrix) -> str:
   """
   blind, sees = [], []
   for column in collected["columns"]:
-    if not column["is_filter"]:
+    if not column["is_filter"] or types.CLEAN in column["failed"]:
       continue
     clean, *others = column["rows"]
     poisoned = [row for row in others if row["data"] != defense_table.ADAPTIVE]

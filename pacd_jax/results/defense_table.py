@@ -39,29 +39,34 @@ def collect(
   removed: Mapping[str, Mapping[str, Mapping[str, float]]],
   words: Mapping[str, str],
   filters: Collection[str] = (),
+  failed: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Matrix:
   """The contents of a matrix' `results.json`.
 
   Args:
-    columns: results by defence, the first without one; all have the rows of the first.
+    columns: results by defence, the first without one; all have the rows of the first. A
+      defence whose run failed has none.
     adaptive: by defence, the results of PACD that knows it.
     removed: by defence and row, the shares of images that it took out.
-    words: by column, what it does.
+    words: by column, also of those that failed, what it does.
     filters: the columns that compare images with others, and remove some.
+    failed: by column and row, why there are no numbers.
 
   Returns:
     A dict that JSON can hold: the fields that the runs share, and "columns", a dict for
-    each defence: "defense", "words", "is_filter", and "rows", as in `evaluate.results` with
-    "accuracy_std", "recovered", "recovered_low" and "recovered_high" (of `recovered`; None
-    where there is none), "poison_removed" (of clean data: of the images that attacks
-    change) and "clean_removed" (of all others).
+    each defence: "defense", "words", "is_filter", "failed" (by row, why it is not among
+    "rows"), and "rows", as in `evaluate.results` with "accuracy_std", "recovered",
+    "recovered_low" and "recovered_high" (of `recovered`; None where there is none),
+    "poison_removed" (of clean data: of the images that attacks change) and "clean_removed"
+    (of all others).
   """
   first = next(iter(columns.values()))
   undefended = {row["data"]: row for row in first["rows"]}
   found = []
-  for defense, results in columns.items():
-    rows = {row["data"]: row for row in results["rows"]}
-    listed = [rows[name] for name in undefended]
+  for defense in words:
+    of_column = columns[defense]["rows"] if defense in columns else []
+    rows = {row["data"]: row for row in of_column}
+    listed = [rows[name] for name in undefended if name in rows]
     if defense in adaptive:
       (own,) = (row for row in adaptive[defense]["rows"] if row["data"] == types.PACD)
       listed.append(own | {"data": ADAPTIVE})
@@ -70,6 +75,7 @@ def collect(
         "defense": defense,
         "words": words[defense],
         "is_filter": defense in filters,
+        "failed": dict((failed or {}).get(defense, {})),
         "rows": [
           row
           | {"accuracy_std": evaluate.std(row["accuracy"])}
@@ -143,7 +149,9 @@ def names(matrix: Matrix) -> list[str]:
   found: dict[str, None] = {}
   for column in matrix["columns"]:
     found |= dict.fromkeys(row["data"] for row in column["rows"])
-  return [*found]
+    found |= dict.fromkeys(column["failed"])
+  attacks = [name for name in found if name != ADAPTIVE]
+  return attacks + [ADAPTIVE] * (ADAPTIVE in found)
 
 
 def cells(matrix: Matrix, quantity: str) -> list[tuple[str, ...]]:
@@ -185,9 +193,18 @@ def _cells(matrix, title, cell, skip=0) -> list[tuple[str, ...]]:
   lines: list[tuple[str, ...]] = [(title, *rows)]
   for column in matrix["columns"][skip:]:
     by_name = {row["data"]: row for row in column["rows"]}
-    of_column = [cell(by_name[name]) if name in by_name else "" for name in rows]
-    lines.append((column["defense"], *of_column))
+    of_column = dict.fromkeys(column["failed"], "failed")
+    of_column |= {name: cell(row) for name, row in by_name.items()}
+    lines.append((column["defense"], *(of_column.get(name, "") for name in rows)))
   return lines
+
+
+def failures(matrix: Matrix) -> list[str]:
+  """Why there are no numbers, each reason once."""
+  reasons = {
+    reason: None for column in matrix["columns"] for reason in column["failed"].values()
+  }
+  return [*reasons]
 
 
 def caption(matrix: Matrix) -> list[str]:
@@ -214,4 +231,6 @@ def table(matrix: Matrix) -> str:
     for first in range(1, len(lines[0]), _COLUMNS):
       some = [(line[0], *line[first : first + _COLUMNS]) for line in lines]
       blocks.append(tables.aligned(some))
+  if failed := failures(matrix):
+    blocks.append("\n".join(f"failed: {reason}" for reason in failed))
   return "\n\n".join([*blocks, "\n".join(caption(matrix))]) + "\n"

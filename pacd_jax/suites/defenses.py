@@ -10,7 +10,8 @@ alone. An attack that knows a defence is one more run, against that defence:
 import functools
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,8 @@ def suite(spec: defense_specs.DefenseMatrix, workdir: str | os.PathLike[str]) ->
   return Suite(
     path,
     _parts(spec, path),
-    report=functools.partial(_report, path, spec),
+    report=functools.partial(_report, path, spec, failed={}),
+    report_without=functools.partial(_report, path, spec),
     title="part {}",
   )
 
@@ -58,28 +60,35 @@ def _parts(spec: defense_specs.DefenseMatrix, path: pathlib.Path) -> list[Part]:
 
 
 def _report(
-  path: pathlib.Path, spec: defense_specs.DefenseMatrix, plans: Mapping[str, Plan]
-) -> str:
-  """Writes `results.json`, the picture and the page; returns the tables."""
+  path: pathlib.Path,
+  spec: defense_specs.DefenseMatrix,
+  plans: Mapping[str, Plan],
+  failed: Mapping[str, str],
+) -> str | None:
+  """Writes `results.json`, the picture and the page; returns the tables.
+
+  There are none without the base, which all else is measured against.
+  """
   from pacd_jax.results import defense_page  # Imported here: Matplotlib takes a second.
 
   del plans  # Those that are done already have none.
-  parts = [part.name for part in _parts(spec, path)]
+  if _NONE in failed:
+    return None
+  parts = [part.name for part in _parts(spec, path) if part.name not in failed]
   results = {part: run_folder.read_json(path / part / "results.json") for part in parts}
   columns = {
-    _NONE: defense_table.undefended(
-      results[_NONE], {name: results[f"attacks/{name}"] for name in spec.variants}
-    )
+    _NONE: defense_table.undefended(results[_NONE], _of(spec.variants, "attacks/", results))
   }
-  for name in spec.defenses:
-    columns[name] = results[name]
-  removed = {name: _removed(path / name) for name in spec.defenses}
-  for name in spec.adaptive:
+  columns |= _of(spec.defenses, "", results)
+  removed = {name: _removed(path / name) for name in columns if name != _NONE}
+  adaptive = _of(spec.adaptive, "adaptive/", results)
+  for name in adaptive:
     of_row = _removed(path / "adaptive" / name)
-    removed[name][defense_table.ADAPTIVE] = of_row.get(types.PACD, {})
+    removed.setdefault(name, {})[defense_table.ADAPTIVE] = of_row.get(types.PACD, {})
   collected = defense_table.collect(
     columns,
-    adaptive={name: results[f"adaptive/{name}"] for name in spec.adaptive},
+    adaptive=adaptive,
+    failed=_cells_of(spec, failed),
     removed=removed,
     filters=[name for name, config in spec.defenses.items() if _filters(config)],
     words={
@@ -95,6 +104,24 @@ def _report(
   origins |= {name: words.pacd(config.attack) for name, config in spec.variants.items()}
   defense_page.write(path, collected, origins=origins, parts=parts)
   return defense_table.table(collected)
+
+
+def _of(names: Iterable[str], prefix: str, of_parts: Mapping[str, Any]) -> dict[str, Any]:
+  """What there is of the parts of these names, behind a prefix."""
+  return {name: of_parts[prefix + name] for name in names if prefix + name in of_parts}
+
+
+def _cells_of(
+  spec: defense_specs.DefenseMatrix, failed: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+  """By defence and row: why there are no numbers."""
+  rows = [*spec.base.rows.names, *spec.variants]
+  cells = {_NONE: _of(spec.variants, "attacks/", failed)}
+  for name in spec.defenses:
+    cells[name] = dict.fromkeys(rows, failed[name]) if name in failed else {}
+    if f"adaptive/{name}" in failed:
+      cells[name][defense_table.ADAPTIVE] = failed[f"adaptive/{name}"]
+  return cells
 
 
 def _words(base: Config, config: Config) -> str:

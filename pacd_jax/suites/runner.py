@@ -1,13 +1,14 @@
 """The runner of suites: runs or resumes many configs' runs, and then reports on them.
 
 A part is a run in a folder of its own. A finished part is left alone, a killed one is
-resumed; a part whose numbers are not finite stops only the parts that need its poison.
+resumed; a part whose numbers are not finite, or whose data a defence refuses, stops only
+the parts that need its poison.
 """
 
 import contextlib
 import functools
 import pathlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from typing import NamedTuple
 
 from pacd_jax import errors
@@ -17,6 +18,9 @@ from pacd_jax.experiment.entries import data_sets
 from pacd_jax.experiment.identity import Identity
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import compilation, processes, progress, run_folder
+
+# The errors of one part, which the others do not depend on.
+_Failure = errors.NonFiniteError | errors.RefusedError
 
 
 class Part(NamedTuple):
@@ -39,6 +43,11 @@ class Suite(NamedTuple):
   folder: run_folder.RunFolder | None = None
   check: Callable[[Mapping[str, Plan]], None] = lambda plans: None  # Before any work.
   title: str = "{}"  # What errors call a part.
+  # Called in the place of `report` where parts failed, also with what is wrong with them,
+  # by name; None: there is no report without all parts.
+  report_without: Callable[[Mapping[str, Plan], Mapping[str, str]], str | None] | None = (
+    None
+  )
   # What an error advises about parts that failed, by their names.
   advice: Callable[[Sequence[str]], str] = lambda names: ""
   # Entered around the work on a part.
@@ -66,6 +75,7 @@ def run(
   Raises:
     errors.InputError: something given cannot be used; nothing was started.
     errors.NonFiniteError: some parts met one; raised after all others are done.
+    errors.RefusedError: a defence refused the data of some parts; raised likewise.
   """
   load = functools.cache(data_sets.load)  # Most often all have the same data.
   plans: dict[str, Plan] = {}
@@ -79,9 +89,10 @@ def run(
   with _held(suite, plans), compilation.shared_by_runs():
     failed = _work(suite, plans, stage_names, allow_other_versions)
     if failed:
-      raise errors.NonFiniteError(
-        "; ".join(failed.values()) + f" (all other parts are done{suite.advice([*failed])})"
-      )
+      reasons = {name: str(error) for name, error in failed.items()}
+      if suite.report_without is not None and stages.reports(stage_names):
+        progress.note(suite.report_without(plans, reasons) or "")
+      raise _joined(failed.values(), f"all other parts are done{suite.advice([*failed])}")
     return suite.report(plans) if stages.reports(stage_names) else None
 
 
@@ -102,8 +113,8 @@ def _work(
   plans: Mapping[str, Plan],
   stage_names: Sequence[str],
   allow_other_versions: bool,
-) -> dict[str, str]:
-  """Runs every part; returns what is wrong with those that failed, by name."""
+) -> dict[str, _Failure]:
+  """Runs every part; returns the errors of those that failed, by name."""
   if suite.folder is not None:
     works = {}
     for part in suite.parts:
@@ -114,14 +125,15 @@ def _work(
     suite.folder.claim()
     for name, plan in plans.items():
       plan.folder.claim(works=works[name])
-  failed: dict[str, str] = {}
+  failed: dict[str, _Failure] = {}
   todo = [part for part in suite.parts if part.name in plans]
   for number, part in enumerate(todo, start=1):
     plan = plans[part.name]
     if suite.folder is not None and tuple(stage_names) == stages.NAMES and _is_done(plan):
       continue
     if gone := [maker for maker in part.makers if maker in failed]:
-      failed[part.name] = f"{part.name}: it needs the poison of {gone[0]}"
+      words = f"{part.name}: it needs the poison of {gone[0]}"
+      failed[part.name] = type(failed[gone[0]])(words)
       continue
     progress.note(f"{part.name} ({number} of {len(todo)} runs)")
     try:
@@ -130,10 +142,17 @@ def _work(
           stages.run_alone(plan, stage_names, allow_other_versions=allow_other_versions)
         else:
           stages.run(plan, stage_names)
-    except errors.NonFiniteError as error:  # The others do not depend on it.
-      progress.note(str(error))
-      failed[part.name] = str(error)
+    except (errors.NonFiniteError, errors.RefusedError) as error:
+      progress.note(str(error))  # The others do not depend on it.
+      failed[part.name] = error
   return failed
+
+
+def _joined(failures: Collection[_Failure], note: str) -> _Failure:
+  """One error of several; of several kinds, it is one of numbers that are not finite."""
+  kinds = {type(failure) for failure in failures}
+  kind = kinds.pop() if len(kinds) == 1 else errors.NonFiniteError
+  return kind(f"{'; '.join(map(str, failures))} ({note})")
 
 
 def _is_done(plan: Plan) -> bool:

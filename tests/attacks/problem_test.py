@@ -12,6 +12,7 @@ from absl.testing import absltest, parameterized
 
 from pacd_jax import evasion, losses
 from pacd_jax.attacks import problem
+from pacd_jax.defenses import mixing
 from pacd_jax.defenses.transforms import blur
 from pacd_jax.models import augment
 
@@ -64,6 +65,75 @@ class LevelsTest(parameterized.TestCase):
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     np.testing.assert_allclose(du, of_changed, rtol=1e-4, atol=1e-7)
     self.assertNotAlmostEqual(float(found), float(value(plain, batch, poison)), places=4)
+
+  @parameterized.parameters(mixing.mixup, mixing.cutmix)
+  def test_the_lower_level_is_of_mixtures_as_victims_mix_them(self, mix):
+    """Cross-entropy of soft labels under the noise of a step, added after mixing."""
+    attack_data, _, model, loss = small.setting()
+    settings, key = small.settings(mix=mix), jax.random.key(3)
+    batch = problem.draw_batch(settings, attack_data, key, 0, key)
+    poison = attack_data.base_images[batch.rows]
+    params = model.init(jax.random.key(4), (8, 8, 1))
+    lower = problem.lower_level(settings, batch, jax.random.key(5))
+    mix_key, noise_key = jax.random.split(jax.random.key(5))
+    mixed = mix(mix_key, jnp.concatenate([batch.images, poison]))
+    hot = jax.nn.one_hot(batch.labels, 10)
+    soft = mixed.share * hot + (1 - mixed.share) * hot[mixed.partners]
+    self.assertBetween(float(mixed.share), 0.01, 0.99)
+    logits = loss.outputs(params, mixed.images, noise_key)
+    np.testing.assert_allclose(lower.outputs(params, poison), logits, rtol=1e-6)
+    expected = optax.softmax_cross_entropy(logits, soft).mean()
+    np.testing.assert_allclose(lower(params, poison), expected, rtol=1e-5)
+
+  @parameterized.parameters(mixing.mixup, mixing.cutmix)
+  @long.after(1)
+  def test_the_hypergradient_through_mixtures_is_what_retraining_does(self, mix):
+    """Finite differences of the optimum of a lower level that mixes."""
+    attack_data, _, model, _ = small.setting()
+    settings, key = small.settings(mix=mix, solver_steps=100), jax.random.key(3)
+    batch = problem.draw_batch(settings, attack_data, key, 0, key)
+    with jax.enable_x64(True):
+      double = functools.partial(jax.tree.map, lambda x: jnp.asarray(x, jnp.float64))
+      batch = batch._replace(images=double(batch.images))
+      u = double(attack_data.base_images[batch.rows])
+      points = double(jnp.asarray(attack_data.val_images) / 255.0)
+      lower = problem.lower_level(settings, batch, jax.random.key(5))
+      start = double(model.init(jax.random.key(4), (8, 8, 1)))
+      flat, unravel = jax.flatten_util.ravel_pytree(start)
+
+      def upper(params, u):
+        del u
+        return jax.nn.softmax(model.apply(params, points))[:, 8].mean()
+
+      @jax.jit
+      def retrained(u):
+        def of(theta):  # The damping of the solver, 0.5, is a ridge.
+          return lower(unravel(theta), u) + 0.25 * jnp.sum(theta**2)
+
+        def newton(_, theta):
+          return theta - jnp.linalg.solve(jax.hessian(of)(theta), jax.grad(of)(theta))
+
+        return unravel(jax.lax.fori_loop(0, 6, newton, flat))
+
+      def along(u):
+        du, _ = settings.hypergradient(upper, lower, retrained(u), u, None)
+        return jnp.vdot(du, direction)
+
+      direction = jax.random.normal(jax.random.key(6), u.shape, jnp.float64)
+      there, back = (upper(retrained(u + s * direction), u) for s in (1e-4, -1e-4))
+      np.testing.assert_allclose(jax.jit(along)(u), (there - back) / 2e-4, rtol=1e-5)
+
+  def test_without_mixing_the_keys_are_as_they_were(self):
+    """A mixing that is not known changes no draw."""
+    attack_data, _, model, loss = small.setting()
+    settings, key = small.settings(), jax.random.key(3)
+    batch = problem.draw_batch(settings, attack_data, key, 0, key)
+    poison = attack_data.base_images[batch.rows]
+    params = model.init(jax.random.key(4), (8, 8, 1))
+    lower = problem.lower_level(settings, batch, jax.random.key(5))
+    images = jnp.concatenate([batch.images, poison])
+    expected, _ = loss(params, images, batch.labels, jax.random.key(5))
+    np.testing.assert_array_equal(lower(params, poison), expected)
 
   @parameterized.parameters(4, 0)
   @long.after(1)

@@ -30,7 +30,9 @@ class ClassFoldersTest(parameterized.TestCase):
       self._save(f"{name}/1.png", np.full((2, 3), 10 * number))
     (self.folder / ".hidden").mkdir()
     (self.folder / "read.me").write_text("no class")
-    data, names = class_folders.load(self.folder)
+    data, names, paths = class_folders.load(self.folder)
+    wanted = [f"{name}/{number}.png" for name in expected for number in (1, 2)]
+    self.assertEqual(paths, wanted)
     self.assertEqual(names, expected)
     np.testing.assert_array_equal(data.labels, [0, 0, 1, 1, 2, 2])
     levels = [10 * given.index(name) + k for name in expected for k in (0, 1)]

@@ -65,6 +65,24 @@ class VictimsTest(parameterized.TestCase):
       expected = {n.split(".")[-1]: v for n, v in fields.items() if n != "train.mix"}
       self.assertContainsSubset(expected.items(), of_victims.keywords.items())
 
+  def test_an_attack_that_knows_mixes_as_victims_do(self):
+    fields = {"train.mix": "mixup", "train.mixup.alpha": 0.5}
+    for knows in (False, True):
+      config = fields | {"attack.knows_defense": knows}
+      of_surrogates, of_victims = (call.kwargs["mix"] for call in _trainings(**config))
+      model = networks.make("linear", num_classes=10, image_shape=(8, 8, 1))
+      settings = attack_assembly.settings(door.parse(finished_run.smoke(**config)), model)
+      for found in (of_surrogates, settings.mix):
+        self.assertEqual(found is not None, knows)
+        if knows:
+          self.assertEqual(found.keywords, of_victims.keywords)
+
+  def test_a_loss_of_surrogates_that_takes_no_mixed_labels_is_refused(self):
+    mixes = {"train.mix": "cutmix", "attack.loss": "macer"}
+    _build(**mixes)
+    with self.assertRaisesRegex(errors.InputError, "attack.loss=macer takes no mixed lab"):
+      _build(**mixes, **{"attack.knows_defense": True})
+
   def test_a_box_that_is_larger_than_the_images_is_refused(self):
     for group in ("data", "train"):
       message = f"config field {group}.augment: cutout.size is 16, .* 8x8 .* such as 4"

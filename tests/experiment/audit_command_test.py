@@ -90,18 +90,26 @@ class AuditTest(parameterized.TestCase):
     self.assertEqual(status, 0)
     self.assertIn("Without trusted images no change that a whole class shares", said)
     found = self._found()
-    self.assertEqual(found["most_suspicious"][0], 5)
+    first = found["most_suspicious"][0]
+    self.assertEqual((first["position"], first["file"], first["class"]), (5, None, "0"))
     self.assertEqual({each["p_value"] for each in found["classes"]}, {None})
 
   @pytest.mark.long
   def test_a_folder_of_classes(self):
     for name, (images, labels) in {"data": _blobs(0, 12), "own": _blobs(1, 6)}.items():
+      if name == "data":
+        images[5] = 255 - images[30]  # One that does not fit.
       for number, (image, label) in enumerate(zip(images, labels, strict=True)):
         path = self.folder / name / f"kind_{label}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[..., 0]).save(path)
     given = self.folder / "data", "--trusted", self.folder / "own"
-    self.assertEqual(_audit(*given, "--report", self.report)[0], 0)
+    status, said, _ = _audit(*given, "--report", self.report)
+    self.assertEqual(status, 0)
+    first = self._found()["most_suspicious"][0]
+    self.assertEqual((first["file"], first["class"]), ("kind_0/5.png", "kind_0"))
+    self.assertRegex(said, r"kind_0/5.png +kind_0 +\d")
+    self.assertIn(">kind_0/5.png</th>", (self.report / "index.html").read_text())
     names = {each["name"] for each in self._found()["classes"]}
     self.assertEqual(names, {"kind_0", "kind_1", "kind_2"})
 

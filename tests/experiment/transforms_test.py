@@ -132,6 +132,22 @@ class KnownTest(absltest.TestCase):
     np.testing.assert_array_equal(defended.images[:9], levels)
     self.assertIsNotNone(plan.attack.selection.defend(whole))
 
+  def test_it_knows_filters_on_pixels_before_any_transform(self):
+    plan, known = self._parts(chain=("l2",), knows=True)
+    self.assertLen(known.penalties, 1)
+    whole = training_sets.whole(plan.splits.train)
+    self.assertLess(len(known.defend(whole).present), len(whole.present))
+    for chain in (("blur", "l2"), ("loss", "blur"), ("blur",)):
+      self.assertEqual(self._parts(chain=chain, knows=True)[1].penalties, ())
+    self.assertEqual(self._parts(chain=("l2",))[1].penalties, ())
+    for of_features in (("slab",), ("l2", "slab")):
+      fields = {"chain": of_features, "knows": True, "defense.slab.of": "features"}
+      if len(of_features) == 2:
+        self.assertLen(self._parts(**fields)[1].penalties, 1)
+      else:
+        with self.assertRaisesRegex(errors.InputError, "no filter l2 or slab on pixels"):
+          self._parts(**fields)
+
   @pytest.mark.long
   def test_the_denoiser_of_the_chain_is_the_very_one(self):
     options = {"defense.denoise.num_steps": 3, "defense.denoise.width": 4}

@@ -50,7 +50,7 @@ def _results(*rows):
 _CLEAN, _POISONED = [0.30, 0.32, 0.28], [0.10, 0.12, 0.11]
 
 
-def _matrix(half_of_poison=0.05):
+def _matrix(half_of_poison=0.05, failed=None):
   columns = {
     "none": _results(_row("clean", _CLEAN), _row("pacd", _POISONED)),
     "l2": _results(_row("clean", [0.29, 0.30, 0.28]), _row("pacd", [0.20, 0.22, 0.20])),
@@ -61,10 +61,12 @@ def _matrix(half_of_poison=0.05):
   }
   return defense_table.collect(
     columns,
-    adaptive={"l2": _results(_row("pacd", [0.08, 0.10, 0.12]))},
+    adaptive={} if failed else {"l2": _results(_row("pacd", [0.08, 0.10, 0.12]))},
     removed={"l2": removed},
-    words={"none": "no defence.", "l2": "far images are removed."},
-    filters=["l2"],
+    words={"none": "no defence.", "l2": "far images are removed."}
+    | ({"knn": "near images stay."} if failed else {}),
+    filters=["l2", "knn"],
+    failed=failed,
   )
 
 
@@ -128,6 +130,32 @@ class TableTest(absltest.TestCase):
     )
     for line in defense_table.table(matrix).splitlines():
       self.assertLess(len(line), 110)
+
+  def test_a_part_that_failed_is_a_cell_with_its_reason(self):
+    refused, diverged = "part knn: filter 'knn' would remove all", "adaptive/l2: nan"
+    matrix = _matrix(
+      failed={
+        "knn": dict.fromkeys(("clean", "pacd"), refused),
+        "l2": {defense_table.ADAPTIVE: diverged},
+      }
+    )
+    self.assertEqual(
+      defense_table.cells(matrix, "acr")[2:],
+      [
+        ("l2", "0.290 ± 0.010", "0.207 ± 0.012", "failed"),
+        ("knn", "failed", "failed", ""),
+      ],
+    )
+    self.assertEqual(matrix["columns"][2]["failed"]["pacd"], refused)
+    self.assertEqual(matrix["columns"][2]["rows"], [])
+    table = defense_table.table(matrix)
+    for reason in (refused, diverged):
+      self.assertEqual(table.count(f"failed: {reason}\n"), 1)
+    self.assertNotIn("knn", defense_page.blind(matrix))
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    (folder / "report").mkdir()
+    page = defense_page.write(folder, matrix, origins={}, parts=["none"]).read_text()
+    self.assertIn("<li>part knn: filter &#x27;knn&#x27; would remove all</li>", page)
 
   def test_page_says_what_filters_see(self):
     words = defense_page.blind(_matrix())

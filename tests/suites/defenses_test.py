@@ -14,7 +14,7 @@ from absl.testing import absltest, parameterized
 
 from configs import defenses
 from pacd_jax import errors
-from pacd_jax.experiment import defense_specs, door
+from pacd_jax.experiment import defended, defense_specs, door
 from pacd_jax.results import report
 
 _TINY = {
@@ -114,6 +114,30 @@ class DefensesTest(parameterized.TestCase):
     self.assertEqual(self._times(), before)
     with self.assertRaisesRegex(errors.InputError, "another protocol .*sigma"):
       asked.run(_changed(base__sigma=0.5), self.workdir)
+
+  @pytest.mark.long
+  def test_a_defence_that_refuses_is_a_cell(self):
+    def refuse(defences, *others):
+      if not defences:
+        return whole(defences, *others)
+      raise errors.InputError("'half' would remove all images of class 8")
+
+    whole = defended.chain.apply
+    self.enterContext(mock.patch.object(defended.chain, "apply", refuse))
+    words = "^part half: 'half' would remove all .*; part adaptive/half: 'half' would .*all"
+    with self.assertRaisesRegex(errors.RefusedError, words):
+      asked.run(_config(), self.workdir)
+    columns = {column["defense"]: column for column in self._results(".")["columns"]}
+    self.assertEqual(columns["half"]["rows"], [])
+    for row, reason in columns["half"]["failed"].items():
+      adaptive = "adaptive/" if row == "pacd, adaptive" else ""
+      self.assertStartsWith(reason, f"part {adaptive}half: 'half' would remove all")
+    self.assertLen(columns["half"]["failed"], 5)
+    self.assertLen(columns["decay"]["rows"], 4)
+    page = (self.workdir / "report" / "index.html").read_text()
+    for words in ("What failed", "<li>part half: ", "../decay/report"):
+      self.assertIn(words, page)
+    self.assertNotIn("../half/report", page)
 
   @parameterized.parameters(
     ({"base__sigma": -1.0}, "base: config field sigma is -1.0"),

@@ -9,6 +9,7 @@ from absl.testing import absltest
 
 from pacd_jax import errors
 from pacd_jax.experiment import door, stages
+from pacd_jax.runtime import progress
 from pacd_jax.suites import runner
 
 
@@ -98,6 +99,35 @@ class RunnerTest(finished_run.FinishedRunTestCase):
     with self.assertRaisesRegex(errors.NonFiniteError, message):
       runner.run(suite, ("attack",))
     self.assertEqual(self.worked, ["bad", "other"])
+
+  def test_a_part_that_a_defence_refuses_stops_itself_alone(self):
+    def train(plan):
+      if plan.folder.path.name == "refused":
+        raise errors.RefusedError("filter 'l2' would remove all")
+
+    noted = self.enterContext(mock.patch.object(progress, "note"))
+    parts = [runner.Part(name, _parse()) for name in ("refused", "other")]
+    suite = self.suite(
+      *parts, report_without=lambda plans, failed: f"{[*plans]} {failed}", title="part {}"
+    )
+    refused = "part refused: filter 'l2' would remove all"
+    every = dict.fromkeys(stages.NAMES, lambda plan: None) | {"train": train}
+    self.enterContext(mock.patch.dict(stages.RUN, every))
+    with self.assertRaisesRegex(errors.RefusedError, rf"^{refused} \(all other parts"):
+      runner.run(suite)
+    said = noted.call_args_list[-1].args[0]
+    self.assertIn(f"['refused', 'other'] { ({'refused': refused}) }", said)
+
+  def test_what_concerns_all_parts_stops_at_once(self):
+    def attack(plan):
+      self.worked.append(plan.folder.path.name)
+      raise errors.InputError("the disk is full")
+
+    parts = [runner.Part(name, _parse()) for name in ("first", "other")]
+    self.enterContext(mock.patch.dict(stages.RUN, {"attack": attack}))
+    with self.assertRaisesRegex(errors.InputError, "^first: the disk is full$"):
+      runner.run(self.suite(*parts, title="{}"), ("attack",))
+    self.assertEqual(self.worked, ["first"])
 
   def test_the_report_is_of_all_parts(self):
     with mock.patch.dict(stages.RUN, dict.fromkeys(stages.NAMES, lambda plan: None)):

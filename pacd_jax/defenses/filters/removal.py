@@ -17,7 +17,7 @@ def check_share(name: str, training_set: types.TrainingSet, share: float) -> Non
       f"filter {name!r} is to remove a share of {share:g}: use one in [0, 1)"
     )
   for label, count in _counts(training_set.labels[training_set.present]).items():
-    if _num_kept(share, count) == 0:
+    if num_kept(share, count) == 0:
       raise _empties(name, label, count, "remove a smaller share")
 
 
@@ -41,7 +41,7 @@ def by_share(
   for label in np.unique(labels).tolist():
     of_class = np.flatnonzero(labels == label)
     order = of_class[np.argsort(scores[of_class], kind="stable")]
-    kept = _num_kept(share, len(order))
+    kept = num_kept(share, len(order))
     removed[order[kept:]] = True
     values[f"threshold_of_class_{label}"] = float(scores[order[kept - 1]])
   return _remove(name, training_set, removed, values, "remove a smaller share")
@@ -63,7 +63,8 @@ def by_threshold(
   return _remove(name, training_set, scores > threshold, values, remedy)
 
 
-def _num_kept(share: float, count: int) -> int:
+def num_kept(share: float, count: int) -> int:
+  """How many of so many images of a class a filter keeps that removes a share of them."""
   return round((1.0 - share) * count)
 
 

@@ -1,10 +1,15 @@
 """Filters of the training set by name: `defense.chain`."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from pacd_jax import types
-from pacd_jax.data import training_sets
+from pacd_jax.attacks import filter_penalty
+from pacd_jax.data import arrays, training_sets
 from pacd_jax.defenses.filters import (
   activation_clustering,
   centroids,
@@ -111,7 +116,45 @@ class ActivationClustering:
   of: str = _of("features")
 
 
-def _add(defence: Any, words: str, options: type) -> None:
+def _penalty(
+  score: Callable[..., types.Array], of_filter: Callable[..., np.ndarray]
+) -> Callable[[kinds.PenaltyTools, Any], types.PenaltyFn]:
+  """The penalty of a filter by centroids, under its options, made when first needed."""
+
+  def make(tools: kinds.PenaltyTools, options: Distance) -> types.PenaltyFn:
+    @functools.cache
+    def made() -> types.PenaltyFn:
+      splits, label = tools.splits, tools.target_class
+      is_oracle = options.centroids == "trusted"
+      given = splits.validation if is_oracle else splits.train
+      means = centroids.means(_vectors(given.images), given.labels, splits.num_classes)
+      labels = splits.train.labels
+      scores = of_filter(_vectors(splits.train.images), labels, means)[labels == label]
+      kept = removal.num_kept(options.share, len(scores))
+      return filter_penalty.make(
+        score,
+        means,
+        float(np.sort(scores)[kept - 1]),
+        label=label,
+        moving=0.0 if is_oracle else tools.num_poisoned / len(scores),
+        weight=tools.weight,
+      )
+
+    return lambda poison, base_images: made()(poison, base_images)
+
+  return make
+
+
+def _vectors(images: np.ndarray) -> np.ndarray:
+  return arrays.to_float(images).reshape(len(images), -1)
+
+
+def _add(
+  defence: Any,
+  words: str,
+  options: type,
+  penalty: Callable[[kinds.PenaltyTools, Any], types.PenaltyFn] | None = None,
+) -> None:
   """Registers a filter whose keyword arguments are its options."""
 
   def uses_trusted(of_config: Any) -> bool:
@@ -135,15 +178,22 @@ def _add(defence: Any, words: str, options: type) -> None:
       is_filter=True,
       uses_trusted=uses_trusted,
       check=check,
+      penalty=penalty,
     )
   )
 
 
-_add(l2.l2, "images far from the centroid of their class are removed", Distance)
+_add(
+  l2.l2,
+  "images far from the centroid of their class are removed",
+  Distance,
+  _penalty(filter_penalty.l2, l2.score),
+)
 _add(
   slab.slab,
   "images far from their class's centroid along the line to another one",
   Distance,
+  _penalty(filter_penalty.slab, slab.score),
 )
 _add(loss.loss, "images that a model trained on all of them fits worst", Loss)
 _add(knn.knn, "images far from their nearest neighbours", Knn)

@@ -1,0 +1,94 @@
+"""Checks the fields of ensembles against the others, before any work."""
+
+from pacd_jax import errors
+from pacd_jax.experiment import kinds
+from pacd_jax.experiment.config import Config
+
+
+def check(config: Config) -> None:
+  """Checks what ensembles cannot have, and what nothing else can.
+
+  Raises:
+    errors.InputError: names the fields, their values, and what to do instead.
+  """
+  train, levels = config.train, config.certify.poisoned_images
+  entry = kinds.AGGREGATIONS[train.ensemble.aggregation.name]
+  if entry.name == "none":
+    if levels:
+      raise errors.InputError(
+        f"certify.poisoned_images is {levels}, but a victim is one network, which has no "
+        "certificate against poisoning: set it to (), or "
+        "train.ensemble.aggregation=deep_partition"
+      )
+    return
+  for name, value, must_be in (
+    ("train.recovery_epochs", train.recovery_epochs, "0"),
+    ("train.stopping.every", train.stopping.every, "0"),
+    ("train.weight_decay_choices", train.weight_decay_choices, "()"),
+  ):
+    if value:
+      raise errors.InputError(
+        f"{name} is {value}, which trusted data or all of the training set would decide "
+        f"for every network of train.ensemble.aggregation={entry.name}: set it to {must_be}"
+      )
+  if levels and config.certify.mode.name != "fixed":
+    raise errors.InputError(
+      f"certify.poisoned_images is {levels}, but certify.mode is "
+      f"{config.certify.mode.name!r}: one pass serves all of them in mode fixed alone"
+    )
+  _check_votes(config, entry)
+
+
+def _check_votes(config: Config, entry: kinds.Aggregation) -> None:
+  """Checks an aggregation's options with the other fields."""
+  train, levels = config.train, config.certify.poisoned_images
+  own, number = train.ensemble.aggregation.own, train.ensemble.num_models
+  if entry.smooths_training:
+    _check_smoothed(config, entry)
+    return
+  if levels and levels[-1] > (number - 1) // 2:
+    raise errors.InputError(
+      f"certify.poisoned_images has {levels[-1]}, but {number} networks certify at most "
+      f"{(number - 1) // 2}: use smaller numbers, or a larger train.ensemble.num_models"
+    )
+  spread = getattr(own, "spread", 1)
+  if spread > number:
+    raise errors.InputError(
+      f"train.ensemble.{entry.name}.spread is {spread}, but there are {number} networks: "
+      "use a smaller one"
+    )
+  if train.noise == "fixed" and getattr(own, "partition", "position") != "position":
+    raise errors.InputError(
+      "train.noise is 'fixed', one draw for the position of an image, but "
+      f"train.ensemble.{entry.name}.partition={own.partition} lets images move: use "
+      "train.noise=fresh, or partition=position"
+    )
+
+
+def _check_smoothed(config: Config, entry: kinds.Aggregation) -> None:
+  """Checks that noise on the training images is all that their use adds to them."""
+  train, data = config.train, config.data
+  augment = train.augment.name or data.augment.name
+  for name, value, must_be, why in (
+    ("train.noise", train.noise, "fixed", "noise drawn anew is another data set's"),
+    ("train.loss", train.loss.name, "gaussian", "others see more than the noisy images"),
+    ("train.augment", augment, "none", "an augmented image has not its own noise"),
+    ("train.mix", train.mix.name, "none", "a mixed image has not its own noise"),
+  ):
+    if value != must_be:
+      raise errors.InputError(
+        f"{name} is {value!r}, but train.ensemble.aggregation={entry.name} certifies a "
+        f"smoothed training set: set it to {must_be} ({why})"
+      )
+  if config.certify.poisoned_images:
+    raise errors.InputError(
+      f"certify.poisoned_images is {config.certify.poisoned_images}, but "
+      f"train.ensemble.aggregation={entry.name} certifies an l2 norm, not a number of "
+      "images: set it to ()"
+    )
+  own, number = train.ensemble.aggregation.own, train.ensemble.num_models
+  if own.num_choosing >= number:
+    raise errors.InputError(
+      f"train.ensemble.{entry.name}.num_choosing is {own.num_choosing}, but there are "
+      f"{number} networks, of which others bound the probability: use a smaller one"
+    )
