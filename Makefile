@@ -15,7 +15,7 @@ CONFIG ?= configs/digits_ga.py
 CHROMIUM ?= $(shell which chromium chromium-browser google-chrome 2>/dev/null | head -n 1)
 
 .PHONY: help demo test test-all test-data test-colabs colabs test-page has-chromium \
-  test-processes test-slurm test-kills test-surroundings test-torch test-newest \
+  test-processes test-slurm test-kills test-smokes test-surroundings test-torch test-newest \
   test-pythons bench gpu-report docs lock lint format clean
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make test-page   the pages of runs and the docs in Chromium (apt install chromium)"
 	@echo "make test-processes   runs of two and four processes, killed at random: 20 minutes"
 	@echo "make test-kills  SIGKILL at 1,000 moments of runs: hours;  make test-surroundings: full disks"
+	@echo "make test-smokes  the smoke run of every config (DATA_DIR=FOLDER): an hour"
 	@echo "make test-torch   PyTorch's modules beside the networks here: minutes"
 	@echo "make test-slurm   a run under Slurm, whose daemons it starts (Debian, as root)"
 	@echo "make gpu-report  rates of an accelerator, into docs/gpu.md (DATA_DIR=FOLDER)"
@@ -83,6 +84,11 @@ test-torch: $(VENV)/installed_test $(VENV)/installed_bench
 # Full disks, read-only folders and clocks that jump, at moments of every stage.
 test-surroundings: $(VENV)/installed
 	$(BIN)/python tests/heavy/failing_folder.py
+
+# The smoke run of every config, each under two minutes, then under other JAX settings.
+test-smokes: $(VENV)/installed
+	$(BIN)/python tests/heavy/smokes.py --data_dir=$(DATA_DIR)
+	$(BIN)/python tests/heavy/smokes.py --data_dir=$(DATA_DIR) --settings=strict
 
 # Slurm's daemons on this machine, a run of the smoke config requeued in mid-run.
 test-slurm: $(VENV)/installed

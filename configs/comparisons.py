@@ -44,8 +44,9 @@ def get_config(
     if item.partition("=")[0] in _OWN:
       name = {"attack.epsilon": "epsilons"}.get(item.partition("=")[0], "data.data_dir")
       raise ValueError(f"{item} is for all runs of a comparison: use --config.{name}=...")
-  if "smoke" in items:  # One budget, and networks that compile in a moment.
+  if "smoke" in items:  # One budget, and networks and attacks that compile in a moment.
     epsilons = epsilons[-1:]
+    base.attack.num_shared_steps = base.attack.num_steps  # One program, not two.
     if not any(item.startswith("model.") for item in items):
       base.model.name, base.model.norm = "linear", ""
   for name in _OWN:

@@ -31,8 +31,8 @@ def _transfer(folder: pathlib.Path, unbroken: pathlib.Path) -> tuple[str, ...]:
 def _comparison(folder: pathlib.Path, unbroken: pathlib.Path) -> tuple[str, ...]:
   left_out = (
     *("watermark", "random", "convolution", "error_minimizing", "targeted_adversarial"),
-    *("pacd_authors", "pacd_ensemble", "pacd_hessian", "pacd_identity", "pacd_unrolling"),
-    *("pacd_single_loop", "pacd_adam", "pacd_per_image"),
+    *("pacd_authors", "pacd_hessian", "pacd_identity", "pacd_unrolling"),
+    *("pacd_single_loop", "pacd_per_image"),
   )
   return (
     *("compare", "digits_compare:smoke", "--config.base.model.name=linear"),
