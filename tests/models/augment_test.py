@@ -41,6 +41,22 @@ class CropAndFlipTest(absltest.TestCase):
     )
 
 
+class CropTest(absltest.TestCase):
+  def test_every_image_is_an_unflipped_window_of_its_padded_self(self):
+    images = np.arange(1, 1 + 200 * 4 * 4, dtype=np.float32).reshape(200, 4, 4, 1)
+    changed = np.asarray(augment.crop(jax.random.key(0), images, pad=1))
+    padded, seen = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)]), set()
+    for image, result in zip(padded, changed, strict=True):
+      (place,) = (
+        (i, j)
+        for i in range(3)
+        for j in range(3)
+        if np.array_equal(result, image[i : i + 4, j : j + 4])
+      )
+      seen.add(place)
+    self.assertLen(seen, 9)
+
+
 class FlipTest(absltest.TestCase):
   def test_half_of_the_images_are_mirrored(self):
     images = np.arange(400 * 3 * 4 * 2, dtype=np.float32).reshape(400, 3, 4, 2)
