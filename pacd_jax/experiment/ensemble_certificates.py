@@ -66,6 +66,28 @@ def certify(
   at_levels(plan, row, seed, params, {**extra, **accuracies}, on_point)
 
 
+def facts(plan: Plan, row: str) -> str:
+  """Says in a sentence how much of the training set the row changes, and what is certified.
+
+  "" for a row that changes nothing.
+  """
+  sets = plan.training_sets
+  size = of(plan).scheme.size(sets.split(types.CLEAN), sets.split(row))
+  if not size:
+    return ""
+  records = poisoning.read_all(plan.folder.against_poison(row, 0).parent)
+  most = max(float(record.radius.max()) for record in records)
+  unit = of(plan).scheme.unit
+  if not np.isfinite(size):
+    return f"It changes more than certificates here are of ({unit})."
+  says = (
+    f"No certificate here is of more than {most:.4g}"
+    if size > most
+    else (f"Certificates here are of up to {most:.4g}")
+  )
+  return f"Its change of the training set is {size:.4g} ({unit}). {says}."
+
+
 # --- against poisoning ----------------------------------------------------------------
 
 

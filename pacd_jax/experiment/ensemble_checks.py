@@ -46,16 +46,17 @@ def _check_votes(config: Config, entry: kinds.Aggregation) -> None:
   if entry.smooths_training:
     _check_smoothed(config, entry)
     return
-  if levels and levels[-1] > (number - 1) // 2:
-    raise errors.InputError(
-      f"certify.poisoned_images has {levels[-1]}, but {number} networks certify at most "
-      f"{(number - 1) // 2}: use smaller numbers, or a larger train.ensemble.num_models"
-    )
   spread = getattr(own, "spread", 1)
   if spread > number:
     raise errors.InputError(
       f"train.ensemble.{entry.name}.spread is {spread}, but there are {number} networks: "
       "use a smaller one"
+    )
+  most = number // spread // 2
+  if levels and levels[-1] > most:
+    raise errors.InputError(
+      f"certify.poisoned_images has {levels[-1]}, but {number} networks certify at most "
+      f"{most}: use smaller numbers, or a larger train.ensemble.num_models"
     )
   if train.noise == "fixed" and getattr(own, "partition", "position") != "position":
     raise errors.InputError(

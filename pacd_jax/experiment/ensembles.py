@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from pacd_jax import types
 from pacd_jax.defenses.aggregation import ensemble, scheme
@@ -44,6 +45,23 @@ class EnsemblePlan(NamedTuple):
     if self.scheme.members is None:
       return stacked
     return ensemble.rows(sets, stacked, self.scheme)
+
+  def remark(self, data: types.Rows, batch_size: int, num_classes: int) -> str:
+    """Says how many networks' sets lack a class, or a batch of images; "" if none does."""
+    if data.source is None:
+      return ""
+    assert data.sizes is not None
+    words, sets = [], zip(data.source, data.present, data.sizes, strict=True)
+    labels = [data.labels[source][present[:size]] for source, present, size in sets]
+    few = sum(len(each) < batch_size for each in labels)
+    lacking = sum(len(np.unique(each)) < num_classes for each in labels)
+    if lacking:
+      words.append(f"{lacking} lack a class")
+    if few:
+      words.append(f"{few} have less than a batch, and stay as they began")
+    return (
+      f"of {len(labels)} networks' training sets {' and '.join(words)}" if words else ""
+    )
 
   def joined(self, params: types.Params) -> types.Params:
     """Parameters of networks `[V M, ...]` as those of victims `[V, M, ...]`."""

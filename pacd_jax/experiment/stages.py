@@ -9,20 +9,24 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
-from pacd_jax import errors, train, types
+from pacd_jax import train, types
 from pacd_jax.certification import certificates, certify
-from pacd_jax.data import arrays, training_sets
-from pacd_jax.experiment import checks, ensemble_certificates, search, weight_decay, words
+from pacd_jax.data import arrays
+from pacd_jax.experiment import (
+  checks,
+  ensemble_certificates,
+  search,
+  weight_decay,
+  words,
+)
 from pacd_jax.experiment.plan import Plan
+from pacd_jax.experiment.train_stage import train_victims as train_victims
 from pacd_jax.results import ensembles, evaluate, tables
 from pacd_jax.runtime import (
-  loop,
   processes,
   progress,
   run_folder,
-  sharding,
   stamp,
   tensorboard,
 )
@@ -76,80 +80,6 @@ def attack(plan: Plan) -> None:
       seconds = round(time.monotonic() - began, 6)
     images = processes.from_first(images)  # All processes train victims on the same.
     plan.training_sets.save(row, images, seconds)
-
-
-# --- train ----------------------------------------------------------------------------
-
-
-def train_victims(plan: Plan) -> None:
-  """Trains the victims of every row on its poison as saved, all in one program.
-
-  The run's defences are applied to each row's training set first. Epochs of recovery, if
-  any, follow on the clean training split for every row, and keep the parameters and the
-  optimiser's state.
-  """
-  if checks.is_certified(plan):
-    return
-  run, (rows, keys) = plan.train, plan.victims()
-  for row in plan.rows:
-    plan.defended.make(row)
-  sets = {row: plan.defended.split(row) for row in plan.rows}
-  clean = 0
-  if run.recovery_epochs:  # The clean split is trusted: no defence.
-    clean = _place_of_clean(plan, sets)
-  with errors.refusing():  # Defences may have left too few images.
-    training_sets.check_batch_size(sets, run.batch_size)
-  data = training_sets.stack(list(sets.values()))
-  if plan.ensemble is not None:
-    data = plan.ensemble.data(list(sets.values()), data)
-  decays = None if plan.decay is None else weight_decay.choose(plan, plan.decay)
-  first, *given = sharding.replicate(
-    (plan.first_victims(decays), data, rows, keys, np.full_like(rows, clean)), run.mesh
-  )
-
-  def recovers(number):
-    return number >= run.num_epochs
-
-  def epoch(state, number):
-    if plan.stopping is None:
-      state, values = run.trainer.epoch(state, *given)
-    else:
-      state, values = plan.stopping.epoch(run.trainer.epoch, state, number, given)
-    which = {"recovery": recovers(number)} if run.recovery_epochs else {}
-    return state, _by_row(plan, values) | which
-
-  with plan.victim_checkpoints() as checkpoints, plan.metrics_file() as metrics_file:
-    loop.run(
-      "train",
-      epoch,
-      first,
-      run.total_epochs,
-      checkpoints=checkpoints,
-      metrics_file=metrics_file,
-      save_every=run.save_every,
-      unit="epochs",
-      headline="loss",
-      phase=lambda number: "recovery on clean data" if recovers(number) else "",
-    )
-
-
-def _place_of_clean(plan: Plan, sets: dict[str, types.TrainingSet]) -> int:
-  """The place of the clean training split among the sets; adds it if it is missing."""
-  name, clean = types.CLEAN, plan.training_sets.split(types.CLEAN)
-  if sets.get(name) is not clean:
-    name = name if name not in sets else "clean, undefended"
-    sets[name] = clean
-  return list(sets).index(name)
-
-
-def _by_row(plan: Plan, values: types.Aux) -> dict[str, types.Array]:
-  """Each row's losses and accuracies by seed, so that an error names one; then means."""
-  named = {
-    f"{row}/{name}": value.reshape(len(plan.rows), len(plan.seeds), -1)[number].mean(-1)
-    for number, row in enumerate(plan.rows)
-    for name, value in values.items()
-  }
-  return named | {name: value.mean() for name, value in values.items()}
 
 
 # --- certify --------------------------------------------------------------------------
@@ -281,6 +211,8 @@ def _about(plan: Plan, row: str) -> evaluate.About:
   sets, style = plan.training_sets, words.style(row)
   epsilon, norm = sets.budget(row)
   facts = [sets.facts(row), plan.defended.facts(row), weight_decay.facts(plan, row)]
+  if plan.ensemble is not None:
+    facts.append(ensemble_certificates.facts(plan, row))
   if plan.stopping is not None:
     facts.append(plan.stopping.facts(plan.folder.metrics, row))
   return evaluate.About(

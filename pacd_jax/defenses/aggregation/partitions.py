@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.defenses.aggregation import changes
 
 
 class Partition(NamedTuple):
@@ -19,6 +20,8 @@ class Partition(NamedTuple):
   # Whether images are known by their positions; otherwise by what they show.
   positional: bool
   words: str
+  # How much of a set another one changes, in the unit: `changes`.
+  size: Callable[[types.TrainingSet, types.TrainingSet], float]
 
 
 class Members(NamedTuple):
@@ -95,9 +98,15 @@ PARTITIONS = {
       by_content,
       positional=False,
       words="by a hash of the image",
+      size=changes.removed_or_inserted,
     ),
     Partition(
-      "position", "replaced images", by_position, positional=True, words="by position"
+      "position",
+      "replaced images",
+      by_position,
+      positional=True,
+      words="by position",
+      size=changes.replaced,
     ),
     Partition(
       "rank",
@@ -105,6 +114,7 @@ PARTITIONS = {
       by_rank,
       positional=False,
       words="by the rank of the image among all",
+      size=changes.flipped,
     ),
   )
 }

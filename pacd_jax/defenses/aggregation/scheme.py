@@ -21,6 +21,8 @@ class Scheme(NamedTuple):
   unit: str  # What a radius counts, such as "replaced images".
   # The networks' images, of a victim's training set; None: all images for every network.
   members: Callable[[types.TrainingSet], partitions.Members] | None
+  # How much of a training set another one changes, in the unit.
+  size: Callable[[types.TrainingSet, types.TrainingSet], float]
   # `predict(logits)`: classes int32 `[B]` of `[M, B, K]`; pure JAX.
   predict: Callable[[types.Array], types.Array]
   # `certify(logits)`: `(classes [B], radii [B])`, -1 for an abstention. Pure JAX with whole

@@ -10,6 +10,7 @@ import numpy as np
 
 from pacd_jax import types
 from pacd_jax.defenses.aggregation import (
+  changes,
   deep_partition,
   finite_aggregation,
   partitions,
@@ -72,6 +73,7 @@ def _of_parts(
     num_models=tools.num_models,
     unit=partition.unit,
     members=members,
+    size=partition.size,
     predict=lambda logits: certify(logits)[0],
     certify=certify,
     depth=depth,
@@ -132,6 +134,7 @@ def _rab(tools: kinds.AggregationTools, options: Rab) -> scheme.Scheme:
     num_models=tools.num_models,
     unit="l2 norm of all changes of training images",
     members=None,
+    size=changes.norm,
     predict=predict,
     certify=certify,
     counts_images=False,

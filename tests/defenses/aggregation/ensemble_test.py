@@ -24,7 +24,9 @@ def _scheme(num_models):
   def predict(logits):
     return deep_partition.certify(logits)[0]
 
-  return scheme.Scheme(num_models, _CHOSEN.unit, members, predict, deep_partition.certify)
+  return scheme.Scheme(
+    num_models, _CHOSEN.unit, members, _CHOSEN.size, predict, deep_partition.certify
+  )
 
 
 def _trained(network_of, training_set, num_models, num_epochs=2):
