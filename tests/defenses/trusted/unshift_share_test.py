@@ -1,0 +1,51 @@
+"""The script that measures what `unshift` gives back, on a tiny finished run."""
+
+import importlib.util
+import pathlib
+
+import finished_run
+import numpy as np
+import pytest
+from absl.testing import absltest
+
+_SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "heavy" / "unshift_share.py"
+
+
+def _script():
+  spec = importlib.util.spec_from_file_location("unshift_share", _SCRIPT)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+class TableTest(absltest.TestCase):
+  def test_shares_are_means_and_deviations_over_draws(self):
+    script = _script()
+    before, after = np.array([0.1, 0.2]), np.array([[0.2, 0.3], [0.3, 0.4]])
+    lines = [
+      script.Line("run", "pacd", before, after, np.array([0.5, 0.7])),
+      script.Line("run", "clean", before, after[:1], np.array([0.01])),
+    ]
+    _, of_pacd, of_clean = script.table(lines).splitlines()
+    self.assertRegex(of_pacd, r"0.150 \+- 0.071 +0.300 \+- 0.082  60.0 \+- 14.1 % given")
+    self.assertRegex(of_clean, r"0.250 \+- 0.071  1.0 \+- nan % lost")
+
+
+class MeasureTest(finished_run.FinishedRunTestCase):
+  @pytest.mark.long
+  def test_a_finished_run(self):
+    options = dict(draws=2, num_trusted=5, n=100, data_dir="")
+    clean, pacd = _script().measure(str(self.finished), ["clean", "pacd"], **options)
+    rows = finished_run.results(self.finished)["rows"]
+    of_rows = {row["data"]: row["acr"] for row in rows}
+    for line in (clean, pacd):
+      np.testing.assert_allclose(line.before, of_rows[line.row], atol=1e-9)
+      self.assertEqual(line.after.shape, (2, len(line.before)))
+      self.assertTrue((line.after >= 0).all())
+    np.testing.assert_allclose(
+      clean.share, 1 - clean.after.mean(axis=1) / clean.before.mean()
+    )
+
+
+if __name__ == "__main__":
+  absltest.main()
