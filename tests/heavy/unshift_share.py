@@ -100,10 +100,11 @@ def measure(
       [_with_defence(run, row, draw, num_trusted=num_trusted, n=n) for draw in range(draws)]
     )
     mean = after.mean(axis=1)
-    if row == types.CLEAN:
-      share = 1.0 - mean / clean.mean()
-    else:
-      share = (mean - before.mean()) / (clean.mean() - before.mean())
+    with np.errstate(divide="ignore", invalid="ignore"):  # Nothing was taken: no number.
+      if row == types.CLEAN:
+        share = 1.0 - mean / clean.mean()
+      else:
+        share = (mean - before.mean()) / (clean.mean() - before.mean())
     lines.append(Line(folder, row, before, after, share))
   return lines
 

@@ -2,7 +2,9 @@
 
 import importlib.util
 import pathlib
+import tempfile
 
+import asked
 import finished_run
 import numpy as np
 import pytest
@@ -31,20 +33,26 @@ class TableTest(absltest.TestCase):
     self.assertRegex(of_clean, r"0.250 \+- 0.071  1.0 \+- nan % lost")
 
 
-class MeasureTest(finished_run.FinishedRunTestCase):
+class MeasureTest(absltest.TestCase):
   @pytest.mark.long
   def test_a_finished_run(self):
-    options = dict(draws=2, num_trusted=5, n=100, data_dir="")
-    clean, pacd = _script().measure(str(self.finished), ["clean", "pacd"], **options)
-    rows = finished_run.results(self.finished)["rows"]
-    of_rows = {row["data"]: row["acr"] for row in rows}
-    for line in (clean, pacd):
-      np.testing.assert_allclose(line.before, of_rows[line.row], atol=1e-9)
-      self.assertEqual(line.after.shape, (2, len(line.before)))
-      self.assertTrue((line.after >= 0).all())
-    np.testing.assert_allclose(
-      clean.share, 1 - clean.after.mean(axis=1) / clean.before.mean()
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), "run")
+    fields = {"train.num_epochs": 60, "certify.n": 500, "rows": ("clean", "brightness")}
+    asked.run(
+      finished_run.smoke(**fields), folder, ("attack", "train", "certify", "report")
     )
+    rows = {row["data"]: row for row in finished_run.results(folder)["rows"]}
+    options = dict(draws=2, num_trusted=20, n=500, data_dir="")
+    clean, brightness = _script().measure(str(folder), [], **options)
+    for line in (clean, brightness):
+      np.testing.assert_allclose(line.before, rows[line.row]["acr"], atol=1e-9)
+      self.assertEqual(line.after.shape, (2, len(line.before)))
+    mean = clean.before.mean()
+    self.assertGreater(mean, 0.05)
+    np.testing.assert_allclose(clean.share, 1 - clean.after.mean(axis=1) / mean)
+    self.assertLess(np.abs(clean.share).max(), 0.2)
+    gained = brightness.after.mean(axis=1) - brightness.before.mean()
+    np.testing.assert_allclose(brightness.share, gained / (mean - brightness.before.mean()))
 
 
 if __name__ == "__main__":
