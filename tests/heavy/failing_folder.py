@@ -24,7 +24,16 @@ from collections.abc import Callable
 import forked_life
 import kills
 
-_CASES = ("attack", "selection", "baselines", "defended", "transfer", "paper", "export")
+_CASES = (
+  "attack",
+  "selection",
+  "baselines",
+  "defended",
+  "ensembles",
+  "transfer",
+  "paper",
+  "export",
+)
 _DAY, _YEAR = 86_400.0, 365 * 86_400.0
 
 _FAULTS = ("full", "read_only", "clock", "second")

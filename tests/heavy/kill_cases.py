@@ -92,6 +92,9 @@ CASES = {
     "--config.train.weight_decay_choices=(0.0,0.1)",
     "--config.train.num_epochs=6",
   ),
+  "ensembles": Case(
+    lambda folder, unbroken: (*("run", "digits_aggregation:smoke", f"--workdir={folder}"),)
+  ),
   "transfer": Case(_transfer),
   "comparison": Case(_comparison),
   "paper": Case(_paper),

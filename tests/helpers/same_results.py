@@ -55,7 +55,8 @@ def _contents(path: pathlib.Path) -> object:
   if path.suffix == ".npz":
     with np.load(path, allow_pickle=False) as arrays:
       return {name: arrays[name].tobytes() for name in sorted(arrays.files)}
-  if path.suffix == ".tsv" and path.with_suffix(".counts.tsv").exists():
+  votes = (path.with_suffix(".counts.tsv"), path.with_suffix(".votes.npz"))
+  if path.suffix == ".tsv" and any(each.exists() for each in votes):
     return [line.rsplit("\t", 1)[0] for line in path.read_text().splitlines()]
   return path.read_bytes()
 
