@@ -131,6 +131,7 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   attack.warmup_steps = 1
   attack.solver_steps = 2
   attack.save_every = 1
+  config.train.num_victims = 1
   config.train.num_epochs = 1
   config.certify.n = 100
   config.certify.num_points = 2
