@@ -5,6 +5,7 @@ A point is a line of `COLUMNS` in one, and its votes by class in the other; see
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import reprlib
@@ -54,7 +55,9 @@ def opened_at(file: Path, table: Table, done: int) -> Generator[BinaryIO]:
   columns, _, lines = table
   try:
     opened = file.open("ab")
-  except IsADirectoryError as error:
+  except OSError as error:
+    if error.errno not in (errno.EISDIR, errno.ELOOP):  # Others are of the file system.
+      raise
     fault = f"{file} cannot be written ({error.strerror})"
     raise errors.InputError(f"{fault}; delete it, {RERUN}") from None
   with files.naming(file), opened:  # Closing it writes, too.

@@ -158,4 +158,7 @@ def _rows(path: pathlib.Path) -> list[dict[str, str]]:
   rows = list(reader)
   if not rows:
     raise errors.InputError(f"{path} has no line: a poison needs an image")
+  for number, row in enumerate(rows, start=2):
+    if any(row[name] is None for name in _COLUMNS):
+      raise errors.InputError(f"{path}, line {number} is cut short: complete it")
   return rows

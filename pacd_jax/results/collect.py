@@ -13,7 +13,7 @@ import io
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pacd_jax import errors
@@ -75,7 +75,8 @@ def _seed(folder: pathlib.Path) -> int | None:
   if not path.exists():
     return None
   config = run_folder.read_json(path)
-  if "seed" not in config:
+  # Other files of a run have seeds, too: those of certificates.
+  if "seed" not in config or not isinstance(config.get("data"), Mapping):
     raise errors.InputError(f"{path} is no run's config: restore it, or move it away")
   return config["seed"]
 

@@ -66,6 +66,15 @@ class CertificatesTest(parameterized.TestCase):
     self.counts = folder / "clean" / "seed_3.counts.tsv"
     self.sidecar = folder / "clean" / "seed_3.json"
 
+  def test_a_link_to_itself_in_a_tables_place_is_refused(self):
+    _write(self.stem, num_points=2)
+    for path in (self.counts, self.tsv):
+      path.unlink()
+      path.symlink_to(path.name)
+      with self.assertRaisesRegex(errors.InputError, f"{path.name} .* delete it, rerun"):
+        _write(self.stem)
+      path.unlink()
+
   def test_radii_are_those_that_the_votes_support(self):
     _write(self.stem)
     text = self.tsv.read_text()

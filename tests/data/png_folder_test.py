@@ -101,6 +101,14 @@ class PngFolderTest(parameterized.TestCase):
     self.refused("poison.csv is missing: give a folder that has this table")
     (self.folder / "poison.csv").write_text("file,base,index,label,base_label,inserted\n")
     self.refused("has no line: a poison needs an image")
+
+  @parameterized.parameters("00001.png", "00001.png,base/00001.png,7,8")
+  def test_a_line_that_is_cut_short(self, line):
+    png_folder.save(self.folder, mixed_poison.make())
+    table = self.folder / "poison.csv"
+    heads = table.read_text().splitlines()[0]
+    table.write_text(f"{heads}\n{line}\n")
+    self.refused("line 2 is cut short: complete it")
     about = json.loads((self.folder / "poison.json").read_text())
     del about["epsilon"]
     (self.folder / "poison.json").write_text(json.dumps(about))

@@ -179,7 +179,7 @@ class FilesTest(finished_run.FinishedRunTestCase):
     with self.damage(place, kind, other, names) as name:
       for line, intact in zip(collect.collect([self.workdir]), expected, strict=True):
         seed_is_lost = (
-          {"seed": None} if name.name == "config.json" and not line["seed"] else {}
+          {"seed": None} if name.name == "config.json" and line["seed"] is None else {}
         )
         of_run = {"run": line["run"]} | seed_is_lost
         self.assertEqual(line, intact | of_run)

@@ -95,7 +95,7 @@ def make_run(
   }
   results = evaluate.results(records, rows=about, **(default | (words or {})))
   (workdir / "results.json").write_text(json.dumps(results))
-  (workdir / "config.json").write_text(json.dumps(config or {"seed": 0}))
+  (workdir / "config.json").write_text(json.dumps(config or {"seed": 0, "data": {}}))
   lines = [attack_line(step) for step in range(20)] if "pacd" in rows else []
   lines += ['{"stage": "train/clean", "step": 0, "loss": [1.0], "accuracy": [0.5]}']
   (workdir / "metrics.jsonl").write_text("\n".join(lines) + "\n")

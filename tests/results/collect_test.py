@@ -66,7 +66,7 @@ class CollectTest(parameterized.TestCase):
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(results))
     if seed is not None:
-      (folder / "config.json").write_text(json.dumps({"seed": seed}))
+      (folder / "config.json").write_text(json.dumps({"seed": seed, "data": {}}))
 
   def test_all_runs_below_the_folders_once(self):
     lines = collect.collect([self.root, self.root / "a"])
@@ -92,6 +92,12 @@ class CollectTest(parameterized.TestCase):
     self.assertRegex(first, "^error: .*b/config.json is no JSON of a run")
     self.assertRegex(second, "^error: .*all.tsv cannot be written .*choose another file")
     self.assertEmpty(out.getvalue())
+
+  def test_a_certificates_file_is_no_config(self):
+    other = json.dumps({"seed": 1, "data": "digits", "sigma": 0.25})
+    (self.root / "b" / "config.json").write_text(other)
+    with self.assertRaisesRegex(errors.InputError, "b/config.json is no run's config"):
+      collect.collect([self.root / "b"])
 
   def test_the_table(self):
     text = collect.table(collect.collect([self.root / "b"]))
