@@ -1,5 +1,7 @@
 """The data and the features of `pacd robustness`."""
 
+import functools
+
 import numpy as np
 
 from pacd_jax import errors, types
@@ -72,10 +74,8 @@ def features(
   if plan.model.features is None:
     raise errors.InputError(f"--features={name}: {plan.model_name} shows no features")
   params = stages.load_victims(plan)[types.CLEAN, 0]
-  return tuple(
-    np.asarray(representation.in_batches(plan.model.features, params, each), np.float64)
-    for each in (train.images, images)
-  )
+  shown = functools.partial(representation.in_batches, plan.model.features, params)
+  return shown(train.images).astype(np.float64), shown(images).astype(np.float64)
 
 
 def _pixels(images: np.ndarray) -> np.ndarray:
