@@ -4,8 +4,8 @@
 
 The command looks for `results.json` in the folders and below them. A line is one row of one
 run; `--tsv` and `--csv` write the numbers unrounded, with each victim's ACR and, of
-ensembles, the median radius against poisoning and the ACR at each number of poisoned images;
-`--latex` writes the table itself.
+ensembles, the median radius against poisoning and the ACR at each number of poisoned
+images; `--latex` writes the table itself.
 """
 
 import argparse
@@ -81,13 +81,10 @@ def _of_ensemble(row: Mapping[str, Any]) -> Line:
   """What a row has of certificates against poisoning, if its victims are ensembles."""
   if (found := row.get(ensembles.FIELD)) is None:
     return dict.fromkeys(_OF_ENSEMBLE)
-  of_levels = {
-    f"{_AT_LEVEL}{level['poisoned_images']}": level["acr_mean"] for level in found["levels"]
+  at = {
+    f"{_AT_LEVEL}{each['poisoned_images']}": each["acr_mean"] for each in found["levels"]
   }
-  return {
-    "poisoning_unit": found["unit"],
-    "median_radius": found["median_mean"],
-  } | of_levels
+  return {"poisoning_unit": found["unit"], "median_radius": found["median_mean"]} | at
 
 
 def _seed(folder: pathlib.Path) -> int | None:

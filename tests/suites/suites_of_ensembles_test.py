@@ -1,4 +1,4 @@
-"""Suites whose victims are ensembles: tables as of other victims, and all runs collected."""
+"""Suites whose victims are ensembles: tables as of others, and all runs collected."""
 
 import pathlib
 import tempfile
