@@ -1,14 +1,15 @@
 """`pacd COMMAND ...`, or `python -m pacd_jax COMMAND ...`; each has a `--help`.
 
-run       an experiment, or several of one config, as main.py does
-compare   attacks side by side, on the same budgets
-paper     the paper's tables and figures
-collect   results of many runs as one table
-prepare   downloads and stores a data set
-poison    a poison as a folder of PNGs with a table, or as .npz, and back
-audit     which classes and images of a training set are suspicious
-weights   a run's victim as a file of safetensors
-bench     speed, as ratios measured side by side
+run         an experiment, or several of one config, as main.py does
+compare     attacks side by side, on the same budgets
+paper       the paper's tables and figures
+collect     results of many runs as one table
+prepare     downloads and stores a data set
+poison      a poison as a folder of PNGs with a table, or as .npz, and back
+audit       which classes and images of a training set are suspicious
+robustness  certificates against changed labels and pixels of a training set
+weights     a run's victim as a file of safetensors
+bench       speed, as ratios measured side by side
 """
 
 import importlib
@@ -27,6 +28,7 @@ _COMMANDS = {
   "prepare": ("pacd_jax.data.prepare", ("prepare",)),
   "poison": ("pacd_jax.experiment.poison_command", ()),
   "audit": ("pacd_jax.experiment.audit_command", ()),
+  "robustness": ("pacd_jax.experiment.robustness_command", ()),
   "weights": ("pacd_jax.experiment.weights_command", ()),
   "bench": ("pacd_jax.bench.__main__", ()),
 }

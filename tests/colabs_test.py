@@ -8,7 +8,13 @@ import nbformat
 from absl.testing import absltest, parameterized
 
 _COLABS = pathlib.Path(__file__).resolve().parents[1] / "colabs"
-_NAMES = ("attack_in_ten_minutes", "certify_your_model", "hypergradients", "linear_case")
+_NAMES = (
+  "attack_in_ten_minutes",
+  "certified_against_poison",
+  "certify_your_model",
+  "hypergradients",
+  "linear_case",
+)
 _BRINGS_A_MODEL = "certify_your_model"  # The one that defines something: a classifier.
 _REMEDY = "run `make colabs`"
 

@@ -13,6 +13,7 @@ from pacd_jax.bench.entry import Entry
 from pacd_jax.bilevel import hypergradient
 from pacd_jax.certification import certify
 from pacd_jax.data import training_sets
+from pacd_jax.defenses.aggregation import ensemble, partitions
 from pacd_jax.experiment.entries import data_sets, networks
 from pacd_jax.models import convolution
 from pacd_jax.runtime import sharding
@@ -82,6 +83,46 @@ def victims() -> Entry:
 
   together, alone = program(slice(0, 5)), [program(slice(k, k + 1)) for k in range(5)]
   return Entry(together, lambda: [epoch() for epoch in alone], 5, "victim epochs/s")
+
+
+def ensemble_networks(name: str) -> Entry:
+  """One epoch of an ensemble's 30 networks: one program, against one after the other.
+
+  Each has a thirtieth of the images, in batches of 12: `configs/digits_aggregation.py`.
+  The peer is the same trainer on one network at a time, compiled once for all of them.
+  """
+  number, shape = 30, (8, 8, 1)
+  model = networks.make(name, num_classes=10, image_shape=shape)
+  trainer = train.make(
+    model,
+    losses.gaussian_augmentation(model.apply, sigma=_SIGMA),
+    lambda num_steps: optax.adam(1e-3),
+    image_shape=shape,
+    num_epochs=1,
+    batch_size=12,
+  )
+  clean = training_sets.whole(data_sets.load("digits").train)
+  members = partitions.members(
+    clean, partitions.by_position(clean, number), number, positional=True
+  )
+  data = training_sets.stack([clean])._replace(
+    present=members.positions, sizes=members.sizes, source=np.zeros(number, np.int32)
+  )
+  data = jax.tree.map(jnp.asarray, data)
+  rows, keys = jnp.arange(number), ensemble.model_keys(jax.random.key(0), number)
+
+  def program(some):
+    state, given = trainer.init(keys[some]), (data, rows[some], keys[some])
+
+    def epoch():  # Starts from the last one's state, whose buffers it takes.
+      nonlocal state
+      state, values = trainer.epoch(state, *given)
+      return values
+
+    return epoch
+
+  together, alone = program(slice(None)), [program(slice(k, k + 1)) for k in range(number)]
+  return Entry(together, lambda: [epoch() for epoch in alone], number, "network epochs/s")
 
 
 def _lower_level(model: types.Model) -> tuple[types.LowerLevel, jax.Array]:
@@ -180,6 +221,9 @@ def certify_devices() -> Entry:
 ENTRIES = {
   "certify_small_cnn": certification,
   "victims_together": victims,
+  "ensemble_together_linear": functools.partial(ensemble_networks, "linear"),
+  "ensemble_together_mlp": functools.partial(ensemble_networks, "mlp"),
+  "ensemble_together_small_cnn": functools.partial(ensemble_networks, "small_cnn"),
   "curvature_products": curvature_products,
   "convolution_gradient": convolution_gradient,
   "convolution_in_loop": convolution_in_loop,

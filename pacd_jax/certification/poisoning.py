@@ -1,13 +1,13 @@
-"""The files of one ensemble's certificates against poisoning, written whole and read back.
+"""The files of certificates against poisoning, written whole and read back.
 
   seed_0.tsv          idx  label  predict  radius  correct  time
   seed_0.votes.npz    orders, uint8 [N, M, D]: the first D classes of each of M networks
   seed_0.json         aggregation, unit, num_models, seed, the digests of both, ...
 
-The columns are those of certificates of randomized smoothing; the radius is a number of
-changed training images (`unit` says of which change) or, for a smoothed training set, the
-l2 norm of all changes; time is a point's share of the pass. The sidecar is written last: a
-set of files without it is not there.
+The columns are those of certificates of randomized smoothing. The radius is a number of
+changed training images (`unit` says of which change) or of changed labels, or the l2 norm
+of all changes; time is a point's share of the pass. Where nothing has voted, there is no
+file of votes. The sidecar is written last: a set of files without it is not there.
 """
 
 import datetime
@@ -58,7 +58,7 @@ def write(
   label: np.ndarray,
   predict: np.ndarray,
   radius: np.ndarray,
-  orders: np.ndarray,
+  orders: np.ndarray | None,
   sidecar: Mapping[str, Any],
   seconds: float,
 ) -> None:
@@ -67,7 +67,7 @@ def write(
   Args:
     path: `DIR/seed_<k>`; the folder is made.
     idx, label, predict, radius: `[N]`, as in `Record`.
-    orders: uint8 `[N, M, D]`, each network's first classes.
+    orders: uint8 `[N, M, D]`, each network's first classes; None: nothing has voted.
     sidecar: fields that JSON can hold.
     seconds: wall time of all points.
   """
@@ -80,12 +80,11 @@ def write(
     fields = (place, truth, guess, float(size), int(truth == guess), time)
     lines.append(tables.line_of([str(value) for value in fields]))
   contents = b"\n".join(lines) + b"\n"
-  npz_arrays.save(votes, {_ORDERS: orders})
+  digests = {"table": _digest(_without_times(contents))}
+  if orders is not None:
+    npz_arrays.save(votes, {_ORDERS: orders})
+    digests["votes"] = _digest(files.read_bytes(votes))
   files.write(table, contents)
-  digests = {
-    "table": _digest(_without_times(contents)),
-    "votes": _digest(files.read_bytes(votes)),
-  }
   run_folder.write_json(file, {**sidecar, "digests": digests})
 
 
@@ -94,15 +93,19 @@ def is_there(path: str | os.PathLike) -> bool:
   return paths(path)[2].exists()
 
 
-def read(path: str | os.PathLike) -> Record:
+def read(path: str | os.PathLike, *, rerun: str = tables.RERUN) -> Record:
   """Reads and checks the table and the sidecar.
+
+  Args:
+    path: `DIR/seed_<k>`.
+    rerun: what makes them again, for messages.
 
   Raises:
     errors.InputError: a file is missing, damaged or changed: names it, and what to do.
   """
   table, _, file = paths(path)
   sidecar = run_folder.read_json(file)
-  contents = _checked(table, sidecar, "table", file)
+  contents = _checked(table, sidecar, "table", _remedy(file, rerun))
   rows = np.loadtxt(
     io.BytesIO(contents), delimiter="\t", skiprows=1, usecols=range(4), ndmin=2
   )
@@ -115,11 +118,12 @@ def read(path: str | os.PathLike) -> Record:
 def read_orders(path: str | os.PathLike) -> np.ndarray:
   """Reads the votes, uint8 `[N, M, D]`; raises as `read` does."""
   _, votes, file = paths(path)
-  _checked(votes, run_folder.read_json(file), "votes", file)
+  remedy = _remedy(file, tables.RERUN)
+  _checked(votes, run_folder.read_json(file), "votes", remedy)
   try:
     return npz_arrays.read(votes, [_ORDERS])[_ORDERS]
   except (npz_arrays.DamagedError, KeyError) as error:
-    raise errors.InputError(f"{votes} is damaged ({error}): {_remedy(file)}") from None
+    raise errors.InputError(f"{votes} is damaged ({error}): {remedy}") from None
 
 
 def read_all(folder: str | os.PathLike) -> list[Record]:
@@ -129,19 +133,21 @@ def read_all(folder: str | os.PathLike) -> list[Record]:
   return sorted(records, key=lambda record: record.sidecar["seed"])
 
 
-def _checked(path: pathlib.Path, sidecar: Mapping[str, Any], name: str, file) -> bytes:
+def _checked(
+  path: pathlib.Path, sidecar: Mapping[str, Any], name: str, remedy: str
+) -> bytes:
   if not path.exists():
-    raise errors.InputError(f"{path} is missing: {_remedy(file)}")
+    raise errors.InputError(f"{path} is missing: {remedy}")
   contents = files.read_bytes(path)
   digests = sidecar.get("digests")
   same = _digest(contents if name == "votes" else _without_times(contents))
   if not isinstance(digests, Mapping) or digests.get(name) != same:
-    raise errors.InputError(f"{path} has changed since it was written: {_remedy(file)}")
+    raise errors.InputError(f"{path} has changed since it was written: {remedy}")
   return contents
 
 
-def _remedy(file: pathlib.Path) -> str:
-  return f"delete {file}, and {tables.RERUN}"
+def _remedy(file: pathlib.Path, rerun: str) -> str:
+  return f"delete {file}, and {rerun}"
 
 
 def _without_times(table: bytes) -> bytes:

@@ -31,6 +31,13 @@ def check(config: Config) -> None:
         f"{name} is {value}, which trusted data or all of the training set would decide "
         f"for every network of train.ensemble.aggregation={entry.name}: set it to {must_be}"
       )
+  for name in config.defense.chain.names:
+    if not kinds.DEFENCES[name].is_per_image:
+      raise errors.InputError(
+        f"defense.chain has {name!r}, by which one changed image may change what others "
+        "become, and so every network: leave it out, or use "
+        "train.ensemble.aggregation=none"
+      )
   if levels and config.certify.mode.name != "fixed":
     raise errors.InputError(
       f"certify.poisoned_images is {levels}, but certify.mode is "
@@ -75,6 +82,7 @@ def _check_smoothed(config: Config, entry: kinds.Aggregation) -> None:
     ("train.loss", train.loss.name, "gaussian", "others see more than the noisy images"),
     ("train.augment", augment, "none", "an augmented image has not its own noise"),
     ("train.mix", train.mix.name, "none", "a mixed image has not its own noise"),
+    ("defense.chain", config.defense.chain.names, (), "it may enlarge a change's norm"),
   ):
     if value != must_be:
       raise errors.InputError(

@@ -293,6 +293,8 @@ class Defence:
   words: str
   options: type | None = None
   is_filter: bool = False  # It removes images that it compares with the others.
+  # What it makes of an image depends on no other image of the training set.
+  is_per_image: bool = False
   uses_trusted: Callable[[Options], bool] = lambda options: False
   # What an attack that knows the filter adds to its objective, so that its images stay.
   penalty: Callable[[PenaltyTools, Options], types.PenaltyFn] | None = None

@@ -3,8 +3,9 @@
   pacd collect runs/sweep [MORE...] [--tsv=FILE] [--csv=FILE] [--latex=FILE]
 
 The command looks for `results.json` in the folders and below them. A line is one row of one
-run; `--tsv` and `--csv` write the numbers unrounded, with each victim's ACR, and `--latex`
-the table itself.
+run; `--tsv` and `--csv` write the numbers unrounded, with each victim's ACR and, of
+ensembles, the median radius against poisoning and the ACR at each number of poisoned
+images; `--latex` writes the table itself.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pacd_jax import errors
-from pacd_jax.results import tables
+from pacd_jax.results import ensembles, tables
 from pacd_jax.runtime import files, run_folder
 
 HEADINGS = ("run", "class", "sigma", "epsilon", "model", "training", "data")
@@ -26,16 +27,19 @@ _OF_RUN = ("dataset", "target_class", "sigma", "model", "training")
 _OF_ROW = ("data", "epsilon", "norm", "split", "mode", "dtype", "n0", "n", "alpha", "bound")
 _OF_ROW += ("num_points", "num_seeds", "acr_mean", "acr_std", "aca_mean", "aca_std")
 _OF_ROW += ("accuracy_mean", "attack_seconds", "acr")
+_OF_ENSEMBLE = ("poisoning_unit", "median_radius")  # None where victims are one network.
+_AT_LEVEL = "acr_poisoned_"  # ACR that holds whichever so many images are poisoned.
 
-Line = dict[str, Any]  # One row of one run; its keys are `COLUMNS`.
-COLUMNS = ("run", "seed", *_OF_RUN, *_OF_ROW)
+# One row of one run; its keys are `COLUMNS`, and of ensembles `acr_poisoned_<m>`.
+Line = dict[str, Any]
+COLUMNS = ("run", "seed", *_OF_RUN, *_OF_ROW, *_OF_ENSEMBLE)
 
 
 def collect(folders: Sequence[str | os.PathLike]) -> list[Line]:
   """The lines of all runs in the folders and below them, in the order of their names.
 
-  The tables of transfers and comparisons are skipped, as their runs have folders below
-  them.
+  The tables of transfers, comparisons and defences are skipped, as their runs have folders
+  below them.
 
   Raises:
     errors.InputError: a folder is missing or has no results below it, or a file is damaged.
@@ -57,17 +61,30 @@ def collect(folders: Sequence[str | os.PathLike]) -> list[Line]:
 def _of_run(path: pathlib.Path) -> list[Line]:
   results = run_folder.read_json(path)
   try:
-    if "victims" in results:  # Of a transfer.
+    if "victims" in results or "columns" in results:  # Of a transfer, or of defences.
       return []
     if any("part" in row for row in results["rows"]):  # Of a comparison.
       return []
     of_run = {"run": str(path.parent), "seed": _seed(path.parent)}
     of_run |= {name: results[name] for name in _OF_RUN}
-    return [of_run | {name: row[name] for name in _OF_ROW} for row in results["rows"]]
+    return [
+      of_run | {name: row[name] for name in _OF_ROW} | _of_ensemble(row)
+      for row in results["rows"]
+    ]
   except (AttributeError, KeyError, TypeError) as error:
     raise errors.InputError(
       f"{path} is damaged, or of another version ({error}): rerun --stage=report"
     ) from None
+
+
+def _of_ensemble(row: Mapping[str, Any]) -> Line:
+  """What a row has of certificates against poisoning, if its victims are ensembles."""
+  if (found := row.get(ensembles.FIELD)) is None:
+    return dict.fromkeys(_OF_ENSEMBLE)
+  at = {
+    f"{_AT_LEVEL}{each['poisoned_images']}": each["acr_mean"] for each in found["levels"]
+  }
+  return {"poisoning_unit": found["unit"], "median_radius": found["median_mean"]} | at
 
 
 def _seed(folder: pathlib.Path) -> int | None:
@@ -120,7 +137,9 @@ def write_latex(lines: Sequence[Line], path: str | os.PathLike) -> None:
 
 def _numbers(lines: Sequence[Line], delimiter: str, within: str) -> str:
   text = io.StringIO()
-  writer = csv.DictWriter(text, COLUMNS, delimiter=delimiter, lineterminator="\n")
+  levels = {name for line in lines for name in line if name.startswith(_AT_LEVEL)}
+  columns = *COLUMNS, *sorted(levels, key=lambda name: int(name.removeprefix(_AT_LEVEL)))
+  writer = csv.DictWriter(text, columns, delimiter=delimiter, lineterminator="\n")
   writer.writeheader()
   for line in lines:
     acr = line["acr"] or ()  # None if the sampling was for ACA alone.

@@ -7,7 +7,7 @@ From the files of a row alone: `certificates/<row>/against_poison/` and
 import math
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,13 @@ def curves(
   folders: dict[str, pathlib.Path], num_sizes: int = 256
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
   """Certified accuracy against poisoning: sizes `[R]`, and shares `[S, R]` by row."""
-  records = {row: read(folder) for row, folder in folders.items()}
+  return shares({row: read(folder) for row, folder in folders.items()}, num_sizes)
+
+
+def shares(
+  records: Mapping[str, Sequence[poisoning.Record]], num_sizes: int = 256
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+  """The same of certificates that have been read."""
   largest = max(
     float(record.radius.max()) for of_row in records.values() for record in of_row
   )

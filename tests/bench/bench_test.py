@@ -62,13 +62,22 @@ class BenchTest(parameterized.TestCase):
     self.assertContainsSubset([f"{name}_vs_matmul" for name in promised], names)
 
   @parameterized.parameters(
-    "curvature_products", "convolution_gradient", "convolution_in_loop"
+    "curvature_products",
+    "convolution_gradient",
+    "convolution_in_loop",
   )
   @pytest.mark.long
   def test_both_sides_compute_the_same(self, name):
     ours, peer = as_users_run.call(_both_sides, name)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(peer), strict=True):
       np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-5 * float(np.abs(b).max()))
+
+  @pytest.mark.long
+  def test_networks_of_an_ensemble_learn_the_same_together(self):
+    ours, peer = as_users_run.call(_both_sides, "ensemble_together_linear")
+    for name, values in ours.items():
+      alone = np.concatenate([each[name] for each in peer])
+      np.testing.assert_allclose(values, alone, rtol=1e-4)
 
 
 if __name__ == "__main__":

@@ -150,6 +150,8 @@ class RefusedTest(parameterized.TestCase):
     ("smoke", {"train.ensemble.aggregation": "none"}, "poisoned_images .*one network"),
     ("smoke", {"train.recovery_epochs": 1}, "train.recovery_epochs is 1.* set it to 0"),
     ("smoke", {"train.stopping.every": 1}, "train.stopping.every is 1.* set it to 0"),
+    ("smoke", {"defense.chain": ("jpeg", "l2")}, "defense.chain has 'l2', by which one"),
+    ("smoke", {"defense.chain": ("unshift",)}, "defense.chain has 'unshift'"),
     ("smoke", {"certify.mode": "adaptive"}, "certify.mode is 'adaptive'"),
     ("smoke", {"certify.poisoned_images": (1, 5)}, "has 5, but 9 networks .* at most 4"),
     ("smoke", {"certify.poisoned_images": (3, 1)}, "rising whole numbers"),
@@ -161,6 +163,7 @@ class RefusedTest(parameterized.TestCase):
     ("smoke,rab", {"train.loss": "standard"}, "train.loss is 'standard'"),
     ("smoke,rab", {"train.augment": "crop"}, "train.augment is 'crop'.* set it to none"),
     ("smoke,rab", {"train.mix": "mixup"}, "train.mix is 'mixup'.* set it to none"),
+    ("smoke,rab", {"defense.chain": ("jpeg",)}, r"defense.chain is \('jpeg',\).*to \(\)"),
     ("smoke,rab", {"certify.poisoned_images": (1,)}, "certifies an l2 norm"),
     ("smoke,rab", {"train.ensemble.rab.num_choosing": 100}, "num_choosing is 100"),
     (

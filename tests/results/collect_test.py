@@ -56,6 +56,7 @@ class CollectTest(parameterized.TestCase):
     self._write("b", _results(0.5), seed=3)
     self._write("a", _results(0.25))
     self._write("c", {"victims": []})  # A transfer, and one of its runs.
+    self._write("e", {"columns": ["clean"]})  # Of defences.
     self._write("c/macer", _results(1.0, training="macer"))
     # A comparison, whose rows are those of its parts.
     parts = [row | {"method": "pacd", "part": "eps"} for row in _results(0.1)["rows"]]
@@ -134,6 +135,25 @@ class CollectTest(parameterized.TestCase):
     for line in of_csv:
       line["acr"] = line["acr"].replace(" ", ",")
     self.assertEqual(of_csv, of_tsv)
+
+  def test_of_ensembles_there_are_columns_at_each_number_of_images(self):
+    row = _row("clean", [0.25])
+    row["ensemble"] = {
+      "unit": "replaced images",
+      "median_mean": 3.5,
+      "levels": [{"poisoned_images": m, "acr_mean": 1.0 / m} for m in (2, 10)],
+    }
+    self._write("f", _results(0.25, rows=[row]))
+    path = self.root / "all.csv"
+    with contextlib.redirect_stdout(io.StringIO()):
+      self.assertEqual(collect.main([str(self.root), f"--csv={path}"]), 0)
+    with open(path, newline="") as file:
+      *others, line = csv.DictReader(file)
+    levels = ["acr_poisoned_2", "acr_poisoned_10"]
+    self.assertEqual(list(line), [*collect.COLUMNS, *levels])
+    own = ["median_radius", "poisoning_unit", *levels]
+    self.assertEqual([line[name] for name in own], ["3.5", "replaced images", "0.5", "0.1"])
+    self.assertEqual({each[name] for each in others for name in own}, {""})
 
   def test_the_latex_has_the_table_s_cells(self):
     path = self.root / "all.tex"

@@ -63,7 +63,7 @@ def probabilities(
   """
   from scipy import stats
 
-  _check(labels, k, num_classes)
+  check(labels, k, num_classes)
   found = np.zeros((len(queries), num_classes))
   for row, query in zip(found, np.asarray(queries, np.float64), strict=True):
     distances = np.square(images - query[None]).sum(axis=1)
@@ -94,7 +94,7 @@ def certify(
   Args are those of `probabilities`; labels must not change.
   """
   if sigma == 0.0:
-    _check(labels, k, num_classes)
+    check(labels, k, num_classes)
     return _plain(images, labels, queries, k, num_classes), np.zeros(len(queries))
   found = probabilities(
     images, labels, queries, edges, sigma=sigma, k=k, num_classes=num_classes
@@ -163,7 +163,8 @@ def _plain(images, labels, queries, k: int, num_classes: int) -> np.ndarray:
   return np.array(found, np.int64)
 
 
-def _check(labels: np.ndarray, k: int, num_classes: int) -> None:
+def check(labels: np.ndarray, k: int, num_classes: int) -> None:
+  """Raises `errors.InputError` if k or a label is out of its range."""
   count = len(labels)
   if not (1 <= k <= count and k % 2):
     raise errors.InputError(

@@ -8,6 +8,8 @@ import scipy.special
 from pacd_jax import errors
 from pacd_jax.certification import confidence
 
+UNIT = "l2 norm of all changes of training images"  # Of the radius.
+
 
 def certify(
   chosen_counts: np.ndarray,

@@ -132,7 +132,7 @@ def _rab(tools: kinds.AggregationTools, options: Rab) -> scheme.Scheme:
 
   return scheme.Scheme(
     num_models=tools.num_models,
-    unit="l2 norm of all changes of training images",
+    unit=rab.UNIT,
     members=None,
     size=changes.norm,
     predict=predict,

@@ -52,7 +52,12 @@ def _has_trusted(options: TwoSample | Unshift, splits: types.Splits) -> None:
 
 
 kinds.DEFENCES.add(
-  kinds.Defence("identity", lambda options: identity.identity, "nothing is changed")
+  kinds.Defence(
+    "identity",
+    lambda options: identity.identity,
+    "nothing is changed",
+    is_per_image=True,
+  )
 )
 kinds.DEFENCES.add(
   kinds.Defence(
@@ -80,6 +85,7 @@ for _defence, _options, _words in (
       fields.bound(_defence),
       _words,
       options=_options,
+      is_per_image=_defence is two_sample.two_sample,
       uses_trusted=lambda options: True,
       check=_has_trusted,
     )

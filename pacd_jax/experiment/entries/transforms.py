@@ -68,7 +68,11 @@ def _plain(name: str, transform: Any, words: str, options: type) -> None:
 
   bound = fields.bound(transform)
   defence = kinds.Defence(
-    name, lambda options: forms.of_training_set(bound(options)), words, options=options
+    name,
+    lambda options: forms.of_training_set(bound(options)),
+    words,
+    options=options,
+    is_per_image=True,
   )
   kinds.DEFENCES.add(defence)
   kinds.TRANSFORMS.add(kinds.Transform(name, lambda tools, given: bound(given), words))
@@ -94,6 +98,7 @@ kinds.DEFENCES.add(
     lambda options: functools.partial(jpeg.of_training_set, quality=options.quality),
     _JPEG,
     options=Jpeg,
+    is_per_image=True,
   )
 )
 kinds.TRANSFORMS.add(
@@ -105,7 +110,12 @@ kinds.TRANSFORMS.add(
 )
 _GRAYSCALE = "colour images become grey"
 kinds.DEFENCES.add(
-  kinds.Defence("grayscale", lambda options: grayscale.of_training_set, _GRAYSCALE)
+  kinds.Defence(
+    "grayscale",
+    lambda options: grayscale.of_training_set,
+    _GRAYSCALE,
+    is_per_image=True,
+  )
 )
 kinds.TRANSFORMS.add(
   kinds.Transform("grayscale", lambda tools, options: grayscale.grayscale, _GRAYSCALE)
@@ -121,6 +131,7 @@ kinds.DEFENCES.add(
     ),
     _DENOISE,
     options=Denoise,
+    is_per_image=True,
     uses_trusted=lambda options: True,
   )
 )
