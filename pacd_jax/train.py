@@ -59,7 +59,9 @@ def every_row(keys: types.Key, num_rows: int) -> tuple[types.Array, types.Key]:
 def cosine(rate: float, num_steps: int | types.Array) -> optax.Schedule:
   """rate (1 + cos(pi t / T)) / 2 at step t of T, then 0 (Loshchilov and Hutter, 2017).
 
-  It equals `optax.cosine_decay_schedule` to the bit, but T may be on the device.
+  It is `optax.cosine_decay_schedule`, but T may be on the device: the bits are the same as
+  those of a constant. (XLA's versions differ in how they associate a formula's constants,
+  so that optax's own last bits depend on the version.)
 
   Args:
     rate: the rate at the first step.
@@ -69,10 +71,11 @@ def cosine(rate: float, num_steps: int | types.Array) -> optax.Schedule:
   def schedule(count):
     total = num_steps * 1.0  # A float, as in optax.
     count = jnp.minimum(count, total)
-    if isinstance(num_steps, int):
-      angle = jnp.pi * count / total
-    else:  # The form that XLA gives a constant T, so that both give the same bits.
-      angle = count * (jnp.pi * (1.0 / total))
+    if isinstance(num_steps, int):  # One constant, which XLA cannot take apart.
+      factor = np.float32(np.pi) * (np.float32(1.0) / np.float32(total))
+    else:
+      factor = jnp.pi * (1.0 / total)
+    angle = count * factor
     return rate * (0.5 * (1 + jnp.cos(angle)))
 
   return schedule

@@ -350,7 +350,11 @@ def _model(
     return cast(types.Array, sown[collection][name][0])
 
   try:
-    jax.eval_shape(functools.partial(init, image_shape=image_shape), jax.random.key(0))
+    made = functools.partial(init, image_shape=image_shape)
+    if any(
+      0 in leaf.shape for leaf in jax.tree.leaves(jax.eval_shape(made, jax.random.key(0)))
+    ):
+      raise ValueError("no pixel is left for a layer")  # XLA takes such convolutions.
   except (ValueError, TypeError, ZeroDivisionError) as error:
     smaller = "'mlp'" if name == "small_cnn" else "'small_cnn' or 'mlp'"
     raise errors.InputError(

@@ -230,7 +230,7 @@ class StackTest(UnchangedTestCase):
     new = np.full((2, 2, 2, 1), 9, np.uint8)
     larger = training_sets.insert(kept, new, np.array([7, 4]))
     rows = training_sets.stack([kept, larger, self.whole])
-    dtypes = [leaf.dtype for leaf in rows]
+    dtypes = [leaf.dtype for leaf in rows if leaf is not None]
     self.assertEqual(dtypes, [np.uint8, np.int32, np.int32, np.int32])
     self.assertEqual(rows.images.shape, (3, 8, 2, 2, 1))
     np.testing.assert_array_equal(rows.images[:, :6], [self.train.images] * 3)

@@ -115,6 +115,7 @@ class SettingsTest(changed_settings.TestCase):
       "train.recovery_epochs",
       "train.stopping.every",
       "train.stopping.num_points",
+      "train.ensemble.num_models",
       "attack.num_shared_steps",
       "attack.num_frequencies",
       "attack.surrogates_at_once",
@@ -250,7 +251,7 @@ class SettingsTest(changed_settings.TestCase):
     for choice in ("", "none", "crop_and_flip"):
       check(with_field("train.augment", choice))
     self.assert_refused(
-      with_field("train.augment", "crop"), "train.augment ", "crop_and_flip"
+      with_field("train.augment", "crops"), "train.augment ", "crop_and_flip"
     )
 
   @parameterized.named_parameters(
