@@ -160,8 +160,12 @@ class MemoryTest(absltest.TestCase):
     """A thousand networks of a million numbers or more."""
     own = {"train.ensemble.num_models": 1000, "train.batch_size": 1}
     own |= {"model.name": "resnet56", "model.norm": "affine", "train.num_victims": 100}
+    folder = finished_run.pathlib.Path(
+      self.enterContext(finished_run.tempfile.TemporaryDirectory())
+    )
     with self.assertRaisesRegex(errors.InputError, "GiB while they train.*are free"):
-      asked.run(_config(**own), "/tmp/pacd_jax_never_made")
+      asked.run(_config(**own), folder)
+    self.assertEqual([path.name for path in folder.iterdir()], [".lock"])
 
 
 class RefusedTest(parameterized.TestCase):
