@@ -181,8 +181,8 @@ def check_memory(
   most = _round_down(0.9 * batch_size * free / needed)
   advice = f"use at most {most}" if most else "not even one noisy copy at a time fits"
   raise errors.InputError(
-    f"certify.batch_size={batch_size} needs {_gib(needed)}, and this device has "
-    f"{_gib(free)} free: {advice}"
+    f"certify.batch_size={batch_size} needs {in_gib(needed)}, and this device has "
+    f"{in_gib(free)} free: {advice}"
   )
 
 
@@ -229,5 +229,6 @@ def _round_down(number: float) -> int:
   return int(np.floor(number / unit)) * unit
 
 
-def _gib(size: float) -> str:
+def in_gib(size: float) -> str:
+  """Bytes in words."""
   return f"{size / 2**30:.3g} GiB"

@@ -41,6 +41,8 @@ def check(plan: Plan, stages: Collection[str]) -> None:
     folder = plan.folder.certificate(incomplete[0], 0).parent
     raise errors.InputError(f"{folder} is incomplete: run --stage=certify first")
   if "train" in stages or "certify" in stages:
+    with processes.agreeing():  # A host may lack the memory.
+      check_networks(plan)
     _check_victims(plan, stages)
   if "certify" in stages:
     _check_memory(plan)
@@ -122,6 +124,35 @@ def _check_victims(plan: Plan, stages: Collection[str]) -> None:
       _, epochs = checkpoints.restore(plan.first_victims())
   if "train" not in stages:
     check_epochs(plan, epochs)
+
+
+def check_networks(plan: Plan, *, free: int | None = None) -> None:
+  """Checks that the networks of all ensembles fit in memory, where one victim has many.
+
+  Counted are parameters and the optimiser's moments, and on a CPU the copy that a
+  checkpoint makes, too; not the activations of `train.victims_at_once` networks.
+
+  Args:
+    plan: the run's.
+    free: bytes that may be used; by default those that are free on the device now.
+
+  Raises:
+    errors.InputError: they do not fit.
+  """
+  if plan.ensemble is None:
+    return
+  state = jax.eval_shape(plan.train.trainer.init, plan.victims()[1])
+  on_cpu = jax.default_backend() == "cpu"  # Its devices share one memory.
+  copies = plan.train.mesh.local_mesh.size + 1 if on_cpu else 1
+  needed = copies * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+  free = votes.free_bytes() if free is None else free
+  if needed > free:
+    raise errors.InputError(
+      f"{plan.ensemble.num_models} networks for each of {len(plan.seeds)} victims of "
+      f"{len(plan.rows)} rows need {votes.in_gib(needed)} while they train, and "
+      f"{votes.in_gib(free)} are free: lower train.ensemble.num_models, train.num_victims "
+      "or the number of rows, or use a smaller network"
+    )
 
 
 def check_epochs(plan: Plan, epochs: int) -> None:

@@ -9,9 +9,9 @@ from absl.testing import absltest, parameterized
 from configs import digits_aggregation
 from pacd_jax import errors
 from pacd_jax.certification import certificates, poisoning
-from pacd_jax.experiment import door, stages
+from pacd_jax.experiment import checks, door, stages
 from pacd_jax.results import ensembles
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import run_folder, sharding
 
 
 def _config(variant="smoke", **overrides):
@@ -143,6 +143,29 @@ class EnsembleRunTest(parameterized.TestCase):
     row = run_folder.read_json(folder / "results.json")["rows"][0]
     self.assertGreater(row["accuracy_mean"], 0.5)
     self.assertLen(row["ensemble"]["median"], 1)
+
+
+class MemoryTest(absltest.TestCase):
+  def test_networks_that_do_not_fit_are_refused(self):
+    """20 linear networks of 650 numbers with two moments, on each core and once more."""
+    numbers = {"train.ensemble.num_models": 10, "train.num_victims": 2}
+    plan = asked.build(_config(**numbers), "/tmp/pacd_jax_never_made")
+    copies = sharding.batch_mesh().size + 1
+    least = 20 * 3 * 650 * 4 * copies
+    checks.check_networks(plan, free=least + 1000 * copies)
+    with self.assertRaisesRegex(errors.InputError, "10 networks for each of 2 .*lower tr"):
+      checks.check_networks(plan, free=least)
+
+  def test_before_any_work(self):
+    """A thousand networks of a million numbers or more."""
+    own = {"train.ensemble.num_models": 1000, "train.batch_size": 1}
+    own |= {"model.name": "resnet56", "model.norm": "affine", "train.num_victims": 100}
+    folder = finished_run.pathlib.Path(
+      self.enterContext(finished_run.tempfile.TemporaryDirectory())
+    )
+    with self.assertRaisesRegex(errors.InputError, "GiB while they train.*are free"):
+      asked.run(_config(**own), folder)
+    self.assertEqual([path.name for path in folder.iterdir()], [".lock"])
 
 
 class RefusedTest(parameterized.TestCase):
