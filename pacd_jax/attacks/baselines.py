@@ -71,7 +71,7 @@ def random_shift(
   key: types.Key, image_shape: tuple[int, ...], *, epsilon: float, norm: str = "linf"
 ) -> types.Array:
   """The perturbation of `random`, `[1, H, W, C]`, of size epsilon; the key is consumed."""
-  pattern = jax.random.normal(key, (1, *image_shape))
+  pattern = jax.random.normal(key, (1, *image_shape), jnp.float32)
   return epsilon * perturbation.steepest_direction(pattern, norm=norm)
 
 
@@ -79,7 +79,9 @@ def brightness_shift(
   image_shape: tuple[int, ...], *, epsilon: float, norm: str = "linf"
 ) -> types.Array:
   """The perturbation of `brightness`, `[1, H, W, C]`, of size epsilon."""
-  return epsilon * perturbation.steepest_direction(jnp.ones((1, *image_shape)), norm=norm)
+  return epsilon * perturbation.steepest_direction(
+    jnp.ones((1, *image_shape), jnp.float32), norm=norm
+  )
 
 
 def classwise(
@@ -173,7 +175,7 @@ def convolution(
 def random_filter(key: types.Key, kernel_size: int, blur: float) -> types.Array:
   """A CUDA filter `[k, k]`: U(0, blur), but 1 at a random entry; the key is consumed."""
   entries_key, place_key = jax.random.split(key)
-  entries = jax.random.uniform(entries_key, (kernel_size**2,), maxval=blur)
+  entries = jax.random.uniform(entries_key, (kernel_size**2,), jnp.float32, maxval=blur)
   place = jax.random.randint(place_key, (), 0, kernel_size**2)
   return entries.at[place].set(1.0).reshape(kernel_size, kernel_size)
 

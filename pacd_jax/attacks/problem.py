@@ -197,7 +197,7 @@ def lower_level(
   """
   loss = settings.loss
   if settings.mix is not None:  # Any images have the same partners.
-    blank = jnp.zeros((len(batch.labels), *batch.images.shape[1:]))
+    blank = jnp.zeros((len(batch.labels), *batch.images.shape[1:]), jnp.float32)
     _, mix_key, _ = _keys(settings, batch, jax.random.clone(key))
     loss = settings.mix(mix_key, blank).loss(loss)
 

@@ -68,4 +68,6 @@ def _share(key: types.Key, alpha: float, probability: float) -> types.Scalar:
   """lam of a batch: 1 unless it is mixed."""
   share_key, chance_key = jax.random.split(key)
   is_mixed = jax.random.bernoulli(chance_key, probability)
-  return jnp.where(is_mixed, jax.random.beta(share_key, alpha, alpha), 1.0)
+  return jnp.where(
+    is_mixed, jax.random.beta(share_key, alpha, alpha, dtype=jnp.float32), 1.0
+  )

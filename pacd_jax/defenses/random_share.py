@@ -32,7 +32,9 @@ def random_share(
     raise errors.InputError(f"a share of {share} cannot be kept: use one in (0, 1]")
   present = training_set.present
   labels = training_set.labels[present]
-  draws = np.asarray(jax.random.uniform(key, training_set.labels.shape))[present]
+  draws = np.asarray(jax.random.uniform(key, training_set.labels.shape, np.float32))[
+    present
+  ]
   kept = []
   for label in np.unique(labels):
     of_class = np.flatnonzero(labels == label)

@@ -153,6 +153,20 @@ class RulesTest(parameterized.TestCase):
     own = {"certification.certify.certify", "certification.certify.certify_to_files"}
     self.assertEqual(set(lacking), own)
 
+  def test_random_numbers_name_their_type(self):
+    """Under a user's JAX_ENABLE_X64 others would be float64, and meet float32 images."""
+    draws = ("uniform", "normal", "beta", "truncated_normal", "exponential", "laplace")
+    untyped = []
+    for module, tree in sources().items():
+      if room(module) in ("bench", "linear_case"):
+        continue
+      for node in ast.walk(tree):
+        name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        if name in [f"jax.random.{draw}" for draw in draws]:
+          typed = re.search(r"\b(dtype|float32)\b", ast.unparse(node))
+          untyped += [] if typed else [f"{module}:{node.lineno}"]
+    self.assertEmpty(untyped)
+
   def test_there_is_no_cycle(self):
     circular = [m for m in sources() if m in reachable(m, sources())]
     self.assertEmpty(circular)

@@ -81,7 +81,9 @@ def joint(
 
 def _one_hot(place: types.Array, logits: types.Array, size: int) -> types.Array:
   is_finite = jnp.isfinite(logits).all(axis=(0, 2))
-  return jnp.where(is_finite[:, None], jax.nn.one_hot(place, size), jnp.nan)
+  return jnp.where(
+    is_finite[:, None], jax.nn.one_hot(place, size, dtype=jnp.float32), jnp.nan
+  )
 
 
 def rows(

@@ -52,5 +52,5 @@ def as_logits(order: types.Array, num_classes: int) -> types.Array:
   """Logits `[M, B, K]` of the order `[M, B, depth]`: depth for the first, 0 for others."""
   depth = order.shape[-1]
   heights = jnp.arange(depth, 0, -1, dtype=jnp.float32)
-  ones = jax.nn.one_hot(order, num_classes)
+  ones = jax.nn.one_hot(order, num_classes, dtype=jnp.float32)
   return (heights[None, None, :, None] * ones).sum(axis=-2)

@@ -93,8 +93,10 @@ def train(images: np.ndarray, key: types.Key, settings: Settings) -> types.Param
 
   def loss(params, clean, key):
     strength_key, noise_key = jax.random.split(key)
-    strength = jax.random.uniform(strength_key, (len(clean), 1, 1, 1))
-    noise = settings.noise * strength * jax.random.normal(noise_key, clean.shape)
+    strength = jax.random.uniform(strength_key, (len(clean), 1, 1, 1), jnp.float32)
+    noise = (
+      settings.noise * strength * jax.random.normal(noise_key, clean.shape, jnp.float32)
+    )
     return jnp.mean((network.apply(params, clean + noise) - clean) ** 2)
 
   def step(number, carry):
@@ -124,6 +126,6 @@ def noise_left(
   The key is consumed.
   """
   clean = jnp.asarray(arrays.to_float(images))
-  noisy = clean + settings.noise * jax.random.normal(key, clean.shape)
+  noisy = clean + settings.noise * jax.random.normal(key, clean.shape, jnp.float32)
   error = jnp.mean((denoise(noisy, params, settings) - clean) ** 2)
   return float(error) / settings.noise**2
