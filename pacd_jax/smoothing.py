@@ -73,7 +73,7 @@ def certified_radius(
   correct = p_label > p_other
 
   def quantile(p):
-    return norm.ppf((1.0 - 2.0 * margin) * p + margin)
+    return _ppf((1.0 - 2.0 * margin) * p + margin)
 
   # For misclassified points both quantiles are of 1/2: the unused branch stays finite.
   radius = (
@@ -100,12 +100,17 @@ def average_certified_radius(
   return certified_radius(probs, labels, sigma=sigma, margin=margin).mean()
 
 
+def _ppf(p: types.Array) -> types.Array:
+  """Phi^-1 in p's type: under JAX_ENABLE_X64 that of jax.scipy would be float64."""
+  return norm.ppf(p).astype(p.dtype)
+
+
 _LEAST_LOG_P = -80.0  # exp(-80) is a normal float32, and its quantile is -12.3.
 
 
 @jax.custom_jvp
 def _quantile(log_p):
-  return norm.ppf(jnp.exp(log_p))
+  return _ppf(jnp.exp(log_p))
 
 
 @_quantile.defjvp

@@ -7,6 +7,8 @@ from absl.testing import absltest, parameterized
 from scipy import special
 
 from pacd_jax import evasion, losses
+from pacd_jax.experiment import entries as _entries  # noqa: F401  Fills the registries.
+from pacd_jax.experiment import kinds
 
 
 def _apply(params, images):
@@ -22,6 +24,28 @@ _PARAMS = jax.random.normal(jax.random.key(1), (4, 3))
 def _cross_entropy(logits):
   log_probs = special.log_softmax(np.asarray(logits, np.float64), axis=1)
   return -log_probs[np.arange(6), np.asarray(_LABELS)].mean()
+
+
+class DefaultTypeTest(parameterized.TestCase):
+  """A user's JAX may have float64 as its default type."""
+
+  @parameterized.parameters(*kinds.LOSSES.names)
+  def test_losses_and_what_they_log_are_float32(self, name):
+    entry = kinds.LOSSES[name]
+    options = None if entry.options is None else entry.options()
+    loss = entry.make(kinds.LossTools(_apply, 0.25, _PGD), options)
+    given = _PARAMS, _IMAGES, _LABELS, jax.random.key(2)
+    with jax.enable_x64(True):
+      value, aux = jax.eval_shape(lambda *given: loss(*given), *given)
+    self.assertEqual({leaf.dtype for leaf in (value, *aux.values())}, {np.dtype("float32")})
+
+  @parameterized.parameters(*kinds.OBJECTIVES.names)
+  def test_objectives_are_float32(self, name):
+    entry = kinds.OBJECTIVES[name]
+    objective = entry.make(kinds.ObjectiveTools(_apply, 0.25, 3, 16.0), None)
+    with jax.enable_x64(True):
+      value = jax.eval_shape(objective, _PARAMS, _IMAGES, _LABELS, jax.random.key(2))
+    self.assertEqual(value.dtype, jnp.float32)
 
 
 class LossesTest(parameterized.TestCase):
