@@ -48,7 +48,7 @@ test: lint
 # Those, too, that `make test` has no time for.
 test-all: has-chromium lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q tests
-	$(MAKE) test-page
+	$(MAKE) test-page docs
 
 # MNIST and CIFAR-10 as TFDS prepares them: make test-data DATA_DIR=FOLDER
 test-data: $(VENV)/installed_test

@@ -125,6 +125,7 @@ class UnequalRowsTest(parameterized.TestCase):
     kernels = [state.params["Dense_0"]["kernel"] for state in (found, whole_again)]
     self.assertGreater(float(jnp.abs(kernels[0] - kernels[1]).max()), 1e-2)
 
+  @pytest.mark.long
   def test_an_image_keeps_its_noise_when_others_are_removed(self):
     data = types.Dataset(np.zeros((8, 2, 2, 1), np.uint8), np.arange(8)[::-1])
     whole = training_sets.whole(data)  # The last one has the label that is recorded.

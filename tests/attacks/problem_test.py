@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import long
 import numpy as np
 import optax
+import pytest
 import small_attack as small
 from absl.testing import absltest, parameterized
 
@@ -41,6 +42,7 @@ class AttackDataTest(absltest.TestCase):
 
 
 class LevelsTest(parameterized.TestCase):
+  @pytest.mark.long
   def test_the_lower_level_is_of_images_as_victims_change_them(self):
     """Clean and poisoned alike, with the derivative through the change."""
     attack_data, _, model, _ = small.setting()
@@ -86,7 +88,7 @@ class LevelsTest(parameterized.TestCase):
     np.testing.assert_allclose(lower(params, poison), expected, rtol=1e-5)
 
   @parameterized.parameters(mixing.mixup, mixing.cutmix)
-  @long.after(1)
+  @pytest.mark.long
   def test_the_hypergradient_through_mixtures_is_what_retraining_does(self, mix):
     """Finite differences of the optimum of a lower level that mixes."""
     attack_data, _, model, _ = small.setting()
@@ -136,7 +138,7 @@ class LevelsTest(parameterized.TestCase):
     np.testing.assert_array_equal(lower(params, poison), expected)
 
   @parameterized.parameters(4, 0)
-  @long.after(1)
+  @pytest.mark.long
   def test_smoothadv_lower_level_is_the_papers_approximation(self, warmup):
     """Attacked once at theta; the lower steps and du at u + delta, delta constant."""
     attack_data, _, model, _ = small.setting()

@@ -65,6 +65,7 @@ class EnsembleTest(parameterized.TestCase):
     np.testing.assert_allclose(one.memory.first, other.memory.first, atol=1e-4 * scale)
     np.testing.assert_allclose(logged["upper"], logged_other["upper"], rtol=1e-4)
 
+  @pytest.mark.long
   def test_du_is_the_mean_over_surrogates(self):
     """With all of them the same and their own noise, it lies among the single ones."""
     key, attack_data = jax.random.key(2), small.setting()[0]

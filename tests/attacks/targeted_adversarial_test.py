@@ -4,6 +4,7 @@ import functools
 
 import jax
 import numpy as np
+import pytest
 import small_attack
 from absl.testing import absltest, parameterized
 
@@ -43,6 +44,7 @@ class TargetedAdversarialTest(parameterized.TestCase):
     self.assertLessEqual(np.linalg.norm(delta, order, axis=1).max(), epsilon + 1e-5)
 
   @parameterized.parameters({}, _SHARED)
+  @pytest.mark.long
   def test_another_clean_classifier_finds_the_other_class(self, **options):
     label = options.get("label", 9)
     attack_data, _, model, _ = small_attack.setting()

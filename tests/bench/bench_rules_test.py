@@ -4,6 +4,7 @@ import contextlib
 import io
 
 import finished_run
+import pytest
 from absl.testing import absltest
 
 from pacd_jax.bench import rules
@@ -18,6 +19,7 @@ class RulesTest(finished_run.FinishedRunTestCase):
     self.enterContext(contextlib.redirect_stdout(self.out))
     self.enterContext(contextlib.redirect_stderr(self.err))
 
+  @pytest.mark.long
   def test_every_rule_has_a_line(self):
     self.assertEqual(rules.main([str(self.finished), "--points", "2"]), 0)
     fixed, adaptive, aca = self.out.getvalue().splitlines()

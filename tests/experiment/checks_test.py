@@ -108,6 +108,7 @@ class ChecksTest(finished_run.FinishedRunTestCase):
     (self.workdir / "certificates" / "clean" / "seed_0.json").unlink()
     self.refuses("checkpoint .*train/3 .*delete that folder")
 
+  @pytest.mark.long
   def test_checkpoint_of_another_run(self):
     other = self.temporary("other")
     asked.run(finished_run.smoke(seed=1), other, ("attack",))

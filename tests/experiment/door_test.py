@@ -53,6 +53,7 @@ class ExperimentTest(finished_run.FinishedRunTestCase):
     for row in finished_run.ROWS:
       self.assertIn(row, self.table)
 
+  @pytest.mark.long
   def test_a_folder_tells_its_plan(self):
     loaded = door.load(self.finished)
     built = asked.build(finished_run.smoke(), self.finished)

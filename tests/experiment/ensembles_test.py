@@ -156,6 +156,7 @@ class MemoryTest(absltest.TestCase):
     with self.assertRaisesRegex(errors.InputError, "10 networks for each of 2 .*lower tr"):
       checks.check_networks(plan, free=least)
 
+  @pytest.mark.long
   def test_before_any_work(self):
     """A thousand networks of a million numbers or more."""
     own = {"train.ensemble.num_models": 1000, "train.batch_size": 1}

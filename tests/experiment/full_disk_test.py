@@ -8,7 +8,6 @@ import sys
 import asked
 import finished_run
 import full_disk
-import long
 import pytest
 import same_results
 from absl.testing import absltest, parameterized
@@ -26,7 +25,7 @@ _STAGES = (
 
 class FullDiskTest(finished_run.FinishedRunTestCase):
   @parameterized.parameters(*_STAGES)
-  @long.after(1)
+  @pytest.mark.long
   def test_every_stage(self, lacks, size, name):
     self.copy_finished()
     for each in lacks:

@@ -32,6 +32,7 @@ class PoisonTest(parameterized.TestCase):
     self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), "run")
     self.data = pacd_jax.split_arrays(*_arrays())
 
+  @pytest.mark.long
   def test_the_attack_is_made_once_and_read_then(self):
     poison = pacd_jax.poison(self.data, _config(), self.folder)
     path = self.folder / "poison" / "pacd.npz"
@@ -111,6 +112,7 @@ class SplitTest(parameterized.TestCase):
 
 
 class TrainVictimsTest(parameterized.TestCase):
+  @pytest.mark.long
   def test_each_seed_learns(self):
     data = pacd_jax.split_arrays(*_arrays())
     config = _config(**{"train.num_epochs": 30, "train.num_victims": 2})

@@ -265,6 +265,7 @@ class MainTest(parameterized.TestCase):
     self.assertEqual(done.returncode, 2, done.stderr)
     self.assertRegex(done.stderr, rf"\Aerror: no answer within 1 s from .*{address}.*\n\Z")
 
+  @pytest.mark.long
   def test_non_finite_exits_3(self):
     workdir = self.enterContext(tempfile.TemporaryDirectory())
     done = _main(

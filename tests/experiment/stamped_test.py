@@ -64,6 +64,7 @@ class StampedRunTest(finished_run.FinishedRunTestCase):
     self.assertEqual(found, before)
     self.assertIn("; resumed by pacd_jax", (workdir / "report" / "index.html").read_text())
 
+  @pytest.mark.long
   def test_a_finished_one_is_shown_by_anybody_and_stays_its_makers(self):
     workdir = self.copy_finished()
     before = self.files()

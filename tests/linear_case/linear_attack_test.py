@@ -68,7 +68,7 @@ class TheoremTest(Float64TestCase):
       np.testing.assert_allclose(acr, expected, atol=1e-10)
 
   @parameterized.parameters(0.7, 1.4)
-  @long.after(1)
+  @pytest.mark.long
   def test_every_start_ends_in_the_case_of_its_side(self, ratio):
     ends = {1: 0, 2: 0, "plateau": 0}
     for seed in range(40):

@@ -84,6 +84,7 @@ class ModelsTest(parameterized.TestCase):
   @parameterized.parameters(
     ("small_cnn", (8, 8, 1), "SAME"), ("mnist_cnn", (28, 28, 1), "VALID")
   )
+  @pytest.mark.long
   def test_network_is_its_formula_by_lax_and_reduce_window(self, name, shape, padding):
     model = networks.make(name, num_classes=10, image_shape=shape)
     params = model.init(jax.random.key(0), shape)

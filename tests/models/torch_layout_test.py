@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import long
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax.experiment import kinds
@@ -64,7 +65,7 @@ class TorchLayoutTest(parameterized.TestCase):
     ("mnist_cnn", (28, 28, 1), (1, 1), "VALID", 1),
     ("vgg", (8, 8, 3), (2, 2, 2), "SAME", 1),
   )
-  @long.after(2)
+  @pytest.mark.long
   def test_the_network_is_the_same_with_channels_first(
     self, name, image_shape, blocks, padding, patch
   ):

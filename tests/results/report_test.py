@@ -61,6 +61,7 @@ class WholeRunTest(absltest.TestCase):
     cls.source, cls.folder = path.read_text(encoding="utf-8"), path.parent
     cls.page = _Page(cls.source)
 
+  @pytest.mark.long
   def test_candidates_are_told_with_their_costs(self):
     path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), "selection.json")
     self.assertEqual(report._selection(path), "")

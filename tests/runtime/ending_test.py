@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 
+import long
 from absl.testing import absltest, parameterized
 
 _HEAD = """
@@ -24,6 +25,7 @@ class EndingTest(parameterized.TestCase):
     ("by_an_interrupt", "os.kill(os.getpid(), signal.SIGINT)", 130),
     ("by_sigterm", "os.kill(os.getpid(), signal.SIGTERM)", 143),
   )
+  @long.after(2)
   def test_nothing_stays(self, end, status):
     temporary = self.enterContext(tempfile.TemporaryDirectory())
     body = f"""
