@@ -38,6 +38,9 @@ class NonFiniteError(ArithmeticError):
   """
 
 
+OF_ONE_RUN = (NonFiniteError, RefusedError)  # The other runs of a suite go on.
+
+
 @contextlib.contextmanager
 def about(what: str) -> Generator[None]:
   """Says in front of every such error what it is about, such as one of several runs."""

@@ -5,7 +5,7 @@ import math
 import chex
 import jax
 import jax.numpy as jnp
-from jax.scipy.stats import norm
+from jax.scipy.special import ndtri
 
 from pacd_jax import noise, types
 
@@ -73,7 +73,7 @@ def certified_radius(
   correct = p_label > p_other
 
   def quantile(p):
-    return _ppf((1.0 - 2.0 * margin) * p + margin)
+    return ndtri((1.0 - 2.0 * margin) * p + margin)
 
   # For misclassified points both quantiles are of 1/2: the unused branch stays finite.
   radius = (
@@ -100,17 +100,12 @@ def average_certified_radius(
   return certified_radius(probs, labels, sigma=sigma, margin=margin).mean()
 
 
-def _ppf(p: types.Array) -> types.Array:
-  """Phi^-1 in p's type: under JAX_ENABLE_X64 that of jax.scipy would be float64."""
-  return norm.ppf(p).astype(p.dtype)
-
-
 _LEAST_LOG_P = -80.0  # exp(-80) is a normal float32, and its quantile is -12.3.
 
 
 @jax.custom_jvp
 def _quantile(log_p):
-  return _ppf(jnp.exp(log_p))
+  return ndtri(jnp.exp(log_p))
 
 
 @_quantile.defjvp

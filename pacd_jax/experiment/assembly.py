@@ -95,14 +95,10 @@ def training(
 
 def ensemble(config: Config, network: types.Model) -> ensembles.EnsemblePlan | None:
   """What victims are made of many networks; None: each is one."""
-  options = config.train.ensemble
-  name, own = options.aggregation.name, options.aggregation.own
-  tools = kinds.AggregationTools(options.num_models, config.sigma, config.certify.alpha)
-  scheme = kinds.AGGREGATIONS[name].make(tools, own)
-  if scheme is None:
+  if (scheme := ensembles.scheme_of(config)) is None:
     return None
-  levels = (0, *config.certify.poisoned_images)
-  return ensembles.EnsemblePlan(name, scheme, network, levels)
+  name, levels = config.train.ensemble.aggregation.name, config.certify.poisoned_images
+  return ensembles.EnsemblePlan(name, scheme, network, (0, *levels))
 
 
 def _gradient_fn(options: Train) -> types.GradientFn | None:

@@ -35,6 +35,8 @@ def check(plan: Plan, stages: Collection[str]) -> None:
       _check_attack(plan)
   weight_decay.read(plan)
   incomplete = _incomplete_rows(plan)
+  if plan.ensemble is not None:
+    _check_votes(plan)
   if not incomplete:
     return
   if "report" in stages and "certify" not in stages:
@@ -93,11 +95,19 @@ def _check_certificate(plan: Plan, row: str, seed: int) -> bool:
   if plan.ensemble is None:
     identity = plan.certificate_identity(row, seed)
     return _check_files(plan, plan.folder.certificate(row, seed), identity)
-  found = [ensemble_certificates.check_against_poison(plan, row, seed)]
+  found = [ensemble_certificates.are_against_poison(plan, row, seed)]
   for level in plan.ensemble.levels:
     identity = ensemble_certificates.identity_at(plan, row, seed, level)
     found.append(_check_files(plan, plan.folder.certificate(row, seed, level), identity))
   return all(found)
+
+
+def _check_votes(plan: Plan) -> None:
+  """Checks that the certificates of ensembles that are there are those of their votes."""
+  for row in filter(plan.defended.is_there, plan.rows):
+    for seed in plan.seeds:
+      if ensemble_certificates.are_against_poison(plan, row, seed):
+        ensemble_certificates.check_votes(plan, row, seed)
 
 
 def _check_files(plan: Plan, stem: pathlib.Path, identity: Mapping[str, Any]) -> bool:

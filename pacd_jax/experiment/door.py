@@ -21,7 +21,6 @@ from pacd_jax.experiment import (
   config_files,
   defences,
   defense_specs,
-  ensembles,
   kinds,
   making,
   plan,
@@ -161,6 +160,7 @@ def build(
   inside = transforms.inside(config, splits, jax.random.fold_in(root, making.INSIDE))
   model = forms.before(network, inside)  # Of which an ensemble has many.
   ensemble = assembly.ensemble(config, model)
+  name = transforms.named(config, network_name)
   surrogate = model if config.attack.knows_defense else network
   defend_key = jax.random.fold_in(root, making.DEFEND)
   known = defences.known(config, splits, surrogate, defend_key)
@@ -186,8 +186,8 @@ def build(
     config=config,
     folder=run_folder.RunFolder(workdir, Identity(schema.values(config))),
     splits=splits,
-    model=model if ensemble is None else ensembles.as_model(ensemble),
-    model_name=ensembles.named(ensemble, transforms.named(config, network_name)),
+    model=model if ensemble is None else ensemble.model,
+    model_name=name if ensemble is None else ensemble.named(name),
     training=words.training(config.train),
     rows=config.rows.names,
     budget=budget,

@@ -38,34 +38,6 @@ def identity_at(plan: Plan, row: str, seed: int, level: int) -> dict[str, Any]:
   return plan.certificate_identity(row, seed) | own
 
 
-def certify(
-  plan: Plan,
-  row: str,
-  seed: int,
-  params: types.Params,
-  extra: Mapping[str, Any],
-  on_point: Callable[..., None],
-) -> None:
-  """Makes all certificates of a victim that are missing.
-
-  Args:
-    plan: the run's.
-    row, seed: the victim,
-    params: and its parameters, `[M, ...]`.
-    extra: further fields of all sidecars.
-    on_point: called as by `certify.certify_to_files`.
-
-  Raises:
-    errors.NonFiniteError: a network's logits are not finite.
-  """
-  path = plan.folder.against_poison(row, seed)
-  if not poisoning.is_there(path):
-    against_poison(plan, row, seed, params, extra)
-  found = poisoning.read(path).sidecar
-  accuracies = {name: found[name] for name in ("accuracy", "class_accuracy")}
-  at_levels(plan, row, seed, params, {**extra, **accuracies}, on_point)
-
-
 def facts(plan: Plan, row: str) -> str:
   """Says in a sentence how much of the training set the row changes, and what is certified.
 
@@ -93,18 +65,29 @@ def facts(plan: Plan, row: str) -> str:
 
 def against_poison(
   plan: Plan, row: str, seed: int, params: types.Params, extra: Mapping[str, Any]
-) -> None:
-  """Certifies every point of the split against poisoning, into the files of `poisoning`.
+) -> dict[str, float]:
+  """Certifies every point of the split against poisoning, if the files are not there.
 
   Args:
     plan: the run's.
     row, seed: the victim,
     params: and its parameters, `[M, ...]`.
-    extra: further fields of the sidecar.
+    extra: the sidecar's fields, beside what is measured.
+
+  Returns:
+    "accuracy" and "class_accuracy": the ensemble's, without noise.
 
   Raises:
     errors.NonFiniteError: a network's logits are not finite.
   """
+  path = plan.folder.against_poison(row, seed)
+  if not poisoning.is_there(path):
+    _certify_against_poison(plan, row, seed, params, extra)
+  found = poisoning.read(path).sidecar
+  return {name: found[name] for name in ("accuracy", "class_accuracy")}
+
+
+def _certify_against_poison(plan, row, seed, params, extra) -> None:
   began, found, dataset = time.monotonic(), [], plan.certify.dataset
   num_points, num_classes = len(dataset.labels), plan.splits.num_classes
   name = f"certify/{row}/seed_{seed}/against_poison"
@@ -132,8 +115,12 @@ def against_poison(
     predict=predict,
     radius=radius,
     orders=orders,
-    sidecar={**extra, **plan.victim_identity(row, seed)}
-    | _accuracies(of(plan).scheme, orders, dataset.labels, plan.target_class, num_classes),
+    sidecar={
+      **extra,
+      **_accuracies(
+        of(plan).scheme, orders, dataset.labels, plan.target_class, num_classes
+      ),
+    },
     seconds=time.monotonic() - began,
   )
 
@@ -175,23 +162,33 @@ def _accuracies(aggregation, orders, labels, target_class, num_classes) -> dict[
   }
 
 
-def check_against_poison(plan: Plan, row: str, seed: int) -> bool:
+def are_against_poison(plan: Plan, row: str, seed: int) -> bool:
   """Whether a victim's certificates against poisoning are there.
 
   Raises:
-    errors.InputError: they are damaged, of another run, or not those of their votes.
+    errors.InputError: they are damaged, or of another run.
   """
   path = plan.folder.against_poison(row, seed)
   if not poisoning.is_there(path):
     return False
-  record = poisoning.read(path)
+  there = poisoning.read(path).sidecar
   for name, expected in plan.victim_identity(row, seed).items():
-    if record.sidecar.get(name) != expected:
+    if there.get(name) != expected:
       raise errors.InputError(
         f"{path}.tsv belongs to another run ({name} differs in {path.name}.json): delete "
         "both and rerun --stage=certify"
       )
-  orders = poisoning.read_orders(path)
+  return True
+
+
+def check_votes(plan: Plan, row: str, seed: int) -> None:
+  """Computes a victim's certificates against poisoning again, from the votes beside them.
+
+  Raises:
+    errors.InputError: the votes are damaged, or certify something else.
+  """
+  path = plan.folder.against_poison(row, seed)
+  record, orders = poisoning.read(path), poisoning.read_orders(path)
   predict, radius = certified(of(plan).scheme, orders, plan.splits.num_classes)
   same = np.array_equal(predict, record.predict)
   if not (same and np.allclose(radius, record.radius, rtol=1e-6, atol=1e-9)):
@@ -199,7 +196,6 @@ def check_against_poison(plan: Plan, row: str, seed: int) -> bool:
       f"{path}.tsv is not what its votes certify: delete it and {path.name}.json, and "
       "rerun --stage=certify"
     )
-  return True
 
 
 # --- at test time, under both ---------------------------------------------------------

@@ -1,7 +1,7 @@
 """Checks the fields of ensembles against the others, before any work."""
 
 from pacd_jax import errors
-from pacd_jax.experiment import kinds
+from pacd_jax.experiment import ensembles, kinds
 from pacd_jax.experiment.config import Config
 
 
@@ -43,33 +43,21 @@ def check(config: Config) -> None:
       f"certify.poisoned_images is {levels}, but certify.mode is "
       f"{config.certify.mode.name!r}: one pass serves all of them in mode fixed alone"
     )
-  _check_votes(config, entry)
-
-
-def _check_votes(config: Config, entry: kinds.Aggregation) -> None:
-  """Checks an aggregation's options with the other fields."""
-  train, levels = config.train, config.certify.poisoned_images
-  own, number = train.ensemble.aggregation.own, train.ensemble.num_models
+  scheme = ensembles.scheme_of(config)
+  assert scheme is not None
   if entry.smooths_training:
     _check_smoothed(config, entry)
-    return
-  spread = getattr(own, "spread", 1)
-  if spread > number:
+  elif levels and levels[-1] > scheme.largest_radius:
     raise errors.InputError(
-      f"train.ensemble.{entry.name}.spread is {spread}, but there are {number} networks: "
-      "use a smaller one"
+      f"certify.poisoned_images has {levels[-1]}, but {scheme.num_models} networks certify "
+      f"at most {scheme.largest_radius}: use smaller numbers, or a larger "
+      "train.ensemble.num_models"
     )
-  most = number // spread // 2
-  if levels and levels[-1] > most:
+  elif train.noise == "fixed" and not scheme.positional:
     raise errors.InputError(
-      f"certify.poisoned_images has {levels[-1]}, but {number} networks certify at most "
-      f"{most}: use smaller numbers, or a larger train.ensemble.num_models"
-    )
-  if train.noise == "fixed" and getattr(own, "partition", "position") != "position":
-    raise errors.InputError(
-      "train.noise is 'fixed', one draw for the position of an image, but "
-      f"train.ensemble.{entry.name}.partition={own.partition} lets images move: use "
-      "train.noise=fresh, or partition=position"
+      "train.noise is 'fixed', one draw for the position of an image, but the partition of "
+      f"train.ensemble.{entry.name} lets images move: use train.noise=fresh, or "
+      "partition=position"
     )
 
 
@@ -94,10 +82,4 @@ def _check_smoothed(config: Config, entry: kinds.Aggregation) -> None:
       f"certify.poisoned_images is {config.certify.poisoned_images}, but "
       f"train.ensemble.aggregation={entry.name} certifies an l2 norm, not a number of "
       "images: set it to ()"
-    )
-  own, number = train.ensemble.aggregation.own, train.ensemble.num_models
-  if own.num_choosing >= number:
-    raise errors.InputError(
-      f"train.ensemble.{entry.name}.num_choosing is {own.num_choosing}, but there are "
-      f"{number} networks, of which others bound the probability: use a smaller one"
     )

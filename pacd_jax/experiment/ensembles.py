@@ -7,8 +7,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pacd_jax import types
+from pacd_jax import errors, types
 from pacd_jax.defenses.aggregation import ensemble, scheme
+from pacd_jax.experiment import kinds
+from pacd_jax.experiment.config import Config
+
+
+def scheme_of(config: Config) -> scheme.Scheme | None:
+  """The aggregation of a config with its options; None: victims are single networks.
+
+  Raises:
+    errors.InputError: an option does not fit the number of networks.
+  """
+  options = config.train.ensemble
+  name, own = options.aggregation.name, options.aggregation.own
+  tools = kinds.AggregationTools(options.num_models, config.sigma, config.certify.alpha)
+  with errors.about(f"config field train.ensemble.{name}"):
+    return kinds.AGGREGATIONS[name].make(tools, own)
 
 
 class EnsemblePlan(NamedTuple):
@@ -22,6 +37,15 @@ class EnsemblePlan(NamedTuple):
   @property
   def num_models(self) -> int:
     return self.scheme.num_models
+
+  @property
+  def model(self) -> types.Model:
+    """A victim as one base classifier."""
+    return ensemble.make(self.network, self.scheme)
+
+  def named(self, network: str) -> str:
+    """The victims' model in tables, given the name of one network."""
+    return f"{self.num_models} {network} ({self.name})"
 
   def described(self) -> dict[str, Any]:
     """What sidecars say of the ensemble."""
@@ -68,13 +92,3 @@ class EnsemblePlan(NamedTuple):
     return jax.tree.map(
       lambda leaf: leaf.reshape(-1, self.num_models, *leaf.shape[1:]), params
     )
-
-
-def as_model(plan: EnsemblePlan) -> types.Model:
-  """A victim as one base classifier."""
-  return ensemble.make(plan.network, plan.scheme)
-
-
-def named(plan: EnsemblePlan | None, network: str) -> str:
-  """The victims' network in tables, given the name of one."""
-  return network if plan is None else f"{plan.num_models} {network} ({plan.name})"

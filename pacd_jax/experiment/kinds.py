@@ -342,6 +342,8 @@ class Aggregation:
   options: type | None = None
   # Its networks differ by one draw of noise for each training image, and by no more.
   smooths_training: bool = False
+  # Checks its options against the data; raises errors.InputError.
+  check: Callable[[Options, types.Splits], None] | None = None
 
 
 LOSSES: Registry[Loss] = Registry("loss")

@@ -2,7 +2,7 @@
 
 from pacd_jax import errors, types
 from pacd_jax.data import arrays
-from pacd_jax.experiment import kinds, targets, weight_decay
+from pacd_jax.experiment import ensembles, kinds, targets, weight_decay
 from pacd_jax.experiment.config import Config
 from pacd_jax.runtime import sharding
 
@@ -28,7 +28,7 @@ def check(config: Config, splits: types.Splits) -> None:
   num_trained = num_train
   if config.train.weight_decay_choices:
     num_trained -= -(-num_train // weight_decay.NUM_FOLDS)  # Without the largest fold.
-  num_trained = _of_one_network(config, num_trained)
+  num_trained = _of_one_network(config, splits, num_trained)
   of_attack = (
     ("attack.clean_batch", config.attack.clean_batch, num_train - num_poisoned),
     ("attack.poison_batch", config.attack.poison_batch, num_poisoned),
@@ -63,18 +63,20 @@ def check(config: Config, splits: types.Splits) -> None:
         fits(choice.own, splits)
 
 
-def _of_one_network(config: Config, num_train: int) -> int:
-  """The training images of one network of a victim, on average."""
-  options = config.train.ensemble
-  entry = kinds.AGGREGATIONS[options.aggregation.name]
-  if entry.name == "none" or entry.smooths_training:
+def _of_one_network(config: Config, splits: types.Splits, num_train: int) -> int:
+  """The training images of one network of a victim, on average; checks that it has some."""
+  scheme, choice = ensembles.scheme_of(config), config.train.ensemble.aggregation
+  if scheme is None or scheme.members is None:
     return num_train
-  if options.num_models > num_train:
+  if scheme.num_models > num_train:
     raise errors.InputError(
-      f"config field train.ensemble.num_models is {options.num_models}, but there are "
+      f"config field train.ensemble.num_models is {scheme.num_models}, but there are "
       f"{num_train} training images, and each network needs some: use at most {num_train}"
     )
-  return num_train * getattr(options.aggregation.own, "spread", 1) // options.num_models
+  if (fits := kinds.AGGREGATIONS[choice.name].check) is not None:
+    with errors.about(f"config field train.ensemble.{choice.name}"):
+      fits(choice.own, splits)
+  return num_train * scheme.spread // scheme.num_models
 
 
 def check_shares(config: Config, most: int) -> None:

@@ -6,7 +6,6 @@ folder before any of them starts.
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 import jax
 
@@ -90,12 +89,14 @@ def certify_victims(plan: Plan) -> None:
   if checks.is_certified(plan):
     return
   for (row, seed), params in load_victims(plan).items():
-    if plan.ensemble is not None:
-      if not ensemble_certificates.are_complete(plan, row, seed):
-        extra, on_point = _extra(plan, row, seed), _shown(row, seed)
-        ensemble_certificates.certify(plan, row, seed, params, extra, on_point)
-    elif not certificates.is_complete(plan.folder.certificate(row, seed)):
+    if not _is_complete(plan, row, seed):
       _certify_one(plan, row, seed, params)
+
+
+def _is_complete(plan: Plan, row: str, seed: int) -> bool:
+  if plan.ensemble is not None:
+    return ensemble_certificates.are_complete(plan, row, seed)
+  return certificates.is_complete(plan.folder.certificate(row, seed))
 
 
 def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
@@ -118,12 +119,15 @@ def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
 
 
 def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
-  dataset = plan.certify.dataset
-  target = arrays.class_indices(dataset, plan.target_class)
-  of_class = types.Dataset(dataset.images[target], dataset.labels[target])
-  dtype, extra = plan.certify.settings.dtype, _extra(plan, row, seed)
-  for name, points in (("accuracy", dataset), ("class_accuracy", of_class)):
-    extra[name] = train.accuracy(plan.model.apply, params, points, dtype=dtype)
+  extra = plan.victim_identity(row, seed) | {"stamp": stamp.make()}
+  dataset, on_point = plan.certify.dataset, _shown(row, seed)
+  if plan.ensemble is None:
+    extra |= _accuracies(plan, params)
+  else:
+    extra |= ensemble_certificates.against_poison(plan, row, seed, params, extra)
+    if plan.ensemble.levels != (0,):
+      ensemble_certificates.at_levels(plan, row, seed, params, extra, on_point)
+      return
   certify.certify_to_files(
     plan.model.apply,
     params,
@@ -135,13 +139,19 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
     seed=seed,
     **plan.certify.settings._asdict(),
     extra=extra,
-    on_point=_shown(row, seed),
+    on_point=on_point,
   )
 
 
-def _extra(plan: Plan, row: str, seed: int) -> dict[str, Any]:
-  """The fields of a sidecar that say what is certified, and what made it."""
-  return plan.victim_identity(row, seed) | {"stamp": stamp.make()}
+def _accuracies(plan: Plan, params: types.Params) -> dict[str, float]:
+  """The base classifier's over all classes and over the target class, without noise."""
+  dataset, dtype = plan.certify.dataset, plan.certify.settings.dtype
+  target = arrays.class_indices(dataset, plan.target_class)
+  of_class = types.Dataset(dataset.images[target], dataset.labels[target])
+  return {
+    name: train.accuracy(plan.model.apply, params, points, dtype=dtype)
+    for name, points in (("accuracy", dataset), ("class_accuracy", of_class))
+  }
 
 
 def _shown(row: str, seed: int) -> Callable[..., None]:

@@ -67,6 +67,11 @@ def _victim(plan: Plan, row: str, seed: int) -> types.Params:
     raise errors.InputError(f"--row={row}: {folder} has {', '.join(plan.rows)}")
   if seed not in plan.seeds:
     raise errors.InputError(f"--seed={seed}: {folder} has 0 to {plan.seeds[-1]}")
+  if plan.ensemble is not None:
+    raise errors.InputError(
+      f"{folder}: victims are {plan.ensemble.num_models} networks each, and a file is of "
+      "one: give a run without train.ensemble"
+    )
   if not plan.folder.checkpoints("train").exists():
     raise errors.InputError(f"{folder} has no checkpoints/train: run --stage=train first")
   return stages.load_victims(plan)[row, seed]

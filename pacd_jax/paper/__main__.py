@@ -90,7 +90,7 @@ def _run(chosen: argparse.Namespace) -> int:
     items, only = _items(chosen.items), _only(chosen.only)
     try:
       work.do(place, items, only, allow_other_versions=chosen.allow_other_versions)
-    except (errors.NonFiniteError, errors.RefusedError):
+    except errors.OF_ONE_RUN:
       _render(chosen)  # Shows what is done.
       raise
   _render(chosen)

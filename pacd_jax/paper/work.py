@@ -74,7 +74,7 @@ def do(
   failed = None
   try:
     runner.run(_suite(protocol, runs), allow_other_versions=allow_other_versions)
-  except (errors.NonFiniteError, errors.RefusedError) as error:
+  except errors.OF_ONE_RUN as error:
     failed = error  # Finished runs are analysed first.
   for item in items:
     if not item.analysis:

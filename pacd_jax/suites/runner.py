@@ -142,7 +142,7 @@ def _work(
           stages.run_alone(plan, stage_names, allow_other_versions=allow_other_versions)
         else:
           stages.run(plan, stage_names)
-    except (errors.NonFiniteError, errors.RefusedError) as error:
+    except errors.OF_ONE_RUN as error:
       progress.note(str(error))  # The others do not depend on it.
       failed[part.name] = error
   return failed

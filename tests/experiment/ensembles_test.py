@@ -1,5 +1,8 @@
 """A run whose victims are ensembles: its files, its numbers, and what is refused."""
 
+import contextlib
+import io
+
 import asked
 import finished_run
 import numpy as np
@@ -9,7 +12,8 @@ from absl.testing import absltest, parameterized
 from configs import digits_aggregation
 from pacd_jax import errors
 from pacd_jax.certification import certificates, poisoning
-from pacd_jax.experiment import checks, door, stages
+from pacd_jax.experiment import checks, door, stages, weights_command
+from pacd_jax.experiment.entries import data_sets
 from pacd_jax.results import ensembles
 from pacd_jax.runtime import run_folder, sharding
 
@@ -133,6 +137,24 @@ class EnsembleRunTest(parameterized.TestCase):
     np.testing.assert_array_equal(found.counts, expected.counts)
     np.testing.assert_array_equal(found.radius, expected.radius)
 
+  @parameterized.parameters("adaptive", "aca")
+  @pytest.mark.long
+  def test_other_sampling_rules_certify_without_levels(self, mode):
+    folder = self._copy().with_name(mode)
+    own = {"certify.poisoned_images": (), "certify.mode": mode}
+    asked.run(_config(**own), folder)
+    record = certificates.read(folder / "certificates/clean/seed_0")
+    self.assertEqual(record.sidecar["mode"], mode)
+    self.assertGreater(record.counts.sum(), 0)
+
+  def test_weights_are_of_single_networks(self):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+      out = str(self.folder.with_name("w.safetensors"))
+      status = weights_command.main(["export", str(self.folder), out, "--row=clean"])
+    self.assertEqual(status, 2)
+    self.assertRegex(said.getvalue(), r"\Aerror: .* 9 networks each.*\n\Z")
+
   @parameterized.parameters("finite", "run_off", "content", "rab")
   @pytest.mark.long
   def test_every_aggregation_runs(self, name):
@@ -170,6 +192,19 @@ class MemoryTest(absltest.TestCase):
 
 
 class RefusedTest(parameterized.TestCase):
+  def test_equal_images_have_no_rank(self):
+    """Before any work."""
+
+    def twice(*args, **kwargs):
+      splits = data_sets.load(*args, **kwargs)
+      images = splits.train.images.copy()
+      images[7] = images[300]
+      return splits._replace(train=splits.train._replace(images=images))
+
+    rank = {"train.ensemble.deep_partition.partition": "rank"}
+    with self.assertRaisesRegex(errors.InputError, "images 7 and 300 .* are equal"):
+      door.build(door.parse(_config(**rank)), "/tmp/pacd_jax_never_made", twice)
+
   @parameterized.parameters(
     ("smoke", {"train.ensemble.aggregation": "none"}, "poisoned_images .*one network"),
     ("smoke", {"train.recovery_epochs": 1}, "train.recovery_epochs is 1.* set it to 0"),
@@ -182,7 +217,7 @@ class RefusedTest(parameterized.TestCase):
     ("smoke", {"train.ensemble.num_models": 1}, "from 2 to 100000"),
     ("smoke", {"train.ensemble.num_models": 5000}, "num_models is 5000, but .* at most"),
     ("smoke", {"train.ensemble.num_models": 300}, "train.batch_size is 10, but .* 3 "),
-    ("smoke,content", {"train.noise": "fixed"}, "partition=content lets images move"),
+    ("smoke,content", {"train.noise": "fixed"}, "deep_partition lets images move"),
     ("smoke,rab", {"train.noise": "fresh"}, "train.noise is 'fresh'.* 'fixed'|to fixed"),
     ("smoke,rab", {"train.loss": "standard"}, "train.loss is 'standard'"),
     ("smoke,rab", {"train.augment": "crop"}, "train.augment is 'crop'.* set it to none"),
@@ -193,7 +228,7 @@ class RefusedTest(parameterized.TestCase):
     (
       "smoke,finite",
       {"train.ensemble.num_models": 3, "certify.poisoned_images": (1,)},
-      "spread is 4, but there are 3 networks",
+      "finite_aggregation: a part cannot go to 4 of 3 models",
     ),
   )
   def test_one_line_says_what_to_do(self, variant, overrides, message):

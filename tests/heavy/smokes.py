@@ -18,6 +18,8 @@ import subprocess
 import sys
 import time
 
+from pacd_jax.experiment import config_files
+
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _LIMIT = 120.0  # Seconds, on two cores that do nothing else.
 _SETTINGS = {
@@ -43,8 +45,7 @@ def _arguments(name: str, runs: pathlib.Path, data_dir: str) -> list[str]:
   given = [] if of_data == "digits" else [f"--config.data.data_dir={data_dir}"]
   if name.endswith("_transfer"):  # The poisons of one run for all: these runs are small.
     given += ["--config.poisons.yours=" + str(runs / f"{of_data}_ga")]
-    sys.path.insert(0, str(_ROOT))
-    poisons = __import__(f"configs.{name}", fromlist=["x"]).get_config("smoke").poisons
+    poisons = config_files.get_config_of(name)("smoke").poisons
     given += [f"--config.poisons.{poison}=" for poison in poisons if poison != "yours"]
   return given
 
@@ -72,8 +73,6 @@ def main(arguments: list[str]) -> int:
   parser.add_argument("--data_dir", default="", help="of MNIST and CIFAR-10")
   parser.add_argument("--only", nargs="+", default=(), metavar="NAME")
   options = parser.parse_args(arguments)
-  from pacd_jax.experiment import config_files
-
   folder = options.folder.absolute() / options.settings
   folder.mkdir(parents=True, exist_ok=True)
   names = [

@@ -10,7 +10,8 @@ import numpy as np
 from pacd_jax import types
 from pacd_jax.defenses.aggregation import scheme as schemes
 
-_NUMBERS_AT_ONCE = 2**27  # Bound of the logits and activations of networks in one vmap.
+_NUMBERS_AT_ONCE = 2**24  # Of activations in one vmap: those of more networks leave caches.
+_NUMBERS_PER_PIXEL = 64  # About so many activations.
 _STREAM = 5  # The stream of the networks' keys, beside those of one network's training.
 
 
@@ -45,7 +46,7 @@ def logits_of(
   apply: types.ApplyFn, params: types.Params, images: types.Array
 ) -> types.Array:
   """The logits of all networks, float32 `[M, B, K]`, in chunks that bound the memory."""
-  at_once = max(1, _NUMBERS_AT_ONCE // (64 * images.size))
+  at_once = max(1, _NUMBERS_AT_ONCE // (_NUMBERS_PER_PIXEL * images.size))
   return jax.lax.map(lambda one: apply(one, images), params, batch_size=at_once)
 
 
@@ -61,11 +62,9 @@ def joint(
 
   Args:
     network: the networks' architecture.
-    scheme: one that counts images, unless 0 is the only level.
+    scheme: one whose networks have images of their own.
     images_poisoned: m_0, ..., m_{J-1}, rising from 0.
   """
-  if images_poisoned == (0,):
-    return make(network, scheme).apply
   levels = jnp.asarray(images_poisoned)
 
   def apply(params, images):

@@ -25,13 +25,19 @@ class Scheme(NamedTuple):
   size: Callable[[types.TrainingSet, types.TrainingSet], float]
   # `predict(logits)`: classes int32 `[B]` of `[M, B, K]`; pure JAX.
   predict: Callable[[types.Array], types.Array]
-  # `certify(logits)`: `(classes [B], radii [B])`, -1 for an abstention. Pure JAX with whole
-  # numbers if `counts_images`, else on the host.
+  # `certify(logits)`: `(classes [B], radii [B])`, -1 for an abstention. Pure JAX, and whole
+  # numbers, where networks have images of their own; else on the host.
   certify: Callable[[types.Array], tuple[Any, Any]]
   # How many of a network's classes, in falling order of its logits, predictions depend on;
   # 0: all.
   depth: int = 1
-  counts_images: bool = True  # Radii are whole numbers of images, and certain.
+  spread: int = 1  # How many networks have an image.
+  positional: bool = True  # Networks know images by their positions.
+
+  @property
+  def largest_radius(self) -> int:
+    """No certificate is of more changed images."""
+    return self.num_models // self.spread // 2
 
 
 def orders(logits: types.Array, depth: int) -> types.Array:

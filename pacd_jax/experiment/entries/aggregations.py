@@ -8,7 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from pacd_jax import types
+from pacd_jax import errors, types
+from pacd_jax.data import training_sets
 from pacd_jax.defenses.aggregation import (
   changes,
   deep_partition,
@@ -77,7 +78,15 @@ def _of_parts(
     predict=lambda logits: certify(logits)[0],
     certify=certify,
     depth=depth,
+    spread=spread,
+    positional=partition.positional,
   )
+
+
+def _check(options: Partitioned, splits: types.Splits) -> None:
+  """Checks that the training images can be cut as the options say."""
+  if options.partition == "rank":  # There may be equal images.
+    partitions.by_rank(training_sets.whole(splits.train), 1)
 
 
 def _finite(tools: kinds.AggregationTools, options: Finite) -> scheme.Scheme:
@@ -95,6 +104,7 @@ kinds.AGGREGATIONS.add(
     lambda tools, options: _of_parts(tools, options, deep_partition.certify),
     "Deep Partition Aggregation: one network for each part (Levine and Feizi, 2021)",
     options=Partitioned,
+    check=_check,
   )
 )
 kinds.AGGREGATIONS.add(
@@ -103,6 +113,7 @@ kinds.AGGREGATIONS.add(
     _finite,
     "Finite Aggregation: parts that overlap (Wang et al., 2022)",
     options=Finite,
+    check=_check,
   )
 )
 kinds.AGGREGATIONS.add(
@@ -111,6 +122,7 @@ kinds.AGGREGATIONS.add(
     lambda tools, options: _of_parts(tools, options, run_off.certify, depth=0),
     "Run-Off Election: a second vote between two classes (Rezaei et al., 2023)",
     options=Partitioned,
+    check=_check,
   )
 )
 
@@ -119,6 +131,12 @@ kinds.AGGREGATIONS.add(
 
 
 def _rab(tools: kinds.AggregationTools, options: Rab) -> scheme.Scheme:
+  if options.num_choosing >= tools.num_models:
+    raise errors.InputError(
+      f"num_choosing is {options.num_choosing}, but there are {tools.num_models} networks, "
+      "of which others bound the probability: use a smaller one"
+    )
+
   def counts(logits):
     return votes.count(votes.cast(logits), logits.shape[-1])
 
@@ -137,7 +155,6 @@ def _rab(tools: kinds.AggregationTools, options: Rab) -> scheme.Scheme:
     size=changes.norm,
     predict=predict,
     certify=certify,
-    counts_images=False,
   )
 
 
