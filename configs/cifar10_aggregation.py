@@ -2,7 +2,7 @@
 
   python main.py --config=configs/cifar10_aggregation.py --config.data.data_dir=FOLDER
   python main.py --config=configs/cifar10_aggregation.py:finite     k = 50, d = 4
-  python main.py --config=configs/cifar10_aggregation.py:run_off    content and rab likewise
+  python main.py --config=configs/cifar10_aggregation.py:run_off    content, rab likewise
   python main.py --config=configs/cifar10_aggregation.py:fast       two cores, no GPU
   python main.py --config=configs/cifar10_aggregation.py:smoke      every stage, for tests
 
@@ -24,21 +24,14 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: "", "finite", "run_off", "content", "rab", "fast", "smoke", fields."""
   config = cifar10_ga.get_config()
   config.model.name, config.model.norm = "patch_cnn", ""
-  config.rows = ("clean",)
+  aggregations.without_noise(config, num_models=50)
   train = config.train
-  train.loss = "standard"
-  train.ensemble.aggregation = "deep_partition"
-  train.ensemble.num_models = 50
-  train.num_victims = 1
   train.num_epochs = 60
   train.batch_size = 100
   train.learning_rate = 0.002
-  train.schedule = "cosine"
   train.augment = "crop_and_flip"
   train.victims_at_once = 10
-  config.certify.n = 1000
-  config.certify.num_points = 10
-  variants = {"fast": fast, "smoke": smoke, **aggregations.variants(finite=200)}
+  variants = {"fast": fast, "smoke": smoke, **aggregations.variants(finite=200, rab=100)}
   base.apply_variant(config, variant, variants)
   return config
 
@@ -60,14 +53,4 @@ def fast(config: ml_collections.ConfigDict) -> None:
 def smoke(config: ml_collections.ConfigDict) -> None:
   """Every stage and row at the smallest size; the numbers mean nothing."""
   cifar10_ga.smoke(config)
-  config.model.name, config.model.norm = "linear", ""
-  config.rows = ("clean", "brightness")
-  train = config.train
-  train.loss = "gaussian"
-  train.ensemble.num_models = 9
-  train.ensemble.rab.num_choosing = 3
-  train.num_victims = 1
-  train.batch_size = 10
-  train.augment = "none"
-  train.victims_at_once = 9
-  config.certify.poisoned_images = (1, 3)
+  aggregations.smoke(config)

@@ -41,7 +41,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   config.train.victims_at_once = 90
   config.certify.n = 1000
   config.certify.poisoned_images = (1, 2, 3, 5, 8)
-  variants = {"smoke": smoke, **aggregations.variants(finite=60, rab=100)}
+  variants = {"smoke": smoke, **aggregations.variants(finite=120, rab=100)}
   base.apply_variant(config, variant, variants)
   return config
 
@@ -49,9 +49,4 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 def smoke(config: ml_collections.ConfigDict) -> None:
   """Every stage and row at the smallest size; the numbers mean nothing."""
   digits_ga.smoke(config)
-  config.model.name = "linear"
-  config.rows = ("clean", "brightness")
-  config.train.batch_size = 10
-  config.train.ensemble.num_models = 9
-  config.train.ensemble.rab.num_choosing = 3
-  config.certify.poisoned_images = (1, 3)
+  aggregations.smoke(config)

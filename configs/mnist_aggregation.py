@@ -2,7 +2,7 @@
 
   python main.py --config=configs/mnist_aggregation.py --config.data.data_dir=FOLDER
   python main.py --config=configs/mnist_aggregation.py:finite     k = 300, d = 4
-  python main.py --config=configs/mnist_aggregation.py:run_off    content and rab likewise
+  python main.py --config=configs/mnist_aggregation.py:run_off    content, rab likewise
   python main.py --config=configs/mnist_aggregation.py:fast       two cores, no GPU
   python main.py --config=configs/mnist_aggregation.py:smoke      every stage, for tests
 
@@ -25,22 +25,15 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: "", "finite", "run_off", "content", "rab", "fast", "smoke", fields."""
   config = mnist_ga.one_start()
   config.model.name = "small_cnn"
-  config.rows = ("clean",)
+  aggregations.without_noise(config, num_models=1200)
   train = config.train
-  train.loss = "standard"
-  train.ensemble.aggregation = "deep_partition"
-  train.ensemble.num_models = 1200
-  train.num_victims = 1
   train.num_epochs = 120
   train.batch_size = 15
   train.learning_rate = 0.003
-  train.schedule = "cosine"
   train.augment = "crop"
   train.crop.pad = 2
   train.victims_at_once = 40
-  config.certify.n = 1000
-  config.certify.num_points = 10
-  variants = {"fast": fast, "smoke": smoke, **aggregations.variants(finite=1200)}
+  variants = {"fast": fast, "smoke": smoke, **aggregations.variants(rab=100)}
   base.apply_variant(config, variant, variants)
   return config
 
@@ -65,14 +58,4 @@ def fast(config: ml_collections.ConfigDict) -> None:
 def smoke(config: ml_collections.ConfigDict) -> None:
   """Every stage and row at the smallest size; the numbers mean nothing."""
   mnist_ga.smoke(config)
-  config.model.name = "linear"
-  config.rows = ("clean", "brightness")
-  train = config.train
-  train.loss = "gaussian"
-  train.ensemble.num_models = 9
-  train.ensemble.rab.num_choosing = 3
-  train.num_victims = 1
-  train.num_epochs = 2
-  train.augment = "none"
-  train.victims_at_once = 9
-  config.certify.poisoned_images = (1, 3)
+  aggregations.smoke(config)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from absl.testing import absltest, parameterized
 
-from configs import digits_aggregation
+from configs import cifar10_aggregation, digits_aggregation, mnist_aggregation
 from pacd_jax import errors
 from pacd_jax.certification import certificates, poisoning
-from pacd_jax.experiment import checks, door, stages, weights_command
+from pacd_jax.experiment import checks, door, stages, together, weights_command
 from pacd_jax.experiment.entries import data_sets
 from pacd_jax.results import ensembles
 from pacd_jax.runtime import run_folder, sharding
@@ -189,6 +189,19 @@ class MemoryTest(absltest.TestCase):
     with self.assertRaisesRegex(errors.InputError, "GiB while they train.*are free"):
       asked.run(_config(**own), folder)
     self.assertEqual([path.name for path in folder.iterdir()], [".lock"])
+
+
+class ConfigsTest(parameterized.TestCase):
+  @parameterized.product(
+    config=(digits_aggregation, mnist_aggregation, cifar10_aggregation),
+    variant=("", "finite", "run_off", "content", "rab"),
+  )
+  def test_every_variant_can_be_run(self, config, variant):
+    made = door.parse(config.get_config(variant))
+    together.check(made)
+    name = made.train.ensemble.aggregation.name
+    expected = {"finite": "finite_aggregation", "content": "deep_partition"}
+    self.assertEqual(name, expected.get(variant, variant) or "deep_partition")
 
 
 class RefusedTest(parameterized.TestCase):
