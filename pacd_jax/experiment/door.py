@@ -174,8 +174,8 @@ def build(
       target_class=config.data.target_class,
       poisoned=poisoned,
       key=making.row_key(root, entry),
-      epsilon=budget.epsilon,
-      norm=budget.norm,
+      epsilon=budget.epsilon if entry.is_bounded else 1.0,
+      norm=budget.norm if entry.is_bounded else "linf",
       attack_settings=lambda: attack_assembly.settings(
         config, surrogate, transform=known.transform, penalties=known.penalties
       ),

@@ -156,8 +156,9 @@ class Plan:
       "target_class": self.target_class,
       "sigma": self.sigma if self.attack.uses_sigma else 0.0,
     }
+    unbounded = [row.name for row in kinds.ROWS if not row.is_bounded]
     return row_data.TrainingSets(
-      self.folder, self.splits, self.poisoned, identity, self.poisons
+      self.folder, self.splits, self.poisoned, identity, self.poisons, unbounded
     )
 
   @functools.cached_property

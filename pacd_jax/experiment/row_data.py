@@ -6,7 +6,7 @@ Among a run's modules, only this one writes and reads poisons.
 import functools
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class TrainingSets:
       elsewhere must have the same target class.
     given: rows whose poison is from elsewhere -> its file, or the folder of its run; the
       file is copied into this run's folder.
+    unbounded: rows that the run's budget does not bound: theirs is all of [0, 1].
   """
 
   def __init__(
@@ -39,18 +40,23 @@ class TrainingSets:
     poisoned: np.ndarray,
     identity: dict[str, Any],
     given: Mapping[str, str] | None = None,
+    unbounded: Collection[str] = (),
   ):
     self._folder, self._splits, self._identity = folder, splits, identity
-    self._poisoned = poisoned
+    self._poisoned, self._unbounded = poisoned, unbounded
     # Rows whose poison is from elsewhere -> its file, which may not exist.
     self.given = {row: poison_file.find(path) for row, path in (given or {}).items()}
     self._of_row: dict[str, tuple[types.TrainingSet, str]] = {}
 
   @functools.cached_property
   def identity(self) -> dict[str, Any]:
-    """The fields that a poison of this run carries, whatever its row."""
+    """The fields that a poison within the run's budget carries, whatever its row."""
     checksum = arrays.checksum(self._splits.train)
     return self._identity | {"dataset": self._splits.name, "checksum": checksum}
+
+  def identity_of(self, row: str) -> dict[str, Any]:
+    """The fields that the poison of a row carries."""
+    return self.identity | (_WHOLE_BOX if row in self._unbounded else {})
 
   def is_there(self, row: str) -> bool:
     """Whether the row's poison is saved, or the row needs none."""
@@ -110,22 +116,26 @@ class TrainingSets:
     """
     _check_made(row, made, len(self._poisoned), self._splits.train.images.shape[1:])
     path = self._folder.poison(row)
-    contents = poison_file.contents(path, self.made(made))
+    contents = poison_file.contents(path, self.made(made, self.identity_of(row)))
     self._write(path, contents, {"attack_seconds": seconds})
 
-  def made(self, made: np.ndarray | Poisoned) -> types.Poison:
+  def made(
+    self, made: np.ndarray | Poisoned, identity: dict[str, Any] | None = None
+  ) -> types.Poison:
     """Rounds what an attack made to 8 bits, within the budget.
 
     Args:
       made: float images `[n, H, W, C]` for the images that the run poisons, or a
         `Poisoned`.
+      identity: the fields that the poison carries, the budget among them; None: those of
+        `identity`.
 
     Raises:
       ValueError: an image without a base image has no label.
     """
     if not isinstance(made, Poisoned):
       made = Poisoned(np.asarray(made))
-    train, identity = self._splits.train, self.identity
+    train, identity = self._splits.train, identity or self.identity
     indices = self._poisoned if made.indices is None else np.asarray(made.indices, np.int64)
     base_images, base_labels = train.images[indices], train.labels[indices]
     labels = base_labels if made.labels is None else np.asarray(made.labels, np.int32)
@@ -243,7 +253,7 @@ class TrainingSets:
 
   def _check(self, path: pathlib.Path, poison: types.Poison, row: str) -> None:
     """Raises if a poison is of other data or class, or is another run's but not given."""
-    identity, remedy = self.identity, _REMEDY
+    identity, remedy = self.identity_of(row), _REMEDY
     if row in self.given:
       identity = {name: identity[name] for name in ("dataset", "target_class", "checksum")}
       remedy = (
@@ -305,6 +315,7 @@ def _short(value: Any) -> str:
   return repr(value[:8] + "..." if long else value)
 
 
+_WHOLE_BOX = {"epsilon": 1.0, "norm": "linf"}  # A budget that bounds nothing.
 # The names of these fields of a poison in messages.
 _WHAT = {
   "dataset": "data set",

@@ -1,6 +1,7 @@
 """Poisons from elsewhere: judged by the same run, or refused with what is wrong."""
 
 import shutil
+import tempfile
 
 import asked
 import finished_run
@@ -10,7 +11,7 @@ from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
 from pacd_jax.data import arrays, poison_file, training_sets
-from pacd_jax.experiment import door, row_data, row_tools, stages
+from pacd_jax.experiment import door, kinds, row_data, row_tools, stages
 
 
 def _config(path, **overrides):
@@ -147,6 +148,25 @@ class MadeTest(parameterized.TestCase):
 
   def test_what_is_one_is_not(self):
     row_data._check_made("mine", np.full((4, 8, 8, 1), 1.3, np.float32), 4, (8, 8, 1))
+
+
+class UnboundedRowsTest(parameterized.TestCase):
+  @parameterized.parameters((True, 25, 0.1), (False, 255, 1.0))
+  def test_the_budget_of_a_row(self, is_bounded, change, epsilon):
+    """What its own options bound may turn black pixels white, and its file says so."""
+
+    def made(tools, options):
+      return np.full((len(tools.poisoned), 8, 8, 1), tools.epsilon, np.float32)
+
+    kinds.ROWS.add(kinds.Row("white", made, "all white.", is_bounded=is_bounded))
+    self.addCleanup(kinds.ROWS.remove, "white")
+    workdir = self.enter_context(tempfile.TemporaryDirectory())
+    plan = asked.build(finished_run.smoke(rows=("clean", "white")), workdir)
+    stages.attack(plan)
+    poison = plan.training_sets.poison("white")
+    moved = poison.images.astype(int) - poison.base_images
+    self.assertEqual(np.abs(moved).max(), change)
+    self.assertEqual((poison.epsilon, poison.norm), (epsilon, "linf"))
 
 
 if __name__ == "__main__":
