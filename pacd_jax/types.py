@@ -186,6 +186,53 @@ class AscentFn(Protocol):
     """Returns a transformation of gradients into steps; `norm` is "linf" or "l2"."""
 
 
+class LogitsFn(Protocol):
+  """A classifier with its parameters and noise fixed, as an attack at test time sees it."""
+
+  def __call__(self, images: Array, /) -> Array:
+    """Returns logits of k noisy copies: float32 `[B, H, W, C]` -> `[k, B, K]`.
+
+    The classifier predicts the class with the largest mean softmax over the copies. The
+    base classifier has one copy, without noise.
+    """
+
+
+class EvasionFn(Protocol):
+  """An attack at test time: a pure function, and what it minimises or is bounded in."""
+
+  @property
+  def norm(self) -> str:
+    """The norm of its perturbations: "linf" or "l2"."""
+    ...
+
+  @property
+  def targeted(self) -> bool:
+    """Whether labels are the classes that images are to get; else, those to leave."""
+    ...
+
+  @property
+  def finds_least(self) -> bool:
+    """Whether it looks for the least perturbation, instead of any within the radius."""
+    ...
+
+  def __call__(
+    self, classifier: LogitsFn, images: Array, labels: Array, key: Key, radius: Any, /
+  ) -> Array:
+    """Returns perturbations delta, constants, `[B, H, W, C]` in image units.
+
+    |delta|_norm <= radius, and x + delta is in [0, 1]. One that finds the least returns 0
+    where it finds none within the radius; the others return what they end with, whether or
+    not it fools the classifier.
+
+    Args:
+      classifier: what is attacked.
+      images: x, float32 `[B, H, W, C]` in [0, 1].
+      labels: int `[B]`.
+      key: consumed, if it draws a start.
+      radius: `[]` or `[B]`, at least 0, image units.
+    """
+
+
 class ObjectiveFn(Protocol):
   """The attacker's objective, minimised, on images of the class; the key is consumed."""
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from pacd_jax import perturbation, types
+from pacd_jax.evasion import classifiers
 from pacd_jax.evasion.ascent import normalized
 
 
@@ -104,3 +105,26 @@ def uniform_in_ball(
     return jax.random.ball(key, image.size, dtype=image.dtype).reshape(image.shape)
 
   return epsilon * jax.vmap(of_one)(key, images)
+
+
+class ProjectedGradient(NamedTuple):
+  """PGD as a `types.EvasionFn`: `pgd` on the cross-entropy, within any radius."""
+
+  norm: str = "l2"
+  targeted: bool = False
+  num_steps: int = 10
+  random_start: bool = False  # From a uniform draw in the ball, instead of the image.
+  ascent: types.AscentFn = normalized
+
+  @property
+  def finds_least(self) -> bool:
+    return False
+
+  def __call__(self, classifier, images, labels, key, radius):
+    """Returns delta `[B, H, W, C]`; see `types.EvasionFn`. The key draws the start."""
+    chex.assert_rank([images, labels], [4, 1])
+    attack = Pgd(1.0, self.norm, self.num_steps, self.ascent)
+    loss = classifiers.objective(classifier, labels, targeted=self.targeted)
+    size = jnp.broadcast_to(radius, len(images))[:, None, None, None]
+    start = uniform_in_ball(attack, key, images, size) if self.random_start else None
+    return pgd(attack, loss, images, start=start, strength=size)

@@ -29,7 +29,7 @@ _MAY_IMPORT = {
   "noise": set(),
   "perturbation": set(),
   "smoothing": {"noise"},
-  "evasion": {"perturbation"},
+  "evasion": {"perturbation", "smoothing"},
   "losses": {"evasion", "noise", "smoothing"},
   "models": set(),
   "bilevel": set(),
