@@ -3,8 +3,6 @@
 In the shape descriptions `k` is the number of noisy copies of each image.
 """
 
-import math
-
 import chex
 import jax
 import jax.numpy as jnp

@@ -29,13 +29,14 @@ class Found(NamedTuple):
 
   distance: types.Array  # `[B]`, in the attack's norm and image units.
   is_found: types.Array  # bool `[B]`.
-  delta: types.Array  # `[B, H, W, C]`, of that size where it was found, else unspecified.
+  # `[B, H, W, C]`, of that size where it was found, else unspecified; None: not kept.
+  delta: types.Array | None = None
 
 
 PGD = evasion.ProjectedGradient()
 
 
-@functools.partial(jax.jit, static_argnames=("apply", "search", "attack"))
+@functools.partial(jax.jit, static_argnames=("apply", "search", "attack", "keeps"))
 def distances(
   apply: types.ApplyFn,
   params: types.Params,
@@ -46,6 +47,7 @@ def distances(
   sigma: float | types.Array,
   search: Search,
   attack: types.EvasionFn = PGD,
+  keeps: bool = False,
 ) -> Found:
   """The least distortion per image at which bisection finds that the attack succeeds.
 
@@ -75,6 +77,8 @@ def distances(
     sigma: noise standard deviation in image units.
     search: settings of the search over radii.
     attack: hashable, so that it is compiled once.
+    keeps: whether to return the perturbations, too; the program is then another one, and
+      rounds otherwise in the last bits.
 
   Returns:
     Distances in image units: 0 where the original image is misclassified (or is of the
@@ -104,7 +108,8 @@ def distances(
       delta = _scaled(images, least, radius, attack.norm)
     fooled = victim.is_fooled(delta, vote_key)
     size = _sizes(delta, attack.norm)
-    best = jnp.where((fooled & (size < high))[:, None, None, None], delta, best)
+    if keeps:
+      best = jnp.where((fooled & (size < high))[:, None, None, None], delta, best)
     high = jnp.where(fooled, jnp.minimum(high, size), high)
     low = jnp.where(fooled | (number == 0), jnp.minimum(low, high), radius)
     return low, high, found | fooled, best
@@ -112,10 +117,11 @@ def distances(
   zeros = jnp.zeros_like(images)
   wrong = victim.is_fooled(zeros, first_key)
   zero = jnp.zeros(len(images), images.dtype)
-  bounds = zero, first_radius, jnp.zeros(len(images), bool), zeros
+  bounds = zero, first_radius, jnp.zeros(len(images), bool), zeros if keeps else None
   _, high, found, best = jax.lax.fori_loop(0, search.num_halvings + 1, halve, bounds)
   high = jnp.where(found, high, search.max_radius)
-  best = jnp.where(wrong[:, None, None, None], 0.0, best)
+  if keeps:
+    best = jnp.where(wrong[:, None, None, None], 0.0, best)
   return Found(jnp.where(wrong, 0.0, high), found | wrong, best)
 
 

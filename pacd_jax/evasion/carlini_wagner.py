@@ -76,9 +76,7 @@ class CarliniWagner(NamedTuple):
       return low, high, c, jnp.where(better, found_least, least), delta
 
     first = zero, zero + jnp.inf, zero + self.first_c, zero + jnp.inf
-    found = jax.lax.fori_loop(
-      0, self.num_searches, halve, (*first, jnp.zeros_like(images))
-    )
+    found = jax.lax.fori_loop(0, self.num_searches, halve, (*first, jnp.zeros_like(images)))
     least, delta = found[-2:]
     within = least <= jnp.broadcast_to(radius, num) ** 2
     return jax.lax.stop_gradient(jnp.where(_per_image(within), delta, 0.0))

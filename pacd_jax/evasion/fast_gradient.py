@@ -6,7 +6,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from pacd_jax import perturbation, types
+from pacd_jax import perturbation
 from pacd_jax.evasion import classifiers
 
 

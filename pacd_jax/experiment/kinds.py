@@ -82,6 +82,24 @@ class Ascent:
   options: type | None = None
 
 
+class EvasionTools(NamedTuple):
+  """The inputs of `Evasion.make`."""
+
+  norm: str  # One of the entry's.
+  targeted: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Evasion:
+  """An attack at test time, of `pacd evade` and of the paper's Table 5; of no config."""
+
+  name: str
+  make: Callable[[EvasionTools, Options], types.EvasionFn]  # Hashable.
+  words: str
+  options: type | None = None
+  norms: tuple[str, ...] = ("l2", "linf")
+
+
 @dataclasses.dataclass(frozen=True)
 class Augment:
   """A random change of training images."""
@@ -351,6 +369,7 @@ class Aggregation:
 LOSSES: Registry[Loss] = Registry("loss")
 OBJECTIVES: Registry[Objective] = Registry("objective")
 ASCENTS: Registry[Ascent] = Registry("ascent")
+EVASIONS: Registry[Evasion] = Registry("attack at test time")
 AUGMENTS: Registry[Augment] = Registry("augmentation")
 MIXES: Registry[Mix] = Registry("mixing")
 SCHEDULES: Registry[Schedule] = Registry("schedule")
@@ -371,6 +390,7 @@ ALL: tuple[Registry[Any], ...] = (
   LOSSES,
   OBJECTIVES,
   ASCENTS,
+  EVASIONS,
   AUGMENTS,
   MIXES,
   SCHEDULES,

@@ -34,6 +34,7 @@ _KINDS: tuple[tuple[str, Registry[Any], str], ...] = (
   ("Rows", kinds.ROWS, "rows"),
   ("Training losses", kinds.LOSSES, "train.loss, attack.loss"),
   ("Steps of an adversary", kinds.ASCENTS, "train.adversary.ascent"),
+  ("Attacks at test time", kinds.EVASIONS, "pacd evade --attack"),
   ("Objectives", kinds.OBJECTIVES, "attack.objective"),
   ("Hypergradients", kinds.HYPERGRADIENTS, "attack.hypergradient"),
   ("Curvatures", kinds.CURVATURES, "attack.curvature"),

@@ -6,12 +6,27 @@ import linear_classifier
 import numpy as np
 from absl.testing import absltest
 
+from pacd_jax import evasion
 from pacd_jax.certification import distortion
 
 _DISTANCES = np.array([0.05, 0.2, 0.4, -0.1])
 
 
-def _distances(search, weights=1.0):
+def _within(attack, radius, wanted=1):
+  return distortion.within(
+    linear_classifier.apply,
+    linear_classifier.PARAMS,
+    jnp.asarray(linear_classifier.images(_DISTANCES)),
+    jnp.full(4, wanted),
+    jax.random.key(1),
+    radius=radius,
+    sigma=0.1,
+    search=distortion.Search(num_votes=1000),
+    attack=attack,
+  )
+
+
+def _distances(search, weights=1.0, **options):
   params = weights * linear_classifier.WEIGHTS, weights * linear_classifier.BIAS
   return distortion.distances(
     linear_classifier.apply,
@@ -19,8 +34,8 @@ def _distances(search, weights=1.0):
     jnp.asarray(linear_classifier.images(_DISTANCES)),
     jnp.ones(4, jnp.int32),
     jax.random.key(0),
-    sigma=0.1,
     search=search,
+    **{"sigma": 0.1, **options},
   )
 
 
@@ -28,21 +43,53 @@ class DistortionTest(absltest.TestCase):
   def test_is_the_distance_to_the_hyperplane(self):
     """Less than the bisection's last interval, and the votes' noise, above it."""
     search = distortion.Search(num_votes=4000, max_radius=0.5, num_halvings=9)
-    found, is_found = _distances(search)
+    found, is_found, _ = _distances(search)
     np.testing.assert_array_equal(is_found, True)
     np.testing.assert_allclose(found[:3], _DISTANCES[:3], atol=0.5 / 2**9 + 0.006)
     self.assertEqual(found[3], 0.0)  # Wrong as it is.
 
   def test_a_radius_that_is_too_small_finds_nothing(self):
-    found, is_found = _distances(distortion.Search(max_radius=0.1, num_votes=2000))
+    search = distortion.Search(max_radius=0.1, num_votes=2000)
+    found, is_found, _ = _distances(search)
     np.testing.assert_array_equal(is_found, [True, False, False, True])
     np.testing.assert_allclose(found[1:3], 0.1)
     self.assertBetween(float(found[0]), 0.04, 0.065)
 
   def test_the_scale_of_logits_does_not_matter(self):
     search = distortion.Search(num_votes=500, max_radius=0.5)
-    (small, _), (large, _) = _distances(search, 0.1), _distances(search, 2.0)
+    small, large = (_distances(search, scale).distance for scale in (0.1, 2.0))
     np.testing.assert_allclose(small, large, atol=0.01)
+
+  def test_by_carlini_and_wagner(self):
+    """Once, from near the images; the votes' own boundary is then found on its way."""
+    search = distortion.Search(num_votes=4000, max_radius=2.0, num_halvings=9)
+    attack = evasion.CarliniWagner(num_searches=5, num_steps=60, first_c=0.1)
+    found = _distances(search, attack=attack, keeps=True)
+    np.testing.assert_array_equal(found.is_found, True)
+    np.testing.assert_allclose(found.distance[:3], _DISTANCES[:3], atol=0.02)
+    sizes = np.sqrt((np.asarray(found.delta) ** 2).sum(axis=(1, 2, 3)))
+    np.testing.assert_allclose(sizes, found.distance, atol=1e-6)
+
+  def test_without_noise_it_is_of_the_base_classifier(self):
+    """In l_inf the distance is margin / |w|_1; there are no votes to be in doubt."""
+    search = distortion.Search(1, 1, max_radius=0.5, num_halvings=10)
+    attack = evasion.ProjectedGradient("linf", num_steps=2)
+    found = _distances(search, attack=attack, sigma=0.0)
+    expected = np.maximum(5.0 * _DISTANCES / 7.0, 0.0)
+    np.testing.assert_allclose(found.distance, expected, atol=0.5 / 2**10 + 1e-6)
+
+  def test_one_attack_within_a_radius(self):
+    found = _within(evasion.FastGradient("l2"), 0.3)
+    np.testing.assert_array_equal(found.is_found, [True, True, False, True])
+    np.testing.assert_allclose(found.distance, [0.3, 0.3, 0.3, 0.0], rtol=1e-5)
+
+  def test_towards_a_class(self):
+    """The last image is of it already, and class 1 is where the others are."""
+    found = _within(evasion.FastGradient("l2", targeted=True), 0.3, wanted=0)
+    np.testing.assert_array_equal(found.is_found, [True, True, False, True])
+    found = _within(evasion.FastGradient("l2", targeted=True), 0.3, wanted=1)
+    np.testing.assert_array_equal(found.distance[:3], 0.0)
+    self.assertTrue(found.is_found.all())
 
 
 if __name__ == "__main__":

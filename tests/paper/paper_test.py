@@ -53,7 +53,7 @@ class PaperTest(smoke_tables.TestCase):
       empirical.measure(self.run_folder, ["clean"])
 
   def test_distortions_of_another_search_are_not_mixed_in(self):
-    with mock.patch.object(empirical, "SEARCH", empirical.SEARCH._replace(num_steps=3)):
+    with mock.patch.object(empirical, "SEARCH", empirical.SEARCH._replace(num_votes=3)):
       status, _, said = smoke_tables.command(*self.arguments)
     self.assertEqual(status, 2)
     self.assertRegex(said, "seed_0.tsv was measured by another search")
