@@ -74,7 +74,10 @@ def _run(arguments: Sequence[str]) -> str:
 
 def _parser() -> subcommand.Parser:
   parser = subcommand.Parser(
-    prog="pacd evade", description=__doc__.partition("\n\n")[0], allow_abbrev=False
+    prog="pacd evade",
+    usage="pacd evade RUN [OPTIONS]",
+    description=__doc__.partition("\n\n")[0],
+    allow_abbrev=False,
   )
   parser.add_argument("run", help="the folder of a run whose victims are certified")
   parser.add_argument("--attack", choices=kinds.EVASIONS.names, default="pgd")
@@ -91,7 +94,7 @@ def _parser() -> subcommand.Parser:
     "--num_points",
     type=int,
     default=_NUM_POINTS,
-    help="certified ones; 0: all; %(default)s",
+    help="at most; 0: all; %(default)s",
   )
   parser.add_argument("--votes", type=int, default=100, help="of a prediction; %(default)s")
   parser.add_argument("--data_dir", default="", help="of prepared data, if it has moved")

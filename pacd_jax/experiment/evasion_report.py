@@ -52,19 +52,20 @@ def measure(
   given = apply, params, points.images, jnp.asarray(wanted)
   common = {"sigma": attack.sigma, "search": attack.search, "attack": attack.evade}
   found = distortion.distances(*given, jax.random.fold_in(key, 0), **common, keeps=True)
-  distance, is_found, delta = map(np.array, found)
+  distance, delta = np.array(found.distance), np.array(found.delta)
+  is_found = np.array(found.is_found, bool)
   for number, epsilon in enumerate(attack.epsilons, start=1):
     of_one = distortion.within(
       *given, jax.random.fold_in(key, number), radius=epsilon, **common
     )
-    size, fooled, other = map(np.asarray, of_one)
+    size, fooled = np.asarray(of_one.distance), np.asarray(of_one.is_found, bool)
     better = fooled & ((size < distance) | ~is_found)
-    distance[better], delta[better] = size[better], other[better]
+    distance[better], delta[better] = size[better], np.asarray(of_one.delta)[better]
     is_found |= fooled
   l2 = np.sqrt((delta.astype(np.float64) ** 2).sum(axis=(1, 2, 3)))
   has_radius = sampling.RULES[record.sidecar["mode"]].has_radius
   certified = evaluate.correct_radius(record)[points.places]
-  measured = {
+  measured: dict[str, Any] = {
     "robust_accuracy": [_share(~(is_found & (distance <= e))) for e in attack.epsilons],
     "certified_accuracy": None,
     "mean_distortion": float(distance.mean()),
