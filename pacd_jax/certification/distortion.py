@@ -63,8 +63,9 @@ def distances(
   at which it succeeds. The result is an upper bound of the distance to the decision
   boundary, up to the votes' sampling.
 
-  An attack that finds the least perturbation itself is made once; the search is then along
-  its direction, from twice its size, since its success was that of m copies, not of votes.
+  An attack that finds the least perturbation itself is made once. Its success was that of m
+  copies, not of votes, so the search is then along its direction: from its size, which
+  doubles until it succeeds, and below that.
 
   At sigma 0, of one copy and one vote, it is the base classifier that is attacked.
 
@@ -93,13 +94,14 @@ def distances(
     last = jax.random.fold_in(key, 2 * search.num_halvings + 3)
     least_key, start_key = jax.random.split(last)
     least = victim.perturbed(least_key, start_key, search.max_radius)
-    twice = 2.0 * _sizes(least, attack.norm)
-    first_radius = jnp.where(twice > 0.0, jnp.minimum(twice, first_radius), first_radius)
+    size = _sizes(least, attack.norm)
+    first_radius = jnp.where(size > 0.0, jnp.minimum(size, first_radius), first_radius)
 
   def halve(number, bounds):
     low, high, found, best = bounds
     # First the largest radius, then the middle of the remaining interval.
-    radius = jnp.where(number == 0, high, (low + high) / 2.0)
+    is_first = number == 0 if least is None else ~found
+    radius = jnp.where(is_first, high, (low + high) / 2.0)
     attack_key, vote_key = jax.random.split(jax.random.fold_in(key, number))
     if least is None:
       start_key = jax.random.fold_in(key, search.num_halvings + 1 + number)
@@ -110,6 +112,8 @@ def distances(
     size = _sizes(delta, attack.norm)
     if keeps:
       best = jnp.where((fooled & (size < high))[:, None, None, None], delta, best)
+    if least is not None:
+      high = jnp.where(found | fooled, high, jnp.minimum(2.0 * high, search.max_radius))
     high = jnp.where(fooled, jnp.minimum(high, size), high)
     low = jnp.where(fooled | (number == 0), jnp.minimum(low, high), radius)
     return low, high, found | fooled, best
