@@ -65,7 +65,7 @@ plans = {}
 for name in ("standard", "gaussian"):
   config = digits_memorisation.get_config("" if name == "standard" else name)
   config.train.num_victims = 1
-  config.train.num_epochs = EPOCHS
+  config.train.num_epochs = 200
   plans[name] = door.build(door.parse(config), tempfile.mkdtemp())
   plans[name].folder.claim()
   stages.attack(plans[name])

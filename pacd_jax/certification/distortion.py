@@ -111,7 +111,8 @@ def distances(
     fooled = victim.is_fooled(delta, vote_key)
     size = _sizes(delta, attack.norm)
     if keeps:
-      best = jnp.where((fooled & (size < high))[:, None, None, None], delta, best)
+      better = fooled & ((size < high) | ~found)
+      best = jnp.where(better[:, None, None, None], delta, best)
     if least is not None:
       high = jnp.where(found | fooled, high, jnp.minimum(2.0 * high, search.max_radius))
     high = jnp.where(fooled, jnp.minimum(high, size), high)

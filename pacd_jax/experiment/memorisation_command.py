@@ -3,7 +3,8 @@
 pacd memorisation runs/digits_memorisation runs/digits_memorisation_gaussian
 
 Of every row: the first epoch with a training accuracy of 99 %, the loss and accuracy by
-epoch, and the ACR on training points, with the labels that the row has, and on test points.
+epoch, the accuracy without noise and the ACR on training points, with the labels that the
+row has, and on test points.
 """
 
 import argparse
@@ -103,10 +104,12 @@ def _of_run(plan: Plan, num_points: int) -> dict[str, Any]:
       about: dict[str, Any] = {
         "data": row,
         "epochs_to_fit": fits,
-        "train_accuracy": curves["accuracy"][:, -1].tolist(),
         "loss": curves["loss"].tolist(),
         "accuracy": curves["accuracy"].tolist(),
-        **{name: [] for name in ("test_accuracy", "acr_train", "acr_test")},
+        # Of an epoch, under the training's own noise.
+        "last_epoch": curves["accuracy"][:, -1].tolist(),
+        **{f"{split}_accuracy": [] for split in _STREAMS},  # Without noise.
+        **{f"acr_{split}": [] for split in _STREAMS},
       }
       points = {
         "train": training_sets.to_dataset(plan.training_sets.split(row)),
@@ -114,9 +117,9 @@ def _of_run(plan: Plan, num_points: int) -> dict[str, Any]:
       }
       for seed in plan.seeds:
         victim = params[row, seed]
-        accuracy = train.accuracy(plan.model.apply, victim, points["test"])
-        about["test_accuracy"].append(accuracy)
         for split, dataset in points.items():
+          accuracy = train.accuracy(plan.model.apply, victim, dataset)
+          about[f"{split}_accuracy"].append(accuracy)
           acr = _acr(plan, row, seed, victim, split, dataset, num_points)
           about[f"acr_{split}"].append(acr)
         done += 1
@@ -192,7 +195,8 @@ def _written(
     rows = {row: None for of_run in panels.values() for row in of_run}
     styles = {row: words.style(row) for row in rows}
     figures.save(memorisation_figures.learning_curves(panels, styles), out / _CURVES)
-  lines = [("training", "data", "99 % at", "train %", "test %", "ACR train", "ACR test")]
+  heads = "training", "data", "99 % at", "last epoch %"
+  lines = [(*heads, "train %", "test %", "ACR train", "ACR test")]
   for run in found.values():
     lines += [_line(run["training"], row) for row in run["rows"]]
   return f"{tables.aligned(lines)}\n\n{out / _CURVES}"
@@ -208,6 +212,7 @@ def _line(training: str, row: dict[str, Any]) -> tuple[str, ...]:
     training,
     row["data"],
     epochs,
+    f"{100.0 * np.mean(row['last_epoch']):.1f}",
     *(f"{100.0 * np.mean(row[f'{split}_accuracy']):.1f}" for split in ("train", "test")),
     *(_spread(row[f"acr_{split}"]) for split in ("train", "test")),
   )
