@@ -6,7 +6,7 @@ import linear_classifier
 import numpy as np
 from absl.testing import absltest
 
-from pacd_jax import evasion
+from pacd_jax import evasion, losses
 from pacd_jax.certification import distortion
 
 _DISTANCES = np.array([0.05, 0.2, 0.4, -0.1])
@@ -39,7 +39,35 @@ def _distances(search, weights=1.0, **options):
   )
 
 
+def _curved(params, images):
+  flat = images.reshape(len(images), -1)
+  return jnp.tanh(8.0 * (flat @ params[0] - 0.5)) @ params[1]
+
+
 class DistortionTest(absltest.TestCase):
+  def test_by_default_it_is_smoothadv_s_pgd(self):
+    """At the first radius, under the first noise: the paper's Table 5 is made by it."""
+    draw = jax.random.normal
+    params = draw(jax.random.key(3), (9, 5)) / 3.0, draw(jax.random.key(4), (5, 3))
+    images = jax.random.uniform(jax.random.key(5), (6, 3, 3, 1))
+    labels = _curved(params, images).argmax(axis=1)
+    search = distortion.Search(num_votes=20, max_radius=2.0, num_halvings=0)
+    given = _curved, params, images, labels
+    found = distortion.distances(
+      *given, jax.random.key(0), sigma=0.25, search=search, keeps=True
+    )
+    key, _ = jax.random.split(jax.random.key(0))
+    attack_key, _ = jax.random.split(jax.random.fold_in(key, 0))
+    adversary = losses.smoothadv(
+      _curved, sigma=0.25, attack=evasion.Pgd(2.0, "l2", 10), num_noise_samples=8
+    ).adversary
+    attacked = jax.jit(adversary)(params, images, labels, attack_key, 1.0)
+    attacked_ones = np.asarray(found.distance) > 0.0  # The others are wrong as they are.
+    self.assertGreater(attacked_ones.sum(), 2)
+    np.testing.assert_allclose(
+      found.delta[attacked_ones], (attacked - images)[attacked_ones], atol=1e-6
+    )
+
   def test_is_the_distance_to_the_hyperplane(self):
     """Less than the bisection's last interval, and the votes' noise, above it."""
     search = distortion.Search(num_votes=4000, max_radius=0.5, num_halvings=9)

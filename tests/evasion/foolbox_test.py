@@ -5,6 +5,7 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import evasion
@@ -72,6 +73,7 @@ class FoolboxTest(parameterized.TestCase):
     np.testing.assert_allclose(ours[kept], found[kept], atol=1e-5)
     np.testing.assert_allclose(_sizes(ours), _sizes(found), rtol=0.05)
 
+  @pytest.mark.long
   def test_carlini_and_wagner(self):
     options = {"steps": 30, "confidence": 0.0, "abort_early": False}
     theirs = foolbox.attacks.L2CarliniWagnerAttack(

@@ -223,6 +223,7 @@ class RulesTest(parameterized.TestCase):
       "results.comparison_figures",
       "results.defense_figures",
       "results.transform_figures",
+      "results.memorisation_figures",
       "results.method_figures",
       "results.map_figures",
       "results.paper_figures",
