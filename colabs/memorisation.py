@@ -160,6 +160,6 @@ memorisation_figures.against_corruption(
 memorisation_figures.against_corruption(shares, test_errors, "test error")
 
 # %% [markdown]
-# `configs/digits_memorisation.py` has five times as many epochs and three victims of each
-# row; `pacd memorisation` certifies training and test points of its runs, and
+# `configs/digits_memorisation.py` has half as many epochs again and three victims of
+# each row; `pacd memorisation` certifies training and test points of its runs, and
 # [the docs](../docs/memorisation.md) have what came out.
