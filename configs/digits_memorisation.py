@@ -11,10 +11,10 @@ augmentation, no weight decay and a constant learning rate.
 
 Expected, seed 0, on two cores (no GPU) in 92 s, and in 45 s more for the certificates of
 both runs. "Fitted" is the first epoch with a training accuracy of 99 %, the mean of three
-victims; the accuracies are of the last epoch's mini-batches, with their noise, of the
-training split without noise, and of the test split; ACRs are the mean and standard deviation
-over victims on 100 points of all classes of either split, n = 1,000, alpha = 0.001, sigma
-0.25. Training points have the labels that the row gives them.
+victims; accuracies are of the last epoch's mini-batches, with their noise, of the training
+split without noise, and of the test split; ACRs are the mean and standard deviation over
+victims on 100 points of all classes of either split, n = 1,000, alpha = 0.001, sigma 0.25.
+Training points have the labels that the row gives them.
 
                     fitted  last epoch  train  test   ACR, train       ACR, test
   standard
