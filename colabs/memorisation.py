@@ -117,8 +117,8 @@ print(tables.aligned([heads, *lines]))
 #
 # Now the share of labels that are drawn anew rises from none to all. Figure 1b: the
 # number of epochs until all are fitted. A fifth of labels drawn anew costs eight times as
-# many epochs as none. More of them cost at most eleven times as many, and all of them no
-# more than a fifth: it does not rise steadily here, where each share has one victim.
+# many epochs as none, and four fifths eleven times as many; all of them are fitted as
+# soon as a fifth. It does not rise steadily here, where each share has one victim.
 # Gaussian augmentation has no points, as it fits none, not even the true labels, to 99 %
 # under its noise.
 
