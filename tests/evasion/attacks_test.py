@@ -94,7 +94,6 @@ class AllTest(parameterized.TestCase):
 
     fast, steps = evasion.FastGradient(norm), evasion.ProjectedGradient(norm, num_steps=20)
     self.assertGreater(loss(steps).mean(), loss(fast).mean() - 1e-6)
-    self.assertGreater(loss(fast).min(), loss(evasion.FastGradient(norm)).min() - 1e-6)
 
   @parameterized.product(
     kind=(evasion.FastGradient, evasion.ProjectedGradient), norm=("l2", "linf")
