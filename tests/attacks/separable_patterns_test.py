@@ -39,11 +39,11 @@ class PatternsTest(parameterized.TestCase):
     found = _patterns(np.array([0]), (1, 9, 1), num_patches=4)
     self.assertLen(np.unique(found), 4)
 
-  @parameterized.parameters(1.0, 10.0)
+  @parameterized.parameters(3.0, 10.0)
   def test_each_class_is_separable_from_the_others(self, class_sep):
     """With more points than values, where labels at random are not."""
     labels = np.arange(120) % 3
-    points = _patterns(labels, num_patches=3, class_sep=3.0 * class_sep).reshape(120, -1)
+    points = _patterns(labels, num_patches=3, class_sep=class_sep).reshape(120, -1)
     points = np.unique(points, axis=1)[:, :18]
     for label in range(3):
       self.assertTrue(_is_separable(points, labels == label))
