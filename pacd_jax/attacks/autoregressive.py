@@ -84,11 +84,13 @@ def coefficients(key: types.Key, num_channels: int, shape: tuple[int, int]) -> n
   starts = _starts(
     jax.random.fold_in(key, _TRIAL), (_TRIALS, *shape, _CANDIDATES * num_channels)
   )
-  patterns = generate(found, starts)
-  last = patterns[:, shape[0] // 2 :, shape[1] // 2 :]
-  power, of_last = ((each**2).mean(axis=(0, 1, 2)) for each in (patterns, last))
-  growth = np.log(np.maximum(of_last, np.finfo(np.float64).tiny) / power)
-  best = np.abs(growth).reshape(_CANDIDATES, num_channels).argmin(axis=0)
+  with np.errstate(over="ignore", invalid="ignore"):  # Large images, growing patterns.
+    patterns = generate(found, starts)
+    last = patterns[:, shape[0] // 2 :, shape[1] // 2 :]
+    power, of_last = ((each**2).mean(axis=(0, 1, 2)) for each in (patterns, last))
+    growth = np.log(np.maximum(of_last, np.finfo(np.float64).tiny) / power)
+  growth = np.where(np.isfinite(growth), np.abs(growth), np.inf)
+  best = growth.reshape(_CANDIDATES, num_channels).argmin(axis=0)
   return found[:, :, best * num_channels + np.arange(num_channels)]
 
 

@@ -88,13 +88,13 @@ def train(
 def with_term(
   term: TermFn | None, lower: types.UpperFn, batch: problem.Batch, key: types.Key
 ) -> types.UpperFn:
-  """A batch's loss plus a term of its poisoned images, under the same noise."""
+  """A batch's loss plus a term of its poisoned images, not augmented, nor mixed."""
   if term is None:
     return lower
   labels = batch.labels[len(batch.images) :]
 
   def value(params, poison):
-    # The key is reused on purpose: the term is of the images as they are trained on.
+    # The key is reused on purpose: loss and term are one function of (theta, u).
     return lower(params, poison) + term(params, poison, labels, jax.random.clone(key))
 
   return value

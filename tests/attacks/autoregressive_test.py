@@ -45,6 +45,13 @@ class ProcessTest(parameterized.TestCase):
     found = autoregressive.generate(own, starts)[0, 2:, 2:, 0]
     np.testing.assert_allclose(found, [[1.5, 1.75], [2.0, 2.75]])
 
+  def test_a_draw_that_overflows_is_not_kept(self):
+    """Draws of the largest sum, of which most grow out of float64 in a large image."""
+    shape = (3, 1200)
+    own = autoregressive.coefficients(jax.random.key(0), 1, shape)
+    patterns = autoregressive.generate(own, np.ones((1, *shape, 1)))
+    self.assertLess(np.abs(patterns).max(), 1e6)
+
   @parameterized.parameters(0, 1, 2)
   def test_patterns_neither_grow_nor_die(self, seed):
     shape = (36, 36)

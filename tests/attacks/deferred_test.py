@@ -83,19 +83,21 @@ class CurvatureTest(parameterized.TestCase):
     np.testing.assert_allclose(product, difference, atol=2e-3 * np.abs(product).max())
 
 
-class DeferredTest(parameterized.TestCase):
-  def _run(self, weight, **changes):
-    history = []
-    images = deferred.deferred(
-      small_attack.settings(**changes),
-      small_attack.setting()[0],
-      jax.random.key(0),
-      lambda done, values: history.append(float(values["class_loss"])),
-      weight=weight,
-      **_ROUNDS,
-    )
-    return images, history
+@functools.cache
+def _run(weight, **changes):
+  history = []
+  images = deferred.deferred(
+    small_attack.settings(**changes),
+    small_attack.setting()[0],
+    jax.random.key(0),
+    lambda done, values: history.append(float(values["class_loss"])),
+    weight=weight,
+    **_ROUNDS,
+  )
+  return images, history
 
+
+class DeferredTest(parameterized.TestCase):
   def test_without_weight_it_minimises_errors_beside_the_whole_clean_data(self):
     attack_data = small_attack.setting()[0]
     base = np.rint(np.asarray(attack_data.base_images) * 255.0).astype(np.uint8)
@@ -105,10 +107,10 @@ class DeferredTest(parameterized.TestCase):
     )
     settings = small_attack.settings()
     plain = error_minimizing(settings, whole, jax.random.key(0), **_ROUNDS)
-    np.testing.assert_allclose(self._run(0.0)[0], plain, atol=1e-5)
+    np.testing.assert_allclose(_run(0.0)[0], plain, atol=1e-5)
 
   def test_the_term_moves_the_poison_within_the_budget(self):
-    (plain, values), (images, curved) = self._run(0.0), self._run(1.0)
+    (plain, values), (images, curved) = _run(0.0), _run(1.0)
     base = np.asarray(small_attack.setting()[0].base_images)
     self.assertTrue(np.all((images >= 0) & (images <= 1)))
     self.assertLessEqual(np.abs(images - base).max(), 0.1 + 1e-6)
@@ -118,7 +120,7 @@ class DeferredTest(parameterized.TestCase):
   def test_a_loss_with_an_adversary_is_refused(self):
     loss = small_attack.loss("adversarial", small_attack.setting()[2])
     with self.assertRaisesRegex(ValueError, "the loss has an adversary"):
-      self._run(1.0, loss=loss)
+      _run(1.0, loss=loss)
 
 
 if __name__ == "__main__":

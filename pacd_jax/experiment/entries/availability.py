@@ -32,7 +32,7 @@ class Ar:
   """The options of `ar`."""
 
   crop: int = fields.field(
-    4, fields.count(most=1000), "Rows and columns that are made and cut off first."
+    4, fields.count(most=100), "Rows and columns that are made and cut off first."
   )
 
 
