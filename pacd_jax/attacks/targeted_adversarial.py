@@ -25,6 +25,7 @@ def targeted_adversarial(
   num_steps: int,
   step_size: float,
   shared: bool = False,
+  crafting: problem.Settings | None = None,
 ) -> np.ndarray:
   """Adversarial examples of the training images, with their own labels.
 
@@ -47,6 +48,7 @@ def targeted_adversarial(
     num_steps: steps of each perturbation.
     step_size: size of the first of these, as a share of epsilon; it falls linearly to 0.
     shared: whether the class shares one perturbation; else each image has its own.
+    crafting: settings by which the surrogate trains; None: those of the descent.
 
   Returns:
     float32 `[n, H, W, C]` in [0, 1] and in the budget.
@@ -57,10 +59,11 @@ def targeted_adversarial(
     jax.random.fold_in(key, stream) for stream in (_INIT, _SURROGATE, _POISON)
   )
 
-  trained = surrogates.init(settings, base.shape[1:], init_key)
+  crafting = crafting or settings
+  trained = surrogates.init(crafting, base.shape[1:], init_key)
   for done, steps in _parts(warmup_steps, _AT_ONCE["warmup"]):
     trained, loss = surrogates.train(
-      settings, trained, attack_data, base, train_key, train_key, steps
+      crafting, trained, attack_data, base, train_key, train_key, steps
     )
     on_steps(done + steps, {"loss": loss})
 

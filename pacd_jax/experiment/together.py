@@ -74,6 +74,13 @@ def _check_rows(config: Config) -> None:
         f"config field rows has {row!r}: use names out of {', '.join(known)}, or say in "
         f"poisons.{row} where that poison is"
       )
+    if row in given or not kinds.LOSSES[config.attack.loss.name].has_adversary:
+      continue
+    if not kinds.ROWS[row].takes_adversary:
+      raise errors.InputError(
+        f"row {row} takes a training loss without an adversary, and attack.loss is "
+        f"{config.attack.loss.name!r}: use gaussian, say, or leave the row out"
+      )
 
 
 def _check_certificates(config: Config) -> None:

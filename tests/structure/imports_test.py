@@ -37,7 +37,7 @@ _MAY_IMPORT = {
   "data": {"runtime"},
   "linear_case": {"bilevel", "perturbation"},
   "train": {"data", "models", "noise", "runtime"},
-  "attacks": {"data", "noise", "perturbation", "smoothing"},
+  "attacks": {"data", "evasion", "noise", "perturbation", "smoothing"},
   "defenses": {"certification", "data", "models"},
   "certification": {
     *("data", "evasion", "losses", "models", "noise", "registry", "runtime"),

@@ -2,6 +2,7 @@
 
 from pacd_jax.experiment.entries import (
   aggregations,
+  availability,
   changes,
   data_sets,
   defences,
@@ -19,6 +20,7 @@ from pacd_jax.experiment.entries import (
 
 __all__ = [
   "aggregations",
+  "availability",
   "changes",
   "data_sets",
   "defences",
