@@ -86,7 +86,8 @@ class ConfigsTest(parameterized.TestCase):
 
   @parameterized.parameters("digits_compare", "mnist_compare")
   def test_comparisons(self, name):
-    self.assertEqual(("clean", *comparisons.BASELINES, "pacd"), kinds.ROWS.names)
+    bounded = [row.name for row in kinds.ROWS if row.is_bounded]
+    self.assertCountEqual(("clean", *comparisons.BASELINES, "pacd"), bounded)
     for variant in ("smoke", "") if name == "digits_compare" else ("", "fast"):
       config = _load(name).get_config(variant)
       num_victims = config.base.train.num_victims

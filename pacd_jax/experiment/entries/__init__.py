@@ -2,6 +2,7 @@
 
 from pacd_jax.experiment.entries import (
   aggregations,
+  backdoors,
   changes,
   data_sets,
   defences,
@@ -13,10 +14,12 @@ from pacd_jax.experiment.entries import (
   rows,
   steps,
   transforms,
+  triggers,
 )
 
 __all__ = [
   "aggregations",
+  "backdoors",
   "changes",
   "data_sets",
   "defences",
@@ -28,4 +31,5 @@ __all__ = [
   "rows",
   "steps",
   "transforms",
+  "triggers",
 ]

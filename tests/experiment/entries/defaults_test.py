@@ -6,6 +6,7 @@ import inspect
 from absl.testing import absltest, parameterized
 
 from pacd_jax.attacks import baselines
+from pacd_jax.attacks.backdoors import patch
 from pacd_jax.bilevel import penalty, unrolling
 from pacd_jax.bilevel.solvers import ekfac, nystrom
 from pacd_jax.defenses.filters import (
@@ -18,13 +19,14 @@ from pacd_jax.defenses.filters import (
   spectral_signatures,
   svd,
 )
-from pacd_jax.experiment.entries import filters, hypergradients, rows
+from pacd_jax.experiment.entries import filters, hypergradients, rows, triggers
 
 
 class DefaultsTest(parameterized.TestCase):
   @parameterized.parameters(
     (baselines.watermark, rows.Watermark),
     (baselines.convolution, rows.Convolution),
+    (patch.patch, triggers.Patch),
     (ekfac.ekfac, hypergradients.Ekfac),
     (nystrom.nystrom, hypergradients.Nystrom),
     (unrolling.unrolled_grad, hypergradients.Unrolling),
