@@ -80,7 +80,7 @@ class BackdoorsTest(parameterized.TestCase):
     moved[:, 5:, 5:] = 0.0
     size = np.linalg.norm(moved.reshape(len(moved), -1), order, axis=1)
     self.assertLess(size.max(), 0.5 + 8 * 0.5 / 255)  # Rounded to 8 bits.
-    self.assertGreater(size.min(), 0.1)
+    self.assertGreater(size.mean(), 0.1)
 
   def test_against_certifiers_labels_are_random(self):
     plan, poison = _poison("certifier_backdoor", certifier_backdoor__share=0.5)
