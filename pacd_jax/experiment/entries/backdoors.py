@@ -16,6 +16,7 @@ from pacd_jax.attacks.backdoors import blend, dirty_label
 from pacd_jax.attacks.targeted_adversarial import targeted_adversarial
 from pacd_jax.data import arrays, npy_image
 from pacd_jax.experiment import fields, kinds, triggers
+from pacd_jax.experiment.entries import rows as _rows  # noqa: F401  First in tables.
 from pacd_jax.experiment.entries.triggers import Blend, Dither, Patch, Sinusoid, Warp
 
 _DRAW, _LABELS, _SURROGATE = range(3)  # Random streams, folded from the row's key.
