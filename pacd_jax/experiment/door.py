@@ -18,6 +18,7 @@ from pacd_jax.defenses.transforms import forms
 from pacd_jax.experiment import (
   assembly,
   attack_assembly,
+  attack_specs,
   config_files,
   defences,
   defense_specs,
@@ -38,7 +39,13 @@ from pacd_jax.experiment.entries import data_sets
 from pacd_jax.experiment.identity import Identity
 from pacd_jax.runtime import files, processes, run_folder
 
-Asked = Config | suite_specs.Transfer | suite_specs.Comparison | defense_specs.DefenseMatrix
+Asked = (
+  Config
+  | suite_specs.Transfer
+  | suite_specs.Comparison
+  | defense_specs.DefenseMatrix
+  | attack_specs.AttackTable
+)
 LoadFn = Callable[..., types.Splits]  # Called like `data_sets.load`.
 
 
@@ -74,6 +81,8 @@ def parse(config: ml_collections.ConfigDict) -> Asked:
   if "defenses" in values:
     return defense_specs.parse(values)
   if "attacks" in values:
+    if "epsilons" not in values:  # A comparison has budgets.
+      return attack_specs.parse(values)
     return suite_specs.comparison(values)
   return schema.make(values)
 
@@ -262,7 +271,8 @@ def load(
     )
   if "attacks" in values:
     raise errors.InputError(
-      f"{workdir} is a comparison: load one of its runs, such as {workdir}/clean"
+      f"{workdir} is a comparison: load one of its runs, such as "
+      f"{workdir}/{'none' if 'defenses' in values else 'clean'}"
     )
   # An earlier version's config may lack a later one's fields.
   defaults = {name: field.default for name, field in schema.known().items()}

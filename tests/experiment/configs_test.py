@@ -8,6 +8,7 @@ from absl.testing import absltest, parameterized
 
 from configs import comparisons
 from pacd_jax.experiment import (
+  attack_specs,
   config_files,
   defense_specs,
   kinds,
@@ -36,6 +37,11 @@ def _runs(config):
     for each in schemas:
       together.check(each)
     config.base.poisons, config.base.data.data_dir = {}, ""
+    return [config.base]
+  if "attacks" in config and "epsilons" not in config:
+    for attack in attack_specs.parse(config.to_dict()).attacks.values():
+      together.check(attack.config)
+    config.base.rows, config.base.poisons, config.base.data.data_dir = ("clean",), {}, ""
     return [config.base]
   if "attacks" in config:
     suite_specs.comparison(config.to_dict())

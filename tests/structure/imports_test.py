@@ -220,6 +220,7 @@ class RulesTest(parameterized.TestCase):
       "matplotlib",
       "results.figures",
       "results.audit_figures",
+      "results.attack_figures",
       "results.comparison_figures",
       "results.defense_figures",
       "results.transform_figures",

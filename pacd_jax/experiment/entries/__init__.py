@@ -3,6 +3,7 @@
 from pacd_jax.experiment.entries import (
   aggregations,
   availability,
+  backdoors,
   changes,
   data_sets,
   defences,
@@ -16,11 +17,13 @@ from pacd_jax.experiment.entries import (
   rows,
   steps,
   transforms,
+  triggers,
 )
 
 __all__ = [
   "aggregations",
   "availability",
+  "backdoors",
   "changes",
   "data_sets",
   "defences",
@@ -34,4 +37,5 @@ __all__ = [
   "rows",
   "steps",
   "transforms",
+  "triggers",
 ]

@@ -1,0 +1,58 @@
+"""Code shared by all tables of attacks: the base, and the attacks.
+
+Not an experiment by itself.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from pacd_jax import types
+from pacd_jax.experiment import entries as _entries  # noqa: F401  Fills the registry.
+from pacd_jax.experiment import kinds, schema
+
+# Rows that are no attacks, but ask what victims memorise.
+_NO_ATTACKS = (
+  *("corrupted_labels", "random_labels", "shuffled_pixels", "random_pixels"),
+  "gaussian_images",
+)
+ROWS = tuple(row for row in kinds.ROWS.names if row not in (types.CLEAN, *_NO_ATTACKS))
+OF_SMOKE = ("brightness", "badnets", "pacd")  # One of each kind.
+# Fields of a run that a table sets: they are not its base's.
+_OWN = ("rows", "poisons", "data.data_dir")
+
+
+def get_config(
+  base: ml_collections.ConfigDict,
+  variant: str,
+  *,
+  more: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+) -> ml_collections.ConfigDict:
+  """A table of all attacks on the victims of one config.
+
+  Args:
+    base: of every run, with its variant applied.
+    variant: of the base, as the user gave it; "smoke" has few attacks, and a network that
+      compiles in a moment.
+    more: by name, further lines: a row, and the fields that differ from the base, such as
+      `{"pacd_per_image": ("pacd", {"attack.num_shared_steps": 0})}`.
+  """
+  items = variant.split(",")
+  attacks = {row: (row, {}) for row in ROWS} | dict(more or {})
+  if "smoke" in items:
+    attacks = {name: attacks[name] for name in OF_SMOKE}
+    base.attack.num_shared_steps = base.attack.num_steps  # One program, not two.
+    if not any(item.startswith("model.") for item in items):
+      base.model.name, base.model.norm = "linear", ""
+  for name in _OWN:
+    group, _, field = name.rpartition(".")
+    del (base[group] if group else base)[field]
+  config = ml_collections.ConfigDict({"base": base})
+  config.attacks = {}
+  for name, (row, overrides) in attacks.items():
+    config.attacks[name] = {"row": row}
+    if overrides:
+      config.attacks[name].overrides = schema.nested(overrides)
+  config.data = {"data_dir": ""}  # Of every run.
+  return config
