@@ -177,6 +177,13 @@ class TransformFn(Protocol):
     """
 
 
+class TriggerFn(Protocol):
+  """A backdoor's trigger: a fixed change of every image by itself."""
+
+  def __call__(self, images: Array, /) -> Array:
+    """Returns images: float32 `[B, H, W, C]` in [0, 1] -> the same, deterministic."""
+
+
 class AscentFn(Protocol):
   """The step rule of an adversary at test time."""
 
@@ -353,6 +360,16 @@ class Rows(NamedTuple):
   source: Array | np.ndarray | None = None
 
 
+class Goal(NamedTuple):
+  """What an attacker wants of test images: that victims give them a label."""
+
+  label: int  # In [0, K); -1: any label but an image's own.
+  # Positions in the test split; empty: all images of other classes than `label`.
+  points: tuple[int, ...] = ()
+  # JSON of the trigger that they get first, `{"name": ..., "options": {...}}`; "": none.
+  trigger: str = ""
+
+
 class Poison(NamedTuple):
   """A poison: the contents of `poison/<name>.npz`, one array per field.
 
@@ -373,6 +390,8 @@ class Poison(NamedTuple):
     dataset: name of the data set, as in `data.name`.
     sigma: noise std that the attack assumed; 0 if it assumed no noise.
     checksum: `arrays.checksum` of the training split that `indices` refer to.
+    triggered: bool `[n]`: whether an image carries the trigger of the goal.
+    goal: what the attacker wants of test images; None: nothing of single ones.
   """
 
   images: np.ndarray
@@ -388,6 +407,8 @@ class Poison(NamedTuple):
   dataset: str
   sigma: float
   checksum: str
+  triggered: np.ndarray
+  goal: Goal | None
 
 
 class Tools(NamedTuple):

@@ -266,6 +266,18 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
+class Trigger:
+  """A fixed change of images that a backdoored victim answers to."""
+
+  name: str
+  make: Callable[[Options, tuple[int, int, int]], types.TriggerFn]  # Given `(H, W, C)`.
+  words: str
+  options: type | None = None
+  # Checks its options against the images' shape; raises errors.InputError.
+  check: Callable[[Options, tuple[int, int, int]], None] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Start:
   """A first perturbation of PACD."""
 
@@ -362,6 +374,7 @@ PRESETS: Registry[Preset] = Registry("preset")
 DATA_SETS: Registry[DataSet] = Registry("data set")
 NETWORKS: Registry[Network] = Registry("network")
 ROWS: Registry[Row] = Registry("row")
+TRIGGERS: Registry[Trigger] = Registry("trigger")
 STARTS: Registry[Start] = Registry("start")
 DEFENCES: Registry[Defence] = Registry("defence")
 TRANSFORMS: Registry[Transform] = Registry("transform")
@@ -382,6 +395,7 @@ ALL: tuple[Registry[Any], ...] = (
   DATA_SETS,
   NETWORKS,
   ROWS,
+  TRIGGERS,
   STARTS,
   DEFENCES,
   TRANSFORMS,

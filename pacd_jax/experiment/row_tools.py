@@ -19,6 +19,8 @@ class Poisoned(NamedTuple):
   # int `[n]` into the training split; -1: no base image, needs labels; None: `poisoned`.
   indices: np.ndarray | None = None
   inserted: np.ndarray | None = None  # bool `[n]`: beside its base, not in its place.
+  triggered: np.ndarray | None = None  # bool `[n]`: it carries the trigger of the goal.
+  goal: types.Goal | None = None  # What the attacker wants of test images.
 
 
 @dataclasses.dataclass(frozen=True)
