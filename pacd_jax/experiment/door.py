@@ -21,6 +21,7 @@ from pacd_jax.experiment import (
   config_files,
   defences,
   defense_specs,
+  frozen,
   kinds,
   making,
   plan,
@@ -156,6 +157,7 @@ def build(
   )
   sizes.check(config, splits)
   network, network_name = assembly.network(config, splits)
+  targets.check_features(config, network)
   root = jax.random.key(config.seed)
   inside = transforms.inside(config, splits, jax.random.fold_in(root, making.INSIDE))
   model = forms.before(network, inside)  # Of which an ensemble has many.
@@ -166,6 +168,7 @@ def build(
   known = defences.known(config, splits, surrogate, defend_key)
   budget = assembly.budget(config)
   poisoned = targets.poisoned(config, splits)
+  kept = frozen.make(config, splits, model, jax.random.fold_in(root, making.FEATURES))
 
   def tools(entry: kinds.Row) -> kinds.RowTools:
     return kinds.RowTools(
@@ -180,6 +183,7 @@ def build(
         config, surrogate, transform=known.transform, penalties=known.penalties
       ),
       attack_data=lambda: targets.attack_data(config, splits),
+      frozen=kept,
     )
 
   return plan.Plan(
@@ -206,7 +210,9 @@ def build(
       config, splits, surrogate, tools(kinds.ROWS[types.PACD]), known
     ),
     defense=defences.plan(config, splits, model, defend_key),
-    train=assembly.training(config, splits, model, jax.random.fold_in(root, making.TRAIN)),
+    train=assembly.training(
+      config, splits, model, jax.random.fold_in(root, making.TRAIN), kept
+    ),
     certify=assembly.certification(
       config, splits, jax.random.fold_in(root, making.CERTIFY)
     ),

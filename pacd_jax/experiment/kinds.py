@@ -263,6 +263,10 @@ class Row:
   is_bounded: bool = True
   # Checks its options against the data; raises errors.InputError.
   check: Callable[[Options, types.Splits], None] | None = None
+  # The test image, by its position, that is to get the class's label: `sizes` checks that
+  # there is one, of another class, and not among the training images.
+  target: Callable[[Options], int] | None = None
+  needs_features: bool = False  # The network shows what its last layer takes.
 
 
 @dataclasses.dataclass(frozen=True)

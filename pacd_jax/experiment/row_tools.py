@@ -8,6 +8,7 @@ import numpy as np
 
 from pacd_jax import types
 from pacd_jax.attacks import problem
+from pacd_jax.models import last_layer
 from pacd_jax.runtime import metrics, progress
 
 
@@ -38,6 +39,8 @@ class RowTools:
   attack_settings: Callable[[], problem.Settings]
   # What the attacker sees, on the device.
   attack_data: Callable[[], problem.AttackData]
+  # The network whose features the victims keep; None: they are trained from scratch.
+  frozen: last_layer.Frozen | None = None
 
   def watch(self, total: int, unit: str) -> Callable[[int, types.Aux], None]:
     """Makes `on_part(done, {"loss": ...})`: shows progress; raises if not finite."""

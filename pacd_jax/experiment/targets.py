@@ -5,6 +5,7 @@ import numpy as np
 from pacd_jax import errors, types
 from pacd_jax.attacks import problem
 from pacd_jax.data import arrays
+from pacd_jax.experiment import kinds
 from pacd_jax.experiment.config import Config
 
 
@@ -29,6 +30,48 @@ def checked_points(config: Config, splits: types.Splits) -> tuple[int, ...]:
         f"not of data.target_class={target}: use points such as {first}"
       )
   return chosen
+
+
+def check_target(config: Config, splits: types.Splits, entry: kinds.Row) -> None:
+  """Checks the test image that a row wants to get the label `data.target_class`.
+
+  Raises:
+    errors.InputError: there is no such image, it has that label, or an identical one is
+      among the training images.
+  """
+  assert entry.target is not None
+  point = entry.target(config.rows.options.get(entry.name))
+  label, test = config.data.target_class, splits.test
+  field = f"config field {entry.name}.target is {point}"
+  others = np.flatnonzero(test.labels != label)
+  if point >= len(test.labels):
+    raise errors.InputError(
+      f"{field}, but the test split of {splits.name} has {len(test.labels)} images: use at "
+      f"most {len(test.labels) - 1}"
+    )
+  if test.labels[point] == label:
+    raise errors.InputError(
+      f"{field}, which is of class {label} already, the label that it is to get "
+      f"(data.target_class): use a point such as {', '.join(map(str, others[:5]))}"
+    )
+  same = (splits.train.images == test.images[point]).all(axis=(1, 2, 3))
+  if same.any():
+    raise errors.InputError(
+      f"{field}, but training image {same.argmax()} is the same: use a target that is not "
+      "in the training set"
+    )
+
+
+def check_features(config: Config, model: types.Model) -> None:
+  """Raises `errors.InputError` if a row needs features that the network does not show."""
+  for entry in kinds.ROWS:
+    needs = entry.needs_features and entry.name in config.rows.names
+    if needs and model.features is None:
+      raise errors.InputError(
+        f"config field rows has {entry.name!r}, which needs the features of a network, and "
+        f"model.name={config.model.name.name} shows none: use another model, or leave the "
+        "row out"
+      )
 
 
 def poisoned(config: Config, splits: types.Splits) -> np.ndarray:

@@ -4,7 +4,7 @@ import re
 
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence
-from pacd_jax.experiment import ensemble_checks, evaded, kinds, schema, transforms
+from pacd_jax.experiment import ensemble_checks, evaded, frozen, kinds, schema, transforms
 from pacd_jax.experiment.attack_config import Attack, has_selection
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.training_config import Train
@@ -26,6 +26,7 @@ def check(config: Config) -> None:
   _check_step_rule(config.attack)
   _check_knowledge(config)
   ensemble_checks.check(config)
+  frozen.check(config)
   if has_selection(config.attack):
     _check_selection(config)
   for group, training in (("attack", config.attack), ("train", config.train)):

@@ -91,7 +91,7 @@ def gradient_matching(
   )
   sides = _Sides(params, mask, aim, base_images, labels)
   noise_key = jax.random.fold_in(key, _NOISE)  # The same for all: they compare.
-  kept, least = None, np.inf
+  kept, least = jnp.zeros_like(base_images), np.inf
   for restart in range(num_restarts):
     own = jax.random.fold_in(jax.random.fold_in(key, _START), restart)
     state, loss = _init(settings, base_images, own), np.inf
@@ -99,7 +99,7 @@ def gradient_matching(
       steps = min(_AT_ONCE, settings.num_steps - done)
       state, loss = _run(settings, sides, state, noise_key, done, steps)
       on_steps(restart * settings.num_steps + done + steps, {"loss": loss})
-    if kept is None or float(loss) < least:
+    if float(loss) < least:
       kept, least = state[0], float(loss)
   return np.asarray(poisoned_images(base_images, kept))
 
@@ -113,7 +113,7 @@ def matching_loss(one: types.Params, other: types.Params) -> types.Scalar:
     jax.tree.map(lambda leaf, size=size: leaf / jnp.maximum(size, _TINY), tree)
     for tree, size in zip((one, other), sizes, strict=True)
   )
-  return 1.0 - optax.tree.vdot(a, b)
+  return jnp.subtract(1.0, optax.tree.vdot(a, b))
 
 
 def _gradient(settings, params, mask, images, labels, key):

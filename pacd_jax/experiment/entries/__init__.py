@@ -12,6 +12,7 @@ from pacd_jax.experiment.entries import (
   presets,
   rows,
   steps,
+  targeted,
   transforms,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
   "presets",
   "rows",
   "steps",
+  "targeted",
   "transforms",
 ]
