@@ -12,8 +12,12 @@ from pacd_jax import types
 from pacd_jax.experiment import entries as _entries  # noqa: F401  Fills the registry.
 from pacd_jax.experiment import kinds, schema
 
-# Every attack that the package has, but the bilevel one.
-BASELINES = tuple(row for row in kinds.ROWS.names if row not in (types.CLEAN, types.PACD))
+# Every attack on a class within the budget that the package has, but the bilevel one.
+BASELINES = tuple(
+  row.name
+  for row in kinds.ROWS
+  if row.is_bounded and not row.is_targeted and row.name not in (types.CLEAN, types.PACD)
+)
 # Fields of a run that a comparison sets: they are not its base's.
 _OWN = ("rows", "poisons", "data.data_dir", "attack.epsilon")
 

@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.attacks import problem
 from pacd_jax.defenses.transforms import forms
 from pacd_jax.experiment import (
   assembly,
@@ -29,6 +30,7 @@ from pacd_jax.experiment import (
   sizes,
   stages,
   suite_specs,
+  target_specs,
   targets,
   together,
   transforms,
@@ -39,7 +41,13 @@ from pacd_jax.experiment.entries import data_sets
 from pacd_jax.experiment.identity import Identity
 from pacd_jax.runtime import files, processes, run_folder
 
-Asked = Config | suite_specs.Transfer | suite_specs.Comparison | defense_specs.DefenseMatrix
+Asked = (
+  Config
+  | suite_specs.Transfer
+  | suite_specs.Comparison
+  | defense_specs.DefenseMatrix
+  | target_specs.Targets
+)
 LoadFn = Callable[..., types.Splits]  # Called like `data_sets.load`.
 
 
@@ -76,6 +84,8 @@ def parse(config: ml_collections.ConfigDict) -> Asked:
     return defense_specs.parse(values)
   if "attacks" in values:
     return suite_specs.comparison(values)
+  if "targets" in values:
+    return target_specs.parse(values)
   return schema.make(values)
 
 
@@ -170,6 +180,14 @@ def build(
   poisoned = targets.poisoned(config, splits)
   kept = frozen.make(config, splits, model, jax.random.fold_in(root, making.FEATURES))
 
+  def attack_settings() -> problem.Settings:
+    return attack_assembly.settings(
+      config, surrogate, transform=known.transform, penalties=known.penalties
+    )
+
+  network_key = jax.random.fold_in(root, making.SURROGATE)
+  clean_network = targets.clean_network(config, splits, attack_settings, network_key)
+
   def tools(entry: kinds.Row) -> kinds.RowTools:
     return kinds.RowTools(
       row=entry.name,
@@ -179,10 +197,9 @@ def build(
       key=making.row_key(root, entry),
       epsilon=budget.epsilon if entry.is_bounded else 1.0,
       norm=budget.norm if entry.is_bounded else "linf",
-      attack_settings=lambda: attack_assembly.settings(
-        config, surrogate, transform=known.transform, penalties=known.penalties
-      ),
+      attack_settings=attack_settings,
       attack_data=lambda: targets.attack_data(config, splits),
+      clean_network=clean_network,
       frozen=kept,
     )
 

@@ -52,7 +52,7 @@ def check(config: Config, splits: types.Splits) -> None:
   for entry in kinds.ROWS:
     if entry.check is not None and entry.name in config.rows.names:
       entry.check(config.rows.options.get(entry.name), splits)
-    if entry.target is not None and entry.name in config.rows.names:
+    if entry.is_targeted and entry.name in config.rows.names:
       targets.check_target(config, splits, entry)
   chain = config.defense.chain
   for name in chain.names:

@@ -1,6 +1,6 @@
 """Feature collision: poisons whose features are the target's, near their base images.
 
-Poison Frogs, Shafahi et al. (2018), https://arxiv.org/abs/1804.00792, Algorithm 1.
+Algorithm 1 of Shafahi et al. (2018), https://arxiv.org/abs/1804.00792 (poison frogs).
 """
 
 import functools

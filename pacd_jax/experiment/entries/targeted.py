@@ -2,15 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from pacd_jax import types
-from pacd_jax.attacks import problem
-from pacd_jax.attacks.targeted import surrogate
 from pacd_jax.attacks.targeted.bullseye_polytope import bullseye_polytope
 from pacd_jax.attacks.targeted.feature_collision import feature_collision
 from pacd_jax.attacks.targeted.gradient_matching import Settings, gradient_matching
@@ -18,33 +15,36 @@ from pacd_jax.data import arrays
 from pacd_jax.experiment import fields, kinds
 
 _BLACK, _GREEN, _PINK = "#000000", "#009E73", "#CC79A7"
-_NETWORK, _POISON = range(2)  # Random streams, folded from the row's key.
 
 
-def _target() -> Any:
-  return fields.field(
+@dataclasses.dataclass(frozen=True)
+class Targeted:
+  """The options that all have."""
+
+  target: int = fields.field(
     0,
     fields.count(0),
     "The image of the test split, by its position, that is to get the label "
     "data.target_class, and that the attack sees.",
   )
-
-
-def _surrogate_steps() -> Any:
-  return fields.field(
+  num_images: int = fields.field(
+    0,
+    fields.count(0),
+    "Training images to change: the first of those that attack.poisoned_fraction draws; "
+    "0: all of them.",
+  )
+  surrogate_steps: int = fields.field(
     1000,
     fields.count(),
-    "Adam steps of the network on clean images; with train.frozen_features it is the "
-    "victims'.",
+    "Adam steps of the network on clean images, which such rows of a run share; with "
+    "train.frozen_features it is the victims'.",
   )
 
 
 @dataclasses.dataclass(frozen=True)
-class FeatureCollision:
+class FeatureCollision(Targeted):
   """The options of `feature_collision`."""
 
-  target: int = _target()
-  surrogate_steps: int = _surrogate_steps()
   num_steps: int = fields.field(200, fields.count(), "Steps of the splitting.")
   step_size: float = fields.field(
     1.0, fields.interval("(0, 1]"), "Of these at first, as a share of 1 / L."
@@ -58,11 +58,9 @@ class FeatureCollision:
 
 
 @dataclasses.dataclass(frozen=True)
-class BullseyePolytope:
+class BullseyePolytope(Targeted):
   """The options of `bullseye_polytope`."""
 
-  target: int = _target()
-  surrogate_steps: int = _surrogate_steps()
   num_networks: int = fields.field(
     1,
     fields.count(most=100),
@@ -73,11 +71,9 @@ class BullseyePolytope:
 
 
 @dataclasses.dataclass(frozen=True)
-class GradientMatching:
+class GradientMatching(Targeted):
   """The options of `gradient_matching`."""
 
-  target: int = _target()
-  surrogate_steps: int = _surrogate_steps()
   num_steps: int = fields.field(250, fields.count(), "Steps of each restart.")
   step_size: float = fields.field(
     0.1,
@@ -89,51 +85,34 @@ class GradientMatching:
   )
 
 
-def _networks(
-  tools: kinds.RowTools,
-  settings: problem.Settings,
-  number: int,
-  num_steps: int,
-  on_steps: Callable[[int, types.Aux], None],
-) -> tuple[list[types.Params], int]:
-  """Networks that the attack differentiates, and the steps of training that they took."""
-  if tools.frozen is not None:
-    return [tools.frozen.params()], 0
-  found = []
-  for network in range(number):
-    key = jax.random.fold_in(jax.random.fold_in(tools.key, _NETWORK), network)
-
-    def of_this(done, values, before=network * num_steps):
-      on_steps(before + done, values)
-
-    found.append(surrogate.trained(settings, tools.attack_data(), key, num_steps, of_this))
-  return found, number * num_steps
-
-
 def _run(
   tools: kinds.RowTools,
-  options: Any,
-  number: int,
+  options: Targeted,
+  num_networks: int,
   num_steps: int,
   attack: Callable[..., np.ndarray],
 ) -> kinds.Poisoned:
-  """Trains networks, then calls `attack(settings, networks, target, base, on_steps)`."""
-  settings = tools.attack_settings()
-  num_training = 0 if tools.frozen else number * options.surrogate_steps
-  on_part = tools.watch(num_training + num_steps, "steps")
-  networks, before = _networks(tools, settings, number, options.surrogate_steps, on_part)
+  """Calls `attack(settings, networks, target, base, labels, on_steps)` on its images."""
+  if tools.frozen is None:
+    numbers, steps = range(num_networks), options.surrogate_steps
+    networks = [tools.clean_network(number, steps) for number in numbers]
+  else:
+    networks = [tools.frozen.params()]
+  indices = tools.poisoned[: options.num_images or None]
   images = attack(
-    settings,
+    tools.attack_settings(),
     networks,
     jnp.asarray(arrays.to_float(tools.splits.test.images[options.target])),
-    jnp.asarray(arrays.to_float(tools.splits.train.images[tools.poisoned])),
-    lambda done, values: on_part(before + done, values),
+    jnp.asarray(arrays.to_float(tools.splits.train.images[indices])),
+    jnp.asarray(tools.splits.train.labels[indices]),
+    tools.watch(num_steps, "steps"),
   )
-  return kinds.Poisoned(images, goal=types.Goal(tools.target_class, (options.target,)))
+  goal = types.Goal(tools.target_class, (options.target,))
+  return kinds.Poisoned(images, indices=indices, goal=goal)
 
 
 def _feature_collision(tools: kinds.RowTools, options: FeatureCollision) -> kinds.Poisoned:
-  def attack(settings, networks, target, base, on_steps):
+  def attack(settings, networks, target, base, labels, on_steps):
     return feature_collision(
       settings.model.features,
       networks[0],
@@ -152,7 +131,7 @@ def _feature_collision(tools: kinds.RowTools, options: FeatureCollision) -> kind
 
 
 def _bullseye_polytope(tools: kinds.RowTools, options: BullseyePolytope) -> kinds.Poisoned:
-  def attack(settings, networks, target, base, on_steps):
+  def attack(settings, networks, target, base, labels, on_steps):
     return bullseye_polytope(
       settings.model.features,
       networks,
@@ -169,7 +148,7 @@ def _bullseye_polytope(tools: kinds.RowTools, options: BullseyePolytope) -> kind
 
 
 def _gradient_matching(tools: kinds.RowTools, options: GradientMatching) -> kinds.Poisoned:
-  def attack(settings, networks, target, base, on_steps):
+  def attack(settings, networks, target, base, labels, on_steps):
     mask = None
     if tools.frozen is not None:
       mask = jax.tree.map(lambda last: jnp.float32(last), tools.frozen.is_last)
@@ -180,8 +159,8 @@ def _gradient_matching(tools: kinds.RowTools, options: GradientMatching) -> kind
       networks[0],
       target,
       base,
-      jnp.asarray(tools.splits.train.labels[tools.poisoned]),
-      jax.random.fold_in(tools.key, _POISON),
+      labels,
+      tools.key,
       on_steps,
       label=tools.target_class,
       num_restarts=options.num_restarts,
@@ -196,11 +175,11 @@ for _row in (
     "feature_collision",
     _feature_collision,
     "images of the class whose features are those of one test image of another class, "
-    "the target (Poison Frogs).",
+    "the target (poison frogs).",
     kinds.Style(_PINK, (0, (5, 1, 1, 1))),
     options=FeatureCollision,
     trains_surrogate=True,
-    target=lambda options: options.target,
+    is_targeted=True,
     needs_features=True,
   ),
   kinds.Row(
@@ -211,7 +190,7 @@ for _row in (
     kinds.Style(_GREEN, (0, (3, 1, 1, 1))),
     options=BullseyePolytope,
     trains_surrogate=True,
-    target=lambda options: options.target,
+    is_targeted=True,
     needs_features=True,
   ),
   kinds.Row(
@@ -222,7 +201,7 @@ for _row in (
     kinds.Style(_BLACK, (0, (6, 1, 1, 1))),
     options=GradientMatching,
     trains_surrogate=True,
-    target=lambda options: options.target,
+    is_targeted=True,
   ),
 ):
   kinds.ROWS.add(_row)
