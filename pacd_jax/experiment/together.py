@@ -242,11 +242,16 @@ def _check_selection(config: Config) -> None:
       f"{attack.objective.name!r}: give one start, and attack.selection.every=0 and "
       "corners=False"
     )
+  known = [  # Of PACD's aim.
+    each.name
+    for each in kinds.ROWS
+    if each.make is not None and each.is_bounded and not each.is_targeted
+  ]
   for row in attack.selection.rows:
-    if row not in kinds.ROWS or kinds.ROWS[row].make is None:
-      known = ", ".join(each.name for each in kinds.ROWS if each.make is not None)
+    if row not in known:
       raise errors.InputError(
-        f"config field attack.selection.rows has {row!r}: use names out of {known}"
+        f"config field attack.selection.rows has {row!r}: use names out of "
+        f"{', '.join(known)}"
       )
   if attack.selection.corners and (attack.norm != "linf" or attack.num_frequencies):
     raise errors.InputError(
