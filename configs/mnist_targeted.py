@@ -6,8 +6,8 @@
   python main.py --config=configs/mnist_targeted.py:fast --config.targets="(0, 1, 2)"
 
 `feature_collision`, `bullseye_polytope` and `gradient_matching` change the images of class
-8 so that one test image of another class, the target, gets label 8. Each of the 20 targets is
-attacked by itself. The table says how many targets get the label, and how large its
+8 so that one test image of another class, the target, gets label 8. Each of the 20 targets
+is attacked by itself. The table says how many targets get the label, and how large its
 certified radius is, beside clean victims as a control; the ACR of class 8 is not its
 subject. The class is 10 % of the training images, and epsilon 0.5 is large.
 
@@ -64,7 +64,7 @@ def _fast(run: ml_collections.ConfigDict) -> None:
   run.certify.num_points = 5
   run.bullseye_polytope.num_steps = 100
   run.feature_collision.num_steps = 100
-  run.gradient_matching.num_restarts = 1
+  run.gradient_matching.num_steps, run.gradient_matching.num_restarts = 150, 1
   for row in _ROWS:
     run[row].surrogate_steps = 250
 
