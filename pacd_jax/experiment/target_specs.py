@@ -64,7 +64,7 @@ def parse(values: Mapping[str, Any]) -> Targets:
   for name in training:
     for target in targets:
       own = {"poisons": {}, "train.frozen_features": TRAINING[name]}
-      own |= {f"{row}.target": target for row in attacks}
+      own |= {f"{row}.target": target for row in known}
       part = f"{name}/target_{target}"
       with errors.about(part):
         parts[part] = suite_specs.with_own(

@@ -50,6 +50,8 @@ def _runs(config):
       together.check(each)
     config.base.poisons, config.base.data.data_dir = {}, ""
     config.base.train.frozen_features = ""
+    for row in config.base.rows[1:]:
+      config.base[row].target = 0
     return [config.base]
   if "victims" not in config:
     return [config]

@@ -27,6 +27,7 @@ def _config(targets=(1, 2), training=("scratch", "frozen"), **changes):
   base.gradient_matching.num_restarts = 1
   base.update_from_flattened_dict(changes)
   del base.poisons, base.data.data_dir, base.train.frozen_features
+  del base.bullseye_polytope.target
   return ml_collections.ConfigDict(
     {"base": base, "targets": targets, "training": training, "data": {"data_dir": ""}}
   )
