@@ -57,12 +57,13 @@ def get_config(
     group, _, field = name.rpartition(".")
     del (base[group] if group else base)[field]
   config = ml_collections.ConfigDict({"base": base, "epsilons": epsilons})
-  bounded = [row.name for row in kinds.ROWS if row.is_bounded]
   config.attacks = {
-    row: {"row": row if row in baselines else ""}
-    for row in bounded
-    if row not in (types.CLEAN, types.PACD)
+    row.name: {"row": row.name if row.name in baselines else ""}
+    for row in kinds.ROWS
+    if row.is_bounded and not row.is_targeted
   }
+  for name in (types.CLEAN, types.PACD):
+    del config.attacks[name]
   for name, overrides in variants.items():
     config.attacks[name] = {"row": "pacd", "overrides": schema.nested(overrides)}
   config.data = {"data_dir": ""}  # Of every run.

@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.attacks import problem
 from pacd_jax.defenses.transforms import forms
 from pacd_jax.experiment import (
   assembly,
@@ -22,6 +23,7 @@ from pacd_jax.experiment import (
   config_files,
   defences,
   defense_specs,
+  frozen,
   kinds,
   making,
   plan,
@@ -29,6 +31,7 @@ from pacd_jax.experiment import (
   sizes,
   stages,
   suite_specs,
+  target_specs,
   targets,
   together,
   transforms,
@@ -45,6 +48,7 @@ Asked = (
   | suite_specs.Comparison
   | defense_specs.DefenseMatrix
   | attack_specs.AttackTable
+  | target_specs.Targets
 )
 LoadFn = Callable[..., types.Splits]  # Called like `data_sets.load`.
 
@@ -84,6 +88,8 @@ def parse(config: ml_collections.ConfigDict) -> Asked:
     if "epsilons" not in values:  # A comparison has budgets.
       return attack_specs.parse(values)
     return suite_specs.comparison(values)
+  if "targets" in values:
+    return target_specs.parse(values)
   return schema.make(values)
 
 
@@ -165,6 +171,7 @@ def build(
   )
   sizes.check(config, splits)
   network, network_name = assembly.network(config, splits)
+  targets.check_features(config, network)
   root = jax.random.key(config.seed)
   inside = transforms.inside(config, splits, jax.random.fold_in(root, making.INSIDE))
   model = forms.before(network, inside)  # Of which an ensemble has many.
@@ -175,6 +182,15 @@ def build(
   known = defences.known(config, splits, surrogate, defend_key)
   budget = assembly.budget(config)
   poisoned = targets.poisoned(config, splits)
+  kept = frozen.make(config, splits, model, jax.random.fold_in(root, making.FEATURES))
+
+  def attack_settings() -> problem.Settings:
+    return attack_assembly.settings(
+      config, surrogate, transform=known.transform, penalties=known.penalties
+    )
+
+  network_key = jax.random.fold_in(root, making.SURROGATE)
+  clean_network = targets.clean_network(config, splits, attack_settings, network_key)
 
   def tools(entry: kinds.Row) -> kinds.RowTools:
     return kinds.RowTools(
@@ -185,10 +201,10 @@ def build(
       key=making.row_key(root, entry),
       epsilon=budget.epsilon if entry.is_bounded else 1.0,
       norm=budget.norm if entry.is_bounded else "linf",
-      attack_settings=lambda: attack_assembly.settings(
-        config, surrogate, transform=known.transform, penalties=known.penalties
-      ),
+      attack_settings=attack_settings,
       attack_data=lambda: targets.attack_data(config, splits),
+      clean_network=clean_network,
+      frozen=kept,
     )
 
   return plan.Plan(
@@ -215,7 +231,9 @@ def build(
       config, splits, surrogate, tools(kinds.ROWS[types.PACD]), known
     ),
     defense=defences.plan(config, splits, model, defend_key),
-    train=assembly.training(config, splits, model, jax.random.fold_in(root, making.TRAIN)),
+    train=assembly.training(
+      config, splits, model, jax.random.fold_in(root, making.TRAIN), kept
+    ),
     certify=assembly.certification(
       config, splits, jax.random.fold_in(root, making.CERTIFY)
     ),

@@ -17,6 +17,7 @@ from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays, goals, npz_arrays
 from pacd_jax.experiment import triggers
 from pacd_jax.experiment.plan import Plan
+from pacd_jax.experiment.targets import control
 from pacd_jax.runtime import stamp
 
 _STREAM = 3  # Of the draw of points, beside the run's other draws on the host.
@@ -32,7 +33,13 @@ class _Target(NamedTuple):
 
 
 def of(plan: Plan, row: str) -> types.Goal | None:
-  """What the row's attacker wants of test images; None: nothing of single ones."""
+  """What the row's attacker wants of test images; None: nothing of single ones.
+
+  Clean data's are the targets of the other rows, as a control: how often victims give them
+  the label without an attack.
+  """
+  if row == types.CLEAN:
+    return control(plan.config)
   return plan.training_sets.goal(row)
 
 

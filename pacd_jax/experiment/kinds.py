@@ -283,6 +283,10 @@ class Row:
   is_bounded: bool = True
   # Checks its options against the data; raises errors.InputError.
   check: Callable[[Options, types.Splits], None] | None = None
+  # Its options say which test image is to get the class's label, `target`, and how many
+  # images of the class it changes for that, `num_images` (0: all that it may).
+  is_targeted: bool = False
+  needs_features: bool = False  # The network shows what its last layer takes.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,6 +52,8 @@ def check(config: Config, splits: types.Splits) -> None:
   for entry in kinds.ROWS:
     if entry.check is not None and entry.name in config.rows.names:
       entry.check(config.rows.options.get(entry.name), splits)
+    if entry.is_targeted and entry.name in config.rows.names:
+      targets.check_target(config, splits, entry)
   chain = config.defense.chain
   for name in chain.names:
     if (fits := kinds.DEFENCES[name].check) is not None:

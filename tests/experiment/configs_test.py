@@ -14,6 +14,7 @@ from pacd_jax.experiment import (
   kinds,
   schema,
   suite_specs,
+  target_specs,
   together,
 )
 
@@ -49,6 +50,15 @@ def _runs(config):
     run.rows, run.poisons = ("clean",), {}
     run.data.data_dir, run.attack.epsilon = config.data.data_dir, config.epsilons[0]
     return [run]
+  if "targets" in config:
+    spec = target_specs.parse(config.to_dict())
+    for each in spec.parts.values():
+      together.check(each)
+    config.base.poisons, config.base.data.data_dir = {}, ""
+    config.base.train.frozen_features = ""
+    for row in config.base.rows[1:]:
+      config.base[row].target = 0
+    return [config.base]
   if "victims" not in config:
     return [config]
   for victim in config.victims.values():

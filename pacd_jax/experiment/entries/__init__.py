@@ -16,6 +16,7 @@ from pacd_jax.experiment.entries import (
   presets,
   rows,
   steps,
+  targeted,
   transforms,
   triggers,
 )
@@ -36,6 +37,7 @@ __all__ = [
   "presets",
   "rows",
   "steps",
+  "targeted",
   "transforms",
   "triggers",
 ]
