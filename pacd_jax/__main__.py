@@ -8,6 +8,7 @@ prepare     downloads and stores a data set
 poison      a poison as a folder of PNGs with a table, or as .npz, and back
 audit       which classes and images of a training set are suspicious
 robustness  certificates against changed labels and pixels of a training set
+linear      attacks on linear classifiers, and what filters see of them
 weights     a run's victim as a file of safetensors
 bench       speed, as ratios measured side by side
 """
@@ -29,6 +30,7 @@ _COMMANDS = {
   "poison": ("pacd_jax.experiment.poison_command", ()),
   "audit": ("pacd_jax.experiment.audit_command", ()),
   "robustness": ("pacd_jax.experiment.robustness_command", ()),
+  "linear": ("pacd_jax.experiment.linear_command", ()),
   "weights": ("pacd_jax.experiment.weights_command", ()),
   "bench": ("pacd_jax.bench.__main__", ()),
 }
