@@ -56,12 +56,11 @@ class Changed(NamedTuple):
 
 def _influence(task: Task, key: types.Key) -> Changed:
   shown = progress.Progress("influence", _NUM_STARTS, unit="starts")
-  points = linear_data.points(task.train.images)
+  points, of_points = _points(task.train)
   found = influence_attack.run(
     points,
-    linear_data.signs(task.train.labels),
-    linear_data.points(task.seen.images),
-    linear_data.signs(task.seen.labels),
+    of_points,
+    *_points(task.seen),
     criterion=CRITERIA[task.victim],
     ridge=task.ridge,
     count=task.count,
@@ -83,18 +82,24 @@ def _influence(task: Task, key: types.Key) -> Changed:
 
 
 def _mei_zhu(task: Task, key: types.Key) -> Changed:
+  """Moves the points that the clean victim is least sure of: no other moves an SVM."""
+  del key
   criterion, aim = CRITERIA[task.victim], AIMS[task.aim]
-  seen = linear_data.points(task.seen.images)
-  of_seen = linear_data.signs(task.seen.labels)
+  points, of_points = _points(task.train)
+  seen, of_seen = _points(task.seen)
 
   def risk(params, u):
     del u
     return aim(criterion, params, jnp.asarray(seen), jnp.asarray(of_seen))
 
-  positions = label_flips.random_flips(len(task.train.labels), task.count, key)
+  with jax.enable_x64(True):
+    clean = linear_classifiers.fit_points(criterion, points, of_points, task.ridge)
+    others = len(points) - task.count
+    surest = label_flips.farthest_first(clean, points, of_points, others)
+  positions = np.setdiff1d(np.arange(len(points)), surest)
   found = mei_zhu.run(
-    linear_data.points(task.train.images),
-    linear_data.signs(task.train.labels),
+    points,
+    of_points,
     positions,
     risk=risk,
     criterion=criterion,
@@ -113,8 +118,7 @@ def _random_flips(task: Task, key: types.Key) -> Changed:
 
 def _farthest_first(task: Task, key: types.Key) -> Changed:
   del key
-  points = linear_data.points(task.train.images)
-  of_points = linear_data.signs(task.train.labels)
+  points, of_points = _points(task.train)
   with jax.enable_x64(True):
     clean = linear_classifiers.fit_points(
       CRITERIA[task.victim], points, of_points, task.ridge
@@ -125,8 +129,7 @@ def _farthest_first(task: Task, key: types.Key) -> Changed:
 
 def _alfa(task: Task, key: types.Key) -> Changed:
   found = label_flips.alfa(
-    linear_data.points(task.train.images),
-    linear_data.signs(task.train.labels),
+    *_points(task.train),
     task.count,
     criterion=CRITERIA[task.victim],
     ridge=task.ridge,
@@ -160,15 +163,12 @@ def test_error(
 ) -> float:
   """The share of test images that a victim trained on these gets wrong."""
   with jax.enable_x64(True):
-    params = linear_classifiers.fit_points(
-      CRITERIA[victim],
-      linear_data.points(train.images),
-      linear_data.signs(train.labels),
-      ridge,
-    )
-    return linear_classifiers.error_rate(
-      params, linear_data.points(test.images), linear_data.signs(test.labels)
-    )
+    params = linear_classifiers.fit_points(CRITERIA[victim], *_points(train), ridge)
+    return linear_classifiers.error_rate(params, *_points(test))
+
+
+def _points(dataset: types.Dataset) -> tuple[np.ndarray, np.ndarray]:
+  return linear_data.points(dataset.images), linear_data.signs(dataset.labels)
 
 
 def _flipped(task: Task, positions: np.ndarray) -> Changed:

@@ -137,25 +137,29 @@ def project(feasible: FeasibleSet, point: types.Array) -> types.Array:
 
 
 def _least(holds: Callable[[types.Array], types.Array]) -> types.Array:
-  """The least multiplier from 0 on for which it holds, and it does; a large one if none."""
+  """The least multiplier from 0 on for which it holds, and it does; a large one if none.
 
-  def grow(bracket):
-    return bracket[1], 2.0 * bracket[1]
+  0 is tried first, then numbers that double until one holds, then halves of the bracket:
+  all in one loop, which has `holds` once, so that it compiles fast where it is nested.
+  """
 
-  def too_small(bracket):
-    return ~holds(bracket[1]) & (bracket[1] < _LARGEST)
+  def unfinished(bracket):
+    lower, upper, halvings = bracket
+    return (upper > 0.0) & (halvings < _HALVINGS) & (lower < _LARGEST)
 
-  zero = jnp.zeros((), jnp.result_type(float))
-  bracket = jax.lax.while_loop(too_small, grow, (zero, zero + 2.0**-4))
+  def step(bracket):
+    lower, upper, halvings = bracket
+    growing = jnp.isinf(upper)
+    larger = jnp.where(lower < 0.0, 0.0, jnp.maximum(2.0 * lower, 2.0**-4))
+    tried = jnp.where(growing, larger, 0.5 * (lower + upper))
+    inside = holds(tried)
+    lower, upper = jnp.where(inside, lower, tried), jnp.where(inside, tried, upper)
+    return lower, upper, jnp.where(growing, halvings, halvings + 1)
 
-  def halve(_, bracket):
-    lower, upper = bracket
-    middle = 0.5 * (lower + upper)
-    inside = holds(middle)
-    return jnp.where(inside, lower, middle), jnp.where(inside, middle, upper)
-
-  _, found = jax.lax.fori_loop(0, _HALVINGS, halve, bracket)
-  return jnp.where(holds(zero), zero, found)
+  one = jnp.ones((), jnp.result_type(float))
+  start = -one, jnp.inf * one, jnp.int32(0)
+  lower, upper, _ = jax.lax.while_loop(unfinished, step, start)
+  return jnp.where(jnp.isinf(upper), lower, upper)
 
 
 def is_inside(
@@ -180,7 +184,7 @@ def check(feasible: FeasibleSet) -> None:
   Raises:
     errors.InputError: it is empty.
   """
-  nearest = project(feasible, feasible.centre)
+  nearest = jax.jit(project)(feasible, feasible.centre)
   if not is_inside(feasible, nearest, 1e-9):
     raise errors.InputError(
       f"the feasible set is empty: no point of [0, 1]^d is within {feasible.radius:.3g} of "

@@ -33,8 +33,8 @@ def run(
   criterion: CriterionFn,
   ridge: float,
   effort: float = 0.0,
-  step_size: float = 0.1,
-  num_steps: int = 60,
+  step_size: float = 1.0,
+  num_steps: int = 120,
 ) -> Moved:
   """Moves some training points so that the victim's parameters are as the attacker wants.
 
