@@ -43,20 +43,38 @@ def _run(arguments: Sequence[str]) -> str:
   groups = None if chosen.classes is None else linear_data.groups(chosen.classes)
   data = linear_data.load(chosen.data, groups, seed=chosen.seed, data_dir=chosen.data_dir)
   task = _task(chosen, data)
+  folder, about = files.user_path(chosen.out), _about(chosen, data, task)
+  _check_summary(folder / _SUMMARY, about)
   clean = linear_attacks.Changed(data.train, np.zeros(len(data.train.labels), bool))
   rows = [_row("clean", clean, task, data.test, 0.0)]
-  folder = files.user_path(chosen.out)
-  for number, name in enumerate(chosen.attacks):
+  for name in chosen.attacks:
+    # Files of a command that is killed are known by the summary as it is so far.
+    _write(folder, about, rows)
     progress.note(f"{name}: {task.count} points")
     began = time.monotonic()
+    number = list(linear_attacks.ATTACKS).index(name)
     key = jax.random.fold_in(jax.random.key(chosen.seed), number)
     changed = linear_attacks.ATTACKS[name](task, key)
     rows.append(_row(name, changed, task, data.test, time.monotonic() - began))
     if chosen.save:
       _save(folder / f"{name}.npz", changed, data.test)
-  about = {
+  _write(folder, about, rows)
+  return f"{_table(rows)}\n\n{folder / _SUMMARY}"
+
+
+_SETTINGS = (
+  *("victim", "ridge", "share", "aim", "effort", "removed_share", "num_steps"),
+  *("seed", "save"),
+)
+
+
+def _about(
+  chosen: argparse.Namespace, data: linear_data.TwoClasses, task: linear_attacks.Task
+) -> dict[str, Any]:
+  return {
     "data": data.description,
     "classes": [list(group) for group in data.groups],
+    "attacks": list(chosen.attacks),
     **{name: getattr(chosen, name) for name in _SETTINGS},
     "num_points": task.count,
     "num_train": len(data.train.labels),
@@ -64,14 +82,19 @@ def _run(arguments: Sequence[str]) -> str:
     "train_sha256": arrays.checksum(data.train),
     "test_sha256": arrays.checksum(data.test),
   }
+
+
+def _check_summary(path: pathlib.Path, about: dict[str, Any]) -> None:
+  there = run_folder.read_json(path) if path.exists() else about
+  for name, expected in about.items():
+    if there.get(name) != expected:
+      raise errors.InputError(
+        f"{path} is of another command ({name} differs): give another --out"
+      )
+
+
+def _write(folder: pathlib.Path, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
   run_folder.write_json(folder / _SUMMARY, about | {"rows": rows, "stamp": stamp.make()})
-  return f"{_table(rows)}\n\n{folder / _SUMMARY}"
-
-
-_SETTINGS = (
-  *("victim", "ridge", "share", "aim", "effort", "removed_share", "num_steps"),
-  "seed",
-)
 
 
 def _chosen(arguments: Sequence[str]) -> argparse.Namespace:

@@ -85,6 +85,20 @@ class LinearCommandTest(parameterized.TestCase):
       self.assertEqual(rows["influence"][name]["passed"], count)
     self.assertEmpty([path for path in self.out.iterdir() if ".tmp" in path.name])
 
+  def test_draws_are_of_an_attack_not_of_its_place(self):
+    """And a summary of other settings, or of what was killed, is not mixed with these."""
+    found = []
+    for number, attacks in enumerate(("random_flips", "farthest_first,random_flips")):
+      out = self.folder / str(number)
+      given = self.data, f"--out={out}", f"--attacks={attacks}", "--share=0.1", "--save"
+      for _ in range(2):  # The same command again makes the same files.
+        self.assertEqual(_call(*given)[0], 0)
+      found.append(npz_arrays.read(out / "random_flips.npz", ("poisoned",))["poisoned"])
+      status, _, wrong = _call(*given, "--seed=1")
+      self.assertEqual(status, 2)
+      self.assertRegex(wrong, r"linear.json is of another command \(seed differs\)")
+    np.testing.assert_array_equal(*found)
+
   @pytest.mark.long
   def test_influence_on_digits_triples_the_error(self):
     """It sees nothing of the test split, and every point passes either filter."""
