@@ -8,21 +8,11 @@ prepare       downloads and stores a data set
 poison        a poison as a folder of PNGs with a table, or as .npz, and back
 audit         which classes and images of a training set are suspicious
 robustness    certificates against changed labels and pixels of a training set
+linear        attacks on linear classifiers, and what filters see of them
 evade         attacks at test time on a run's victims, beside their certificates
 memorisation  what victims fitted of labels and images that say nothing
 weights       a run's victim as a file of safetensors
 bench         speed, as ratios measured side by side
-run         an experiment, or several of one config, as main.py does
-compare     attacks side by side, on the same budgets
-paper       the paper's tables and figures
-collect     results of many runs as one table
-prepare     downloads and stores a data set
-poison      a poison as a folder of PNGs with a table, or as .npz, and back
-audit       which classes and images of a training set are suspicious
-robustness  certificates against changed labels and pixels of a training set
-linear      attacks on linear classifiers, and what filters see of them
-weights     a run's victim as a file of safetensors
-bench       speed, as ratios measured side by side
 """
 
 import importlib
