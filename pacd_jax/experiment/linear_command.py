@@ -48,17 +48,16 @@ def _run(arguments: Sequence[str]) -> str:
   clean = linear_attacks.Changed(data.train, np.zeros(len(data.train.labels), bool))
   rows = [_row("clean", clean, task, data.test, 0.0)]
   for name in chosen.attacks:
-    # Files of a command that is killed are known by the summary as it is so far.
-    _write(folder, about, rows)
     progress.note(f"{name}: {task.count} points")
     began = time.monotonic()
     number = list(linear_attacks.ATTACKS).index(name)
     key = jax.random.fold_in(jax.random.key(chosen.seed), number)
     changed = linear_attacks.ATTACKS[name](task, key)
     rows.append(_row(name, changed, task, data.test, time.monotonic() - began))
+    # Before the training set: by it, the folder of a killed command is known as ours.
+    _write(folder, about, rows)
     if chosen.save:
       _save(folder / f"{name}.npz", changed, data.test)
-  _write(folder, about, rows)
   return f"{_table(rows)}\n\n{folder / _SUMMARY}"
 
 

@@ -46,6 +46,7 @@ _MAY_IMPORT = {
   "experiment": {
     *("registry", "noise", "perturbation", "evasion", "losses", "models", "bilevel"),
     *("runtime", "data", "train", "attacks", "defenses", "certification", "results"),
+    "linear_case",
   },
   "suites": {"certification", "data", "experiment", "results", "runtime"},
   "paper": {"certification", "data", "evasion", "experiment", "results", "runtime"}
