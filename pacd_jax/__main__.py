@@ -7,6 +7,7 @@ collect     results of many runs as one table
 prepare     downloads and stores a data set
 poison      a poison as a folder of PNGs with a table, or as .npz, and back
 audit       which classes and images of a training set are suspicious
+neural_cleanse  which of a run's victims have a backdoor, and for which label
 robustness  certificates against changed labels and pixels of a training set
 weights     a run's victim as a file of safetensors
 bench       speed, as ratios measured side by side
@@ -28,6 +29,7 @@ _COMMANDS = {
   "prepare": ("pacd_jax.data.prepare", ("prepare",)),
   "poison": ("pacd_jax.experiment.poison_command", ()),
   "audit": ("pacd_jax.experiment.audit_command", ()),
+  "neural_cleanse": ("pacd_jax.experiment.cleanse_command", ()),
   "robustness": ("pacd_jax.experiment.robustness_command", ()),
   "weights": ("pacd_jax.experiment.weights_command", ()),
   "bench": ("pacd_jax.bench.__main__", ()),

@@ -127,6 +127,11 @@ class SettingsTest(changed_settings.TestCase):
       "certify.num_points",
       "defense.two_sample.num_trusted",
       "defense.unshift.num_trusted",
+      "badnets.margin",
+      "label_consistent.margin",
+      "certifier_backdoor.margin",
+      "blended.seed",
+      "wanet.seed",
     )
   )
   def test_a_count_is_at_least_one(self, name):
