@@ -127,6 +127,7 @@ def of_large_images(
   adaptive = {"jpeg": KNOWS, "unshift": KEEPS_MEAN}
   if "smoke" in items:
     known, adaptive = {name: known[name] for name in ("l2", "unshift")}, {}
+    base.train.batch_size = 100  # What a filter leaves of a smoke's images has one batch.
   elif "fast" not in items:
     known |= {f"{name}_inside": inside(name) for name in ("bit_depth", "blur", "denoise")}
     known["weight_decay"] = {"train.weight_decay_choices": WEIGHT_DECAYS}

@@ -18,6 +18,7 @@ from absl import app, flags, logging
 from pacd_jax import errors
 from pacd_jax.experiment import command_line, door, identity, schema
 from pacd_jax.runtime import (
+  compilation,
   ending,
   files,
   preemption,
@@ -46,6 +47,11 @@ _TIMEOUT = flags.DEFINE_integer(
   300,
   "Seconds that the processes may take to find each other.",
   lower_bound=1,
+)
+_CACHE = flags.DEFINE_bool(
+  "compilation_cache",
+  True,
+  "Keep compiled programs in the user's cache folder, for later runs of the same shapes.",
 )
 
 # `(what the config asks for, the run's folder) -> the table of results`.
@@ -90,7 +96,8 @@ def _main(run: RunFn) -> int:
     with shared_folder.own(workdir) as own, _quiet_unless_first():
       with processes.agreeing():
         asked = door.parse(command_line.config())
-      table = run(asked, str(own))
+      with compilation.kept(wanted=_CACHE.value):
+        table = run(asked, str(own))
   except errors.InputError as error:
     return _end(_fail_if_first(error, 2))
   except errors.NonFiniteError as error:

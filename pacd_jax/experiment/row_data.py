@@ -117,26 +117,23 @@ class TrainingSets:
     """
     _check_made(row, made, len(self._poisoned), self._splits.train.images.shape[1:])
     path = self._folder.poison(row)
-    contents = poison_file.contents(path, self.made(made, self.identity_of(row)))
+    contents = poison_file.contents(path, self.made(made, row))
     self._write(path, contents, {"attack_seconds": seconds})
 
-  def made(
-    self, made: np.ndarray | Poisoned, identity: dict[str, Any] | None = None
-  ) -> types.Poison:
-    """Rounds what an attack made to 8 bits, within the budget.
+  def made(self, made: np.ndarray | Poisoned, row: str = types.PACD) -> types.Poison:
+    """Rounds what an attack made to 8 bits, within the row's budget.
 
     Args:
       made: float images `[n, H, W, C]` for the images that the run poisons, or a
         `Poisoned`.
-      identity: the fields that the poison carries, the budget among them; None: those of
-        `identity`.
+      row: the row that it is of.
 
     Raises:
       ValueError: an image without a base image has no label.
     """
     if not isinstance(made, Poisoned):
       made = Poisoned(np.asarray(made))
-    train, identity = self._splits.train, identity or self.identity
+    train, identity = self._splits.train, self.identity_of(row)
     indices = self._poisoned if made.indices is None else np.asarray(made.indices, np.int64)
     base_images, base_labels = train.images[indices], train.labels[indices]
     labels = base_labels if made.labels is None else np.asarray(made.labels, np.int32)
