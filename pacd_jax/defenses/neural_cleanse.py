@@ -22,15 +22,20 @@ _CONSISTENCY = 1.4826  # MAD to standard deviation, of a normal distribution.
 
 
 class Settings(NamedTuple):
-  """The settings of the search for triggers; those of the authors' code."""
+  """The settings of the search for triggers.
 
-  num_steps: int = 1000
+  They are those of the authors' code, https://github.com/bolunwang/backdoor, which has at
+  most 1,000 steps of 31 batches.
+  """
+
+  num_steps: int = 100
+  num_batches: int = 10  # Updates of a step; success is judged after it, on all of them.
   batch_size: int = 32
   learning_rate: float = 0.1  # Of Adam.
   cost: float = 1e-3  # First weight of the mask's norm.
   patience: int = 5  # Steps of success, or without, after which the weight changes.
   factor: float = 2.0  # By which it rises; it falls by factor^(3/2).
-  success: float = 0.99  # Share of a batch that must get the label.
+  success: float = 0.99  # Share of a step's images that must get the label.
 
 
 DEFAULTS = Settings()
@@ -42,7 +47,7 @@ class Triggers(NamedTuple):
   masks: np.ndarray  # float32 `[K, H, W]` in [0, 1].
   patterns: np.ndarray  # float32 `[K, H, W, C]` in [0, 1].
   norms: np.ndarray  # float64 `[K]`: the sums of the masks.
-  reached: np.ndarray  # bool `[K]`: whether any mask made a batch a success.
+  reached: np.ndarray  # bool `[K]`: whether any step was a success.
 
 
 class _State(NamedTuple):
@@ -69,9 +74,10 @@ def find(
 
     min_(m, p) E CE(f((1 - m) x + m p), label) + cost |m|_1,  m, p in [0, 1]
 
-  by Adam on mini-batches. The cost rises after some batches of success and falls after some
-  without, and the smallest mask of a successful batch is kept. The authors' code stops
-  early; here all steps are made, of all labels at once.
+  by Adam on mini-batches. The cost rises after some steps of success and falls after some
+  without, and the smallest mask of a successful step is kept. The authors' code stops
+  early, and judges a step while its mask changes; here all steps are made, of all labels at
+  once, and the mask that is kept is the one that was judged.
 
   Args:
     apply: logits of the network f.
@@ -120,22 +126,31 @@ def _find_one(apply, settings, params, images, label, key):
     "pattern": start(pattern_key, shape),
   }
 
-  def loss(raw, batch, cost):
+  def logits(raw, batch):
     mask, pattern = _squashed(raw)["mask"][None], _squashed(raw)["pattern"][None]
-    logits = apply(params, (1.0 - mask) * batch + mask * pattern)
+    return apply(params, (1.0 - mask) * batch + mask * pattern), mask.sum()
+
+  def loss(raw, batch, cost):
+    found, norm = logits(raw, batch)
     wanted = jnp.full(len(batch), label)
-    entropy = optax.softmax_cross_entropy_with_integer_labels(logits, wanted).mean()
-    return entropy + cost * mask.sum(), (logits.argmax(axis=-1) == label).mean()
+    entropy = optax.softmax_cross_entropy_with_integer_labels(found, wanted).mean()
+    return entropy + cost * norm
+
+  def update(carry, batch, cost):
+    raw, opt_state = carry
+    updates, opt_state = optimizer.update(jax.grad(loss)(raw, batch, cost), opt_state)
+    return (optax.apply_updates(raw, updates), opt_state), None
 
   def step(number, state):
-    rows = jax.random.randint(
-      jax.random.fold_in(batch_key, number), (settings.batch_size,), 0, len(images)
+    size = settings.num_batches, settings.batch_size
+    own = jax.random.fold_in(batch_key, number)
+    batches = images[jax.random.randint(own, size, 0, len(images))]
+    (raw, opt_state), _ = jax.lax.scan(
+      functools.partial(update, cost=state.cost), (state.raw, state.opt_state), batches
     )
-    (_, share), gradient = jax.value_and_grad(loss, has_aux=True)(
-      state.raw, images[rows], state.cost
-    )
-    is_success = share >= settings.success
-    now = _squashed(state.raw)
+    found, _ = logits(raw, batches.reshape(-1, *shape))
+    is_success = (found.argmax(axis=-1) == label).mean() >= settings.success
+    now = _squashed(raw)
     norm = now["mask"].sum()
     is_best = is_success & (norm < state.norm)
     ups = jnp.where(is_success, state.ups + 1, 0)
@@ -143,9 +158,8 @@ def _find_one(apply, settings, params, images, label, key):
     rises, falls = ups >= settings.patience, downs >= settings.patience
     cost = state.cost * jnp.where(rises, settings.factor, 1.0)
     cost = cost / jnp.where(falls, settings.factor**1.5, 1.0)
-    updates, opt_state = optimizer.update(gradient, state.opt_state)
     return _State(
-      optax.apply_updates(state.raw, updates),
+      raw,
       opt_state,
       cost,
       jnp.where(rises, 0, ups),

@@ -5,8 +5,9 @@ pacd neural_cleanse runs/mnist_backdoors --rows=clean,badnets --victims=2
 
 For each victim and each label it searches the smallest trigger on the run's validation
 images, and flags labels whose trigger is too small: an anomaly index above 2. With ten
-classes the index of a clean victim can be above 2, too, so compare with the row clean.
-neural_cleanse.json in the run's folder has all norms; the same command goes on with it.
+classes the index of a clean victim can be above 2, too, so the victims of the row clean are
+always looked at as well. neural_cleanse.json in the run's folder has all norms; the same
+command goes on with it.
 """
 
 import math
@@ -50,23 +51,27 @@ def _run(arguments: Sequence[str]) -> str:
   parser.add_argument("run", help="the folder of a run whose victims are trained")
   parser.add_argument("--rows", help="some of its rows, by commas; by default all")
   parser.add_argument("--victims", type=int, help="the first so many of each row; all")
-  parser.add_argument("--steps", type=int, default=1000, help="of a search; %(default)s")
+  steps = neural_cleanse.DEFAULTS.num_steps
+  parser.add_argument("--steps", type=int, default=steps, help="of a search; %(default)s")
   parser.add_argument(
     "--num_images", type=int, default=1000, help="validation images; %(default)s"
   )
   parser.add_argument("--data_dir", default="", help="of prepared data, if it has moved")
+  parser.add_argument("--data_path", default="", help="of images of yours, if they have")
   chosen = parser.parse_args(arguments)
   for name in ("steps", "num_images", "victims"):
     value = getattr(chosen, name)
     if value is not None and not 1 <= value < 2**31:
       raise errors.InputError(f"--{name}={value}: use a whole number from 1")
-  plan = door.load(chosen.run, data_dir=chosen.data_dir)
+  plan = door.load(chosen.run, data_dir=chosen.data_dir, path=chosen.data_path)
+  _check(plan)
   rows, victims = _rows(plan, chosen.rows), _victims(plan, chosen.victims)
-  settings = neural_cleanse.Settings(num_steps=chosen.steps)
+  settings = neural_cleanse.DEFAULTS._replace(num_steps=chosen.steps)
   path = plan.folder.path / _FILE
+  num_images = min(chosen.num_images, len(plan.splits.validation.labels))
   about = {
     "run": plan.folder.fingerprint,
-    "num_images": min(chosen.num_images, len(plan.splits.validation.labels)),
+    "num_images": num_images,
     **settings._asdict(),
   }
   found = _there(path, plan, about)
@@ -75,23 +80,34 @@ def _run(arguments: Sequence[str]) -> str:
   shown = progress.Progress("neural_cleanse", len(wanted), unit="victims")
   for number, victim in enumerate(wanted):
     if victim not in found:
-      found[victim] = _of_victim(
-        plan, *victim, params[victim], settings, about["num_images"]
-      )
+      found[victim] = _of_victim(plan, *victim, params[victim], settings, num_images)
       of_all = {"victims": list(found.values()), "stamp": stamp.make()}
       run_folder.write_json(path, about | of_all)
     shown.update(number + 1)
-  return _table([found[victim] for victim in wanted], path, types.CLEAN in rows)
+  return _table([found[victim] for victim in wanted], path)
+
+
+def _check(plan: Plan) -> None:
+  """Raises `errors.InputError` unless the run has victims that can be searched."""
+  folder = plan.folder.path
+  if plan.ensemble is not None:
+    raise errors.InputError(
+      f"{folder}: victims are votes of {plan.ensemble.num_models} networks each, which "
+      "have no gradient: give a run without train.ensemble"
+    )
+  if not plan.folder.checkpoints("train").exists():
+    raise errors.InputError(f"{folder} has no checkpoints/train: run --stage=train first")
 
 
 def _rows(plan: Plan, given: str | None) -> tuple[str, ...]:
+  """The rows that are looked at, in the run's order; the clean one always is."""
   if not given:
     return plan.rows
-  rows = tuple(dict.fromkeys(given.split(",")))
+  rows = given.split(",")
   for row in rows:
     if row not in plan.rows:
       raise errors.InputError(f"--rows={given}: the run has {', '.join(plan.rows)}")
-  return rows
+  return tuple(row for row in plan.rows if row in (types.CLEAN, *rows))
 
 
 def _victims(plan: Plan, given: int | None) -> int:
@@ -149,7 +165,7 @@ def _of_victim(
   }
 
 
-def _table(found: list[dict[str, Any]], path: pathlib.Path, has_clean: bool) -> str:
+def _table(found: list[dict[str, Any]], path: pathlib.Path) -> str:
   lines = [_HEADINGS]
   for each in found:
     norms, label = each["norms"], each["attackers_label"]
@@ -161,7 +177,7 @@ def _table(found: list[dict[str, Any]], path: pathlib.Path, has_clean: bool) -> 
         str(each["label"]),
         f"{norms[each['label']]:.2f}",
         f"{np.median(norms):.2f}",
-        "-" if each["index"] is None else f"{each['index']:.2f}",
+        _shown(each),
         ", ".join(map(str, each["flagged"])) or "none",
       )
     )
@@ -169,6 +185,18 @@ def _table(found: list[dict[str, Any]], path: pathlib.Path, has_clean: bool) -> 
     "label: the attacker's; smallest: the label of the smallest trigger; index above "
     f"{neural_cleanse.THRESHOLD:g}: flagged."
   )
-  if not has_clean:
-    note += " Without the row clean there is nothing to compare the indices with."
-  return f"{tables.aligned(lines)}\n\n{note}\n{path}"
+  return "\n".join([tables.aligned(lines), "", note, _of_clean(found), str(path)])
+
+
+def _of_clean(found: list[dict[str, Any]]) -> str:
+  """What the indices of clean victims are, beside which others are to be seen."""
+  clean = [each for each in found if each["data"] == types.CLEAN]
+  if not clean:
+    return "The run has no row clean, whose indices others could be compared with."
+  flagged = sum(bool(each["flagged"]) for each in clean)
+  indices = ", ".join(map(_shown, clean))
+  return f"Of clean victims the index is {indices}: {flagged} of {len(clean)} are flagged."
+
+
+def _shown(each: Mapping[str, Any]) -> str:
+  return "inf" if each["index"] is None else f"{each['index']:.2f}"

@@ -30,8 +30,7 @@ def _plan(**changes):
 def _poison(row, **changes):
   changes = {name.replace("__", "."): value for name, value in changes.items()}
   plan = _plan(**changes)
-  sets = plan.training_sets
-  return plan, sets.made(plan.baselines[row](), sets.identity_of(row))
+  return plan, plan.training_sets.made(plan.baselines[row](), row)
 
 
 class BackdoorsTest(parameterized.TestCase):
