@@ -69,5 +69,6 @@ def _fast(config: ml_collections.ConfigDict) -> None:
 def smoke(config: ml_collections.ConfigDict) -> None:
   """Every stage and row at the smallest size; the numbers mean nothing."""
   mnist_ga.smoke(config)
+  config.attack.poisoned_fraction = 1.0
   config.label_consistent.warmup_steps = 2
   config.label_consistent.num_steps = 3
