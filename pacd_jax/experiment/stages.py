@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 import jax
+import numpy as np
 
 from pacd_jax import train, types
 from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays
+from pacd_jax.data import goals as goal_texts
 from pacd_jax.experiment import (
   checks,
   ensemble_certificates,
   goals,
+  kinds,
   search,
   weight_decay,
   words,
@@ -80,8 +83,17 @@ def attack(plan: Plan) -> None:
     else:
       images = plan.baselines[row]()
       seconds = round(time.monotonic() - began, 6)
-    images = processes.from_first(images)  # All processes train victims on the same.
-    plan.training_sets.save(row, images, seconds)
+    # All processes train victims on the same.
+    plan.training_sets.save(row, _from_first(images), seconds)
+
+
+def _from_first(made: np.ndarray | kinds.Poisoned) -> np.ndarray | kinds.Poisoned:
+  """Process 0's poison, in every process: its arrays as such, and its goal as text."""
+  if not isinstance(made, kinds.Poisoned):
+    return processes.from_first(made)
+  text = processes.all_texts(goal_texts.to_text(made.goal))[0]
+  arrays_of_all = processes.from_first(made._replace(goal=None))
+  return arrays_of_all._replace(goal=goal_texts.of_text(text))
 
 
 # --- certify --------------------------------------------------------------------------

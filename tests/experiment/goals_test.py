@@ -5,9 +5,11 @@ import dataclasses
 import pathlib
 import shutil
 import tempfile
+from unittest import mock
 
 import asked
 import finished_run
+import jax
 import numpy as np
 from absl.testing import absltest, parameterized
 
@@ -16,7 +18,7 @@ from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays, poison_file
 from pacd_jax.experiment import door, fields, kinds, stages, triggers
 from pacd_jax.results import collect
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import processes, run_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,6 +204,27 @@ class GoalsTest(absltest.TestCase):
     self.assertTrue(poison.triggered.all())
     self.assertEqual((poison.epsilon, poison.goal.label), (1.0, 8))
     self.assertIn("with the trigger", self.row("marked")["words"])
+
+  def test_processes_exchange_numbers_alone(self):
+    """Those of several take what the first one made; text goes by another way."""
+
+    def broadcast(tree):
+      for leaf in jax.tree.leaves(tree):
+        self.assertIn(np.asarray(leaf).dtype.kind, "biuf")
+      return tree
+
+    with (
+      tempfile.TemporaryDirectory() as temporary,
+      mock.patch.object(processes, "from_first", side_effect=broadcast) as exchanged,
+    ):
+      asked.run(self.config(), temporary, ("attack",))
+      self.assertEqual(exchanged.call_count, 2)
+      for row in ("marked", "wanted"):
+        one, same = (
+          poison_file.load(pathlib.Path(folder, "poison", f"{row}.npz"))
+          for folder in (temporary, self.finished)
+        )
+        self.assertEqual(one.goal, same.goal)
 
   def test_the_table_the_page_and_collect_show_them(self):
     marked, wanted = (

@@ -127,6 +127,11 @@ class SettingsTest(changed_settings.TestCase):
       "certify.num_points",
       "defense.two_sample.num_trusted",
       "defense.unshift.num_trusted",
+      "badnets.margin",
+      "label_consistent.margin",
+      "certifier_backdoor.margin",
+      "blended.seed",
+      "wanet.seed",
     )
     and name.rpartition(".")[-1] not in ("target", "num_images")
   )

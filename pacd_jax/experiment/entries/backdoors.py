@@ -6,6 +6,7 @@ trigger, and keep their labels. The trigger's options bound what changes, not th
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -207,12 +208,13 @@ def _check(row: str, trigger: str):
 
 
 def _check_share(share: float, train: types.Dataset) -> None:
-  """Refuses a share that no class leaves room for; the attack checks its own class."""
-  most = len(train.labels) - np.unique(train.labels, return_counts=True)[1].min()
-  if dirty_label.count(len(train.labels), share) > most:
+  """Refuses more images than other classes have, if the attacker's is the largest one."""
+  size = len(train.labels)
+  most = size - np.unique(train.labels, return_counts=True)[1].max()
+  if (number := dirty_label.count(size, share)) > most:
     raise errors.InputError(
-      f"share {share:g} of {len(train.labels)} training images is more than other classes "
-      f"have: use at most {most / len(train.labels):.3g}"
+      f"share {share:g} of {size} training images is {number}, more than other classes "
+      f"have: use at most {math.floor(100 * most / size) / 100:g}"
     )
 
 

@@ -30,8 +30,7 @@ def _plan(**changes):
 def _poison(row, **changes):
   changes = {name.replace("__", "."): value for name, value in changes.items()}
   plan = _plan(**changes)
-  sets = plan.training_sets
-  return plan, sets.made(plan.baselines[row](), sets.identity_of(row))
+  return plan, plan.training_sets.made(plan.baselines[row](), row)
 
 
 class BackdoorsTest(parameterized.TestCase):
@@ -114,7 +113,13 @@ class BadInputTest(parameterized.TestCase):
     ("badnets", {"size": 9}, "config field badnets: .* image of 8x8: use size at most 8"),
     ("certifier_backdoor", {"size": 3, "margin": 4}, "use a smaller margin"),
     ("label_consistent", {"size": 9}, "config field label_consistent: the trigger has 9"),
-    ("badnets", {"share": 0.95}, "share 0.95 of 1077 .* more than other classes have"),
+    (
+      "badnets",
+      {"share": 0.9},
+      "share 0.9 of 1077 .* is 969, more than other classes",
+    ),
+    ("blended", {"share": 1.0}, "is 1077, more than other classes have: use at most 0.89"),
+    ("wanet", {"share": -0.1}, "wanet.share is -0.1: it must be in .0, 1."),
     ("badnets", {"share": 0.0}, "badnets.share is 0.0: it must be in .0, 1."),
     ("blended", {"opacity": 1.5}, "blended.opacity is 1.5: it must be in .0, 1."),
     ("wanet", {"strength": -0.5}, "wanet.strength is -0.5: it must be in .0, 100."),
@@ -126,6 +131,15 @@ class BadInputTest(parameterized.TestCase):
     changes = {f"{row}.{name}": value for name, value in options.items()}
     with self.assertRaisesRegex(errors.InputError, message):
       _plan(rows=("clean", row), **changes)
+
+  @parameterized.parameters(0, 3, 8)
+  def test_what_is_not_refused_is_there_for_every_label(self, label):
+    _, poison = _poison("badnets", badnets__share=0.89, data__target_class=label)
+    self.assertLen(poison.images, round(0.89 * 1077))
+
+  def test_labels_that_are_no_class(self):
+    with self.assertRaisesRegex(errors.InputError, "data.target_class"):
+      _plan(rows=("clean", "badnets"), **{"data.target_class": 10})
 
   def test_an_image_that_does_not_fit(self):
     for image, message in (
