@@ -12,6 +12,7 @@ from pacd_jax.attacks.separable_patterns import lsp
 from pacd_jax.experiment import fields, kinds
 from pacd_jax.experiment.entries import rows
 
+_WINE = "#882255"  # Of Tol's colours, which are safe for colour-blind readers.
 _RADIUS = fields.interval("[0, 2]")
 
 
@@ -115,21 +116,21 @@ for _row in (
     "lsp",
     rows.plain(lsp, draws=True),
     "a pattern of blocks added to each target image, much the same in all of them (LSP).",
-    kinds.Style("#56B4E9", (0, (5, 2))),
+    kinds.Style(_WINE, (0, (5, 2))),
     options=Lsp,
   ),
   kinds.Row(
     "ar",
     rows.plain(ar, draws=True),
     "a pattern of one autoregressive process added to each target image (AR).",
-    kinds.Style("#56B4E9", (0, (1, 1))),
+    kinds.Style(_WINE, (0, (1, 1))),
     options=Ar,
   ),
   kinds.Row(
     "robust_error_minimizing",
     _robust_error_minimizing,
     "error-minimising noise for a surrogate whose images are attacked, too (REM).",
-    kinds.Style("#56B4E9", (0, (3, 1, 1, 1))),
+    kinds.Style(_WINE, (0, (3, 1, 1, 1))),
     options=RobustErrorMinimizing,
     trains_surrogate=True,
     takes_adversary=False,
@@ -139,7 +140,7 @@ for _row in (
     _hypocritical,
     "hypocritical perturbations: a clean, adversarially trained surrogate is surer of the "
     "target images than it should be.",
-    kinds.Style("#56B4E9", (0, (5, 1, 1, 1, 1, 1))),
+    kinds.Style(_WINE, (0, (5, 1, 1, 1, 1, 1))),
     options=Hypocritical,
     trains_surrogate=True,
     takes_adversary=False,
@@ -149,7 +150,7 @@ for _row in (
     _deferred,
     "deferred poisoning: error-minimising noise for a surrogate whose loss is sharply "
     "curved at the target images.",
-    kinds.Style("#56B4E9", (0, (8, 2))),
+    kinds.Style(_WINE, (0, (8, 2))),
     options=Deferred,
     trains_surrogate=True,
     takes_adversary=False,
