@@ -27,6 +27,7 @@ def get_config(
   base: ml_collections.ConfigDict,
   variant: str,
   *,
+  target: int,
   more: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
 ) -> ml_collections.ConfigDict:
   """A table of all attacks on the victims of one config.
@@ -35,11 +36,18 @@ def get_config(
     base: of every run, with its variant applied.
     variant: of the base, as the user gave it; "smoke" has few attacks, and a network that
       compiles in a moment.
+    target: the image that attacks on one image are about, by its position in the test split.
+      They are there twice, also against victims with frozen features.
     more: by name, further lines: a row, and the fields that differ from the base, such as
       `{"pacd_per_image": ("pacd", {"attack.num_shared_steps": 0})}`.
   """
   items = variant.split(",")
-  attacks = {row: (row, {}) for row in ROWS} | dict(more or {})
+  attacks: dict[str, tuple[str, Mapping[str, Any]]] = {row: (row, {}) for row in ROWS}
+  for row in ROWS:
+    if kinds.ROWS[row].is_targeted:
+      base[row].target = target
+      attacks[f"{row}_frozen"] = row, {"train.frozen_features": "train"}
+  attacks |= more or {}
   if "smoke" in items:
     attacks = {name: attacks[name] for name in OF_SMOKE}
     base.attack.num_shared_steps = base.attack.num_steps  # One program, not two.

@@ -15,4 +15,4 @@ from configs import attacks, cifar10_ga
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: that of `cifar10_ga`, such as "fast", "smoke" or "sigma=0.5"."""
-  return attacks.get_config(cifar10_ga.get_config(variant), variant)
+  return attacks.get_config(cifar10_ga.get_config(variant), variant, target=0)

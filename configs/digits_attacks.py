@@ -16,4 +16,4 @@ from configs import attacks, digits_ga
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: that of `digits_ga`, such as "smoke" or "sigma=0.5"."""
-  return attacks.get_config(digits_ga.get_config(variant), variant)
+  return attacks.get_config(digits_ga.get_config(variant), variant, target=1)

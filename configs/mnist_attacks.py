@@ -15,4 +15,4 @@ from configs import attacks, mnist_ga
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: that of `mnist_ga`, such as "fast", "smoke" or "sigma=0.5"."""
-  return attacks.get_config(mnist_ga.get_config(variant), variant)
+  return attacks.get_config(mnist_ga.get_config(variant), variant, target=0)
