@@ -36,7 +36,7 @@ def get_config(
     base: of every run, with its variant applied.
     variant: of the base, as the user gave it; "smoke" has few attacks, and a network that
       compiles in a moment.
-    target: the image that attacks on one image are about, by its position in the test split.
+    target: the image that attacks on one image are about: its position in the test split.
       They are there twice, also against victims with frozen features.
     more: by name, further lines: a row, and the fields that differ from the base, such as
       `{"pacd_per_image": ("pacd", {"attack.num_shared_steps": 0})}`.
