@@ -12,9 +12,10 @@ certified radius is, beside clean victims as a control; the ACR of class 8 is no
 subject. The class is 10 % of the training images, and epsilon 0.5 is large.
 
 Tuning, by a script that is not in the project, on the test images 1001 and 1004, which are
-not among the 20, with about the sizes of `:fast`: gradient matching from scratch and two Gaussian-augmented victims: at epsilon 0.3
-these give label 8 a probability of 0.01 to 0.21, at 0.5 of 0.88 to 0.99. With standard
-training in attack and victims it is at most 0.23 at epsilon 0.3.
+not among the 20, with about the sizes of `:fast`: gradient matching from scratch gives
+label 8, with two Gaussian-augmented victims, a probability of 0.01 to 0.21 at epsilon 0.3,
+and of 0.88 to 0.99 at 0.5. With standard training in attack and victims it is at most 0.23
+at epsilon 0.3.
 
 Of the 20 targets the first two have been run in `:fast`, on two cores that other
 programs used, too, in about two minutes for each target and way to train. All three
