@@ -38,14 +38,14 @@ from configs import base, mnist_ga
 
 _ROWS = ("feature_collision", "bullseye_polytope", "gradient_matching")
 # The first 20 test images of other classes than 8.
-_TARGETS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 18, 19, 20, 21)
+_TARGETS = (0, 1, 2, 4, 5, 6, 7, 8, 9, 11, 12, 13, 15, 16, 17, 18, 19, 20, 21, 22)
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: "", "fast", "smoke", fields such as "sigma=0.5"; commas between several."""
   run = mnist_ga.one_start()
   run.rows = ("clean", *_ROWS)
-  run.attack.epsilon = 0.5
+  run.attack.epsilon = 0.4
   run.train.num_victims = 1
   run.certify.num_points = 100
   base.apply_variant(run, variant, {"fast": _fast, "smoke": _smoke})
