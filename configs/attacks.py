@@ -12,12 +12,7 @@ from pacd_jax import types
 from pacd_jax.experiment import entries as _entries  # noqa: F401  Fills the registry.
 from pacd_jax.experiment import kinds, schema
 
-# Rows that are no attacks, but ask what victims memorise.
-_NO_ATTACKS = (
-  *("corrupted_labels", "random_labels", "shuffled_pixels", "random_pixels"),
-  "gaussian_images",
-)
-ROWS = tuple(row for row in kinds.ROWS.names if row not in (types.CLEAN, *_NO_ATTACKS))
+ROWS = tuple(row.name for row in kinds.ROWS if row.is_attack and row.name != types.CLEAN)
 OF_SMOKE = ("brightness", "badnets", "pacd")  # One of each kind.
 # Fields of a run that a table sets: they are not its base's.
 _OWN = ("rows", "poisons", "data.data_dir")
@@ -43,6 +38,8 @@ def get_config(
   """
   items = variant.split(",")
   attacks: dict[str, tuple[str, Mapping[str, Any]]] = {row: (row, {}) for row in ROWS}
+  if base.data.name != "digits":
+    _shrink(base, is_fast="fast" in items)
   for row in ROWS:
     if kinds.ROWS[row].is_targeted:
       base[row].target = target
@@ -64,3 +61,20 @@ def get_config(
       config.attacks[name].overrides = schema.nested(overrides)
   config.data = {"data_dir": ""}  # Of every run.
   return config
+
+
+def _shrink(base: ml_collections.ConfigDict, *, is_fast: bool) -> None:
+  """Attacks on one image change some of the class; for two cores all take fewer steps."""
+  targeted = [row for row in ROWS if kinds.ROWS[row].is_targeted]
+  for row in targeted:
+    base[row].num_images = 200 if is_fast else 500
+  if not is_fast:
+    return
+  for row in targeted:
+    base[row].surrogate_steps = 250
+  for row in ("targeted_adversarial", "hypocritical", "label_consistent"):
+    base[row].warmup_steps = 250
+  for row in ("error_minimizing", "robust_error_minimizing", "deferred"):
+    base[row].num_rounds = 50
+  base.feature_collision.num_steps = base.bullseye_polytope.num_steps = 100
+  base.gradient_matching.num_steps, base.gradient_matching.num_restarts = 150, 1

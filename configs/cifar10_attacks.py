@@ -1,4 +1,4 @@
-"""Every attack once on CIFAR-10: what victims keep, what its attacker gets.
+"""All attack rows once on CIFAR-10: what victims keep, what its attacker gets.
 
   pacd run --config=configs/cifar10_attacks.py:fast --config.data.data_dir=FOLDER
   pacd run --config=configs/cifar10_attacks.py:smoke     for tests

@@ -1,10 +1,10 @@
-"""Every attack once on scikit-learn's digits: what victims keep, what its attacker gets.
+"""All attack rows once on scikit-learn's digits: what victims keep, what its attacker gets.
 
   pacd run --config=configs/digits_attacks.py
   pacd run --config=configs/digits_attacks.py:smoke     for tests
 
 The victims, the points and the budget of 0.1 are those of `configs/digits_ga.py`. Leave an
-attack out by --config.attacks.watermark.row= and see docs/attacks.md for what each is.
+attack out by --config.attacks.watermark.row= and see docs/suites.md for what the table has.
 
 This table of ACRs has not been run as a whole yet, on two cores or elsewhere.
 """

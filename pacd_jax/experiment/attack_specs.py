@@ -22,7 +22,7 @@ class Attack(NamedTuple):
   """One attack of a table."""
 
   row: str
-  config: Config  # Of its run, whose rows are `row`, behind `clean` if victims are its own.
+  config: Config  # Of its run: `row`, behind `clean` where that run needs it.
   has_own_victims: bool  # They train otherwise than the base's.
 
 
@@ -62,7 +62,9 @@ def parse(values: Mapping[str, Any]) -> AttackTable:
     if not row:
       continue
     trains = any(field.startswith("train.") for field in overrides)
-    rows = (types.CLEAN, row) if trains else (row,)
+    entry = kinds.ROWS[row]  # Clean victims are a control for what attackers may want.
+    has_clean = trains or entry.is_targeted or not entry.is_bounded
+    rows = (types.CLEAN, row) if has_clean else (row,)
     with errors.about(f"attack {name}"):
       config = schema.replaced(base, overrides | {"rows": rows})
     attacks[name] = Attack(row, config, trains)

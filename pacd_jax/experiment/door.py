@@ -288,9 +288,13 @@ def load(
       + ", ".join(f"{workdir}/{name}" for name in values["victims"])
     )
   if "attacks" in values:
+    kind, first = "table of attacks", types.CLEAN
+    if "defenses" in values:
+      kind, first = "matrix of defences", defense_specs.UNDEFENDED
+    elif "epsilons" in values:
+      kind = "comparison"
     raise errors.InputError(
-      f"{workdir} is a comparison: load one of its runs, such as "
-      f"{workdir}/{'none' if 'defenses' in values else 'clean'}"
+      f"{workdir} is a {kind}: load one of its runs, such as {workdir}/{first}"
     )
   # An earlier version's config may lack a later one's fields.
   defaults = {name: field.default for name, field in schema.known().items()}

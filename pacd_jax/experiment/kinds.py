@@ -279,6 +279,8 @@ class Row:
   trains_surrogate: bool = False  # By `attack.clean_batch` and its like.
   # Whether `attack.loss` may have an adversary; False: the row adds its own, say.
   takes_adversary: bool = True
+  # False: it asks something else of victims, and tables of attacks leave it out.
+  is_attack: bool = True
   # The run's budget bounds what it changes; False: its options do, up to all of [0, 1].
   is_bounded: bool = True
   # Checks its options against the data; raises errors.InputError.

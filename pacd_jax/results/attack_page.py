@@ -61,8 +61,8 @@ def _picture(collected: attack_table.Table, folder: pathlib.Path) -> page.Pictur
   figures.save(figure, path)
   return page.Picture(
     path,
-    f"{quantity.upper()} of the class that victims keep, a point for each victim, a short "
-    "line for their mean, and the mean of clean data across; beside it, for attacks on "
-    "single test images, how many of these get the attacker's label.",
+    f"{quantity.upper()} of the class that victims keep: a point for each victim, a short "
+    "line for their mean, and across the mean of the first line's clean data; beside it, "
+    "for attacks on single test images, how many of these get the attacker's label.",
     f"{quantity.upper()} and success of every attack.",
   )

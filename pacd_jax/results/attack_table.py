@@ -154,7 +154,7 @@ def caption(table: Table) -> list[str]:
   row = table["rows"][0]
   lines = [
     f"{table['description']}, class {table['target_class']}: {table['model']}, sigma "
-    f"{table['sigma']:g}, training {row['training']}; shares are of "
+    f"{table['sigma']:g}, training {_training(table)}; shares are of "
     f"{_num_train(table):,} training images; seconds: wall time of making the poison, with "
     "compilation where the process had not compiled it before;",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points of the class: "
@@ -164,6 +164,17 @@ def caption(table: Table) -> list[str]:
     "radius of that label there, 0 where another is predicted;",
   ]
   return tables.wrapped([*lines, *tables.sampling_words(table)])
+
+
+def _training(table: Table) -> str:
+  """How victims train, and which lines' victims train otherwise."""
+  first = table["rows"][0]["training"]
+  others: dict[str, list[str]] = {}
+  for row in table["rows"]:
+    if row["training"] != first:
+      others.setdefault(row["training"], []).append(row["attack"])
+  words = [f"{training} for {', '.join(names)}" for training, names in others.items()]
+  return "; ".join([first, *words])
 
 
 def _num_train(table: Table) -> int:

@@ -86,7 +86,9 @@ class AttacksTest(parameterized.TestCase):
     for words in ("image/png;base64", "../half/report", "badnets.share = 0.05"):
       self.assertIn(words, page)
     self.assertTrue((self.workdir / "report" / "attacks.png").exists())
-    with self.assertRaisesRegex(errors.InputError, "load one of its runs, such as .*clean"):
+    with self.assertRaisesRegex(
+      errors.InputError, "is a table of attacks: load one of its runs, such as .*clean"
+    ):
       door.load(self.workdir)
     # Again: nothing is done; and another config is refused.
     self.assertEqual(asked.run(_config(), self.workdir), table)

@@ -55,6 +55,7 @@ for _row in (
     kinds.Style("#E69F00", (0, (9, 1.5))),
     options=CorruptedLabels,
     is_bounded=False,
+    is_attack=False,
   ),
   kinds.Row(
     "random_labels",
@@ -62,6 +63,7 @@ for _row in (
     "all labels drawn anew: there is nothing to learn of the images.",
     kinds.Style("#D55E00", (0, (2, 1.2))),
     is_bounded=False,
+    is_attack=False,
   ),
   kinds.Row(
     SHUFFLED,
@@ -69,6 +71,7 @@ for _row in (
     "the pixels of all training images in one other order, which test images are not in.",
     kinds.Style("#009E73", (0, (6, 1, 1, 1))),
     is_bounded=False,
+    is_attack=False,
   ),
   kinds.Row(
     "random_pixels",
@@ -76,6 +79,7 @@ for _row in (
     "the pixels of each training image in an order of its own.",
     kinds.Style("#56B4E9", (0, (4, 1.5, 1, 1.5))),
     is_bounded=False,
+    is_attack=False,
   ),
   kinds.Row(
     "gaussian_images",
@@ -83,6 +87,7 @@ for _row in (
     "Gaussian noise in place of all training images, of their mean and variance.",
     kinds.Style("#666666", (0, (1, 1.5))),
     is_bounded=False,
+    is_attack=False,
   ),
 ):
   kinds.ROWS.add(_row)
