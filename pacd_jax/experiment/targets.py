@@ -73,16 +73,6 @@ def check_target(config: Config, splits: types.Splits, entry: kinds.Row) -> None
     )
 
 
-def control(config: Config) -> types.Goal | None:
-  """The targets of all targeted rows of a run; None: it has none."""
-  points = {
-    config.rows.options[row].target
-    for row in config.rows.names
-    if row in kinds.ROWS and kinds.ROWS[row].is_targeted
-  }
-  return types.Goal(config.data.target_class, tuple(sorted(points))) if points else None
-
-
 def check_features(config: Config, model: types.Model) -> None:
   """Raises `errors.InputError` if a row needs features that the network does not show."""
   for entry in kinds.ROWS:
