@@ -13,7 +13,7 @@ from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
 from pacd_jax.experiment import door, target_specs
-from pacd_jax.results import target_table
+from pacd_jax.results import collect, target_table
 from pacd_jax.suites import targeted
 
 _ROWS = ("clean", "feature_collision", "gradient_matching")
@@ -125,6 +125,9 @@ class TargetsTest(parameterized.TestCase):
         )
         own = next(each for each in run["rows"] if each["data"] == row["data"])
         self.assertEqual(own["goal"]["success"], success)
+    lines = collect.collect([path])  # Of the runs, not of the table.
+    self.assertLen({line["run"] for line in lines}, 4)
+    self.assertLen(lines, 4 * len(_ROWS))
     page = (path / "report" / "index.html").read_text()
     for words in ("../scratch/target_", "Clean data are the control", "frozen, clean"):
       self.assertIn(words, page)
