@@ -108,6 +108,14 @@ class TargetsTest(parameterized.TestCase):
     )
     self.assertIn("2 targets, each attacked by itself", target_table.table(collected))
 
+  def test_without_radii_there_are_none(self):
+    """As in mode aca, which has no radius."""
+    none = _results(_row("clean", 0.0, None, None, None))
+    collected = target_table.collect({"scratch/target_3": none})
+    cells = target_table.cells(collected)[1]
+    self.assertEqual(cells, ("scratch", "clean", "0 of 1", "-", "-", "-", "-"))
+    self.assertIn("also trains", " ".join(target_table.caption(collected)))
+
   @pytest.mark.long
   def test_whole(self):
     path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), "run")
