@@ -29,13 +29,19 @@ class Patch:
 
 
 @dataclasses.dataclass(frozen=True)
-class Blend:
-  """The options of `blend`."""
+class Faint:
+  """The options of an image that shines through others, beside the image."""
 
   opacity: float = fields.field(
     0.2, fields.interval("[0, 1]"), "Of the image that is blended in."
   )
   seed: int = fields.field(0, fields.count(0), "Of its random pixels, if none is given.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Blend(Faint):
+  """The options of `blend`."""
+
   target: str = fields.field(
     "", fields.text("a text of its pixels, or empty"), "Its pixels, if it is given."
   )
