@@ -24,15 +24,18 @@ _CONSISTENCY = 1.4826  # MAD to standard deviation, of a normal distribution.
 class Settings(NamedTuple):
   """The settings of the search for triggers.
 
-  They are those of the authors' code, https://github.com/bolunwang/backdoor, which has at
-  most 1,000 steps of 31 batches.
+  The numbers of steps and batches are ours: the authors' code,
+  https://github.com/bolunwang/backdoor, has at most 1,000 steps of 31 batches. The others
+  are its.
   """
 
   num_steps: int = 100
   num_batches: int = 10  # Updates of a step; success is judged after it, on all of them.
   batch_size: int = 32
   learning_rate: float = 0.1  # Of Adam.
-  cost: float = 1e-3  # First weight of the mask's norm.
+  cost: float = (
+    1e-3  # Weight of the mask's norm after the first steps of success; 0 before.
+  )
   patience: int = 5  # Steps of success, or without, after which the weight changes.
   factor: float = 2.0  # By which it rises; it falls by factor^(3/2).
   success: float = 0.99  # Share of a step's images that must get the label.
@@ -74,10 +77,12 @@ def find(
 
     min_(m, p) E CE(f((1 - m) x + m p), label) + cost |m|_1,  m, p in [0, 1]
 
-  by Adam on mini-batches. The cost rises after some steps of success and falls after some
-  without, and the smallest mask of a successful step is kept. The authors' code stops
-  early, and judges a step while its mask changes; here all steps are made, of all labels at
-  once, and the mask that is kept is the one that was judged.
+  by Adam on mini-batches. The cost is 0 until some steps in succession are a success; from
+  then on it rises after some steps of success and falls after some without, and the
+  smallest mask of a successful step is kept. The authors' code stops early, goes through
+  the images in order, and judges a step while its mask changes; here all steps are made, of
+  all labels at once, batches are drawn with replacement, and the mask that is kept is the
+  one that was judged.
 
   Args:
     apply: logits of the network f.
@@ -156,7 +161,8 @@ def _find_one(apply, settings, params, images, label, key):
     ups = jnp.where(is_success, state.ups + 1, 0)
     downs = jnp.where(is_success, 0, state.downs + 1)
     rises, falls = ups >= settings.patience, downs >= settings.patience
-    cost = state.cost * jnp.where(rises, settings.factor, 1.0)
+    risen = jnp.where(state.cost > 0.0, settings.factor * state.cost, settings.cost)
+    cost = jnp.where(rises, risen, state.cost)
     cost = cost / jnp.where(falls, settings.factor**1.5, 1.0)
     return _State(
       raw,
@@ -169,7 +175,7 @@ def _find_one(apply, settings, params, images, label, key):
     )
 
   whole = jax.tree.map(jnp.ones_like, raw)
-  zero, cost = jnp.int32(0), jnp.float32(settings.cost)
+  zero, cost = jnp.int32(0), jnp.float32(0.0)
   state = _State(raw, optimizer.init(raw), cost, zero, zero, jnp.float32(jnp.inf), whole)
   state = jax.lax.fori_loop(0, settings.num_steps, step, state)
   return state.best["mask"], state.best["pattern"], state.norm
@@ -198,15 +204,26 @@ def anomaly_indices(norms: np.ndarray) -> np.ndarray:
 class Finding(NamedTuple):
   """What the norms of one network say."""
 
-  label: int  # The label of the smallest trigger.
+  label: int | None  # That of the smallest trigger; None: too few labels were reached.
   index: float  # Its anomaly index, of the norms below the median alone.
   flagged: tuple[int, ...]  # Labels below the median with an index above `THRESHOLD`.
 
 
-def judge(norms: np.ndarray) -> Finding:
-  """Which labels have a trigger that is too small: only those below the median can."""
-  norms = np.asarray(norms, np.float64)
-  indices = np.where(norms < np.median(norms), anomaly_indices(norms), 0.0)
-  smallest = int(np.argmin(norms))
-  flagged = tuple(np.flatnonzero(indices > THRESHOLD).tolist())
-  return Finding(smallest, float(indices[smallest]), flagged)
+def judge(norms: np.ndarray, reached: np.ndarray) -> Finding:
+  """Which labels have a trigger that is too small: only those below the median can.
+
+  Median and MAD are of the labels that were reached: others have no trigger, whose norm
+  could be compared. With fewer than half of them nothing is found.
+
+  Args:
+    norms: `[K]`, the labels' smallest triggers.
+    reached: bool `[K]`, as in `Triggers`.
+  """
+  labels = np.flatnonzero(reached)
+  if 2 * len(labels) < len(norms):
+    return Finding(None, 0.0, ())
+  there = np.asarray(norms, np.float64)[labels]
+  indices = np.where(there < np.median(there), anomaly_indices(there), 0.0)
+  smallest = int(np.argmin(there))
+  flagged = tuple(labels[indices > THRESHOLD].tolist())
+  return Finding(int(labels[smallest]), float(indices[smallest]), flagged)

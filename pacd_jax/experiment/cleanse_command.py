@@ -31,6 +31,7 @@ _HEADINGS = (
   "data",
   "victim",
   "label",
+  "reached",
   "smallest",
   "its norm",
   "median",
@@ -124,11 +125,19 @@ def _there(
   there = run_folder.read_json(path) if path.exists() else {}
   if any(there.get(name) != value for name, value in about.items()):
     return {}
-  return {
-    (each["data"], each["seed"]): each
-    for each in there["victims"]
-    if each["trained_on"] == plan.defended.checksum(each["data"])
-  }
+  found = {}
+  try:
+    for each in there["victims"]:
+      norms, reached = each["norms"], each["reached"]
+      if not len(norms) == len(reached) == plan.splits.num_classes:
+        raise ValueError(f"{len(norms)} norms")
+      if each["trained_on"] == plan.defended.checksum(each["data"]):
+        found[each["data"], each["seed"]] = each
+  except (KeyError, TypeError, ValueError) as error:
+    raise errors.InputError(
+      f"{path} is damaged, or of another version ({error}): delete it"
+    ) from None
+  return found
 
 
 def _of_victim(
@@ -151,7 +160,9 @@ def _of_victim(
     jax.random.fold_in(key, seed),
     settings,
   )
-  finding, goal = neural_cleanse.judge(found.norms), goals.of(plan, row)
+  finding = neural_cleanse.judge(found.norms, found.reached)
+  # What clean victims have is the control of others' goals: nobody attacked them.
+  goal = None if row == types.CLEAN else goals.of(plan, row)
   return {
     "data": row,
     "seed": seed,
@@ -168,24 +179,36 @@ def _of_victim(
 def _table(found: list[dict[str, Any]], path: pathlib.Path) -> str:
   lines = [_HEADINGS]
   for each in found:
-    norms, label = each["norms"], each["attackers_label"]
+    norms = np.array(each["norms"])
+    reached, label, smallest = (
+      np.array(each["reached"]),
+      each["attackers_label"],
+      each["label"],
+    )
     lines.append(
       (
         each["data"],
         str(each["seed"]),
         "-" if label is None else str(label),
-        str(each["label"]),
-        f"{norms[each['label']]:.2f}",
-        f"{np.median(norms):.2f}",
+        f"{reached.sum()} of {len(reached)}",
+        "-" if smallest is None else str(smallest),
+        "-" if smallest is None else f"{norms[smallest]:.2f}",
+        "-" if smallest is None else f"{np.median(norms[reached]):.2f}",
         _shown(each),
-        ", ".join(map(str, each["flagged"])) or "none",
+        ", ".join(map(str, each["flagged"])) or ("-" if smallest is None else "none"),
       )
     )
-  note = (
-    "label: the attacker's; smallest: the label of the smallest trigger; index above "
-    f"{neural_cleanse.THRESHOLD:g}: flagged."
-  )
-  return "\n".join([tables.aligned(lines), "", note, _of_clean(found), str(path)])
+  notes = [
+    "label: the attacker's; reached: labels with a trigger, of which the median is;",
+    "smallest: the label of the smallest one; index above "
+    f"{neural_cleanse.THRESHOLD:g}: flagged.",
+  ]
+  if not all(all(each["reached"]) for each in found):
+    notes.append(
+      "Not all labels are reached, and nothing is found with under half of them:"
+    )
+    notes.append("use more --steps.")
+  return "\n".join([tables.aligned(lines), "", *notes, _of_clean(found), str(path)])
 
 
 def _of_clean(found: list[dict[str, Any]]) -> str:
@@ -199,4 +222,6 @@ def _of_clean(found: list[dict[str, Any]]) -> str:
 
 
 def _shown(each: Mapping[str, Any]) -> str:
+  if each["label"] is None:
+    return "-"
   return "inf" if each["index"] is None else f"{each['index']:.2f}"

@@ -2,7 +2,10 @@
 
 Beside `certificates/<row>/seed_<k>`, a row whose poison has a goal has `goal/seed_<k>`, of
 the goal's images with its trigger, and if there is one `goal_untriggered/seed_<k>`, of the
-same images without it. The noise of a point is the same in both.
+same images without it. Clean victims are the control: where the run has them, they are
+certified on the images of every goal, in `certificates/clean`: those of goals without a
+trigger in `goal/seed_<k>`, and those of each other one in `control/<row>/seed_<k>`, with
+its trigger. The noise of a point is the same in all of them.
 """
 
 import pathlib
@@ -17,7 +20,6 @@ from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays, goals, npz_arrays
 from pacd_jax.experiment import triggers
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.experiment.targets import control
 from pacd_jax.runtime import stamp
 
 _STREAM = 3  # Of the draw of points, beside the run's other draws on the host.
@@ -25,22 +27,36 @@ _SHOWN = 8  # Images of a page.
 
 
 class _Target(NamedTuple):
-  """One set of files of a victim: the same points, with the trigger or without."""
+  """One set of files of a victim: the goal's points, with its trigger or without."""
 
   stem: pathlib.Path
+  goal: types.Goal
   triggered: bool
-  identity: dict[str, Any]
 
 
 def of(plan: Plan, row: str) -> types.Goal | None:
   """What the row's attacker wants of test images; None: nothing of single ones.
 
-  Clean data's are the targets of the other rows, as a control: how often victims give them
-  the label without an attack.
+  Clean data's is the points of the other rows' goals without a trigger, as a control: how
+  often victims give them the label without an attack. Its label is the target class.
   """
-  if row == types.CLEAN:
-    return control(plan.config)
-  return plan.training_sets.goal(row)
+  if row != types.CLEAN:
+    return plan.training_sets.goal(row)
+  joined = {p for goal in _others(plan).values() if _joins(plan, goal) for p in goal.points}
+  return types.Goal(plan.target_class, tuple(sorted(joined))) if joined else None
+
+
+def _others(plan: Plan) -> dict[str, types.Goal]:
+  """The goals of the other rows, which clean victims control; once all poisons are made."""
+  if not all(map(plan.training_sets.is_there, plan.rows)):
+    return {}
+  found = {row: plan.training_sets.goal(row) for row in plan.rows if row != types.CLEAN}
+  return {row: goal for row, goal in found.items() if goal is not None}
+
+
+def _joins(plan: Plan, goal: types.Goal) -> bool:
+  """Whether the control of the goal is one with that of others like it."""
+  return bool(goal.points) and not goal.trigger and goal.label == plan.target_class
 
 
 def check(plan: Plan, row: str) -> None:
@@ -74,34 +90,33 @@ def _certified(plan: Plan, goal: types.Goal) -> np.ndarray:
 def targets(plan: Plan, row: str, seed: int) -> Iterator[tuple[pathlib.Path, dict]]:
   """The files that a victim has of its goal: each stem, and its sidecar's identity."""
   for each in _targets(plan, row, seed):
-    yield each.stem, each.identity
+    yield each.stem, _identity(plan, row, seed, each)
 
 
 def _targets(plan: Plan, row: str, seed: int) -> list[_Target]:
-  if (goal := of(plan, row)) is None:
-    return []
-  split = _split(plan, goal)
-  identity = certify.described(plan.certify.settings) | {
-    "indices": _certified(plan, goal).tolist(),
+  found, goal = [], of(plan, row)
+  if goal is not None:
+    for triggered in (True, False) if goal.trigger else (True,):
+      stem = plan.folder.goal(row, seed, triggered=triggered)
+      found.append(_Target(stem, goal, triggered))
+  if row == types.CLEAN:
+    for other, of_other in _others(plan).items():
+      if not _joins(plan, of_other):
+        found.append(_Target(plan.folder.control(other, seed), of_other, triggered=True))
+  return found
+
+
+def _identity(plan: Plan, row: str, seed: int, target: _Target) -> dict[str, Any]:
+  split = _split(plan, target.goal)
+  return certify.described(plan.certify.settings) | {
+    "indices": _certified(plan, target.goal).tolist(),
     "key": jax.random.key_data(plan.certify_key(seed)).tolist(),
     **plan.victim_identity(row, seed),
     "split": split,
     "certified_on": arrays.checksum(plan.splits.named(split)),
-    "goal": goals.to_text(goal),
+    "goal": goals.to_text(target.goal),
+    "triggered": target.triggered and bool(target.goal.trigger),
   }
-  return [
-    _Target(
-      plan.folder.goal(row, seed, triggered=triggered),
-      triggered,
-      identity | {"triggered": triggered and bool(goal.trigger)},
-    )
-    for triggered in ((True, False) if goal.trigger else (True,))
-  ]
-
-
-def are_complete(plan: Plan, row: str, seed: int) -> bool:
-  """Whether a victim has all files of its goal, or has none."""
-  return all(certificates.is_complete(stem) for stem, _ in targets(plan, row, seed))
 
 
 def certify_goal(
@@ -119,10 +134,11 @@ def certify_goal(
     params: and its parameters.
     shown: makes the function that shows the progress of a part, by the part's name.
   """
-  goal = of(plan, row)
+  own = plan.folder.certificate(row, seed).parent
   for target in _targets(plan, row, seed):
-    if goal is None or certificates.is_complete(target.stem):
+    if certificates.is_complete(target.stem):
       continue
+    goal = target.goal
     dataset = plan.splits.named(_split(plan, goal))
     positions = _positions(plan, goal)
     if target.triggered and goal.trigger:
@@ -138,11 +154,11 @@ def certify_goal(
       seed=seed,
       **plan.certify.settings._asdict(),
       extra={
-        **target.identity,
+        **_identity(plan, row, seed, target),
         **_rates(plan, goal, params, dataset, positions),
         "stamp": stamp.make(),
       },
-      on_point=shown(target.stem.parent.name),
+      on_point=shown(str(target.stem.parent.relative_to(own))),
       stops_early=False,
     )
 

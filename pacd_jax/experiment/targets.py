@@ -37,6 +37,12 @@ def checked_points(config: Config, splits: types.Splits) -> tuple[int, ...]:
   return chosen
 
 
+def made_rows(config: Config) -> list[kinds.Row]:
+  """The rows that a run makes itself: a given poison does not ask for its row's options."""
+  names = {row for row in config.rows.names if not config.poisons.get(row)}
+  return [entry for entry in kinds.ROWS if entry.name in names]
+
+
 def check_target(config: Config, splits: types.Splits, entry: kinds.Row) -> None:
   """Checks the test image that a row wants to get the label `data.target_class`.
 
@@ -73,21 +79,10 @@ def check_target(config: Config, splits: types.Splits, entry: kinds.Row) -> None
     )
 
 
-def control(config: Config) -> types.Goal | None:
-  """The targets of all targeted rows of a run; None: it has none."""
-  points = {
-    config.rows.options[row].target
-    for row in config.rows.names
-    if row in kinds.ROWS and kinds.ROWS[row].is_targeted
-  }
-  return types.Goal(config.data.target_class, tuple(sorted(points))) if points else None
-
-
 def check_features(config: Config, model: types.Model) -> None:
   """Raises `errors.InputError` if a row needs features that the network does not show."""
-  for entry in kinds.ROWS:
-    needs = entry.needs_features and entry.name in config.rows.names
-    if needs and model.features is None:
+  for entry in made_rows(config):
+    if entry.needs_features and model.features is None:
       raise errors.InputError(
         f"config field rows has {entry.name!r}, which needs the features of a network, and "
         f"model.name={config.model.name.name} shows none: use another model, or leave the "

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.interpreters import partial_eval
 
 from pacd_jax import errors, types
 
@@ -20,7 +20,8 @@ class Frozen(NamedTuple):
 def find(model: types.Model, image_shape: tuple[int, int, int], name: str) -> types.Params:
   """Which arrays of a network's parameters are its last layer's: a bool for each.
 
-  They are those in which the features of random images have no derivative.
+  They are those that the features are computed without, whatever their values are: it is
+  read off the traced computation, which is not compiled.
 
   Args:
     model: the network.
@@ -37,17 +38,12 @@ def find(model: types.Model, image_shape: tuple[int, int, int], name: str) -> ty
   )
   if features is None:
     raise without
-  key = jax.random.key(0)
-  params = model.init(key, image_shape)
-  images = jax.random.uniform(jax.random.fold_in(key, 1), (8, *image_shape), jnp.float32)
-
-  def total(params):
-    found = features(params, images)
-    signs = jax.random.rademacher(jax.random.fold_in(key, 2), found.shape, jnp.float32)
-    return jnp.vdot(found, signs)
-
-  gradient = jax.jit(jax.grad(total))(params)
-  is_last = jax.tree.map(lambda leaf: not np.any(np.asarray(leaf)), gradient)
+  params = jax.eval_shape(lambda key: model.init(key, image_shape), jax.random.key(0))
+  images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+  traced = jax.make_jaxpr(features)(params, images).jaxpr
+  _, is_used = partial_eval.dce_jaxpr(traced, [True] * len(traced.outvars))
+  leaves, structure = jax.tree.flatten(params)
+  is_last = structure.unflatten([not used for used in is_used[: len(leaves)]])
   if all(jax.tree.leaves(is_last)):
     raise without
   return is_last

@@ -39,8 +39,8 @@ COLUMNS = ("run", "seed", *_OF_RUN, *_OF_ROW, *_OF_ENSEMBLE, *goals.COLUMNS)
 def collect(folders: Sequence[str | os.PathLike]) -> list[Line]:
   """The lines of all runs in the folders and below them, in the order of their names.
 
-  The tables of transfers, comparisons and defences are skipped, as their runs have folders
-  below them.
+  The tables of transfers, comparisons, defences, attacks and targets are skipped, as their
+  runs have folders below them.
 
   Raises:
     errors.InputError: a folder is missing or has no results below it, or a file is damaged.
@@ -64,7 +64,8 @@ def _of_run(path: pathlib.Path) -> list[Line]:
   try:
     if "victims" in results or "columns" in results:  # Of a transfer, or of defences.
       return []
-    if any("part" in row for row in results["rows"]):  # Of a comparison.
+    # Of a comparison or a table of attacks, or of several targets.
+    if any("part" in row or "targets" in row for row in results["rows"]):
       return []
     of_run = {"run": str(path.parent), "seed": _seed(path.parent)}
     of_run |= {name: results[name] for name in _OF_RUN}

@@ -1,7 +1,8 @@
 """The numbers of attacks on single test images: how many get the label, and how surely.
 
-From the files of a row alone: `certificates/<row>/goal/`, and `goal_untriggered/` where the
-attack has a trigger.
+From the files of a row, `certificates/<row>/goal/`, and `goal_untriggered/` where the
+attack has a trigger; and from those of clean victims on the same images, if the run has
+them: `certificates/clean/control/<row>/`.
 """
 
 import json
@@ -12,17 +13,20 @@ from typing import Any
 
 import numpy as np
 
+from pacd_jax import types
 from pacd_jax.certification import certificates, sampling
 from pacd_jax.results import evaluate
 
 FIELD = "goal"  # Of a row of results: what `summarize` returns.
 _QUANTITIES = ("success", "certified_success", "acr", "aca", "accuracy")
-_HEADINGS = ("success %", "its radius", "ACR", "ACA %")
+_HEADINGS = ("data", "label", "success %", "its radius", "ACR", "ACA %")
 _NONE = "-"
 _OF_LINE = tuple(f"{quantity}_mean" for quantity in _QUANTITIES)
-# Of a line of `pacd collect`: None where a row has no goal, or its goal no trigger.
+# What a goal has beside the quantities of its row, and how the table calls the line.
+_BESIDE = {"untriggered": "no trigger", "control": "clean victims"}
+# Of a line of `pacd collect`: None where a row has no goal, or its goal none of `_BESIDE`.
 COLUMNS = ("goal_label", "goal_trigger", *(f"goal_{name}" for name in _OF_LINE))
-COLUMNS += tuple(f"goal_untriggered_{name}" for name in _OF_LINE)
+COLUMNS += tuple(f"goal_{beside}_{name}" for beside in _BESIDE for name in _OF_LINE)
 
 
 def certified_success(record: certificates.Record, label: int) -> float:
@@ -46,7 +50,8 @@ def summarize(folder: str | os.PathLike) -> dict[str, Any] | None:
     victims' values, their mean and standard deviation: `success`, the share of all images
     that get the label of the base classifier; `accuracy`, the share that gets its own;
     `certified_success`, the mean certified radius of those that get the label; `acr` and
-    `aca` towards their own labels. `untriggered` has the quantities without the trigger.
+    `aca` towards their own labels. `untriggered` has the quantities without the trigger,
+    and `control` those of clean victims on the same images with it; None without files.
 
   Raises:
     errors.InputError: a file is damaged, or the victims' are of different points.
@@ -55,12 +60,14 @@ def summarize(folder: str | os.PathLike) -> dict[str, Any] | None:
   records = evaluate.read_records(folder / "goal")
   if not records:
     return None
-  name = folder.name
-  for record in records[1:]:
-    evaluate.check_comparable((name, record), (name, records[0]))
+  without = evaluate.read_records(folder / "goal_untriggered")
+  control = evaluate.read_records(folder.parent / types.CLEAN / "control" / folder.name)
+  first = folder.name, records[0]
+  for name, of_name in ((folder.name, records[1:]), (types.CLEAN, control)):
+    for record in of_name:
+      evaluate.check_comparable((name, record), first)
   sidecar = records[0].sidecar
   goal = json.loads(sidecar["goal"])
-  without = evaluate.read_records(folder / "goal_untriggered")
   trigger = goal["trigger"] or {"name": None, "options": None}
   return {
     "label": goal["label"],
@@ -70,6 +77,7 @@ def summarize(folder: str | os.PathLike) -> dict[str, Any] | None:
     "num_certified": len(records[0].idx),
     **_quantities(records, goal["label"]),
     "untriggered": _quantities(without, goal["label"]) if without else None,
+    "control": _quantities(control, goal["label"]) if control else None,
   }
 
 
@@ -99,25 +107,27 @@ def line(row: Mapping[str, Any]) -> dict[str, Any]:
     return found
   found |= {"goal_label": goal["label"], "goal_trigger": goal["trigger"]}
   found |= {f"goal_{name}": goal[name] for name in _OF_LINE}
-  if (untriggered := goal["untriggered"]) is not None:
-    found |= {f"goal_untriggered_{name}": untriggered[name] for name in _OF_LINE}
+  for beside, quantities in _beside(goal).items():
+    found |= {f"goal_{beside}_{name}": quantities[name] for name in _OF_LINE}
   return found
 
 
 def cells(results: evaluate.Results) -> list[tuple[str, ...]]:
   """A table of the rows that have a goal, headings first; empty if none has."""
-  rows = [row for row in results["rows"] if row.get(FIELD)]
-  if not rows:
-    return []
-  without = tuple(f"without: {heading}" for heading in _HEADINGS)
-  lines: list[tuple[str, ...]] = [("data", "label", *_HEADINGS, *without)]
-  for row in rows:
-    goal = row[FIELD]
+  lines: list[tuple[str, ...]] = []
+  for row in results["rows"]:
+    if not (goal := row.get(FIELD)):
+      continue
     label = "another" if goal["label"] < 0 else str(goal["label"])
-    own, untriggered = _cells(goal), goal["untriggered"]
-    others = (_NONE,) * len(_HEADINGS) if untriggered is None else _cells(untriggered)
-    lines.append((row["data"], label, *own, *others))
-  return lines
+    lines.append((row["data"], label, *_cells(goal)))
+    for beside, quantities in _beside(goal).items():
+      lines.append((f"{row['data']}, {_BESIDE[beside]}", label, *_cells(quantities)))
+  return [_HEADINGS, *lines] if lines else []
+
+
+def _beside(goal: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+  """The quantities that a goal has beside its row's; an earlier version's lack some."""
+  return {name: goal[name] for name in _BESIDE if goal.get(name) is not None}
 
 
 def _cells(quantities: Mapping[str, Any]) -> tuple[str, ...]:
@@ -150,5 +160,7 @@ def caption(results: evaluate.Results) -> list[str]:
     "(0 where another is predicted); ACR and ACA, of their own labels;"
   ]
   if any(goal["trigger"] for goal in goals):
-    lines.append("all with the trigger, and then without it;")
+    lines.append("all with the trigger where there is one; no trigger: without it;")
+  if any("control" in _beside(goal) for goal in goals):
+    lines.append("clean victims: those of clean data, of the same images as the attack's;")
   return lines

@@ -61,6 +61,7 @@ def cells(collected: Targets) -> list[tuple[str, ...]]:
   lines: list[tuple[str, ...]] = [_HEADINGS]
   for row in collected["rows"]:
     success, radius, own = (np.array(row[name], float) for name in _LISTS)
+    has_radius = not np.isnan(radius).any()  # None: the sampling was for ACA alone.
     certified = radius > 0
     seconds = [each for each in row["attack_seconds"] if each is not None]
     lines.append(
@@ -68,9 +69,9 @@ def cells(collected: Targets) -> list[tuple[str, ...]]:
         row["training"],
         row["data"],
         f"{int(success.sum())} of {success.size}",
-        f"{certified.sum()} of {certified.size}",
+        f"{certified.sum()} of {certified.size}" if has_radius else _NONE,
         f"{radius[certified].mean():.3f}" if certified.any() else _NONE,
-        f"{own.mean():.3f}",
+        f"{own.mean():.3f}" if has_radius else _NONE,
         f"{np.mean(seconds):.0f}" if seconds else _NONE,
       )
     )
@@ -110,5 +111,7 @@ def caption(collected: Targets) -> list[str]:
     "certified: those that the smoothed classifier certainly gives that label "
     f"(sigma = {collected['sigma']:g}, n = {collected['n']:,}, alpha = "
     f"{collected['alpha']:g}), and the mean radius of these;",
-    "own radius: of the target's own label, 0 where another is predicted, mean over all",
+    "own radius: of the target's own label, 0 where another is predicted, mean over all;",
+    "attack s: wall time of making the poison; the first of a run's rows also trains "
+    "the network that all of them use",
   ]

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pacd_jax import errors
+from pacd_jax import errors, types
 from pacd_jax.runtime import files, sealed, stamp
 
 
@@ -247,6 +247,10 @@ class RunFolder:
     """
     folder = "goal" if triggered else "goal_untriggered"
     return self.path / "certificates" / row / folder / f"seed_{victim}"
+
+  def control(self, row: str, victim: int) -> pathlib.Path:
+    """`certificates/clean/control/<row>/seed_<k>`: of a row's goal, of clean victims."""
+    return self.path / "certificates" / types.CLEAN / "control" / row / f"seed_{victim}"
 
   def goal_images(self, row: str) -> pathlib.Path:
     """`report/goal_<row>.npz`: test images before and after the goal's trigger."""

@@ -10,6 +10,10 @@ from absl.testing import absltest, parameterized
 from pacd_jax.defenses import neural_cleanse
 
 
+def _judge(norms):
+  return neural_cleanse.judge(norms, np.full(len(norms), True))
+
+
 class IndexTest(parameterized.TestCase):
   def test_of_a_known_list(self):
     """Median 10, deviations 0 1 1 2 8, MAD 1."""
@@ -25,14 +29,32 @@ class IndexTest(parameterized.TestCase):
   def test_without_deviations_there_is_none(self):
     norms = np.array([3.0, 3.0, 3.0, 1.0])
     np.testing.assert_array_equal(neural_cleanse.anomaly_indices(norms), [0, 0, 0, np.inf])
-    self.assertEqual(neural_cleanse.judge(np.full(4, 2.0)), (0, 0.0, ()))
+    self.assertEqual(_judge(np.full(4, 2.0)), (0, 0.0, ()))
 
   def test_labels_are_flagged_below_the_median_alone(self):
     norms = np.array([9.0, 10.0, 2.0, 11.0, 40.0])
     self.assertGreater(neural_cleanse.anomaly_indices(norms)[4], 2.0)
-    found = neural_cleanse.judge(norms)
+    found = _judge(norms)
     self.assertEqual((found.label, found.flagged), (2, (2,)))
     self.assertAlmostEqual(found.index, 8 / 1.4826)
+
+  @parameterized.parameters(
+    ([784.0] * 5 + [60.0, 62.0, 65.0, 70.0, 2.0], (9,)),
+    ([784.0] * 5 + [60.0, 62.0, 65.0, 70.0, 68.0], ()),
+  )
+  def test_labels_that_no_mask_reached_do_not_count(self, norms, flagged):
+    """With their norms, which are the whole image's, the others would all be small."""
+    norms = np.array(norms)
+    found = neural_cleanse.judge(norms, norms < 784.0)
+    self.assertEqual(found.flagged, flagged)
+    self.assertEqual(found.label, np.argmin(norms))
+    of_reached = neural_cleanse.anomaly_indices(norms[5:])
+    self.assertAlmostEqual(found.index, of_reached[np.argmin(norms[5:])])
+
+  def test_with_fewer_than_half_of_the_labels_nothing_is_found(self):
+    norms = np.array([784.0] * 6 + [60.0, 62.0, 65.0, 2.0])
+    found = neural_cleanse.judge(norms, norms < 784.0)
+    self.assertEqual(found, (None, 0.0, ()))
 
 
 def _linear(params, images):
@@ -59,7 +81,7 @@ def _found(planted):
 class FindTest(absltest.TestCase):
   def test_the_mask_is_at_the_planted_pixel(self):
     found, _, _ = _found(True)
-    finding = neural_cleanse.judge(found.norms)
+    finding = _judge(found.norms)
     self.assertEqual((finding.label, finding.flagged), (5, (5,)))
     mask = found.masks[5]
     self.assertEqual(np.unravel_index(mask.argmax(), mask.shape), (4, 1))
@@ -67,7 +89,7 @@ class FindTest(absltest.TestCase):
 
   def test_without_it_the_label_is_not_flagged(self):
     found, _, _ = _found(False)
-    self.assertNotIn(5, neural_cleanse.judge(found.norms).flagged)
+    self.assertNotIn(5, _judge(found.norms).flagged)
 
   def test_masks_give_their_label(self):
     found, params, images = _found(True)
@@ -81,6 +103,20 @@ class FindTest(absltest.TestCase):
       triggered = (1 - mask) * images + mask * pattern
       share = (np.asarray(_linear(params, triggered)).argmax(axis=-1) == label).mean()
       self.assertGreater(share, 0.9)
+
+  def test_the_mask_costs_nothing_before_steps_of_success(self):
+    """Without any, the search is the same whatever the cost is."""
+    _, params, images = _found(False)
+
+    def found(cost, patience):
+      settings = neural_cleanse.Settings(
+        num_steps=6, cost=cost, patience=patience, success=0.0
+      )
+      key = jax.random.key(0)
+      return neural_cleanse.find(_linear, params, images, 8, key, settings).norms
+
+    np.testing.assert_array_equal(found(1.0, 7), found(10.0, 7))
+    self.assertLess(found(10.0, 2).sum(), 0.9 * found(1.0, 7).sum())
 
   def test_a_label_that_nothing_gets_has_a_mask_of_ones(self):
     def never(params, images):

@@ -9,8 +9,9 @@ import finished_run
 import numpy as np
 from absl.testing import absltest, parameterized
 
+from pacd_jax import types
 from pacd_jax.defenses import neural_cleanse
-from pacd_jax.experiment import cleanse_command
+from pacd_jax.experiment import cleanse_command, goals
 from pacd_jax.runtime import run_folder
 
 
@@ -57,11 +58,56 @@ class CleanseTest(finished_run.FinishedRunTestCase):
     with mock.patch.object(neural_cleanse, "find", side_effect=found):
       _, said, _ = _call(self.copy_finished(), "--rows=classwise")
     lines = [line.split() for line in said.splitlines()]
-    self.assertEqual([line[3] for line in lines[2:6]], ["3", "8", "8", "8"])
+    self.assertEqual([line[6] for line in lines[2:6]], ["3", "8", "8", "8"])
+    self.assertEqual(lines[2][3:6], ["10", "of", "10"])
     self.assertEqual(lines[2][-1], "3")
-    index = neural_cleanse.judge(np.where(np.arange(10) == 3, 1.0, norms)).index
+    self.assertNotIn("--steps", said)
+    small = np.where(np.arange(10) == 3, 1.0, norms)
+    index = neural_cleanse.judge(small, small > 0).index
     self.assertIn(f"Of clean victims the index is {index:.2f}, ", said)
     self.assertIn("2 of 2 are flagged", said)
+
+  def test_labels_that_are_not_reached_are_said(self):
+    def found(apply, params, images, num_classes, key, settings):
+      reached = np.arange(10) < 4
+      return neural_cleanse.Triggers(images, images, np.arange(20.0, 30.0), reached)
+
+    with mock.patch.object(neural_cleanse, "find", side_effect=found):
+      _, said, _ = _call(self.copy_finished(), "--rows=clean", "--victims=1")
+    line = said.splitlines()[2].split()
+    self.assertEqual(line, ["clean", "0", "-", "4", "of", "10", *"-----"])
+    self.assertIn("use more --steps", said)
+
+  def test_a_file_that_is_damaged(self):
+    workdir = self.copy_finished()
+    given = workdir, "--steps=1", "--num_images=8", "--rows=clean", "--victims=1"
+    self.assertEqual(_call(*given)[0], 0)
+    path = workdir / "neural_cleanse.json"
+    whole = run_folder.read_json(path)
+    victim = dict(whole["victims"][0])
+    del victim["reached"]
+    for victims in ([victim], [1], None):
+      run_folder.write_json(path, whole | {"victims": victims})
+      self.assert_refused(given, "neural_cleanse.json is damaged, or of another version")
+    del whole["victims"]
+    run_folder.write_json(path, whole)
+    self.assert_refused(given, "neural_cleanse.json is damaged, or of another version")
+
+  def test_clean_victims_have_no_attacker_s_label(self):
+    """Though a run with targets has a control on them."""
+    wanted = types.Goal(8, (1,))
+
+    def found(apply, params, images, num_classes, key, settings):
+      norms = np.arange(20.0, 30.0)
+      return neural_cleanse.Triggers(images, images, norms, norms > 0)
+
+    with (
+      mock.patch.object(neural_cleanse, "find", side_effect=found),
+      mock.patch.object(goals, "of", return_value=wanted),
+    ):
+      _, said, _ = _call(self.copy_finished(), "--rows=pacd", "--victims=1")
+    lines = [line.split()[:3] for line in said.splitlines()[2:4]]
+    self.assertEqual(lines, [["clean", "0", "-"], ["pacd", "0", "8"]])
 
   @parameterized.parameters(
     ("--rows=no", "--rows=no: the run has clean, classwise"),

@@ -190,7 +190,6 @@ class GoalsTest(absltest.TestCase):
         mean = (record.radius * got).sum() / len(got)
         self.assertAlmostEqual(given["certified_success"][seed], mean)
         self.assertAlmostEqual(given["acr"][seed], (record.radius * right).mean())
-    self.assertNotIn("goal", self.row("clean"))
 
   def test_chosen_points_have_one_set_of_files(self):
     test = self.plan.splits.test
@@ -198,6 +197,52 @@ class GoalsTest(absltest.TestCase):
     np.testing.assert_array_equal(self.record("wanted", "goal").idx, expected)
     self.assertFalse((self.finished / "certificates/wanted/goal_untriggered").exists())
     self.assertIsNone(self.row("wanted")["goal"]["untriggered"])
+
+  def test_clean_victims_are_the_control_of_triggered_images(self):
+    """With the trigger: the success that it has without any poison."""
+    plan, test = self.plan, self.plan.splits.test
+    others = test.labels != 8
+    images = test.images[others]
+    images[:, :2, :2] = 255
+    found = self.row("marked")["goal"]["control"]
+    for seed in range(2):
+      logits = plan.model.apply(
+        stages.load_victims(plan)["clean", seed], arrays.to_float(images)
+      )
+      predicted = np.asarray(logits).argmax(axis=-1)
+      self.assertAlmostEqual(found["success"][seed], (predicted == 8).mean())
+      own, control = (
+        self.record(row, folder, seed)
+        for row, folder in (("marked", "goal"), ("clean", "control/marked"))
+      )
+      for field in ("idx", "label"):
+        np.testing.assert_array_equal(getattr(own, field), getattr(control, field))
+      self.assertEqual(own.sidecar["key"], control.sidecar["key"])
+      self.assertTrue(control.sidecar["triggered"])
+      right = control.predict == control.label
+      self.assertAlmostEqual(found["acr"][seed], (control.radius * right).mean())
+
+  def test_clean_victims_are_the_control_of_chosen_points(self):
+    """Those of any row, whether its entry is said to be targeted or not."""
+    control, own = self.record("clean", "goal"), self.record("wanted", "goal")
+    np.testing.assert_array_equal(control.idx, own.idx)
+    self.assertEqual(self.row("clean")["goal"]["label"], 8)
+    self.assertIsNone(self.row("wanted")["goal"]["control"])
+    folders = (self.finished / "certificates" / "clean" / "control").iterdir()
+    self.assertEqual([folder.name for folder in folders], ["marked"])
+
+  def test_given_poisons_have_the_same_controls(self):
+    with tempfile.TemporaryDirectory() as temporary:
+      config = finished_run.smoke(rows=("clean", "one", "other"))
+      config.poisons.one = str(self.finished / "poison" / "wanted.npz")
+      config.poisons.other = str(self.finished / "poison" / "marked.npz")
+      asked.run(config, temporary)
+      folder = pathlib.Path(temporary, "certificates", "clean")
+      for name, same in (("goal", "goal"), ("control/other", "control/marked")):
+        np.testing.assert_array_equal(
+          certificates.read(folder / name / "seed_0").counts,
+          self.record("clean", same).counts,
+        )
 
   def test_the_poison_says_what_carries_the_trigger(self):
     poison = poison_file.load(self.finished / "poison" / "marked.npz")
@@ -227,11 +272,16 @@ class GoalsTest(absltest.TestCase):
         self.assertEqual(one.goal, same.goal)
 
   def test_the_table_the_page_and_collect_show_them(self):
-    marked, wanted = (
-      line for line in self.table.split("without: ACA %")[1].splitlines()[2:4]
+    lines = self.table.split("its radius")[1].splitlines()[2:7]
+    self.assertEqual(
+      [line[:24].split("  ")[0] for line in lines],
+      ["clean", "marked", "marked, no trigger", "marked, clean victims", "wanted"],
     )
-    self.assertEqual(marked.split()[:2], ["marked", "8"])
-    self.assertEqual(wanted.split()[-4:], ["-"] * 4)
+    control = self.row("marked")["goal"]["control"]
+    success = f"{100 * control['success_mean']:.1f}"
+    self.assertEqual(lines[3].split()[3:5], ["8", success])
+    self.assertIn("clean victims: those of clean data", self.table)
+    self.assertLess(max(map(len, self.table.splitlines())), 90)
     page = (self.finished / "report" / "index.html").read_text()
     self.assertIn("Test images that attackers want", page)
     self.assertTrue((self.finished / "report" / "triggered_marked.png").exists())
@@ -240,18 +290,20 @@ class GoalsTest(absltest.TestCase):
     self.assertEqual(
       lines["marked"]["goal_success_mean"], self.row("marked")["goal"]["success_mean"]
     )
-    self.assertIsNone(lines["clean"]["goal_success_mean"])
+    self.assertEqual(lines["marked"]["goal_control_acr_mean"], control["acr_mean"])
+    self.assertIsNone(lines["clean"]["goal_control_acr_mean"])
 
   def test_lost_and_cut_files_are_made_again(self):
     workdir = self.copied()
     folder = workdir / "certificates" / "marked"
-    before = {path: _columns(path) for path in folder.rglob("seed_?.tsv")}
-    self.assertLen(before, 6)
+    before = {path: _columns(path) for path in folder.parent.rglob("seed_?.tsv")}
+    self.assertLen(before, 16)
+    shutil.rmtree(folder.parent / "clean" / "control")
     for path in (folder / "goal").glob("seed_1.*"):
       path.unlink()
     cut = folder / "goal_untriggered" / "seed_0.tsv"
     cut.write_text(cut.read_text()[:150])
-    with self.assertRaisesRegex(errors.InputError, "marked is incomplete: run --stage"):
+    with self.assertRaisesRegex(errors.InputError, "clean is incomplete: run --stage"):
       asked.run(self.config(), workdir, ("report",))
     asked.run(self.config(), workdir, ("certify",))
     self.assertEqual({path: _columns(path) for path in before}, before)

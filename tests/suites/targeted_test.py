@@ -13,7 +13,7 @@ from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
 from pacd_jax.experiment import door, target_specs
-from pacd_jax.results import target_table
+from pacd_jax.results import collect, target_table
 from pacd_jax.suites import targeted
 
 _ROWS = ("clean", "feature_collision", "gradient_matching")
@@ -108,6 +108,14 @@ class TargetsTest(parameterized.TestCase):
     )
     self.assertIn("2 targets, each attacked by itself", target_table.table(collected))
 
+  def test_without_radii_there_are_none(self):
+    """As in mode aca, which has no radius."""
+    none = _results(_row("clean", 0.0, None, None, None))
+    collected = target_table.collect({"scratch/target_3": none})
+    cells = target_table.cells(collected)[1]
+    self.assertEqual(cells, ("scratch", "clean", "0 of 1", "-", "-", "-", "-"))
+    self.assertIn("also trains", " ".join(target_table.caption(collected)))
+
   @pytest.mark.long
   def test_whole(self):
     path = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), "run")
@@ -125,6 +133,9 @@ class TargetsTest(parameterized.TestCase):
         )
         own = next(each for each in run["rows"] if each["data"] == row["data"])
         self.assertEqual(own["goal"]["success"], success)
+    lines = collect.collect([path])  # Of the runs, not of the table.
+    self.assertLen({line["run"] for line in lines}, 4)
+    self.assertLen(lines, 4 * len(_ROWS))
     page = (path / "report" / "index.html").read_text()
     for words in ("../scratch/target_", "Clean data are the control", "frozen, clean"):
       self.assertIn(words, page)

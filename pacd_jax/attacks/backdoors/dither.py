@@ -38,7 +38,7 @@ def _diffused(scaled: types.Array, levels: float) -> types.Array:
   images, _, width, channels = scaled.shape
   zero = jnp.zeros((images, channels), scaled.dtype)
 
-  def row(above, values):  # `above` `[W + 2, B, C]`: errors from the row before.
+  def row(above, values):  # `above` `[W, B, C]`: errors from the row before.
     def pixel(carry, given):
       from_left, left_below, below = carry
       value, from_above = given

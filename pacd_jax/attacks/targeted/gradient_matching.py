@@ -20,7 +20,7 @@ _AT_ONCE = 25  # Steps between two calls of `on_steps`.
 _COPIES = 32  # Of the target, each under noise of its own, where the loss has noise.
 _FALLS = (3 / 8, 5 / 8, 7 / 8)  # Of all steps: where their size becomes a tenth.
 _TINY = 1e-12
-_START, _NOISE, _TARGET = range(3)  # Random streams, folded from the key.
+_START, _NOISE, _TARGET, _END = range(4)  # Random streams, folded from the key.
 
 
 class Settings(NamedTuple):
@@ -90,14 +90,15 @@ def gradient_matching(
     settings, params, mask, target, label, jax.random.fold_in(key, _TARGET)
   )
   sides = _Sides(params, mask, aim, base_images, labels)
-  noise_key = jax.random.fold_in(key, _NOISE)  # The same for all: they compare.
+  # The same for all restarts: they compare.
+  keys = tuple(jax.random.fold_in(key, stream) for stream in (_NOISE, _END))
   kept, least = jnp.zeros_like(base_images), np.inf
   for restart in range(num_restarts):
     own = jax.random.fold_in(jax.random.fold_in(key, _START), restart)
     state, loss = _init(settings, base_images, own), np.inf
     for done in range(0, settings.num_steps, _AT_ONCE):
       steps = min(_AT_ONCE, settings.num_steps - done)
-      state, loss = _run(settings, sides, state, noise_key, done, steps)
+      state, loss = _run(settings, sides, state, keys, done, steps)
       on_steps(restart * settings.num_steps + done + steps, {"loss": loss})
     if float(loss) < least:
       kept, least = state[0], float(loss)
@@ -142,21 +143,26 @@ def _inside(settings, base_images, delta):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _run(settings, sides, state, key, first, num_steps):
-  """Takes steps from number `first` on; returns the loss at their end, too."""
+def _run(settings, sides, state, keys, first, num_steps):
+  """Takes steps from number `first` on; returns the loss at their end, too.
 
-  def matching(delta, number):
-    images, own = sides.base_images + delta, jax.random.fold_in(key, number)
+  The keys are those of the steps' noise, which is new in each, and of that of the loss.
+  """
+  noise_key, end_key = keys
+
+  def matching(delta, own):
+    images = sides.base_images + delta
     of_poisons = _gradient(settings, sides.params, sides.mask, images, sides.labels, own)
     return matching_loss(sides.target_gradient, of_poisons)
 
   def step(number, state):
     delta, moments = state
-    signs = jnp.sign(jax.grad(matching)(delta, number))
+    own = jax.random.fold_in(noise_key, number)
+    signs = jnp.sign(jax.grad(matching)(delta, own))
     updates, moments = optax.scale_by_adam().update(signs, moments)
     falls = jnp.asarray(_FALLS, jnp.float32) * settings.num_steps
     size = settings.step_size * 0.1 ** jnp.sum(number >= falls, dtype=jnp.float32)
     return _inside(settings, sides.base_images, delta - size * updates), moments
 
   state = jax.lax.fori_loop(first, first + num_steps, step, state)
-  return state, matching(state[0], first + num_steps)
+  return state, matching(state[0], jax.random.clone(end_key))

@@ -18,7 +18,7 @@ from pacd_jax.attacks.targeted_adversarial import targeted_adversarial
 from pacd_jax.data import arrays, npy_image
 from pacd_jax.experiment import fields, kinds, triggers
 from pacd_jax.experiment.entries import rows as _rows  # noqa: F401  First in tables.
-from pacd_jax.experiment.entries.triggers import Blend, Dither, Patch, Sinusoid, Warp
+from pacd_jax.experiment.entries.triggers import Blend, Dither, Faint, Patch, Sinusoid, Warp
 
 _DRAW, _LABELS, _SURROGATE = range(3)  # Random streams, folded from the row's key.
 _SKY = "#56B4E9"  # Okabe and Ito's.
@@ -40,13 +40,9 @@ class Badnets(Patch):
 
 
 @dataclasses.dataclass(frozen=True)
-class Blended:
+class Blended(Faint):
   """The options of `blended`."""
 
-  opacity: float = fields.field(
-    0.2, fields.interval("[0, 1]"), "Of the image that is blended in."
-  )
-  seed: int = fields.field(0, fields.count(0), "Of its random pixels, if none is given.")
   image: str = fields.field(
     "",
     fields.text("a .npy of uint8 pixels [H, W, C], or empty"),
@@ -195,26 +191,26 @@ def _label_consistent(tools: kinds.RowTools, options: LabelConsistent) -> kinds.
 # --- checks ---------------------------------------------------------------------------
 
 
-def _check(row: str, trigger: str):
-  """The `check` of a row: of its trigger, and of its share of the training split."""
+def _check(row: str, trigger: str, *, of_others: bool = False):
+  """The `check` of a row's trigger, and of a share of images of classes but one."""
 
   def check(options: Any, splits: types.Splits) -> None:
     with errors.about(f"config field {row}"):
       triggers.make(trigger, options, splits.train.images.shape[1:])
-      if hasattr(options, "share") and row != "certifier_backdoor":
+      if of_others:
         _check_share(options.share, splits.train)
 
   return check
 
 
 def _check_share(share: float, train: types.Dataset) -> None:
-  """Refuses more images than other classes have, if the attacker's is the largest one."""
+  """Refuses more images than there are beside the largest class, whichever is left out."""
   size = len(train.labels)
   most = size - np.unique(train.labels, return_counts=True)[1].max()
   if (number := dirty_label.count(size, share)) > most:
     raise errors.InputError(
-      f"share {share:g} of {size} training images is {number}, more than other classes "
-      f"have: use at most {math.floor(100 * most / size) / 100:g}"
+      f"share {share:g} of {size} training images is {number}, more than all classes "
+      f"but the largest have: use at most {math.floor(100 * most / size) / 100:g}"
     )
 
 
@@ -222,7 +218,7 @@ def _check_blended(options: Blended, splits: types.Splits) -> None:
   with errors.about("config field blended.image"):
     pixels = _pixels(options)
   own = _Shared(options.opacity, options.seed, pixels, options.share)
-  _check("blended", "blend")(own, splits)
+  _check("blended", "blend", of_others=True)(own, splits)
 
 
 for _row in (
@@ -234,7 +230,7 @@ for _row in (
     kinds.Style(_SKY),
     options=Badnets,
     is_bounded=False,
-    check=_check("badnets", "patch"),
+    check=_check("badnets", "patch", of_others=True),
   ),
   kinds.Row(
     "blended",
@@ -273,7 +269,7 @@ for _row in (
     kinds.Style(_SKY, (0, (8, 2))),
     options=Wanet,
     is_bounded=False,
-    check=_check("wanet", "warp"),
+    check=_check("wanet", "warp", of_others=True),
   ),
   kinds.Row(
     "dithered",
@@ -283,7 +279,7 @@ for _row in (
     kinds.Style(_SKY, (0, (3, 1, 1, 1))),
     options=Dithered,
     is_bounded=False,
-    check=_check("dithered", "dither"),
+    check=_check("dithered", "dither", of_others=True),
   ),
   kinds.Row(
     "certifier_backdoor",

@@ -29,13 +29,19 @@ class Patch:
 
 
 @dataclasses.dataclass(frozen=True)
-class Blend:
-  """The options of `blend`."""
+class Faint:
+  """The options of an image that shines through others, beside the image."""
 
   opacity: float = fields.field(
     0.2, fields.interval("[0, 1]"), "Of the image that is blended in."
   )
   seed: int = fields.field(0, fields.count(0), "Of its random pixels, if none is given.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Blend(Faint):
+  """The options of `blend`."""
+
   target: str = fields.field(
     "", fields.text("a text of its pixels, or empty"), "Its pixels, if it is given."
   )
@@ -49,7 +55,9 @@ class Sinusoid:
     40 / 255, fields.interval("(0, 1]"), "Height of the stripes, image units."
   )
   frequency: float = fields.field(
-    6.0, fields.above_zero(), "Waves in the width of an image."
+    6.0,
+    fields.above_zero(),
+    "Waves in the width of an image; its pixels show at most half as many as they are.",
   )
 
 
@@ -108,6 +116,10 @@ def _sinusoid(options: Sinusoid, image_shape: Shape):
   return fields.bound(sinusoid.sinusoid)(options)
 
 
+def _check_sinusoid(options: Sinusoid, image_shape: Shape) -> None:
+  sinusoid.check(image_shape[1], frequency=options.frequency)
+
+
 def _warp(options: Warp, image_shape: Shape):
   height, width, _ = image_shape
   field = warp.smooth_field(height, width, **dataclasses.asdict(options))
@@ -135,7 +147,11 @@ for _trigger in (
     check=_check_blend,
   ),
   kinds.Trigger(
-    "sinusoid", _sinusoid, "faint stripes over the whole image (SIG)", options=Sinusoid
+    "sinusoid",
+    _sinusoid,
+    "faint stripes over the whole image (SIG)",
+    options=Sinusoid,
+    check=_check_sinusoid,
   ),
   kinds.Trigger(
     "warp", _warp, "images are bent along a smooth field (WaNet)", options=Warp

@@ -94,6 +94,17 @@ class SinusoidTest(absltest.TestCase):
     found = np.asarray(sinusoid.sinusoid(_images(), delta=0.9, frequency=2))
     self.assertEqual((found.min(), found.max()), (0.0, 1.0))
 
+  def test_a_wave_that_no_pixel_shows(self):
+    for frequency in (6.0, 12.0):
+      with self.assertRaisesRegex(errors.InputError, "half the width 12, .*less than 6"):
+        sinusoid.check(12, frequency=frequency)
+    sinusoid.check(12, frequency=5.5)
+
+  def test_above_half_the_width_another_frequency_is_seen(self):
+    images = np.full((1, 3, 8, 1), 0.5, np.float32)
+    one, other = (sinusoid.sinusoid(images, delta=0.1, frequency=f) for f in (6, 2))
+    np.testing.assert_allclose(one - 0.5, 0.5 - other, atol=1e-6)
+
 
 class WarpTest(parameterized.TestCase):
   def test_without_strength_it_is_the_identity(self):

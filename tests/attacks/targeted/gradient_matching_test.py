@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import targeted_setting as setting
 from absl.testing import absltest, parameterized
 
@@ -106,6 +107,57 @@ class GradientMatchingTest(parameterized.TestCase):
   def test_reports_the_loss_of_its_poison(self):
     images, _, history = _run()
     self.assertAlmostEqual(history[-1][1], _loss(images), places=4)
+
+  def test_losses_that_are_reported_are_under_the_same_noise(self):
+    """So that blocks and restarts compare: without steps there is one loss."""
+    params, known = _classifier()
+    history = []
+    matching.gradient_matching(
+      matching.Settings(known["gaussian"], 0.2, "linf", 60, 1e-9),
+      params,
+      setting.images(5)[0],
+      setting.images(5)[1:],
+      np.ones(4, np.int32),
+      jax.random.key(0),
+      lambda done, values: history.append(float(values["loss"])),
+      label=1,
+    )
+    self.assertLen(history, 3)
+    self.assertAlmostEqual(history[0], history[1], places=5)
+    self.assertAlmostEqual(history[1], history[2], places=5)
+
+  def test_steps_fall_to_a_tenth_at_three_moments(self):
+    """Of 8 steps before the fourth, the sixth and the last; each with Adam's state new."""
+    params, known = _classifier()
+    settings = matching.Settings(known["standard"], 1.0, "linf", 8, 0.01)
+    base, labels = jnp.asarray(setting.images(4)), jnp.ones(4, jnp.int32)
+    aim = jax.tree.map(jnp.ones_like, params)
+    sides = matching._Sides(params, None, aim, base, labels)
+    zero = jnp.zeros_like(base)
+    start = zero, optax.scale_by_adam().init(zero)
+    keys, sizes = (jax.random.key(0), jax.random.key(1)), []
+    for number in range(8):
+      (delta, _), _ = matching._run(settings, sides, start, keys, number, 1)
+      sizes.append(float(jnp.abs(delta).max()))
+    falls = np.array([0, 0, 0, 1, 1, 2, 2, 3])
+    np.testing.assert_allclose(sizes, 0.01 * 0.1**falls, rtol=2e-3)
+
+  def test_the_target_s_gradient_is_a_mean_over_draws_of_noise(self):
+    params, known = _classifier()
+    settings = matching.Settings(known["gaussian"], 0.2, "linf", 1, 0.1)
+    target, label = jnp.asarray(setting.images(1)[0]), jnp.ones(1, jnp.int32)
+
+    def spread(gradient):
+      keys = jax.random.split(jax.random.key(3), 40)
+      found = [jax.tree.leaves(gradient(key)) for key in keys]
+      flat = [np.concatenate([np.ravel(leaf) for leaf in leaves]) for leaves in found]
+      return np.std(flat, axis=0).mean()
+
+    one = jax.jit(
+      lambda key: matching._gradient(settings, params, None, target[None], label, key)
+    )
+    many = functools.partial(matching._target_gradient, settings, params, None, target, 1)
+    self.assertAlmostEqual(spread(many) / spread(one), 32**-0.5, delta=0.04)
 
   def test_what_victims_keep_is_not_matched(self):
     images, _, history = _run(mask=True)

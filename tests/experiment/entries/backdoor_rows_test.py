@@ -116,14 +116,15 @@ class BadInputTest(parameterized.TestCase):
     (
       "badnets",
       {"share": 0.9},
-      "share 0.9 of 1077 .* is 969, more than other classes",
+      "share 0.9 of 1077 .* is 969, more than all classes but the largest have",
     ),
-    ("blended", {"share": 1.0}, "is 1077, more than other classes have: use at most 0.89"),
+    ("blended", {"share": 1.0}, "is 1077, more than all classes but .*: use at most 0.89"),
     ("wanet", {"share": -0.1}, "wanet.share is -0.1: it must be in .0, 1."),
     ("badnets", {"share": 0.0}, "badnets.share is 0.0: it must be in .0, 1."),
     ("blended", {"opacity": 1.5}, "blended.opacity is 1.5: it must be in .0, 1."),
     ("wanet", {"strength": -0.5}, "wanet.strength is -0.5: it must be in .0, 100."),
     ("dithered", {"bits": 9}, "dithered.bits is 9: it must be a whole number from 1 to 8"),
+    ("sig", {"frequency": 8.0}, "config field sig: frequency 8 is a multiple of half the"),
     ("sig", {"delta": 0.0}, "sig.delta is 0.0: it must be in .0, 1."),
     ("blended", {"image": "no/such.npy"}, "blended.image: no/such.npy cannot be read"),
   )
