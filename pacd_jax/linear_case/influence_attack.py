@@ -65,8 +65,8 @@ def run(
 
   A start is a choice of signs v (none, half or all of them positive, in turn) and of clean
   points of the opposite class to begin from, every other time one point for each sign, of
-  which all begin as copies. Those whose feasible sets are empty are left out. The start with
-  the lowest value at its end is taken.
+  which all begin as copies. Those whose feasible sets are empty are left out. The start
+  with the lowest value at its end is taken.
 
   Args:
     points: clean training points, `[N, d]` in [0, 1].
@@ -156,14 +156,15 @@ def check(
   found, refused = [], None
   for number in range(num_starts):
     try:
-      start = _start(points, signs, count, num_kept, key, number)
+      start, own, of_start = _start(points, signs, count, num_kept, key, number)
       with jax.enable_x64(True):
         data = jnp.asarray(points, jnp.float64), jnp.asarray(signs, jnp.float64)
-        _check_sets(feasible_sets.of_data(*data, *start, margin=margin), start[1])
+        given = jnp.asarray(start), jnp.asarray(own), jnp.asarray(of_start)
+        _check_sets(feasible_sets.of_data(*data, *given, margin=margin), own)
     except errors.InputError as error:
       refused = error
     else:
-      found.append(start)
+      found.append((start, own, of_start))
   if refused is not None and not found:
     raise refused
   return found
