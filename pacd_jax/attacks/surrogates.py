@@ -90,7 +90,8 @@ def with_term(
 ) -> types.UpperFn:
   """A batch's loss plus a term of its poisoned images, which is of these as they are.
 
-  A transform, an augmentation and a mixing of the settings are in the loss alone. The term gets the key of the step, not those of fixed noise: its noise is another draw.
+  A transform, an augmentation and a mixing of the settings are in the loss alone. The term
+  gets the key of the step, not those of fixed noise: its noise is another draw.
   """
   if term is None:
     return lower
