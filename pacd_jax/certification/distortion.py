@@ -185,6 +185,7 @@ def num_votes(
   Returns:
     float32 `[B, K]`, which sum to `num`.
   """
+  chex.assert_rank(images, 4)
 
   def of_some(key, number):
     logits = noise.noisy_logits(apply, params, images, key, sigma=sigma, num_samples=number)
