@@ -1,7 +1,7 @@
 """The corruptions of Zhang et al. (2017), by which they ask what a network memorises.
 
 "Understanding deep learning requires rethinking generalization",
-https://arxiv.org/abs/1611.03530, section 2.2. Each is drawn once: a data set whose labels
+https://arxiv.org/abs/1611.03530, section 2.1. Each is drawn once: a data set whose labels
 are drawn anew in every epoch cannot be fitted.
 """
 

@@ -37,7 +37,10 @@ def deferred(
   D is the clean data with the class in it. He et al. (2024),
   https://arxiv.org/abs/2411.03752: a victim of the poison keeps its accuracy and loses its
   robustness. L is the attack's training loss, noise included, so that the curvature is at
-  noisy images; Q is estimated by `curvature`.
+  noisy images; Q is estimated by `curvature`, of the same loss, with two differences. It is
+  at the poison as it is: a transform of the settings, an augmentation and a mixing change
+  the images of L alone. And its noise is another draw of the same distribution, for the
+  poisoned part of the batch only; fixed noise of the settings is fresh in it.
 
   Args:
     settings: the attack's model, loss, optimiser, batches and budget; the loss has no

@@ -88,7 +88,11 @@ def train(
 def with_term(
   term: TermFn | None, lower: types.UpperFn, batch: problem.Batch, key: types.Key
 ) -> types.UpperFn:
-  """A batch's loss plus a term of its poisoned images, not augmented, nor mixed."""
+  """A batch's loss plus a term of its poisoned images, which is of these as they are.
+
+  A transform, an augmentation and a mixing of the settings are in the loss alone. The term
+  gets the key of the step, not those of fixed noise: its noise is another draw.
+  """
   if term is None:
     return lower
   labels = batch.labels[len(batch.images) :]

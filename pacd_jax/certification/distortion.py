@@ -29,11 +29,13 @@ class Found(NamedTuple):
 
   distance: types.Array  # `[B]`, in the attack's norm and image units.
   is_found: types.Array  # bool `[B]`.
+  wrong: types.Array  # bool `[B]`: as the attack wants it without a perturbation.
   # `[B, H, W, C]`, of that size where it was found, else unspecified; None: not kept.
   delta: types.Array | None = None
 
 
 PGD = evasion.ProjectedGradient()
+_VOTES_AT_ONCE = 100
 
 
 @functools.partial(jax.jit, static_argnames=("apply", "search", "attack", "keeps"))
@@ -65,7 +67,8 @@ def distances(
 
   An attack that finds the least perturbation itself is made once. Its success was that of m
   copies, not of votes, so the search is then along its direction: from its size, which
-  doubles until it succeeds, and below that.
+  doubles until it succeeds, and below that. Where it found none, there is no direction, and
+  it has failed.
 
   At sigma 0, of one copy and one vote, it is the base classifier that is attacked.
 
@@ -110,6 +113,8 @@ def distances(
       delta = _scaled(images, least, radius, attack.norm)
     fooled = victim.is_fooled(delta, vote_key)
     size = _sizes(delta, attack.norm)
+    if least is not None:
+      fooled &= size > 0.0  # Else the votes are on the image as it is, once more.
     if keeps:
       better = fooled & ((size < high) | ~found)
       best = jnp.where(better[:, None, None, None], delta, best)
@@ -127,7 +132,7 @@ def distances(
   high = jnp.where(found, high, search.max_radius)
   if keeps:
     best = jnp.where(wrong[:, None, None, None], 0.0, best)
-  return Found(jnp.where(wrong, 0.0, high), found | wrong, best)
+  return Found(jnp.where(wrong, 0.0, high), found | wrong, wrong, best)
 
 
 @functools.partial(jax.jit, static_argnames=("apply", "search", "attack"))
@@ -138,6 +143,7 @@ def within(
   labels: types.Array,
   key: types.Key,
   *,
+  wrong: types.Array,
   radius: float | types.Array,
   sigma: float | types.Array,
   search: Search,
@@ -145,18 +151,52 @@ def within(
 ) -> Found:
   """One attack at one radius; arguments and votes as for `distances`, key consumed.
 
+  `wrong` is bool `[B]`, as `distances` found it. There is one vote on each original image,
+  so that what is wrong does not depend on how many radii are asked for.
+
   Returns:
     The sizes of the perturbations, 0 where the original image is misclassified, and whether
-    the votes were fooled.
+    the votes on them were fooled. A perturbation of size 0 fools none.
   """
-  chex.assert_rank([images, labels], [4, 1])
+  chex.assert_rank([images, labels, wrong], [4, 1, 1])
   victim = _Victim(apply, params, images, labels, sigma, search, attack)
-  attack_key, start_key, vote_key, first_key = jax.random.split(key, 4)
+  attack_key, start_key, vote_key, _ = jax.random.split(key, 4)
   delta = victim.perturbed(attack_key, start_key, radius)
-  wrong = victim.is_fooled(jnp.zeros_like(images), first_key)
-  fooled = victim.is_fooled(delta, vote_key)
+  size = _sizes(delta, attack.norm)
+  fooled = victim.is_fooled(delta, vote_key) & (size > 0.0)
   delta = jnp.where(wrong[:, None, None, None], 0.0, delta)
-  return Found(_sizes(delta, attack.norm), fooled | wrong, delta)
+  return Found(jnp.where(wrong, 0.0, size), fooled | wrong, wrong, delta)
+
+
+@functools.partial(jax.jit, static_argnames=("apply", "num"))
+def num_votes(
+  apply: types.ApplyFn,
+  params: types.Params,
+  images: types.Array,
+  key: types.Key,
+  *,
+  sigma: float | types.Array,
+  num: int,
+) -> types.Array:
+  """Votes of `num` noisy copies of each image `[B, H, W, C]`, 100 of them at once.
+
+  The key is consumed; up to 100 votes are one draw by it.
+
+  Returns:
+    float32 `[B, K]`, which sum to `num`.
+  """
+  chex.assert_rank(images, 4)
+
+  def of_some(key, number):
+    logits = noise.noisy_logits(apply, params, images, key, sigma=sigma, num_samples=number)
+    return jax.nn.one_hot(logits.argmax(axis=-1), logits.shape[-1]).sum(axis=0)
+
+  if num <= _VOTES_AT_ONCE:
+    return of_some(key, num)
+  whole, rest = divmod(num, _VOTES_AT_ONCE)
+  keys = jax.random.split(key, whole + 1)
+  votes = jax.lax.map(lambda key: of_some(key, _VOTES_AT_ONCE), keys[:whole]).sum(axis=0)
+  return votes + of_some(keys[whole], rest) if rest else votes
 
 
 class _Victim(NamedTuple):
@@ -179,15 +219,14 @@ class _Victim(NamedTuple):
 
   def is_fooled(self, delta, key) -> types.Array:
     """Whether the votes on x + delta are those that the attack wants, bool `[B]`."""
-    logits = noise.noisy_logits(
+    votes = num_votes(
       self.apply,
       self.params,
       self.images + delta,
       key,
       sigma=self.sigma,
-      num_samples=self.search.num_votes,
+      num=self.search.num_votes,
     )
-    votes = jax.nn.one_hot(logits.argmax(axis=-1), logits.shape[-1]).sum(axis=0)
     is_label = votes.argmax(axis=-1) == self.labels
     return is_label if self.attack.targeted else ~is_label
 

@@ -52,7 +52,8 @@ def pgd(
     objective: `images -> scalar`, a sum over the images.
     images: `[B, H, W, C]` in [0, 1].
     start: the initial perturbation, shaped like the images; it is projected first. None: 0.
-    strength: in [0, 1], the share of epsilon that is used; `[]`, or per image as
+    strength: at least 0; radius and steps are this times those of the attack, such as a
+      share in a warm-up, or the radius itself where epsilon is 1. `[]`, or per image as
       `[B, 1, 1, 1]`.
 
   Returns:
@@ -88,7 +89,7 @@ def uniform_in_ball(
     attack: the attack, for its epsilon and norm.
     key: `[]`, or `[B]` with one key per image.
     images: `[B, H, W, C]`.
-    strength: in [0, 1], the share of epsilon that is used.
+    strength: at least 0, as for `pgd`.
 
   Returns:
     `[B, H, W, C]`.

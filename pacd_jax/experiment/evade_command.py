@@ -5,12 +5,15 @@ pacd evade runs/digits_ga --smoothed --attack=cw --rows=clean,pacd
 pacd evade runs/digits_standard --attack=fgsm --norm=linf --epsilon=0.03,0.1
 
 Each victim's mean distance to a misclassification and its robust accuracy stand beside its
-certified numbers, and in the run's folder `evasion/`. With --smoothed, a distance below a
-certified radius is looked at with more votes, and reported.
+certified numbers, and in the run's folder `evasion/`, a file for each choice of settings,
+to which further rows are added. With --smoothed, a distance below a certified radius is
+looked at with more votes, and reported.
 """
 
 import argparse
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,12 +50,13 @@ def _run(arguments: Sequence[str]) -> str:
   epsilons = _epsilons(chosen.epsilon, norm)
   _check_counts(chosen)
   plan = door.load(chosen.run, data_dir=chosen.data_dir, path=chosen.data_path)
+  epsilons = epsilons or _own_epsilon(plan, norm)
   rows = _rows(plan, chosen)
   attack = evasion_report.Attack(
     evade=entry.make(kinds.EvasionTools(norm, chosen.targeted is not None), options),
     search=_search(chosen, norm),
     sigma=plan.certify.settings.sigma if chosen.smoothed else 0.0,
-    epsilons=epsilons or ((plan.sigma or 0.25) if norm == "l2" else plan.budget.epsilon,),
+    epsilons=epsilons,
     target=chosen.targeted,
   )
   places = _places(plan, chosen)
@@ -65,10 +69,15 @@ def _run(arguments: Sequence[str]) -> str:
     "sigma": attack.sigma,
     "targeted": chosen.targeted,
     "epsilon": list(attack.epsilons),
+    "num_points": len(places),
   }
-  found = _measure(plan, attack, rows, places)
   path = plan.folder.path / "evasion" / f"{_name(about)}.json"
-  run_folder.write_json(path, {**about, "victims": found, "stamp": stamp.make()})
+  with plan.folder:  # Locked: no other process writes there.
+    there = run_folder.read_json(path)["victims"] if path.exists() else []
+    found = _measure(plan, attack, rows, places)
+    others = [each for each in there if each["row"] not in rows]
+    victims = sorted([*others, *found], key=lambda each: plan.rows.index(each["row"]))
+    run_folder.write_json(path, {**about, "victims": victims})
   return _said(found, about, path)
 
 
@@ -158,6 +167,18 @@ def _epsilons(text: str | None, norm: str) -> tuple[float, ...]:
   return found
 
 
+def _own_epsilon(plan: Plan, norm: str) -> tuple[float, ...]:
+  """The radius of the run itself: the noise's in l2, the poison's budget in linf."""
+  if norm == "l2":
+    return (plan.sigma or 0.25,)
+  if plan.budget.norm != norm:
+    raise errors.InputError(
+      f"--norm={norm}: the budget of {plan.folder.path} is in {plan.budget.norm}, and no "
+      "radius here: give --epsilon=0.1, say"
+    )
+  return (plan.budget.epsilon,)
+
+
 def _check_counts(chosen: argparse.Namespace) -> None:
   if not 1 <= chosen.votes <= 10_000:
     raise errors.InputError(f"--votes={chosen.votes}: use a whole number from 1 to 10000")
@@ -225,37 +246,40 @@ def _measure(
 ) -> list[dict[str, Any]]:
   """Attacks every victim of the rows, one after the other."""
   found: list[dict[str, Any]] = []
-  with plan.folder:  # Locked: no other process writes there.
-    params = stages.load_victims(plan)
-    shown = progress.Progress("evade", len(rows) * len(plan.seeds), unit="victims")
-    for row in rows:
-      for seed in plan.seeds:
-        record = certificates.read(plan.folder.certificate(row, seed))
-        points = evasion_report.Points(
-          arrays.to_float(plan.certify.dataset.images[record.idx[places]]),
-          record.label[places],
-          places,
-        )
-        key = jax.random.fold_in(plan.certify_key(seed), _STREAM)
-        apply = plan.model.apply
-        measured = evasion_report.measure(
-          attack, apply, params[row, seed], points, record, key
-        )
-        found.append({"row": row, "seed": seed, **measured})
-        shown.update(len(found))
+  params = stages.load_victims(plan)
+  shown = progress.Progress("evade", len(rows) * len(plan.seeds), unit="victims")
+  for row in rows:
+    for seed in plan.seeds:
+      record = certificates.read(plan.folder.certificate(row, seed))
+      points = evasion_report.Points(
+        arrays.to_float(plan.certify.dataset.images[record.idx[places]]),
+        record.label[places],
+        places,
+      )
+      key = jax.random.fold_in(plan.certify_key(seed), _STREAM)
+      measured = evasion_report.measure(
+        attack, plan.model.apply, params[row, seed], points, record, key
+      )
+      found.append({"row": row, "seed": seed, **measured, "stamp": stamp.make()})
+      shown.update(len(found))
   return found
 
 
 def _name(about: dict[str, Any]) -> str:
+  """What it is of, and a hash of all settings: others have another file."""
   to = "" if about["targeted"] is None else f"_to_{about['targeted']}"
   of = "smoothed" if about["smoothed"] else "base"
-  return f"{about['attack']}_{about['norm']}_{of}{to}"
+  settings = json.dumps(about, sort_keys=True).encode()
+  digest = hashlib.sha256(settings).hexdigest()[:8]
+  return f"{about['attack']}_{about['norm']}_{of}{to}_{digest}"
 
 
 def _said(found: list[dict[str, Any]], about: dict[str, Any], path) -> str:
   """The table, and what contradicts certificates."""
   epsilons = [f"{each:g}" for each in about["epsilon"]]
-  heads = ["data", "seed", *(f"robust {e} %" for e in epsilons)]
+  to = about["targeted"]
+  withstands = "robust" if to is None else f"not class {to}"
+  heads = ["data", "seed", *(f"{withstands} {e} %" for e in epsilons)]
   heads += [*(f"certified {e} %" for e in epsilons), f"mean {about['norm']}", "ACR"]
   lines = [tuple(heads)]
   for each in found:

@@ -4,7 +4,6 @@ A certified radius is a lower bound of every distance at which the smoothed clas
 prediction changes, except with the probability alpha that the certificate is wrong.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -12,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 
-from pacd_jax import noise, types
+from pacd_jax import types
 from pacd_jax.certification import certificates, distortion, sampling
 from pacd_jax.results import evaluate
 
-_VOTES_AT_ONCE = 100
+_POINTS_AT_ONCE = 200  # Beside which each of them has 100 noisy copies.
 
 
 class Attack(NamedTuple):
@@ -38,6 +37,15 @@ class Points(NamedTuple):
   places: np.ndarray  # `[B]`: their lines in the victim's certificates.
 
 
+class _Nearest(NamedTuple):
+  """The nearest that the attack finds of each point."""
+
+  distance: np.ndarray  # `[B]`, in the attack's norm.
+  is_found: np.ndarray  # bool `[B]`.
+  wrong: np.ndarray  # bool `[B]`: without a perturbation.
+  delta: np.ndarray  # `[B, H, W, C]`.
+
+
 def measure(
   attack: Attack,
   apply: types.ApplyFn,
@@ -48,20 +56,8 @@ def measure(
 ) -> dict[str, Any]:
   """The numbers of one victim, for JSON: of each point, and their means; key consumed."""
   labels = points.labels
-  wanted = labels if attack.target is None else np.full_like(labels, attack.target)
-  given = apply, params, points.images, jnp.asarray(wanted)
-  common = {"sigma": attack.sigma, "search": attack.search, "attack": attack.evade}
-  found = distortion.distances(*given, jax.random.fold_in(key, 0), **common, keeps=True)
-  distance, delta = np.array(found.distance), np.array(found.delta)
-  is_found = np.array(found.is_found, bool)
-  for number, epsilon in enumerate(attack.epsilons, start=1):
-    of_one = distortion.within(
-      *given, jax.random.fold_in(key, number), radius=epsilon, **common
-    )
-    size, fooled = np.asarray(of_one.distance), np.asarray(of_one.is_found, bool)
-    better = fooled & ((size < distance) | ~is_found)
-    distance[better], delta[better] = size[better], np.asarray(of_one.delta)[better]
-    is_found |= fooled
+  found = _found(attack, apply, params, points, key)
+  distance, is_found, delta = found.distance, found.is_found, found.delta
   l2 = np.sqrt((delta.astype(np.float64) ** 2).sum(axis=(1, 2, 3)))
   has_radius = sampling.RULES[record.sidecar["mode"]].has_radius
   certified = evaluate.correct_radius(record)[points.places]
@@ -70,7 +66,8 @@ def measure(
     "certified_accuracy": None,
     "mean_distortion": float(distance.mean()),
     "found": _share(is_found),
-    "clean_accuracy": _share(distance > 0.0),
+    # Of the same votes; those on a wanted class say nothing of the points' own.
+    "clean_accuracy": _share(~found.wrong) if attack.target is None else None,
     "acr": float(certified.mean()) if has_radius else None,
     "points": {
       "idx": record.idx[points.places].tolist(),
@@ -94,6 +91,42 @@ def measure(
   return measured
 
 
+def _found(attack, apply, params, points, key) -> _Nearest:
+  """Part by part, so that memory does not depend on the number of points.
+
+  Up to `_POINTS_AT_ONCE` points are one part, whose key is the whole's.
+  """
+  number = -(-len(points.labels) // _POINTS_AT_ONCE)
+  keys = key[None] if number == 1 else jax.random.split(jax.random.clone(key), number)
+  parts = []
+  for part, of_part in enumerate(keys):
+    own = slice(part * _POINTS_AT_ONCE, (part + 1) * _POINTS_AT_ONCE)
+    labels = points.labels[own]
+    wanted = labels if attack.target is None else np.full_like(labels, attack.target)
+    given = apply, params, points.images[own], jnp.asarray(wanted)
+    parts.append(_found_of_part(attack, given, of_part))
+  return _Nearest(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _found_of_part(attack, given, key) -> _Nearest:
+  """By the search over radii, and at each epsilon if that is where the attack looks."""
+  common = {"sigma": attack.sigma, "search": attack.search, "attack": attack.evade}
+  found = distortion.distances(*given, jax.random.fold_in(key, 0), **common, keeps=True)
+  distance, is_found = np.array(found.distance), np.array(found.is_found)
+  wrong, delta = np.array(found.wrong), np.array(found.delta)
+  # The least perturbation is the same for every epsilon, and the search has it.
+  radii = () if attack.evade.finds_least else attack.epsilons
+  for number, radius in enumerate(radii, start=1):
+    of_one = distortion.within(
+      *given, jax.random.fold_in(key, number), wrong=found.wrong, radius=radius, **common
+    )
+    size, fooled = np.asarray(of_one.distance), np.asarray(of_one.is_found)
+    better = fooled & ((size < distance) | ~is_found)
+    distance[better], delta[better] = size[better], np.asarray(of_one.delta)[better]
+    is_found |= fooled
+  return _Nearest(distance, is_found, wrong, delta)
+
+
 def _share(holds: np.ndarray) -> float:
   return float(np.mean(holds))
 
@@ -105,45 +138,25 @@ def _l2_of(epsilon: float, norm: str, images: types.Array) -> float:
 
 def _contradiction(attack, apply, params, points, record, place, delta, key):
   """What many more votes say of a perturbation below a certified radius."""
-  votes = num_votes(
+  (votes,) = distortion.num_votes(
     apply,
     params,
-    points.images[place] + delta,
+    (points.images[place] + delta)[None],
     jax.random.fold_in(jax.random.fold_in(key, 1 + len(attack.epsilons)), place),
     sigma=attack.sigma,
     num=attack.num_confirming,
   )
+  votes = np.asarray(votes, int)
   line = points.places[place]
-  p_value = p_value_against(np.asarray(votes), int(record.predict[line]))
+  p_value = p_value_against(votes, int(record.predict[line]))
   return {
     "idx": int(record.idx[line]),
     "certified_radius": float(record.radius[line]),
     "l2": float(np.sqrt((np.asarray(delta, np.float64) ** 2).sum())),
-    "votes": np.asarray(votes).tolist(),
+    "votes": votes.tolist(),
     "p_value": p_value,
     "confirmed": p_value <= record.sidecar["alpha"],
   }
-
-
-@functools.partial(jax.jit, static_argnames=("apply", "num"))
-def num_votes(
-  apply: types.ApplyFn,
-  params: types.Params,
-  image: types.Array,
-  key: types.Key,
-  *,
-  sigma: float | types.Array,
-  num: int,
-) -> types.Array:
-  """Votes `[K]` of at least `num` noisy copies of one image `[H, W, C]`; key consumed."""
-
-  def of_some(key):
-    logits = noise.noisy_logits(
-      apply, params, image[None], key, sigma=sigma, num_samples=_VOTES_AT_ONCE
-    )[:, 0]
-    return jax.nn.one_hot(logits.argmax(axis=-1), logits.shape[-1], dtype=jnp.int32).sum(0)
-
-  return jax.lax.map(of_some, jax.random.split(key, -(-num // _VOTES_AT_ONCE))).sum(0)
 
 
 def p_value_against(votes: np.ndarray, predicted: int) -> float:

@@ -54,6 +54,25 @@ class Changed(NamedTuple):
   poisoned: np.ndarray  # bool `[N]`: the attacker's.
 
 
+def check_influence(task: Task, key: types.Key) -> None:
+  """Checks that there is a point that the filters let pass.
+
+  Raises:
+    errors.InputError: there is none.
+  """
+  points, of_points = _points(task.train)
+  given = points, of_points, task.count, _num_kept(task), key
+  influence_attack.check(*given, margin=_margin(points), num_starts=_NUM_STARTS)
+
+
+def _num_kept(task: Task) -> Callable[[int], int]:
+  return functools.partial(removal.num_kept, task.removed_share)
+
+
+def _margin(points: np.ndarray) -> float:
+  return float(np.sqrt(points.shape[1])) / 510.0 + _ROOM
+
+
 def _influence(task: Task, key: types.Key) -> Changed:
   shown = progress.Progress("influence", _NUM_STARTS, unit="starts")
   points, of_points = _points(task.train)
@@ -64,10 +83,10 @@ def _influence(task: Task, key: types.Key) -> Changed:
     criterion=CRITERIA[task.victim],
     ridge=task.ridge,
     count=task.count,
-    num_kept=functools.partial(removal.num_kept, task.removed_share),
+    num_kept=_num_kept(task),
     key=key,
     aim=AIMS[task.aim],
-    margin=np.sqrt(points.shape[1]) / 510.0 + _ROOM,
+    margin=_margin(points),
     num_starts=_NUM_STARTS,
     num_steps=task.num_steps,
     watch=shown.update,

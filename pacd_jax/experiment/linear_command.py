@@ -15,7 +15,6 @@ training and the validation split, never the test split.
 """
 
 import argparse
-import os
 import pathlib
 import time
 from collections.abc import Sequence
@@ -45,20 +44,26 @@ def _run(arguments: Sequence[str]) -> str:
   task = _task(chosen, data)
   folder, about = files.user_path(chosen.out), _about(chosen, data, task)
   _check_summary(folder / _SUMMARY, about)
+  if "influence" in chosen.attacks:
+    linear_attacks.check_influence(task, _key("influence", chosen))
   clean = linear_attacks.Changed(data.train, np.zeros(len(data.train.labels), bool))
   rows = [_row("clean", clean, task, data.test, 0.0)]
   for name in chosen.attacks:
     progress.note(f"{name}: {task.count} points")
     began = time.monotonic()
-    number = list(linear_attacks.ATTACKS).index(name)
-    key = jax.random.fold_in(jax.random.key(chosen.seed), number)
-    changed = linear_attacks.ATTACKS[name](task, key)
+    changed = linear_attacks.ATTACKS[name](task, _key(name, chosen))
     rows.append(_row(name, changed, task, data.test, time.monotonic() - began))
     # Before the training set: by it, the folder of a killed command is known as ours.
     _write(folder, about, rows)
     if chosen.save:
       _save(folder / f"{name}.npz", changed, data.test)
   return f"{_table(rows)}\n\n{folder / _SUMMARY}"
+
+
+def _key(name: str, chosen: argparse.Namespace) -> types.Key:
+  """The key of an attack, whichever others are made."""
+  number = list(linear_attacks.ATTACKS).index(name)
+  return jax.random.fold_in(jax.random.key(chosen.seed), number)
 
 
 _SETTINGS = (
@@ -151,16 +156,7 @@ def _check(chosen: argparse.Namespace) -> None:
   for name in ("num_steps", "seed"):
     if not 0 <= (value := getattr(chosen, name)) < 2**31:
       raise errors.InputError(f"--{name}={value}: use a whole number from 0")
-  folder = files.user_path(chosen.out)
-  if folder.exists() and not (folder.is_dir() and _is_ours(folder)):
-    raise errors.InputError(f"{folder} is there, and of something else: give another --out")
-  parent = folder.absolute().parent
-  if not (parent.is_dir() and os.access(parent, os.W_OK)):
-    raise errors.InputError(f"{parent} is no folder that can be written to: make it")
-
-
-def _is_ours(folder: pathlib.Path) -> bool:
-  return (folder / _SUMMARY).exists() or not any(folder.iterdir())
+  files.out_folder(chosen.out, lambda folder: (folder / _SUMMARY).exists())
 
 
 def _task(chosen: argparse.Namespace, data: linear_data.TwoClasses) -> linear_attacks.Task:

@@ -61,7 +61,8 @@ def load(given: str, of: Groups | None, *, seed: int, data_dir: str) -> TwoClass
         "apart: name them by --classes=3,8, say"
       )
     of = (0,), (1,)
-  unknown = [label for group in of for label in group if label >= splits.num_classes]
+  every = [label for group in of for label in group]
+  unknown = [label for label in every if not 0 <= label < splits.num_classes]
   if unknown:
     raise errors.InputError(
       f"--classes: {given} has no class {unknown[0]}: use some of 0 to "

@@ -8,7 +8,6 @@ row has, and on test points.
 """
 
 import argparse
-import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -18,13 +17,13 @@ import numpy as np
 
 from pacd_jax import errors, train, types
 from pacd_jax.attacks import corruptions
-from pacd_jax.certification import certificates, certify
+from pacd_jax.certification import certificates, certify, sampling
 from pacd_jax.data import training_sets
 from pacd_jax.experiment import door, kinds, making, stages, words
 from pacd_jax.experiment.entries import memorisation
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import evaluate, tables
-from pacd_jax.runtime import files, progress, run_folder, stamp, subcommand
+from pacd_jax.runtime import files, metrics, progress, run_folder, stamp, subcommand
 
 FITTED = 0.99  # Training accuracy of an epoch at which a row counts as fitted.
 _FOLDER, _SUMMARY, _CURVES = "memorisation", "memorisation.json", "memorisation.png"
@@ -53,21 +52,10 @@ def _run(arguments: Sequence[str]) -> str:
   parser.add_argument("--out", default=_FOLDER, help="folder; %(default)s")
   parser.add_argument("--data_dir", default="", help="of prepared data, if it has moved")
   chosen = parser.parse_args(arguments)
-  out = _out(chosen)
+  out = files.out_folder(chosen.out, lambda folder: (folder / _SUMMARY).exists())
   plans = {path: _checked(path, chosen) for path in dict.fromkeys(chosen.runs)}
   found = {path: _of_run(plan, chosen.num_points) for path, plan in plans.items()}
   return _written(out, found, chosen)
-
-
-def _out(chosen: argparse.Namespace) -> pathlib.Path:
-  folder = files.user_path(chosen.out)
-  is_ours = folder.is_dir() and ((folder / _SUMMARY).exists() or not any(folder.iterdir()))
-  if folder.exists() and not is_ours:
-    raise errors.InputError(f"{folder} is there, and of something else: give another --out")
-  parent = folder.absolute().parent
-  if not (parent.is_dir() and os.access(parent, os.W_OK)):
-    raise errors.InputError(f"{parent} is no folder that can be written to: make it")
-  return folder
 
 
 def _checked(path: str, chosen: argparse.Namespace) -> Plan:
@@ -79,6 +67,18 @@ def _checked(path: str, chosen: argparse.Namespace) -> Plan:
       f"{path}: its victims are ensembles, or trained on defended sets: give a run without "
       "train.ensemble and defense.chain"
     )
+  mode = plan.certify.settings.mode
+  if not sampling.RULES[mode].has_radius:
+    raise errors.InputError(
+      f"{path}: certify.mode={mode} certifies no radius, of which the ACR is the mean: "
+      "give a run with another"
+    )
+  for row in plan.rows:
+    if not _metrics(plan).values("train", f"{row}/accuracy"):
+      raise errors.InputError(
+        f"{plan.folder.metrics} has no epoch of {row}, whose curves are gone: train the "
+        "run anew"
+      )
   most = min(len(plan.splits.train.labels), len(plan.splits.test.labels))
   if not 1 <= chosen.num_points <= most:
     raise errors.InputError(
@@ -87,9 +87,13 @@ def _checked(path: str, chosen: argparse.Namespace) -> Plan:
   return plan
 
 
+def _metrics(plan: Plan) -> metrics.MetricsFile:
+  return metrics.MetricsFile(plan.folder.metrics)
+
+
 def _of_run(plan: Plan, num_points: int) -> dict[str, Any]:
   """The numbers of one run: curves by epoch, and certificates, which are resumed."""
-  metrics = plan.metrics_file()
+  curves_file = _metrics(plan)
   rows = []
   with plan.folder:  # Locked: no other process writes there.
     params = stages.load_victims(plan)
@@ -97,7 +101,7 @@ def _of_run(plan: Plan, num_points: int) -> dict[str, Any]:
     done = 0
     for row in plan.rows:
       curves = {
-        name: np.array(list(metrics.values("train", f"{row}/{name}").values())).T
+        name: np.array(list(curves_file.values("train", f"{row}/{name}").values())).T
         for name in ("loss", "accuracy")
       }
       fits = [first_fitted(accuracy) for accuracy in curves["accuracy"]]
@@ -154,7 +158,7 @@ def test_points(plan: Plan, row: str) -> types.Dataset:
 
 def _acr(plan, row, seed, params, split, dataset, num_points) -> float:
   """The ACR of one victim on points of all classes; its certificates are files."""
-  stem = plan.folder.path / _FOLDER / row / split / f"seed_{seed}"
+  stem = plan.folder.path / _FOLDER / row / f"{split}_{num_points}" / f"seed_{seed}"
   generator = np.random.default_rng([plan.config.seed, _STREAMS[split]])
   drawn = generator.permutation(len(dataset.labels))[:num_points]
   certify.certify_to_files(
@@ -185,21 +189,32 @@ def _written(
   about = {"num_points": chosen.num_points, "runs": found, "stamp": stamp.make()}
   run_folder.write_json(out / _SUMMARY, about)
   with figures.own_style():
+    titles = _names({p: f"{run['training']} ({run['model']})" for p, run in found.items()})
     panels = {
-      f"{run['training']} ({run['model']})": {
+      titles[path]: {
         row["data"]: (np.array(row["loss"]), np.array(row["accuracy"]))
         for row in run["rows"]
       }
-      for run in found.values()
+      for path, run in found.items()
     }
     rows = {row: None for of_run in panels.values() for row in of_run}
     styles = {row: words.style(row) for row in rows}
     figures.save(memorisation_figures.learning_curves(panels, styles), out / _CURVES)
   heads = "training", "data", "99 % at", "last epoch %"
   lines = [(*heads, "train %", "test %", "ACR train", "ACR test")]
-  for run in found.values():
-    lines += [_line(run["training"], row) for row in run["rows"]]
+  names = _names({path: run["training"] for path, run in found.items()})
+  for path, run in found.items():
+    lines += [_line(names[path], row) for row in run["rows"]]
   return f"{tables.aligned(lines)}\n\n{out / _CURVES}"
+
+
+def _names(of_runs: dict[str, str]) -> dict[str, str]:
+  """What runs are called, by their paths: with the path where two would be called alike."""
+  every = list(of_runs.values())
+  return {
+    path: name if every.count(name) == 1 else f"{name}, {path}"
+    for path, name in of_runs.items()
+  }
 
 
 def _line(training: str, row: dict[str, Any]) -> tuple[str, ...]:

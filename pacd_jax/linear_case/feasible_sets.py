@@ -175,6 +175,9 @@ def is_inside(
   )
 
 
+_project = jax.jit(project)
+
+
 def check(feasible: FeasibleSet) -> None:
   """Raises an error if the feasible set of one class is empty.
 
@@ -184,7 +187,7 @@ def check(feasible: FeasibleSet) -> None:
   Raises:
     errors.InputError: it is empty.
   """
-  nearest = jax.jit(project)(feasible, feasible.centre)
+  nearest = _project(feasible, feasible.centre)
   if not is_inside(feasible, nearest, 1e-9):
     raise errors.InputError(
       f"the feasible set is empty: no point of [0, 1]^d is within {feasible.radius:.3g} of "

@@ -153,9 +153,10 @@ def fit(
   the one with the smallest gradient is taken. The Hessian H is dense, `[d + 1, d + 1]`. It
   may be singular: far from a hinge's kinks it is 0 in b, where a bare Newton step would
   leave for where no gradient brings it back. c |grad|, with c = 0.01, bounds a step by 1/c
-  and keeps the convergence quadratic (Li et al., 2004,
-  https://doi.org/10.1023/B:COAP.0000026885.81997.88); machine epsilon times the trace is
-  added besides, so that losses that are flat in b can be solved.
+  and keeps the convergence quadratic (Li, Fukushima, Qi and Yamashita, 2004, "Regularized
+  Newton methods for convex minimization problems with singular solutions", Computational
+  Optimization and Applications 28); machine epsilon times the trace is added besides, so
+  that losses that are flat in b can be solved.
 
   Args:
     lower: the lower level, as `lower_level` makes it.

@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     each.add_argument("--out", default="docs", type=pathlib.Path)
     each.add_argument(
       "--attack",
-      choices=empirical.ATTACKS,
+      choices=empirical.attacks(),
       default=empirical.PGD,
       help="at test time, of Table 5; %(default)s",
     )

@@ -105,12 +105,16 @@ def _read_against_best(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
 
 _REFERENCE = "clean"
 _ANALYSES = {
-  **{empirical.analysis(attack): _distortion(attack) for attack in empirical.ATTACKS},
   "other_classes": _Analysis(other_classes.certify_others, _read_others),
   "detectability": _Analysis(_nothing, _read_detectability),
   "paired": _Analysis(_nothing, _read_paired),
   "against_best": _Analysis(_nothing, _read_against_best),
 }
+
+
+def _named(name: str) -> _Analysis:
+  by_attack = {empirical.analysis(attack): attack for attack in empirical.attacks()}
+  return _distortion(by_attack[name]) if name in by_attack else _ANALYSES[name]
 
 
 def do(name: str, folder: pathlib.Path, rows: Sequence[str], data_dir: str = "") -> None:
@@ -119,7 +123,7 @@ def do(name: str, folder: pathlib.Path, rows: Sequence[str], data_dir: str = "")
   Raises:
     errors.InputError: the run's files are not what the analysis needs.
   """
-  _ANALYSES[name].do(folder, rows, data_dir)
+  _named(name).do(folder, rows, data_dir)
 
 
 def read(name: str, folder: pathlib.Path, rows: Sequence[str]) -> _Found:
@@ -128,4 +132,4 @@ def read(name: str, folder: pathlib.Path, rows: Sequence[str]) -> _Found:
   Raises:
     errors.InputError: a file of it is damaged.
   """
-  return _ANALYSES[name].read(folder, rows)
+  return _named(name).read(folder, rows)

@@ -150,7 +150,7 @@ def _traditional(protocol: Protocol) -> list[Run]:
 
 
 def table5(attack: str = empirical.PGD) -> Item:
-  """Table 5 by an attack, one of `empirical.ATTACKS`; the paper's is PGD."""
+  """Table 5 by an attack, one of `empirical.attacks`; the paper's is PGD."""
   is_papers = attack == empirical.PGD
   by = "PGD" if is_papers else f"the attack {attack}"
   return Item(

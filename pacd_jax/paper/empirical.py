@@ -28,8 +28,11 @@ MOST_POINTS_ELSE = 200  # On other data sets.
 _STREAM = 5  # Folded into a victim's key of certification, for other noise.
 SEARCH = distortion.Search()
 PGD = "pgd"  # The paper's attack.
-# Those that the table can be made by.
-ATTACKS = tuple(entry.name for entry in kinds.EVASIONS if "l2" in entry.norms)
+
+
+def attacks() -> tuple[str, ...]:
+  """Those that the table can be made by, with all that were added to the registry."""
+  return tuple(entry.name for entry in kinds.EVASIONS if "l2" in entry.norms)
 
 
 def words(attack: str = PGD) -> str:
@@ -80,7 +83,7 @@ def measure(
     folder: the run's folder.
     rows: training sets.
     data_dir: where the data are, if they are no longer where they were.
-    attack: one of `ATTACKS`, with its default options.
+    attack: one of `attacks`, with its default options.
 
   Raises:
     errors.InputError: the folder holds no run, its victims are gone, or some were

@@ -1,9 +1,11 @@
 """`pacd evade` on a finished run: its numbers, and what it refuses."""
 
 import contextlib
+import dataclasses
 import io
 import pathlib
 import shutil
+from unittest import mock
 
 import finished_run
 import jax
@@ -31,20 +33,39 @@ def _call(*arguments):
   return status, said.getvalue(), wrong.getvalue()
 
 
+def _made(run, name):
+  """The only file of an attack."""
+  (path,) = (run / "evasion").glob(f"{name}_????????.json")
+  return run_folder.read_json(path)
+
+
 def _gradients(apply, params, images):
   """Of every logit of every image in its pixels, float64 `[B, K, H, W, C]`."""
   of_one = jax.jacobian(lambda image: apply(params, image[None])[0])
   return np.asarray(jax.vmap(of_one)(images), np.float64)
 
 
+def _distance_in_box(margin, step, image):
+  """The least |delta| with margin <= step . delta and image - delta in [0, 1].
+
+  Its delta is t step, cut to the box (the conditions of Karush, Kuhn and Tucker).
+  """
+  low, high = 0.0, 1e4
+  for _ in range(60):
+    t = (low + high) / 2.0
+    delta = image - np.clip(image - t * step, 0.0, 1.0)
+    low, high = (low, t) if step @ delta >= margin else (t, high)
+  return np.linalg.norm(delta)
+
+
 class EvadeTest(finished_run.FinishedRunTestCase):
   def test_base_classifiers_of_a_linear_network(self):
-    """Distances in l2 are those of the hyperplanes, as far as images stay in the box."""
-    run = self.copy_finished()
+    """Distances in l2 are those of the hyperplanes, inside of the box."""
+    run, num_right = self.copy_finished(), 0
     status, said, wrong = _call(run, "--rows=clean", "--epsilon=0,8", "--num_steps=10")
     self.assertEqual(status, 0, wrong)
     self.assertIn("they bound nothing here", said)
-    made = run_folder.read_json(run / "evasion" / "pgd_l2_base.json")
+    made = _made(run, "pgd_l2_base")
     self.assertEqual([each["seed"] for each in made["victims"]], [0, 1])
     plan = door.load(run)
     params = stages.load_victims(plan)
@@ -57,15 +78,22 @@ class EvadeTest(finished_run.FinishedRunTestCase):
       for n, label in enumerate(points["label"]):
         margins = logits[n, label] - np.delete(logits[n], label)
         steps = gradients[n, label] - np.delete(gradients[n], label, axis=0)
-        least = (margins / np.linalg.norm(steps, axis=1)).min()
-        if least <= 0.0:
+        self.assertTrue(points["is_found"][n])
+        if margins.min() <= 0.0:
           self.assertEqual(points["distance"][n], 0.0)
-        else:
-          self.assertGreater(points["distance"][n], least - 1e-4)
+          continue
+        num_right += 1
+        image = np.asarray(images[n], np.float64).ravel()
+        least = min(
+          _distance_in_box(*each, image) for each in zip(margins, steps, strict=True)
+        )
+        self.assertGreater(points["distance"][n], least - 1e-4)
+        self.assertLess(points["distance"][n], 1.4 * least + 8.0 / 2**11)
       clean = float((logits.argmax(1) == points["label"]).mean())
       self.assertEqual(each["robust_accuracy"][0], clean)
       self.assertEqual(each["clean_accuracy"], clean)
       self.assertAlmostEqual(each["mean_distortion"], np.mean(points["distance"]))
+    self.assertGreater(num_right, 2)
 
   def test_smoothed_ones_beside_their_certificates(self):
     run = self.copy_finished()
@@ -73,13 +101,56 @@ class EvadeTest(finished_run.FinishedRunTestCase):
     self.assertEqual(status, 0, wrong)
     self.assertRegex(said, r"distances below a certified radius: \d+; confirmed .*: 0\n")
     self.assertRegex(said, r"data +seed +robust 0\.1 % +certified 0\.1 % +mean l2 +ACR\n")
-    made = run_folder.read_json(run / "evasion" / "pgd_l2_smoothed.json")
+    made = _made(run, "pgd_l2_smoothed")
     for each in made["victims"]:
       record = certificates.read(run / "certificates" / "pacd" / f"seed_{each['seed']}")
       right = record.predict == record.label
       self.assertAlmostEqual(each["acr"], np.where(right, record.radius, 0.0).mean())
       certified = (right & (record.radius > 0.1)).mean()
       self.assertEqual(each["certified_accuracy"], [certified])
+
+  def test_a_file_for_each_choice_of_settings_and_all_rows_of_one_in_it(self):
+    run, of_targets = self.copy_finished(), "--targeted=1"
+    base = "--epsilon=0.1", "--num_steps=2", "--num_points=2"
+    for arguments in (("--rows=pacd",), ("--rows=clean",), ("--rows=pacd",)):
+      self.assertEqual(_call(run, *base, *arguments)[0], 0)
+    made = _made(run, "pgd_l2_base")
+    names = [(each["row"], each["seed"]) for each in made["victims"]]
+    self.assertEqual(names, [("clean", 0), ("clean", 1), ("pacd", 0), ("pacd", 1)])
+    self.assertEqual(_call(run, *base, "--rows=clean", "--num_steps=3")[0], 0)
+    self.assertLen(list((run / "evasion").iterdir()), 2)
+    _, said, _ = _call(run, *base, "--rows=clean", of_targets)
+    self.assertRegex(said, r"seed +not class 1 0\.1 % +certified")
+    for each in _made(run, "pgd_l2_base_to_1")["victims"]:
+      self.assertIsNone(each["clean_accuracy"])
+
+  def test_the_epsilon_of_the_run_is_in_its_own_norm(self):
+    run = self.copy_finished()
+    config = run_folder.read_json(run / "config.json")
+    config["attack"]["norm"] = "l2"
+    run_folder.write_json(run / "config.json", config)
+    status, said, wrong = _call(run, "--norm=linf")
+    self.assertEqual((status, said), (2, ""))
+    self.assertRegex(wrong, "^error: --norm=linf: .* is in l2, .*: give --epsilon=0.1")
+
+  def test_victims_that_are_not_for_it(self):
+    run = self.copy_finished()
+    config = run_folder.read_json(run / "config.json")
+    config["certify"]["dtype"] = "bfloat16"
+    run_folder.write_json(run / "config.json", config)
+    for arguments, words in (
+      (("--smoothed",), "in bfloat16, and attacks are on that in float32: leave it out"),
+      (("--rows=pacd",), "pacd, seed 1, is not certified: run --stage=certify first"),
+    ):
+      for path in (run / "certificates" / "pacd").glob("seed_1*"):
+        path.unlink()
+      status, said, wrong = _call(run, *arguments)
+      self.assertEqual((status, said), (2, ""))
+      self.assertRegex(wrong, f"^error: .*{words}\n$")
+    plan = dataclasses.replace(door.load(run), ensemble=mock.Mock(num_models=7))
+    with mock.patch.object(door, "load", return_value=plan):
+      _, _, wrong = _call(run)
+    self.assertRegex(wrong, "^error: .* victims are 7 networks that vote")
 
   @pytest.mark.long
   def test_all_attacks_and_a_target(self):
@@ -89,7 +160,7 @@ class EvadeTest(finished_run.FinishedRunTestCase):
       given = f"--attack={attack}", f"--norm={norm}", "--targeted=1", "--smoothed", *steps
       status, said, wrong = _call(run, *given, "--rows=clean", "--num_points=2")
       self.assertEqual(status, 0, wrong)
-      made = run_folder.read_json(run / "evasion" / f"{attack}_{norm}_smoothed_to_1.json")
+      made = _made(run, f"{attack}_{norm}_smoothed_to_1")
       self.assertLen(made["victims"][0]["points"]["idx"], 2)
       self.assertIn("towards class 1, 2 points", said)
 
@@ -164,6 +235,59 @@ class ReportTest(parameterized.TestCase):
     self.assertEqual(measured["certified_accuracy"], [0.5])
     np.testing.assert_allclose(measured["mean_distortion"], 0.2, atol=0.07)
 
+  def test_robust_accuracy_does_not_depend_on_how_many_epsilons_there_are(self):
+    """Images on the hyperplane: half of the votes on the images as they are go wrong."""
+    images = jnp.asarray(linear_classifier.images(np.full(40, 0.02)))
+    labels, places = np.ones(40, np.int64), np.arange(40)
+    record = certificates.Record(
+      idx=places,
+      label=labels,
+      predict=labels,
+      radius=np.zeros(40),
+      correct=labels > 0,
+      counts=np.zeros((40, 2), np.int64),
+      sidecar={"alpha": 0.001, "mode": "fixed"},
+    )
+    attack = evasion_report.Attack(
+      evade=evasion.FastGradient("l2"),
+      search=distortion.Search(num_votes=1, max_radius=1e-6, num_halvings=0),
+      sigma=0.1,
+      epsilons=(0.0,),
+      target=None,
+    )
+    given = linear_classifier.apply, linear_classifier.PARAMS
+    points = evasion_report.Points(images, labels, places)
+    one, six = (
+      evasion_report.measure(
+        attack._replace(epsilons=epsilons), *given, points, record, jax.random.key(0)
+      )
+      for epsilons in ((0.0,), (0.0,) * 6)
+    )
+    self.assertEqual(one["robust_accuracy"], six["robust_accuracy"][:1])
+    self.assertEqual(one["robust_accuracy"], [one["clean_accuracy"]])
+    self.assertBetween(one["clean_accuracy"], 0.3, 0.9)
+
+  def test_points_are_attacked_in_parts(self):
+    images = linear_classifier.images(np.linspace(0.01, 0.3, 7))
+    labels, places = np.ones(7, np.int64), np.arange(7)
+    points = evasion_report.Points(jnp.asarray(images), labels, places)
+    record = certificates.Record(
+      *(places, labels, labels, np.zeros(7), labels > 0, np.zeros((7, 2), np.int64)),
+      sidecar={"alpha": 0.001, "mode": "fixed"},
+    )
+    attack = evasion_report.Attack(
+      evade=evasion.FastGradient("l2"),
+      search=distortion.Search(1, 1, max_radius=1.0, num_halvings=4),
+      sigma=0.0,
+      epsilons=(),
+      target=None,
+    )
+    given = linear_classifier.apply, linear_classifier.PARAMS, points, record
+    whole = evasion_report.measure(attack, *given, jax.random.key(0))
+    with mock.patch.object(evasion_report, "_POINTS_AT_ONCE", 4):
+      parts = evasion_report.measure(attack, *given, jax.random.key(0))
+    self.assertEqual(whole["points"], parts["points"])
+
   @parameterized.parameters(((600, 400), 0), ((400, 600), 0), ((400, 600, 0), 0))
   def test_p_value_is_scipys(self, votes, predicted):
     own, most = votes[0], max(votes[1:])
@@ -171,20 +295,6 @@ class ReportTest(parameterized.TestCase):
     expected = min(1.0, (len(votes) - 1) * one)
     found = evasion_report.p_value_against(np.array(votes), predicted)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
-
-  def test_votes_are_of_the_smoothed_classifier(self):
-    """P = Phi(distance / sigma) for the linear classifier."""
-    (image,) = linear_classifier.images([0.1])
-    votes = evasion_report.num_votes(
-      linear_classifier.apply,
-      linear_classifier.PARAMS,
-      jnp.asarray(image),
-      jax.random.key(1),
-      sigma=0.2,
-      num=20_000,
-    )
-    self.assertEqual(int(votes.sum()), 20_000)
-    np.testing.assert_allclose(votes[1] / 20_000, stats.norm.cdf(0.5), atol=0.015)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
 """`pacd memorisation`: its numbers from a run's files, and what it refuses."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import pathlib
+import shutil
 import tempfile
+from unittest import mock
 
 import asked
 import finished_run
@@ -16,6 +19,7 @@ from configs import digits_memorisation
 from pacd_jax.certification import certificates
 from pacd_jax.data import poison_file
 from pacd_jax.experiment import door, memorisation_command
+from pacd_jax.results import memorisation_figures
 from pacd_jax.runtime import run_folder
 
 
@@ -79,7 +83,7 @@ class MemorisationTest(finished_run.FinishedRunTestCase):
       np.testing.assert_allclose(np.array(row["accuracy"]).T, expected)
       self.assertEqual(row["epochs_to_fit"], [None, None])
       for split in ("train", "test"):
-        stem = run / "memorisation" / row["data"] / split
+        stem = run / "memorisation" / row["data"] / f"{split}_5"
         for seed in (0, 1):
           record = certificates.read(stem / f"seed_{seed}")
           self.assertLen(record.idx, 5)
@@ -91,10 +95,55 @@ class MemorisationTest(finished_run.FinishedRunTestCase):
       said, r"\ntraining +data +99 % at +train % +test % +ACR train +ACR|^tr"
     )
     self.assertEqual(_call(run, f"--out={out}", "--num_points=5")[1], said)
+    status, _, wrong = _call(run, f"--out={out}", "--num_points=4")
+    self.assertEqual(status, 0, wrong)
+
+  def test_runs_of_the_same_training_are_told_apart(self):
+    run, out = self.copy_finished(), self.workdir.with_name("out")
+    other = pathlib.Path(shutil.copytree(run, self.workdir.with_name("other")))
+    with mock.patch.object(
+      memorisation_figures, "learning_curves", wraps=memorisation_figures.learning_curves
+    ) as drawn:
+      status, said, wrong = _call(run, other, f"--out={out}", "--num_points=1")
+    self.assertEqual(status, 0, wrong)
+    (panels, _), _ = drawn.call_args
+    for path, title in zip((run, other), panels, strict=True):
+      self.assertEndsWith(title, f", {path}")
+      self.assertIn(f", {path} ", said)
 
   def test_the_first_epoch_that_is_fitted(self):
     self.assertEqual(memorisation_command.first_fitted(np.array([0.5, 0.99, 0.9])), 2)
     self.assertIsNone(memorisation_command.first_fitted(np.array([0.5, 0.98])))
+
+  def _refuses(self, run, words):
+    before = {path for path in run.rglob("*") if path.name != ".lock"}
+    status, said, wrong = _call(run, f"--out={self.workdir.with_name('out')}")
+    self.assertEqual((status, said), (2, ""))
+    self.assertRegex(wrong, f"^error: .*{words}.*\n$")
+    after = {path for path in run.rglob("*") if path.name != ".lock"}
+    self.assertEqual(before, after)
+
+  def test_runs_that_are_not_for_it(self):
+    run = self.copy_finished()
+    plan = door.load(run)
+    replace = dataclasses.replace
+    chain = replace(plan.config.defense.chain, names=("l2",))
+    defended = replace(plan.config, defense=replace(plan.config.defense, chain=chain))
+    for changes in ({"ensemble": mock.Mock()}, {"config": defended}):
+      changed = replace(plan, **changes)
+      with mock.patch.object(door, "load", return_value=changed):
+        self._refuses(run, "ensembles, or trained on defended sets: give a run without")
+    kept = (run / "metrics.jsonl").read_text()
+    lines = [line for line in kept.splitlines() if json.loads(line)["stage"] != "train"]
+    (run / "metrics.jsonl").write_text("\n".join([*lines, ""]))
+    self._refuses(run, "metrics.jsonl has no epoch of clean")
+    (run / "metrics.jsonl").unlink()
+    self._refuses(run, "metrics.jsonl has no epoch of clean")
+    (run / "metrics.jsonl").write_text(kept)
+    values = run_folder.read_json(run / "config.json")
+    values["certify"]["mode"] = "aca"
+    run_folder.write_json(run / "config.json", values)
+    self._refuses(run, "certify.mode=aca certifies no radius")
 
   def test_what_is_refused(self):
     out = self.workdir.with_name("out")

@@ -86,6 +86,18 @@ class InfluenceAttackTest(parameterized.TestCase):
     expected = -np.mean(1.0 / (1.0 + np.exp(signs * score / width)))
     np.testing.assert_allclose(found.value, expected, atol=1e-5)
 
+  def test_starts_whose_sets_are_empty_are_left_out(self):
+    """A margin that leaves room about the tight class, and none about the other."""
+    points, signs = _problem()
+    wide = np.where(signs[:, None] > 0, points, 0.4 + 0.02 * (points - 0.4))
+    given = wide, signs, _COUNT, _kept, jax.random.key(0)
+    whole = influence_attack.check(*given, num_starts=3)
+    self.assertLen(whole, 3)
+    some = influence_attack.check(*given, margin=0.1, num_starts=3)
+    self.assertLen(some, 1)
+    np.testing.assert_array_equal(some[0][1], 1.0)
+    np.testing.assert_array_equal(some[0][0], whole[2][0])
+
   @parameterized.parameters(
     ({"count": 0}, "0 points are to be inserted"),
     ({"step_size": -1.0}, "step_size is -1.0"),
