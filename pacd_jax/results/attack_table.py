@@ -92,11 +92,14 @@ def _quantity(name: str, scale: float, digits: int) -> _CellFn:
   return lambda row: tables.mean_and_std(row, name, scale=scale, digits=digits)
 
 
-def _of_goal(name: str, scale: float, digits: int) -> _CellFn:
-  """A cell on what the attacker gets; only attacks with a goal have one."""
+def _of_goal(name: str, scale: float, digits: int, beside: str | None = None) -> _CellFn:
+  """A cell on what the attacker gets, or of `beside` in its goal."""
 
   def cell(row):
-    if not (goal := row.get(goals.FIELD)):
+    goal = row.get(goals.FIELD)
+    if goal and beside:
+      goal = goal.get(beside)
+    if not goal:
       return _NONE
     own = goal | {"num_seeds": len(goal[name])} if goal[name] is not None else goal
     return tables.mean_and_std(own, name, scale=scale, digits=digits)
@@ -131,6 +134,7 @@ EFFECTS: dict[str, _CellFn] = {
   "ACA %": _quantity("aca", 100.0, 1),
   "accuracy %": _quantity("accuracy", 100.0, 1),
   "success %": _of_goal("success", 100.0, 1),
+  "of clean %": _of_goal("success", 100.0, 1, beside="control"),
   "its radius": _of_goal("certified_success", 1.0, 3),
 }
 
@@ -160,8 +164,9 @@ def caption(table: Table) -> list[str]:
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points of the class: "
     f"{row['num_points']};",
     "success: the share of the images that the attacker wants, triggered if there is a "
-    "trigger, that get the attacker's label without noise; its radius: the mean certified "
-    "radius of that label there, 0 where another is predicted;",
+    "trigger, that get the attacker's label without noise; of clean: the same of victims "
+    "of clean data; its radius: the mean certified radius of the attacker's label there, 0 "
+    "where another is predicted;",
   ]
   return tables.wrapped([*lines, *tables.sampling_words(table)])
 

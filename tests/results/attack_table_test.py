@@ -23,6 +23,7 @@ def _collected(acr=(0.4, 0.6)):
   words |= {"training": "gaussian"}
   facts = attack_table.Facts(200, 20, 10, 5, 0.3, 1.25, is_bounded=False)
   goal = {"success": [0.5, 0.7], "success_mean": 0.6, "success_std": 0.1}
+  goal["control"] = {"success": [0.05, 0.05], "success_mean": 0.05, "success_std": 0.01}
   goal |= {"certified_success": None, "certified_success_mean": None}
   left = None if acr is None else [value / 2 for value in acr]
   results = {
@@ -45,11 +46,19 @@ class AttackTableTest(absltest.TestCase):
     heads, *lines = attack_table.cells(_collected(), attack_table.EFFECTS)
     self.assertEqual(heads[:3], ("attack", "ACR", "% of clean"))
     expected = {
-      "clean": ("0.500 ± 0.010", "100.0", "50.0 ± 1.0", "85.0 ± 7.1", "-", "-"),
-      "one": ("0.250 ± 0.010", "50.0", "50.0 ± 1.0", "85.0 ± 7.1", "-", "-"),
+      "clean": ("0.500 ± 0.010", "100.0", "50.0 ± 1.0", "85.0 ± 7.1", "-", "-", "-"),
+      "one": ("0.250 ± 0.010", "50.0", "50.0 ± 1.0", "85.0 ± 7.1", "-", "-", "-"),
       # Of the clean data with the same victims.
-      "two, clean": ("0.250 ± 0.010", "100.0", "50.0 ± 1.0", "85.0 ± 7.1", "-", "-"),
-      "two": ("0.250 ± 0.010", "100.0", "50.0 ± 1.0", "85.0 ± 7.1", "60.0 ± 10.0", "-"),
+      "two, clean": ("0.250 ± 0.010", "100.0", "50.0 ± 1.0", "85.0 ± 7.1", "-", "-", "-"),
+      "two": (
+        "0.250 ± 0.010",
+        "100.0",
+        "50.0 ± 1.0",
+        "85.0 ± 7.1",
+        "60.0 ± 10.0",
+        "5.0 ± 1.0",
+        "-",
+      ),
     }
     self.assertEqual({name: tuple(rest) for name, *rest in lines}, expected)
 
