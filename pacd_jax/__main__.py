@@ -1,15 +1,19 @@
 """`pacd COMMAND ...`, or `python -m pacd_jax COMMAND ...`; each has a `--help`.
 
-run         an experiment, or several of one config, as main.py does
-compare     attacks side by side, on the same budgets
-paper       the paper's tables and figures
-collect     results of many runs as one table
-prepare     downloads and stores a data set
-poison      a poison as a folder of PNGs with a table, or as .npz, and back
-audit       which classes and images of a training set are suspicious
-robustness  certificates against changed labels and pixels of a training set
-weights     a run's victim as a file of safetensors
-bench       speed, as ratios measured side by side
+run             an experiment, or several of one config, as main.py does
+compare         attacks side by side, on the same budgets
+paper           the paper's tables and figures
+collect         results of many runs as one table
+prepare         downloads and stores a data set
+poison          a poison as a folder of PNGs with a table, or as .npz, and back
+audit           which classes and images of a training set are suspicious
+neural_cleanse  which of a run's victims have a backdoor, and for which label
+robustness      certificates against changed labels and pixels of a training set
+linear          attacks on linear classifiers, and what filters see of them
+evade           attacks at test time on a run's victims, beside their certificates
+memorisation    what victims fitted of labels and images that say nothing
+weights         a run's victim as a file of safetensors
+bench           speed, as ratios measured side by side
 """
 
 import importlib
@@ -28,7 +32,11 @@ _COMMANDS = {
   "prepare": ("pacd_jax.data.prepare", ("prepare",)),
   "poison": ("pacd_jax.experiment.poison_command", ()),
   "audit": ("pacd_jax.experiment.audit_command", ()),
+  "neural_cleanse": ("pacd_jax.experiment.cleanse_command", ()),
   "robustness": ("pacd_jax.experiment.robustness_command", ()),
+  "evade": ("pacd_jax.experiment.evade_command", ()),
+  "memorisation": ("pacd_jax.experiment.memorisation_command", ()),
+  "linear": ("pacd_jax.experiment.linear_command", ()),
   "weights": ("pacd_jax.experiment.weights_command", ()),
   "bench": ("pacd_jax.bench.__main__", ()),
 }

@@ -3,8 +3,6 @@
 In the shape descriptions `k` is the number of noisy copies of each image.
 """
 
-import math
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -29,15 +27,6 @@ def _cross_entropy(
 def _check_samples(num_noise_samples: int) -> None:
   if num_noise_samples < 1:
     raise ValueError(f"num_noise_samples is {num_noise_samples}: use at least 1")
-
-
-def _smoothed_cross_entropy(logits: types.Array, labels: types.Array) -> types.Array:
-  """-log (1/k) sum_j softmax(logits_j)_y of each image, `[k, B, K]` -> `[B]`."""
-  chex.assert_rank([logits, labels], [3, 1])
-  of_copies = -optax.softmax_cross_entropy_with_integer_labels(
-    logits, jnp.broadcast_to(labels[None], logits.shape[:2])
-  )
-  return math.log(len(logits)) - jax.nn.logsumexp(of_copies, axis=0)
 
 
 def _mean_cross_entropy(logits: types.Array, labels: types.Array) -> types.Scalar:
@@ -128,7 +117,7 @@ def macer(
     )
 
   def criterion(logits, labels):
-    cross_entropy = _smoothed_cross_entropy(logits, labels).mean()
+    cross_entropy = smoothing.cross_entropy(logits, labels).mean()
     xi = smoothing.soft_margin(logits, labels, inverse_temperature=inverse_temperature)
     hinge = jnp.where(xi > 0.0, jnp.maximum(gamma - xi, 0.0), 0.0)
     robustness = 0.5 * sigma * hinge.mean()
@@ -181,13 +170,13 @@ def smoothadv(
     def objective(images):
       noisy = (images[None] + eta).reshape(-1, *images.shape[1:])
       logits = apply(params, noisy).reshape(num_noise_samples, len(images), -1)
-      return _smoothed_cross_entropy(logits, labels).sum()
+      return smoothing.cross_entropy(logits, labels).sum()
 
     return images + evasion.pgd(attack, objective, images, strength=strength)
 
   def criterion(logits, labels):
     aux = _accuracy(jax.nn.softmax(logits).mean(axis=0), labels)
-    return _smoothed_cross_entropy(logits, labels).mean(), aux
+    return smoothing.cross_entropy(logits, labels).mean(), aux
 
   return types.Loss(outputs, criterion, adversary, _mean_cross_entropy)
 

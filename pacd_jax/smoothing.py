@@ -5,6 +5,7 @@ import math
 import chex
 import jax
 import jax.numpy as jnp
+import optax
 from jax.scipy.special import ndtri
 
 from pacd_jax import noise, types
@@ -44,6 +45,19 @@ def soft_smoothed_probs(
     apply, params, images, key, sigma=sigma, num_samples=num_samples
   )
   return jax.nn.softmax(inverse_temperature * logits, axis=-1).mean(axis=0)
+
+
+def cross_entropy(logits: types.Array, labels: types.Array) -> types.Array:
+  """-log (1/k) sum_j softmax(logits_j)_y of each image, `[k, B, K]` -> `[B]`.
+
+  The cross-entropy of the soft smoothed classifier at beta = 1, the loss of SmoothAdv
+  (Salman et al., 2019, https://arxiv.org/abs/1906.04584); labels are int `[B]`.
+  """
+  chex.assert_rank([logits, labels], [3, 1])
+  of_copies = -optax.softmax_cross_entropy_with_integer_labels(
+    logits, jnp.broadcast_to(labels[None], logits.shape[:2])
+  )
+  return math.log(len(logits)) - jax.nn.logsumexp(of_copies, axis=0)
 
 
 def certified_radius(

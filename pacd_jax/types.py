@@ -177,6 +177,13 @@ class TransformFn(Protocol):
     """
 
 
+class TriggerFn(Protocol):
+  """A backdoor's trigger: a fixed change of every image by itself."""
+
+  def __call__(self, images: Array, /) -> Array:
+    """Returns images: float32 `[B, H, W, C]` in [0, 1] -> the same, deterministic."""
+
+
 class AscentFn(Protocol):
   """The step rule of an adversary at test time."""
 
@@ -184,6 +191,53 @@ class AscentFn(Protocol):
     self, step_size: Array | float, norm: str, /
   ) -> "optax.GradientTransformation":
     """Returns a transformation of gradients into steps; `norm` is "linf" or "l2"."""
+
+
+class LogitsFn(Protocol):
+  """A classifier with its parameters and noise fixed, as an attack at test time sees it."""
+
+  def __call__(self, images: Array, /) -> Array:
+    """Returns logits of k noisy copies: float32 `[B, H, W, C]` -> `[k, B, K]`.
+
+    The classifier predicts the class with the largest mean softmax over the copies. The
+    base classifier has one copy, without noise.
+    """
+
+
+class EvasionFn(Protocol):
+  """An attack at test time: a pure function, and what it minimises or is bounded in."""
+
+  @property
+  def norm(self) -> str:
+    """The norm of its perturbations: "linf" or "l2"."""
+    ...
+
+  @property
+  def targeted(self) -> bool:
+    """Whether labels are the classes that images are to get; else, those to leave."""
+    ...
+
+  @property
+  def finds_least(self) -> bool:
+    """Whether it looks for the least perturbation, instead of any within the radius."""
+    ...
+
+  def __call__(
+    self, classifier: LogitsFn, images: Array, labels: Array, key: Key, radius: Any, /
+  ) -> Array:
+    """Returns perturbations delta, constants, `[B, H, W, C]` in image units.
+
+    |delta|_norm <= radius, and x + delta is in [0, 1]. One that finds the least returns 0
+    where it finds none within the radius; the others return what they end with, whether or
+    not it fools the classifier.
+
+    Args:
+      classifier: what is attacked.
+      images: x, float32 `[B, H, W, C]` in [0, 1].
+      labels: int `[B]`.
+      key: consumed, if it draws a start.
+      radius: `[]` or `[B]`, at least 0, image units.
+    """
 
 
 class ObjectiveFn(Protocol):
@@ -353,6 +407,16 @@ class Rows(NamedTuple):
   source: Array | np.ndarray | None = None
 
 
+class Goal(NamedTuple):
+  """What an attacker wants of test images: that victims give them a label."""
+
+  label: int  # In [0, K); -1: any label but an image's own.
+  # Positions in the test split; empty: all images of other classes than `label`.
+  points: tuple[int, ...] = ()
+  # JSON of the trigger that they get first, `{"name": ..., "options": {...}}`; "": none.
+  trigger: str = ""
+
+
 class Poison(NamedTuple):
   """A poison: the contents of `poison/<name>.npz`, one array per field.
 
@@ -373,6 +437,8 @@ class Poison(NamedTuple):
     dataset: name of the data set, as in `data.name`.
     sigma: noise std that the attack assumed; 0 if it assumed no noise.
     checksum: `arrays.checksum` of the training split that `indices` refer to.
+    triggered: bool `[n]`: whether an image carries the trigger of the goal.
+    goal: what the attacker wants of test images; None: nothing of single ones.
   """
 
   images: np.ndarray
@@ -388,6 +454,8 @@ class Poison(NamedTuple):
   dataset: str
   sigma: float
   checksum: str
+  triggered: np.ndarray
+  goal: Goal | None
 
 
 class Tools(NamedTuple):

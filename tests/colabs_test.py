@@ -14,6 +14,7 @@ _NAMES = (
   "certify_your_model",
   "hypergradients",
   "linear_case",
+  "memorisation",
 )
 _BRINGS_A_MODEL = "certify_your_model"  # The one that defines something: a classifier.
 _REMEDY = "run `make colabs`"

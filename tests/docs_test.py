@@ -72,6 +72,13 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
     self.assertBetween(found["median"], 5, 25)
     self.assertEqual(found["flips"], 7)
 
+  def test_backdoors(self):
+    asked.run(finished_run.smoke(rows=("badnets",)), "runs/badnets", ("attack",))
+    (found,) = self._run("backdoors", 1)
+    moved = (found["triggered"] != found["images"]).any(axis=(0, 3))
+    self.assertFalse(moved[:5].any() or moved[:, :5].any())
+    np.testing.assert_array_equal(found["triggered"][:, 5:, 5:], 255)
+
   def test_data(self):
     *_, found = self._run("data", 3)
     self.assertEqual(found["splits"].num_classes, 2)
@@ -79,7 +86,8 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
 
   def test_every_page_with_examples_is_here(self):
     pages = {path.stem for path in (_ROOT / "docs").glob("*.md") if _examples(path.stem)}
-    tested = {"library", "aggregation", "certification", "suites", "data", "extending"}
+    tested = {"library", "aggregation", "backdoors", "certification", "suites", "data"}
+    tested |= {"extending"}
     # PyTorch is not among the tests' packages: `make test-torch` runs that page.
     elsewhere = {"pytorch": "tests/heavy/torch_models.py"}
     self.assertEqual(pages, tested | elsewhere.keys())

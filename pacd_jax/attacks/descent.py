@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from pacd_jax import perturbation, types
-from pacd_jax.attacks import problem
+from pacd_jax.attacks import problem, surrogates
 from pacd_jax.attacks.movement import poisoned_images
 from pacd_jax.data import batches
 
@@ -29,7 +29,7 @@ def num_batches(
   return 1 if shared else len(attack_data.base_images) // settings.poison_batch
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, static_argnames="term")
 def descend(
   settings: problem.Settings,
   params: types.Params,
@@ -41,6 +41,8 @@ def descend(
   num_steps: int | types.Array,
   step_size: float | types.Array,
   zero_at: float | types.Array = math.inf,
+  *,
+  term: surrogates.TermFn | None = None,
 ) -> tuple[types.Array, types.Scalar]:
   """Moves perturbations so that the surrogate predicts the labels on the poisoned images.
 
@@ -63,6 +65,7 @@ def descend(
     num_steps: number of mini-batches, at least 1.
     step_size: size of step 0, in image units.
     zero_at: number of the step whose size is 0; inf: all steps have one size.
+    term: added to the loss of each mini-batch; None: nothing.
 
   Returns:
     delta, and the mean over steps of the loss before the step.
@@ -90,6 +93,7 @@ def descend(
     # Mixing is with images of other classes, which this batch has none of.
     alone = settings._replace(mix=None)
     lower = problem.lower_level(alone, batch, noise_key, inputs)
+    lower = surrogates.with_term(term, lower, batch, noise_key)
     value, gradient = jax.value_and_grad(lower, argnums=1)(params, images)
     if shared:
       delta = moved(delta, gradient.mean(axis=0, keepdims=True), number)

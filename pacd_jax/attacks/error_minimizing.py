@@ -23,6 +23,7 @@ def error_minimizing(
   poison_steps: int,
   step_size: float,
   shared: bool = True,
+  term: surrogates.TermFn | None = None,
 ) -> np.ndarray:
   """Minimises the robust loss in both the poison and the surrogate's parameters.
 
@@ -44,6 +45,7 @@ def error_minimizing(
     poison_steps: steps of each perturbation in a round.
     step_size: size of these steps, as a share of epsilon.
     shared: whether the class shares one perturbation; else each image has its own.
+    term: added to both losses; None: nothing.
 
   Returns:
     float32 `[n, H, W, C]` in [0, 1] and in the budget.
@@ -59,7 +61,14 @@ def error_minimizing(
   for number in range(num_rounds):
     images = poisoned_images(base, delta)
     trained, loss = surrogates.train(
-      settings, trained, attack_data, images, train_key, train_key, surrogate_steps
+      settings,
+      trained,
+      attack_data,
+      images,
+      train_key,
+      train_key,
+      surrogate_steps,
+      term=term,
     )
     delta, of_class = descent.descend(
       settings,
@@ -71,6 +80,7 @@ def error_minimizing(
       number * steps,
       steps,
       step_size * settings.epsilon,
+      term=term,
     )
     on_round(number + 1, {"loss": loss, "class_loss": of_class})
   return np.asarray(poisoned_images(base, delta))

@@ -26,6 +26,10 @@ class Surrogate(NamedTuple):
   solved: Any  # What the last solve hands to the next; None: each starts from zero.
 
 
+# A term beside the loss: `term(params, poison, labels, key)`, of images `[p, H, W, C]`.
+TermFn = Callable[[types.Params, types.Array, types.Array, types.Key], types.Scalar]
+
+
 def init(settings: problem.Settings, shape: tuple[int, ...], key: types.Key) -> Surrogate:
   """An untrained surrogate; the key is folded, not consumed."""
   height, width, channels = shape
@@ -35,7 +39,7 @@ def init(settings: problem.Settings, shape: tuple[int, ...], key: types.Key) -> 
   return Surrogate(params, settings.optimizer.init(params), jnp.int32(0), solved)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, static_argnames="term")
 def train(
   settings: problem.Settings,
   surrogate: Surrogate,
@@ -44,6 +48,8 @@ def train(
   order_key: types.Key,
   key: types.Key,
   num_steps: int | types.Array,
+  *,
+  term: TermFn | None = None,
 ) -> tuple[Surrogate, types.Scalar]:
   """Trains a surrogate for `num_steps` steps, as the attack assumes victims to train.
 
@@ -57,6 +63,7 @@ def train(
     order_key: key of the surrogate's batches and noise; folded, not consumed.
     key: key of the run, which gives fixed noise, the same for all surrogates.
     num_steps: number of steps.
+    term: added to the loss of each mini-batch; None: nothing.
 
   Returns:
     The trained surrogate, and the mean loss over the steps, 0 if there were none.
@@ -70,6 +77,7 @@ def train(
     poison = images[batch.rows]
     inputs = problem.attacked(settings, batch, surrogate.params, poison, noise_key, age)
     lower = problem.lower_level(settings, batch, noise_key, inputs)
+    lower = with_term(term, lower, batch, noise_key)
     surrogate, value = descend(settings, lower, surrogate, poison)
     return surrogate, total + value
 
@@ -77,9 +85,28 @@ def train(
   return surrogate, total / jnp.maximum(num_steps, 1)
 
 
+def with_term(
+  term: TermFn | None, lower: types.UpperFn, batch: problem.Batch, key: types.Key
+) -> types.UpperFn:
+  """A batch's loss plus a term of its poisoned images, which is of these as they are.
+
+  A transform, an augmentation and a mixing of the settings are in the loss alone. The term
+  gets the key of the step, not those of fixed noise: its noise is another draw.
+  """
+  if term is None:
+    return lower
+  labels = batch.labels[len(batch.images) :]
+
+  def value(params, poison):
+    # The key is reused on purpose: loss and term are one function of (theta, u).
+    return lower(params, poison) + term(params, poison, labels, jax.random.clone(key))
+
+  return value
+
+
 def descend(
   settings: problem.Settings,
-  lower: types.LowerLevel,
+  lower: types.UpperFn,
   surrogate: Surrogate,
   poison: types.Array,
 ) -> tuple[Surrogate, types.Array]:

@@ -20,11 +20,12 @@ def targeted_adversarial(
   key: types.Key,
   on_steps: Callable[[int, types.Aux], None] = lambda done, values: None,
   *,
-  label: int,
+  label: int | None,
   warmup_steps: int,
   num_steps: int,
   step_size: float,
   shared: bool = False,
+  crafting: problem.Settings | None = None,
 ) -> np.ndarray:
   """Adversarial examples of the training images, with their own labels.
 
@@ -33,6 +34,7 @@ def targeted_adversarial(
 
   TAP of Fowl et al. (2021), https://arxiv.org/abs/2106.10807, in its targeted form, which
   they found the strongest: the victim learns features of another class as those of its own.
+  Without g it is their untargeted form: u_i maximises the loss of the image's own label.
   With the loss of Gaussian augmentation, surrogate training and PGD are under its noise.
 
   Args:
@@ -42,11 +44,12 @@ def targeted_adversarial(
     on_steps: called every few steps with the number of steps done, out of `warmup_steps`
       plus `num_steps`, and the mean loss since the last call; an exception that it raises
       ends the attack.
-    label: g(y), the other class.
+    label: g(y), the other class; None: untargeted.
     warmup_steps: optimiser steps of the surrogate on clean data.
     num_steps: steps of each perturbation.
     step_size: size of the first of these, as a share of epsilon; it falls linearly to 0.
     shared: whether the class shares one perturbation; else each image has its own.
+    crafting: settings by which the surrogate trains; None: those of the descent.
 
   Returns:
     float32 `[n, H, W, C]` in [0, 1] and in the budget.
@@ -57,15 +60,18 @@ def targeted_adversarial(
     jax.random.fold_in(key, stream) for stream in (_INIT, _SURROGATE, _POISON)
   )
 
-  trained = surrogates.init(settings, base.shape[1:], init_key)
+  crafting = crafting or settings
+  trained = surrogates.init(crafting, base.shape[1:], init_key)
   for done, steps in _parts(warmup_steps, _AT_ONCE["warmup"]):
     trained, loss = surrogates.train(
-      settings, trained, attack_data, base, train_key, train_key, steps
+      crafting, trained, attack_data, base, train_key, train_key, steps
     )
     on_steps(done + steps, {"loss": loss})
 
   delta = descent.start(attack_data, shared=shared)
-  labels = jnp.full_like(attack_data.base_labels, label)
+  labels, size = attack_data.base_labels, -step_size  # A descent backwards is an ascent.
+  if label is not None:
+    labels, size = jnp.full_like(labels, label), step_size
   for done, steps in _parts(num_steps, _AT_ONCE["poison"]):
     delta, loss = descent.descend(
       settings,
@@ -76,7 +82,7 @@ def targeted_adversarial(
       poison_key,
       done * in_step,
       steps * in_step,
-      step_size * settings.epsilon,
+      size * settings.epsilon,
       num_steps * in_step,
     )
     on_steps(warmup_steps + done + steps, {"loss": loss})

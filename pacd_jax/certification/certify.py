@@ -247,6 +247,7 @@ def certify_to_files(
   batch_size: int = 1000,
   extra: Mapping[str, Any] | None = None,
   on_point: ProgressFn | None = None,
+  stops_early: bool = True,
 ):
   """Certifies test points into the files of `path` (`certificates`), or resumes them.
 
@@ -255,7 +256,8 @@ def certify_to_files(
 
   Args:
     images: uint8 `[N, H, W, C]`, the test split.
-    labels: int `[N]`; modes adaptive and aca stop early if n0 votes favour another class.
+    labels: int `[N]`; modes adaptive and aca stop early if n0 votes favour another class,
+      where that is allowed.
     indices: int `[M]` in [0, N), the points to certify, in this order.
     key: consumed; recorded in the sidecar.
     path: `DIR/seed_<k>`.
@@ -263,6 +265,7 @@ def certify_to_files(
     sigma, n0, n, alpha, mode, options, dtype, batch_size: as for `make_certifier`.
     extra: further fields of the sidecar, which its own fields override.
     on_point: called after each new point with (points done, M, certificate, label).
+    stops_early: whether that is allowed; False where other classes' radii are wanted, too.
 
   Raises:
     InputError: as for `make_certifier`; or the files cannot be resumed.
@@ -277,7 +280,8 @@ def certify_to_files(
   with certificates.Writer(path, sidecar) as writer:
     left = np.asarray(indices)[writer.num_done :]
     keys = fold_in(key, left)
-    stream = certify_points(params, images[left], keys, labels[left], names=left)
+    known = labels[left] if stops_early else None
+    stream = certify_points(params, images[left], keys, known, names=left)
     for idx, (result, seconds) in zip(left, stream, strict=True):
       writer.append(idx, labels[idx], result, seconds=seconds)
       if on_point is not None:

@@ -54,6 +54,8 @@ def load(
     indices=indices.astype(np.int64),
     inserted=inserted,
     clean_label=np.array_equal(labels, base_labels),
+    triggered=np.zeros(len(indices), bool),
+    goal=None,
     **identity,
   )
   poison_file.check(poison, path)

@@ -1,11 +1,12 @@
 """A poison as a folder of PNGs with a table, to look at, to edit and to take elsewhere.
 
-  FOLDER/poison.csv        file, base, index, label, base_label, inserted
-  FOLDER/poison.json       epsilon, norm, target_class, dataset, sigma, checksum
+  FOLDER/poison.csv        file, base, index, label, base_label, inserted, triggered
+  FOLDER/poison.json       epsilon, norm, target_class, dataset, sigma, checksum, goal
   FOLDER/images/00000.png  the images
   FOLDER/base/00000.png    what they were made from
 
-PNG keeps 8-bit images as they are, so that a poison comes back to the bit.
+PNG keeps 8-bit images as they are, so that a poison comes back to the bit. Folders of
+earlier versions have neither `triggered` nor a goal.
 """
 
 import csv
@@ -19,11 +20,12 @@ import numpy as np
 from PIL import Image
 
 from pacd_jax import errors, types
-from pacd_jax.data import poison_file
+from pacd_jax.data import goals, poison_file
 from pacd_jax.runtime import files
 
 _TABLE, _ABOUT = "poison.csv", "poison.json"
 _COLUMNS = ("file", "base", "index", "label", "base_label", "inserted")
+_TRIGGERED = "triggered"
 _SCALARS = ("epsilon", "norm", "target_class", "dataset", "sigma", "checksum")
 
 
@@ -46,17 +48,19 @@ def save(folder: str | os.PathLike, poison: types.Poison) -> None:
 
 def _write(path: pathlib.Path, poison: types.Poison) -> None:
   about = {name: getattr(poison, name) for name in _SCALARS}
+  about["goal"] = goals.to_text(poison.goal)
   text = json.dumps(about, indent=2) + "\n"
   files.write_text(path / _ABOUT, text)
   lines = io.StringIO()
   writer = csv.writer(lines, lineterminator="\n")
-  writer.writerow(_COLUMNS)
+  writer.writerow([*_COLUMNS, _TRIGGERED])
   for number in range(len(poison.images)):
     names = [f"{part}/{number:05}.png" for part in ("images", "base")]
     for name, images in zip(names, (poison.images, poison.base_images), strict=True):
       _write_png(path / name, images[number])
     values = (poison.indices, poison.labels, poison.base_labels, poison.inserted)
-    writer.writerow([*names, *(int(of_all[number]) for of_all in values)])
+    values = (int(of_all[number]) for of_all in (*values, poison.triggered))
+    writer.writerow([*names, *values])
   table = lines.getvalue()
   files.write_text(path / _TABLE, table)
 
@@ -77,7 +81,7 @@ def load(folder: str | os.PathLike) -> types.Poison:
   try:
     numbers = {
       name: np.array([int(row[name]) for row in rows], np.int64)
-      for name in ("index", "label", "base_label", "inserted")
+      for name in ("index", "label", "base_label", "inserted", _TRIGGERED)
     }
   except ValueError as error:
     raise errors.InputError(f"{path / _TABLE}: {error}: give whole numbers") from None
@@ -90,6 +94,7 @@ def load(folder: str | os.PathLike) -> types.Poison:
     indices=numbers["index"],
     inserted=numbers["inserted"].astype(bool),
     clean_label=np.array_equal(labels, base_labels),
+    triggered=numbers[_TRIGGERED].astype(bool),
     **about,
   )
   poison_file.check(poison, path)
@@ -138,6 +143,7 @@ def _about(path: pathlib.Path) -> dict[str, Any]:
       "dataset": str(about["dataset"]),
       "sigma": float(about["sigma"]),
       "checksum": str(about["checksum"]),
+      "goal": goals.of_text(str(about.get("goal", ""))),
     }
   except (ValueError, TypeError, KeyError, RecursionError) as error:
     raise errors.InputError(
@@ -159,6 +165,7 @@ def _rows(path: pathlib.Path) -> list[dict[str, str]]:
   if not rows:
     raise errors.InputError(f"{path} has no line: a poison needs an image")
   for number, row in enumerate(rows, start=2):
-    if any(row[name] is None for name in _COLUMNS):
+    row.setdefault(_TRIGGERED, "0")
+    if any(row[name] is None for name in (*_COLUMNS, _TRIGGERED)):
       raise errors.InputError(f"{path}, line {number} is cut short: complete it")
   return rows

@@ -1,8 +1,9 @@
 """Poison files `poison/<name>.npz`: written atomically, read without pickle, checked.
 
-A file of schema 2 states its schema, and has the fields of `types.Poison`. Files of schema
-1, which can be read too, state none; they hold images of one class that replace others,
-with unchanged labels.
+A file of schema 3 states its schema, and has the fields of `types.Poison`, the goal as text
+(`goals.to_text`). Older files can be read, too: those of schema 2 have no goal, and no
+image with a trigger. Those of schema 1, which state none, hold images of one class that
+replace others, with unchanged labels.
 """
 
 import functools
@@ -15,14 +16,16 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.data import npz_arrays
+from pacd_jax.data import goals, npz_arrays
 from pacd_jax.runtime import files
 
-SCHEMA = 2  # Schema of the files that `save` writes.
-_NEW = ("base_labels", "inserted", "clean_label")  # Fields that schema 1 lacks.
+SCHEMA = 3  # Schema of the files that `save` writes.
+_NEWER = ("triggered", "goal")  # Fields that schema 2 lacks,
+_NEW = ("base_labels", "inserted", "clean_label", *_NEWER)  # and those that schema 1 does.
 _FIELDS = {
   1: tuple(name for name in types.Poison._fields if name not in _NEW),
-  2: types.Poison._fields,
+  2: tuple(name for name in types.Poison._fields if name not in _NEWER),
+  3: types.Poison._fields,
 }
 # Fields that are scalars, with the kinds of dtype that each may have.
 _SCALARS = {
@@ -33,6 +36,7 @@ _SCALARS = {
   "dataset": "U",
   "sigma": "f",
   "checksum": "U",
+  "goal": "U",
 }
 
 
@@ -54,6 +58,7 @@ def contents(path: str | os.PathLike, poison: types.Poison) -> bytes:
   poison = poison._replace(epsilon=float(poison.epsilon), sigma=float(poison.sigma))
   _check(poison, functools.partial(_unusable, path, "save another"))
   fields: dict[str, Any] = {"schema": SCHEMA} | poison._asdict()
+  fields["goal"] = goals.to_text(poison.goal)
   file = io.BytesIO()
   np.savez_compressed(file, **fields)
   return file.getvalue()
@@ -101,6 +106,12 @@ def load(path: str | os.PathLike, *, remedy: str = "") -> types.Poison:
     labels = fields["labels"]
     of_all = {"base_labels": labels, "inserted": np.zeros(labels.shape, bool)}
     fields |= of_all | {"clean_label": True}
+  if schema < 3:
+    fields |= {"triggered": np.zeros(fields["labels"].shape, bool), "goal": ""}
+  try:
+    fields["goal"] = goals.of_text(fields["goal"])
+  except ValueError as error:
+    raise unusable(str(error)) from None
   poison = types.Poison(**fields)
   _check(poison, unusable)
   if schema == 1 and (poison.labels != poison.target_class).any():
@@ -118,7 +129,7 @@ def _schema(
     return 1
   schema = _scalar("schema", fields.pop("schema"), "iu", unusable)
   if schema not in _FIELDS:
-    known = " and ".join(str(number) for number in _FIELDS)
+    known = f"1 to {SCHEMA}"
     raise unusable(f"its schema is {schema}, and this version reads {known}")
   return schema
 
@@ -149,6 +160,7 @@ def _check(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -
     (("labels", "indices"), "iu", "integers"),
     (("base_labels",), "iu", "integers"),
     (("inserted",), "b", "true or false"),
+    (("triggered",), "b", "true or false"),
   ):
     of_pair, words = [getattr(poison, name) for name in pair], " or ".join(pair)
     if any(value.shape != (len(images),) for value in of_pair):
@@ -159,6 +171,7 @@ def _check(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -
     if labels.min() < 0:
       raise unusable(f"label {labels.min()} is no class")
   _check_places(poison, unusable)
+  _check_goal(poison, unusable)
   flipped = np.flatnonzero(poison.labels != poison.base_labels)
   if poison.clean_label and len(flipped):
     label, base_label = poison.labels[flipped[0]], poison.base_labels[flipped[0]]
@@ -184,6 +197,17 @@ def _check(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -
     raise unusable(
       f"an image is {size.max():.6g} from its base, over its epsilon {poison.epsilon:.6g}"
     )
+
+
+def _check_goal(poison: types.Poison, unusable: Callable[[str], errors.InputError]) -> None:
+  """Checks that the goal is one, and that images with a trigger have one to carry."""
+  if poison.goal is not None:
+    try:
+      goals.checked(poison.goal)
+    except ValueError as error:
+      raise unusable(str(error)) from None
+  if poison.triggered.any() and not (poison.goal and poison.goal.trigger):
+    raise unusable("an image is triggered, but its goal has no trigger")
 
 
 def _check_places(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from pacd_jax import perturbation, types
+from pacd_jax.evasion import classifiers
 from pacd_jax.evasion.ascent import normalized
 
 
@@ -51,7 +52,8 @@ def pgd(
     objective: `images -> scalar`, a sum over the images.
     images: `[B, H, W, C]` in [0, 1].
     start: the initial perturbation, shaped like the images; it is projected first. None: 0.
-    strength: in [0, 1], the share of epsilon that is used; `[]`, or per image as
+    strength: at least 0; radius and steps are this times those of the attack, such as a
+      share in a warm-up, or the radius itself where epsilon is 1. `[]`, or per image as
       `[B, 1, 1, 1]`.
 
   Returns:
@@ -87,7 +89,7 @@ def uniform_in_ball(
     attack: the attack, for its epsilon and norm.
     key: `[]`, or `[B]` with one key per image.
     images: `[B, H, W, C]`.
-    strength: in [0, 1], the share of epsilon that is used.
+    strength: at least 0, as for `pgd`.
 
   Returns:
     `[B, H, W, C]`.
@@ -104,3 +106,26 @@ def uniform_in_ball(
     return jax.random.ball(key, image.size, dtype=image.dtype).reshape(image.shape)
 
   return epsilon * jax.vmap(of_one)(key, images)
+
+
+class ProjectedGradient(NamedTuple):
+  """PGD as a `types.EvasionFn`: `pgd` on the cross-entropy, within any radius."""
+
+  norm: str = "l2"
+  targeted: bool = False
+  num_steps: int = 10
+  random_start: bool = False  # From a uniform draw in the ball, instead of the image.
+  ascent: types.AscentFn = normalized
+
+  @property
+  def finds_least(self) -> bool:
+    return False
+
+  def __call__(self, classifier, images, labels, key, radius):
+    """Returns delta `[B, H, W, C]`; see `types.EvasionFn`. The key draws the start."""
+    chex.assert_rank([images, labels], [4, 1])
+    attack = Pgd(1.0, self.norm, self.num_steps, self.ascent)
+    loss = classifiers.objective(classifier, labels, targeted=self.targeted)
+    size = jnp.broadcast_to(radius, len(images))[:, None, None, None]
+    start = uniform_in_ball(attack, key, images, size) if self.random_start else None
+    return pgd(attack, loss, images, start=start, strength=size)

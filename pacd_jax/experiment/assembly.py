@@ -6,6 +6,7 @@ built in `attack_assembly`.
 
 import dataclasses
 import functools
+from collections.abc import Hashable
 
 import jax
 import numpy as np
@@ -26,6 +27,7 @@ from pacd_jax.experiment import (
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.entries import networks
 from pacd_jax.experiment.training_config import Train, Training
+from pacd_jax.models import last_layer
 from pacd_jax.runtime import sharding
 
 
@@ -61,15 +63,19 @@ def loss(training: Training, apply: types.ApplyFn, sigma: float) -> types.Loss:
 
 
 def training(
-  config: Config, splits: types.Splits, model: types.Model, key: types.Key
+  config: Config,
+  splits: types.Splits,
+  model: types.Model,
+  key: types.Key,
+  frozen: last_layer.Frozen | None = None,
 ) -> plan.TrainPlan:
-  """The plan for training the victims."""
+  """The plan for training the victims, from scratch or on a network's frozen features."""
   options = config.train
   augment = options.augment if options.augment.name else config.data.augment
   trainer = train.make(
     model,
     loss(options, model.apply, config.sigma),
-    functools.partial(_optimizer, options),
+    functools.partial(_optimizer, options, frozen),
     image_shape=splits.train.images.shape[1:],
     num_epochs=options.num_epochs,
     recovery_epochs=options.recovery_epochs,
@@ -90,6 +96,7 @@ def training(
     batch_size=options.batch_size,
     save_every=options.save_every,
     mesh=sharding.batch_mesh(),
+    frozen=frozen,
   )
 
 
@@ -113,9 +120,18 @@ def _gradient_fn(options: Train) -> types.GradientFn | None:
 
 
 def _optimizer(
-  options: Train, num_steps: int | types.Array
+  options: Train, frozen: last_layer.Frozen | None, num_steps: int | types.Array
 ) -> optax.GradientTransformation:
-  """The victims' optimiser: Adam, or AdamW (decoupled) if they have weight decay."""
+  """The victims' optimiser, of their last layer alone if features are frozen."""
+  if frozen is None:
+    return _of_all(options, num_steps)
+  ways: dict[Hashable, optax.GradientTransformation]
+  ways = {True: _of_all(options, num_steps), False: optax.set_to_zero()}
+  return optax.partition(ways, frozen.is_last)
+
+
+def _of_all(options: Train, num_steps: int | types.Array) -> optax.GradientTransformation:
+  """Adam, or AdamW (decoupled) if they have weight decay."""
   schedule = kinds.SCHEDULES[options.schedule.name]
   rate = schedule.make(options.learning_rate, num_steps, options.schedule.own)
   if options.weight_decay_choices:  # On the device: a number of each victim's state.

@@ -8,7 +8,7 @@ import jax
 
 from pacd_jax import errors, types
 from pacd_jax.certification import certificates, votes
-from pacd_jax.experiment import ensemble_certificates, selection, weight_decay
+from pacd_jax.experiment import ensemble_certificates, goals, selection, weight_decay
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import processes
 
@@ -23,6 +23,7 @@ def check(plan: Plan, stages: Collection[str]) -> None:
     if plan.training_sets.is_given(row):
       with processes.agreeing():  # A host may lack the file.
         plan.training_sets.check_given(row)
+        goals.check(plan, row)
     if plan.training_sets.is_there(row):
       plan.training_sets.split(row)
       plan.training_sets.attack_seconds(row)
@@ -84,10 +85,18 @@ def _incomplete_rows(plan: Plan) -> list[str]:
   incomplete = []
   for row in plan.rows:
     if not plan.defended.is_there(row) or not all(
-      [_check_certificate(plan, row, seed) for seed in plan.seeds]
+      [_check_certificates(plan, row, seed) for seed in plan.seeds]
     ):
       incomplete.append(row)
   return incomplete
+
+
+def _check_certificates(plan: Plan, row: str, seed: int) -> bool:
+  """`_check_certificate`, with the certificates of what the row's attacker wants."""
+  found = [_check_certificate(plan, row, seed)]
+  for stem, identity in goals.targets(plan, row, seed):
+    found.append(_check_files(plan, stem, identity))
+  return all(found)
 
 
 def _check_certificate(plan: Plan, row: str, seed: int) -> bool:
@@ -121,7 +130,7 @@ def _check_files(plan: Plan, stem: pathlib.Path, identity: Mapping[str, Any]) ->
         f"{stem}.tsv belongs to another run ({name} differs in {stem.name}.json): delete "
         "both and rerun --stage=certify"
       )
-  return len(record.idx) == len(plan.certify.indices) and certificates.is_closed(stem)
+  return len(record.idx) == len(identity["indices"]) and certificates.is_closed(stem)
 
 
 def _check_victims(plan: Plan, stages: Collection[str]) -> None:

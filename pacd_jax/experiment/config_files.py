@@ -26,6 +26,7 @@ FOLDER = _IN_WHEEL if _IN_WHEEL.is_dir() else _IN_WHEEL.parents[1] / PACKAGE
 
 SHARED = (
   "aggregations",
+  "attacks",
   "authors",
   "base",
   "comparisons",

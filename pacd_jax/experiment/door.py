@@ -14,13 +14,16 @@ import ml_collections
 import numpy as np
 
 from pacd_jax import errors, types
+from pacd_jax.attacks import problem
 from pacd_jax.defenses.transforms import forms
 from pacd_jax.experiment import (
   assembly,
   attack_assembly,
+  attack_specs,
   config_files,
   defences,
   defense_specs,
+  frozen,
   kinds,
   making,
   plan,
@@ -28,6 +31,7 @@ from pacd_jax.experiment import (
   sizes,
   stages,
   suite_specs,
+  target_specs,
   targets,
   together,
   transforms,
@@ -38,7 +42,14 @@ from pacd_jax.experiment.entries import data_sets
 from pacd_jax.experiment.identity import Identity
 from pacd_jax.runtime import files, processes, run_folder
 
-Asked = Config | suite_specs.Transfer | suite_specs.Comparison | defense_specs.DefenseMatrix
+Asked = (
+  Config
+  | suite_specs.Transfer
+  | suite_specs.Comparison
+  | defense_specs.DefenseMatrix
+  | attack_specs.AttackTable
+  | target_specs.Targets
+)
 LoadFn = Callable[..., types.Splits]  # Called like `data_sets.load`.
 
 
@@ -74,7 +85,11 @@ def parse(config: ml_collections.ConfigDict) -> Asked:
   if "defenses" in values:
     return defense_specs.parse(values)
   if "attacks" in values:
+    if "epsilons" not in values:  # A comparison has budgets.
+      return attack_specs.parse(values)
     return suite_specs.comparison(values)
+  if "targets" in values:
+    return target_specs.parse(values)
   return schema.make(values)
 
 
@@ -156,6 +171,7 @@ def build(
   )
   sizes.check(config, splits)
   network, network_name = assembly.network(config, splits)
+  targets.check_features(config, network)
   root = jax.random.key(config.seed)
   inside = transforms.inside(config, splits, jax.random.fold_in(root, making.INSIDE))
   model = forms.before(network, inside)  # Of which an ensemble has many.
@@ -166,6 +182,15 @@ def build(
   known = defences.known(config, splits, surrogate, defend_key)
   budget = assembly.budget(config)
   poisoned = targets.poisoned(config, splits)
+  kept = frozen.make(config, splits, model, jax.random.fold_in(root, making.FEATURES))
+
+  def attack_settings() -> problem.Settings:
+    return attack_assembly.settings(
+      config, surrogate, transform=known.transform, penalties=known.penalties
+    )
+
+  network_key = jax.random.fold_in(root, making.SURROGATE)
+  clean_network = targets.clean_network(config, splits, attack_settings, network_key)
 
   def tools(entry: kinds.Row) -> kinds.RowTools:
     return kinds.RowTools(
@@ -176,10 +201,10 @@ def build(
       key=making.row_key(root, entry),
       epsilon=budget.epsilon if entry.is_bounded else 1.0,
       norm=budget.norm if entry.is_bounded else "linf",
-      attack_settings=lambda: attack_assembly.settings(
-        config, surrogate, transform=known.transform, penalties=known.penalties
-      ),
+      attack_settings=attack_settings,
       attack_data=lambda: targets.attack_data(config, splits),
+      clean_network=clean_network,
+      frozen=kept,
     )
 
   return plan.Plan(
@@ -206,7 +231,9 @@ def build(
       config, splits, surrogate, tools(kinds.ROWS[types.PACD]), known
     ),
     defense=defences.plan(config, splits, model, defend_key),
-    train=assembly.training(config, splits, model, jax.random.fold_in(root, making.TRAIN)),
+    train=assembly.training(
+      config, splits, model, jax.random.fold_in(root, making.TRAIN), kept
+    ),
     certify=assembly.certification(
       config, splits, jax.random.fold_in(root, making.CERTIFY)
     ),
@@ -261,8 +288,13 @@ def load(
       + ", ".join(f"{workdir}/{name}" for name in values["victims"])
     )
   if "attacks" in values:
+    kind, first = "table of attacks", types.CLEAN
+    if "defenses" in values:
+      kind, first = "matrix of defences", defense_specs.UNDEFENDED
+    elif "epsilons" in values:
+      kind = "comparison"
     raise errors.InputError(
-      f"{workdir} is a comparison: load one of its runs, such as {workdir}/clean"
+      f"{workdir} is a {kind}: load one of its runs, such as {workdir}/{first}"
     )
   # An earlier version's config may lack a later one's fields.
   defaults = {name: field.default for name, field in schema.known().items()}

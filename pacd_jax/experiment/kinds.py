@@ -82,6 +82,24 @@ class Ascent:
   options: type | None = None
 
 
+class EvasionTools(NamedTuple):
+  """The inputs of `Evasion.make`."""
+
+  norm: str  # One of the entry's.
+  targeted: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Evasion:
+  """An attack at test time, of `pacd evade` and of the paper's Table 5; of no config."""
+
+  name: str
+  make: Callable[[EvasionTools, Options], types.EvasionFn]  # Hashable.
+  words: str
+  options: type | None = None
+  norms: tuple[str, ...] = ("l2", "linf")
+
+
 @dataclasses.dataclass(frozen=True)
 class Augment:
   """A random change of training images."""
@@ -259,10 +277,30 @@ class Row:
   options: type | None = None
   stream: int | None = None  # Its random stream; None: one derived from its name.
   trains_surrogate: bool = False  # By `attack.clean_batch` and its like.
+  # Whether `attack.loss` may have an adversary; False: the row adds its own, say.
+  takes_adversary: bool = True
+  # False: it asks something else of victims, and tables of attacks leave it out.
+  is_attack: bool = True
   # The run's budget bounds what it changes; False: its options do, up to all of [0, 1].
   is_bounded: bool = True
   # Checks its options against the data; raises errors.InputError.
   check: Callable[[Options, types.Splits], None] | None = None
+  # Its options say which test image is to get the class's label, `target`, and how many
+  # images of the class it changes for that, `num_images` (0: all that it may).
+  is_targeted: bool = False
+  needs_features: bool = False  # The network shows what its last layer takes.
+
+
+@dataclasses.dataclass(frozen=True)
+class Trigger:
+  """A fixed change of images that a backdoored victim answers to."""
+
+  name: str
+  make: Callable[[Options, tuple[int, int, int]], types.TriggerFn]  # Given `(H, W, C)`.
+  words: str
+  options: type | None = None
+  # Checks its options against the images' shape; raises errors.InputError.
+  check: Callable[[Options, tuple[int, int, int]], None] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -351,6 +389,7 @@ class Aggregation:
 LOSSES: Registry[Loss] = Registry("loss")
 OBJECTIVES: Registry[Objective] = Registry("objective")
 ASCENTS: Registry[Ascent] = Registry("ascent")
+EVASIONS: Registry[Evasion] = Registry("attack at test time")
 AUGMENTS: Registry[Augment] = Registry("augmentation")
 MIXES: Registry[Mix] = Registry("mixing")
 SCHEDULES: Registry[Schedule] = Registry("schedule")
@@ -362,6 +401,7 @@ PRESETS: Registry[Preset] = Registry("preset")
 DATA_SETS: Registry[DataSet] = Registry("data set")
 NETWORKS: Registry[Network] = Registry("network")
 ROWS: Registry[Row] = Registry("row")
+TRIGGERS: Registry[Trigger] = Registry("trigger")
 STARTS: Registry[Start] = Registry("start")
 DEFENCES: Registry[Defence] = Registry("defence")
 TRANSFORMS: Registry[Transform] = Registry("transform")
@@ -371,6 +411,7 @@ ALL: tuple[Registry[Any], ...] = (
   LOSSES,
   OBJECTIVES,
   ASCENTS,
+  EVASIONS,
   AUGMENTS,
   MIXES,
   SCHEDULES,
@@ -382,6 +423,7 @@ ALL: tuple[Registry[Any], ...] = (
   DATA_SETS,
   NETWORKS,
   ROWS,
+  TRIGGERS,
   STARTS,
   DEFENCES,
   TRANSFORMS,

@@ -194,6 +194,7 @@ def train_victims(
   for field, is_set, why in (
     ("train.recovery_epochs", config.train.recovery_epochs, "clean images beside these"),
     ("train.weight_decay_choices", config.train.weight_decay_choices, "a run"),
+    ("train.frozen_features", config.train.frozen_features, "a run, with clean images"),
     ("train.stopping.every", config.train.stopping.every, "a run, with trusted images"),
     ("defense.chain", config.defense.chain.names, "a run, with trusted images"),
   ):

@@ -8,7 +8,8 @@ from pacd_jax import types
 from pacd_jax.experiment import kinds
 
 # The streams that no row has.
-TRAIN, CERTIFY, DEFEND, STOP, DECAY, INSIDE = 2, 3, 8, 9, 10, 11
+TRAIN, CERTIFY = 2, 3
+DEFEND, STOP, DECAY, INSIDE, FEATURES, CLEANSE, SURROGATE = range(8, 15)
 
 
 def row_key(root: types.Key, entry: kinds.Row) -> types.Key:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -18,6 +19,7 @@ from pacd_jax.certification import certify
 from pacd_jax.data import arrays
 from pacd_jax.experiment import defended, early_stopping, ensembles, kinds, row_data
 from pacd_jax.experiment.config import Config
+from pacd_jax.models import last_layer
 from pacd_jax.runtime import checkpoint, metrics, run_folder, sharding, tensorboard
 
 
@@ -38,6 +40,7 @@ class TrainPlan(NamedTuple):
   batch_size: int
   save_every: int
   mesh: jax.sharding.Mesh  # The victims are sharded over it.
+  frozen: last_layer.Frozen | None = None  # Whose features they keep; None: all trained.
 
   @property
   def total_epochs(self) -> int:
@@ -50,6 +53,18 @@ class TrainPlan(NamedTuple):
       return state
     decays = np.asarray(decays, np.float32)
     return state._replace(opt_state=optax.tree.set(state.opt_state, weight_decay=decays))
+
+  def on_features(self, state: train.TrainState) -> train.TrainState:
+    """The state with the layers that all victims keep, if they do; trains them first."""
+    if self.frozen is None:
+      return state
+    kept = jax.tree.map(
+      lambda one, all_of_them: jnp.broadcast_to(one, all_of_them.shape),
+      self.frozen.params(),
+      state.params,
+    )
+    params = last_layer.joined(self.frozen.is_last, kept, state.params)
+    return state._replace(params=params)
 
 
 class DecayPlan(NamedTuple):
@@ -180,15 +195,19 @@ class Plan:
     return (rows, keys) if self.ensemble is None else self.ensemble.victims(rows, keys)
 
   def first_victims(
-    self, decays: Sequence[float] | None = None
+    self, decays: Sequence[float] | None = None, *, on_features: bool = False
   ) -> train.TrainState | early_stopping.Kept:
     """All victims before their first epoch; `params` are those that are certified.
 
     Args:
       decays: the weight decay of each row, if they differ.
+      on_features: whether frozen features are trained and put in, if there are any;
+        without, the state has the shapes alone of a checkpoint's.
     """
     each = None if decays is None else np.repeat(decays, len(self.seeds))
     state = self.train.first(self.victims()[1], each)
+    if on_features:
+      state = self.train.on_features(state)
     return state if self.stopping is None else early_stopping.first(state)
 
   def metrics_file(self) -> metrics.MetricsFile:

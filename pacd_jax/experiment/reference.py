@@ -32,8 +32,10 @@ beside it: `train.macer.lam`. What can be named is in the second part.
 # Title of a kind, its registry, and the fields that name entries of it.
 _KINDS: tuple[tuple[str, Registry[Any], str], ...] = (
   ("Rows", kinds.ROWS, "rows"),
+  ("Triggers of backdoors", kinds.TRIGGERS, "rows"),
   ("Training losses", kinds.LOSSES, "train.loss, attack.loss"),
   ("Steps of an adversary", kinds.ASCENTS, "train.adversary.ascent"),
+  ("Attacks at test time", kinds.EVASIONS, "pacd evade --attack"),
   ("Objectives", kinds.OBJECTIVES, "attack.objective"),
   ("Hypergradients", kinds.HYPERGRADIENTS, "attack.hypergradient"),
   ("Curvatures", kinds.CURVATURES, "attack.curvature"),

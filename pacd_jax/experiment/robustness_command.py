@@ -16,7 +16,6 @@ nothing if a label had an influence on them: a run that saw any of these images 
 
 import argparse
 import hashlib
-import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
@@ -187,17 +186,11 @@ def _check(chosen: argparse.Namespace) -> None:
   for name in ("num_points", "num_train", "seed"):
     if not 0 <= (value := getattr(chosen, name) or 0) < 2**31:
       raise errors.InputError(f"--{name}={value}: use a whole number from 0")
-  folder = files.user_path(chosen.out)
-  if folder.exists() and not (folder.is_dir() and _is_ours(folder)):
-    raise errors.InputError(f"{folder} is there, and of something else: give another --out")
-  parent = folder.absolute().parent
-  if not (parent.is_dir() and os.access(parent, os.W_OK)):
-    raise errors.InputError(f"{parent} is no folder that can be written to: make it")
+  files.out_folder(chosen.out, _is_ours)
 
 
 def _is_ours(folder: pathlib.Path) -> bool:
-  kinds = any(any(folder.glob(f"{name}_*.tsv*")) for name in _CERTIFICATES)
-  return kinds or not any(folder.iterdir())
+  return any(any(folder.glob(f"{name}_*.tsv*")) for name in _CERTIFICATES)
 
 
 def _points(test: types.Dataset, chosen: argparse.Namespace) -> np.ndarray:

@@ -47,6 +47,7 @@ class TrainingSets:
     # Rows whose poison is from elsewhere -> its file, which may not exist.
     self.given = {row: poison_file.find(path) for row, path in (given or {}).items()}
     self._of_row: dict[str, tuple[types.TrainingSet, str]] = {}
+    self._goals: dict[str, types.Goal | None] = {types.CLEAN: None}
 
   @functools.cached_property
   def identity(self) -> dict[str, Any]:
@@ -141,7 +142,9 @@ class TrainingSets:
         raise ValueError("images of no base (index -1) have no labels: give labels")
       own = np.rint(np.clip(np.asarray(made.images)[alone], 0.0, 1.0) * 255.0)
       base_images[alone], base_labels[alone] = own.astype(np.uint8), labels[alone]
-    inserted = np.zeros(len(indices), bool) if made.inserted is None else made.inserted
+    none = np.zeros(len(indices), bool)
+    inserted = none if made.inserted is None else made.inserted
+    triggered = none if made.triggered is None else made.triggered
     return types.Poison(
       images=perturbation.quantize(
         made.images, base_images, epsilon=identity["epsilon"], norm=identity["norm"]
@@ -152,6 +155,8 @@ class TrainingSets:
       indices=indices,
       inserted=np.asarray(inserted, bool),
       clean_label=np.array_equal(labels, base_labels),
+      triggered=np.asarray(triggered, bool),
+      goal=made.goal,
       **identity,
     )
 
@@ -190,8 +195,16 @@ class TrainingSets:
     poison = self.poison(row)
     return poison.epsilon, poison.norm
 
+  def goal(self, row: str) -> types.Goal | None:
+    """What the row's attacker wants of test images; raises as `split` does."""
+    if row not in self._goals:
+      from_elsewhere = self.is_given(row) and not self.is_there(row)
+      poison = poison_file.load(self.given[row]) if from_elsewhere else self.poison(row)
+      self._goals[row] = poison.goal
+    return self._goals[row]
+
   def facts(self, row: str) -> str:
-    """Says in a sentence what of a row's poison is inserted or relabelled; "": nothing."""
+    """Says what of a row's poison is inserted, relabelled or triggered; "": nothing."""
     if row == types.CLEAN:
       return ""
     poison, found = self.poison(row), []
@@ -199,6 +212,8 @@ class TrainingSets:
       found.append(f"{num} images inserted")
     if num := int((poison.labels != poison.base_labels).sum()):
       found.append(f"{num} under another label")
+    if num := int(poison.triggered.sum()):
+      found.append(f"{num} with the trigger")
     return f"Of {len(poison.images)} images {', '.join(found)}." if found else ""
 
   def assumed_sigma(self, row: str) -> float:

@@ -288,7 +288,7 @@ def check_name(name: str) -> None:
 
 def check_flag(name: str) -> None:
   """Checks a name as `check_name` does, but allows fields of suites, too."""
-  if not re.fullmatch(r"epsilons|attacks\.[^.]+\.row", name):
+  if not re.fullmatch(r"epsilons|targets|training|attacks\.[^.]+\.row", name):
     check_name(field_name(name))
 
 

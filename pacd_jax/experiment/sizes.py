@@ -49,9 +49,11 @@ def check(config: Config, splits: types.Splits) -> None:
       )
   if types.PACD in config.rows.names:
     check_shares(config, num_train - num_poisoned)
-  for entry in kinds.ROWS:
-    if entry.check is not None and entry.name in config.rows.names:
+  for entry in targets.made_rows(config):
+    if entry.check is not None:
       entry.check(config.rows.options.get(entry.name), splits)
+    if entry.is_targeted:
+      targets.check_target(config, splits, entry)
   chain = config.defense.chain
   for name in chain.names:
     if (fits := kinds.DEFENCES[name].check) is not None:

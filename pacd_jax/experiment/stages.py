@@ -4,17 +4,22 @@ Each does what its folder lacks and resumes where a kill stopped it; `check` ins
 folder before any of them starts.
 """
 
+import functools
 import time
 from collections.abc import Callable, Collection, Sequence
 
 import jax
+import numpy as np
 
 from pacd_jax import train, types
 from pacd_jax.certification import certificates, certify
 from pacd_jax.data import arrays
+from pacd_jax.data import goals as goal_texts
 from pacd_jax.experiment import (
   checks,
   ensemble_certificates,
+  goals,
+  kinds,
   search,
   weight_decay,
   words,
@@ -22,6 +27,7 @@ from pacd_jax.experiment import (
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.experiment.train_stage import train_victims as train_victims
 from pacd_jax.results import ensembles, evaluate, tables
+from pacd_jax.results import goals as goal_results
 from pacd_jax.runtime import (
   processes,
   progress,
@@ -77,8 +83,17 @@ def attack(plan: Plan) -> None:
     else:
       images = plan.baselines[row]()
       seconds = round(time.monotonic() - began, 6)
-    images = processes.from_first(images)  # All processes train victims on the same.
-    plan.training_sets.save(row, images, seconds)
+    # All processes train victims on the same.
+    plan.training_sets.save(row, _from_first(images), seconds)
+
+
+def _from_first(made: np.ndarray | kinds.Poisoned) -> np.ndarray | kinds.Poisoned:
+  """Process 0's poison, in every process: its arrays as such, and its goal as text."""
+  if not isinstance(made, kinds.Poisoned):
+    return processes.from_first(made)
+  text = processes.all_texts(goal_texts.to_text(made.goal))[0]
+  arrays_of_all = processes.from_first(made._replace(goal=None))
+  return arrays_of_all._replace(goal=goal_texts.of_text(text))
 
 
 # --- certify --------------------------------------------------------------------------
@@ -91,6 +106,7 @@ def certify_victims(plan: Plan) -> None:
   for (row, seed), params in load_victims(plan).items():
     if not _is_complete(plan, row, seed):
       _certify_one(plan, row, seed, params)
+    goals.certify_goal(plan, row, seed, params, functools.partial(_shown, row, seed))
 
 
 def _is_complete(plan: Plan, row: str, seed: int) -> bool:
@@ -154,14 +170,14 @@ def _accuracies(plan: Plan, params: types.Params) -> dict[str, float]:
   }
 
 
-def _shown(row: str, seed: int) -> Callable[..., None]:
-  """Shows the progress of one victim, from its first point on."""
+def _shown(row: str, seed: int, part: str = "") -> Callable[..., None]:
+  """Shows the progress of one victim, or of a part of it, from its first point on."""
   shown = None
 
   def on_point(done, total, result, label):
     nonlocal shown
     if shown is None:
-      name = f"certify/{row}/seed_{seed}"
+      name = "/".join(["certify", row, f"seed_{seed}", *([part] if part else [])])
       shown = progress.Progress(name, total, start=done - 1, unit="points")
     shown.update(done)
 
@@ -185,6 +201,7 @@ def write_report(plan: Plan) -> None:
   run_folder.write_json(
     plan.folder.results, _results(plan) | {"stamps": plan.folder.stamps()}
   )
+  goals.write_images(plan)
   report.write(plan.folder.path)
 
 
@@ -213,6 +230,10 @@ def _results(plan: Plan) -> evaluate.Results:
     for row in found["rows"]:
       folder = plan.folder.certificate(row["data"], 0).parent
       row[ensembles.FIELD] = ensembles.summarize(folder)
+  for row in found["rows"]:
+    folder = plan.folder.certificate(row["data"], 0).parent
+    if goal := goal_results.summarize(folder):
+      row[goal_results.FIELD] = goal
   return found
 
 

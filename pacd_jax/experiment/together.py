@@ -4,7 +4,7 @@ import re
 
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence
-from pacd_jax.experiment import ensemble_checks, evaded, kinds, schema, transforms
+from pacd_jax.experiment import ensemble_checks, evaded, frozen, kinds, schema, transforms
 from pacd_jax.experiment.attack_config import Attack, has_selection
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.training_config import Train
@@ -26,6 +26,7 @@ def check(config: Config) -> None:
   _check_step_rule(config.attack)
   _check_knowledge(config)
   ensemble_checks.check(config)
+  frozen.check(config)
   if has_selection(config.attack):
     _check_selection(config)
   for group, training in (("attack", config.attack), ("train", config.train)):
@@ -73,6 +74,13 @@ def _check_rows(config: Config) -> None:
       raise errors.InputError(
         f"config field rows has {row!r}: use names out of {', '.join(known)}, or say in "
         f"poisons.{row} where that poison is"
+      )
+    if row in given or not kinds.LOSSES[config.attack.loss.name].has_adversary:
+      continue
+    if not kinds.ROWS[row].takes_adversary:
+      raise errors.InputError(
+        f"row {row} takes a training loss without an adversary, and attack.loss is "
+        f"{config.attack.loss.name!r}: use gaussian, say, or leave the row out"
       )
 
 
@@ -241,11 +249,16 @@ def _check_selection(config: Config) -> None:
       f"{attack.objective.name!r}: give one start, and attack.selection.every=0 and "
       "corners=False"
     )
+  known = [  # Of PACD's aim.
+    each.name
+    for each in kinds.ROWS
+    if each.make is not None and each.is_bounded and not each.is_targeted
+  ]
   for row in attack.selection.rows:
-    if row not in kinds.ROWS or kinds.ROWS[row].make is None:
-      known = ", ".join(each.name for each in kinds.ROWS if each.make is not None)
+    if row not in known:
       raise errors.InputError(
-        f"config field attack.selection.rows has {row!r}: use names out of {known}"
+        f"config field attack.selection.rows has {row!r}: use names out of "
+        f"{', '.join(known)}"
       )
   if attack.selection.corners and (attack.norm != "linf" or attack.num_frequencies):
     raise errors.InputError(

@@ -33,8 +33,9 @@ def train_victims(plan: Plan) -> None:
     if remark := plan.ensemble.remark(data, run.batch_size, plan.splits.num_classes):
       progress.note(f"train: {remark}")
   decays = None if plan.decay is None else weight_decay.choose(plan, plan.decay)
+  begun = plan.first_victims(decays, on_features=True)
   first, *given = sharding.replicate(
-    (plan.first_victims(decays), data, rows, keys, np.full_like(rows, clean)), run.mesh
+    (begun, data, rows, keys, np.full_like(rows, clean)), run.mesh
   )
 
   def recovers(number):

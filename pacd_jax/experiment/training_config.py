@@ -88,7 +88,7 @@ class Ensemble:
 
 @_frozen
 class Train(Training):
-  """The victims, trained from scratch on the poison as saved."""
+  """The victims, trained on the poison as saved: from scratch, or on frozen features."""
 
   num_victims: int = field(5, fields.count(), "Of each row, each of another seed.")
   num_epochs: int = field(101, fields.count(), "On the row's training set.")
@@ -125,6 +125,14 @@ class Train(Training):
   )
   stopping: Stopping = group(Stopping)
   ensemble: Ensemble = group(Ensemble)
+  frozen_features: str = field(
+    "",
+    Check(
+      str, lambda value: value in ("", "train", "validation"), "train, validation, or empty"
+    ),
+    "Split on whose clean images a network is trained first, of which victims train the "
+    "last layer alone; empty: they are trained from scratch.",
+  )
   victims_at_once: int = field(
     0,
     fields.count(0),

@@ -10,6 +10,8 @@ from pacd_jax.experiment.training_config import Train
 def training(train: Train) -> str:
   """Says in a few words how a run's victims are trained: the loss, and what is unusual."""
   words = [train.loss.name]
+  if train.frozen_features:
+    words.append(f"last layer alone, on features of clean {train.frozen_features} images")
   if train.weight_decay:
     words.append(f"weight decay {train.weight_decay:g}")
   if train.weight_decay_choices:

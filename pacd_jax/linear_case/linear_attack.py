@@ -1,4 +1,4 @@
-"""PACD on linear classifiers: the bilevel problem of section 3.4 by ApproxGrad.
+"""Attacks on linear classifiers by ApproxGrad; PACD, the bilevel problem of section 3.4.
 
 The hypergradient and the steps are those of the attack on networks, but the lower level is
 solved exactly at every step, so that Theorem 1 can be checked.
@@ -26,6 +26,61 @@ class Attack(NamedTuple):
   acr: types.Array  # `[T + 1]`: ACR of the negative class before each step and at the end.
 
 
+class Descent(NamedTuple):
+  """The points and the values of a descent of T steps."""
+
+  poison: types.Array  # `[n, d]`, u after the last step.
+  params: Linear  # The victim trained on it.
+  values: types.Array  # `[T + 1]`: the upper level before each step and at the end.
+  best: types.Array  # `[n, d]`, the u of the lowest value.
+
+
+def descend(
+  lower: types.LowerLevel,
+  upper: types.UpperFn,
+  start: types.Array,
+  project: Callable[[types.Array], types.Array],
+  *,
+  step_sizes: types.Array,
+  norm: str,
+) -> Descent:
+  """Projected descent of f(theta*(u), u) in u, where theta* is trained to convergence.
+
+  Each step trains the victim, from the one before, takes `hypergradient.approx_grad` with
+  conjugate gradients on the Hessian, moves every point along the steepest direction of the
+  norm, and projects.
+
+  Args:
+    lower: g(theta, u), convex in theta, as `linear_classifiers.lower_level` makes it.
+    upper: f(theta, u).
+    start: u, `[n, d]`.
+    project: onto what the attacker may do, `[n, d] -> [n, d]`.
+    step_sizes: `[T]`, in the unit of x.
+    norm: "linf" or "l2".
+  """
+
+  def step(state, size):
+    u, theta, best, least = state
+    params = linear_classifiers.fit(lower, u, start=theta)
+    value = upper(params, u)
+    best = jnp.where(value < least, u, best)
+    du, _ = hypergradient.approx_grad(
+      upper, lower, params, u, curvature=hypergradient.hessian, solve=_solve
+    )
+    direction = perturbation.steepest_direction(_by_point(du), norm=norm)
+    moved = project(u - size * direction.reshape(u.shape))
+    moved = jnp.where(size > 0, moved, u)
+    return (moved, params, best, jnp.minimum(value, least)), value
+
+  # One iteration more than there are moves, so that training is compiled once.
+  u = project(start)
+  zero = Linear(jnp.zeros(u.shape[1], u.dtype), jnp.zeros((), u.dtype))
+  first = u, zero, u, jnp.asarray(jnp.inf, u.dtype)
+  sizes = jnp.append(step_sizes, 0.0)
+  (u, params, best, _), values = jax.lax.scan(step, first, sizes)
+  return Descent(u, params, values, best)
+
+
 def run(
   positive: np.ndarray,
   negative: np.ndarray,
@@ -45,10 +100,8 @@ def run(
            w*, b* = argmin g(theta, u)   (`linear_classifiers.lower_level`)
 
   Problem (3) of Mehra et al. (2021), https://arxiv.org/abs/2012.01274, in d dimensions.
-  Each step trains the victim to convergence, takes `hypergradient.approx_grad` with
-  conjugate gradients on the Hessian, moves every point by `step_size` along the steepest
-  direction of the norm, and projects it to the budget. Arrays keep their dtype: for
-  float64, call it under `jax.enable_x64`.
+  Each step moves every point by `step_size`, as `descend` does, and projects it to the
+  budget. Arrays keep their dtype: for float64, call it under `jax.enable_x64`.
 
   Args:
     positive: x^+, `[p, d]`.
@@ -109,19 +162,9 @@ def _many(criterion: CriterionFn, norm: str, num_steps: int) -> Callable[..., At
       del u
       return linear_classifiers.negative_acr(params, test)
 
-    def step(u, _):
-      params = linear_classifiers.fit(lower, u)
-      du, _ = hypergradient.approx_grad(
-        upper, lower, params, u, curvature=hypergradient.hessian, solve=_solve
-      )
-      direction = perturbation.steepest_direction(_by_point(du), norm=norm)
-      moved = u - step_size * direction.reshape(u.shape)
-      return project(moved), (u, params, upper(params, u))
-
-    # One iteration more than there are moves, so that training is compiled once.
-    _, (poison, params, acr) = jax.lax.scan(step, project(start), length=num_steps + 1)
-    poison, params = jax.tree.map(lambda leaf: leaf[-1], (poison, params))
-    return Attack(poison, params, acr)
+    step_sizes = jnp.full(num_steps, step_size)
+    found = descend(lower, upper, start, project, step_sizes=step_sizes, norm=norm)
+    return Attack(found.poison, found.params, found.values)
 
   return jax.jit(jax.vmap(one, in_axes=(None,) * 6 + (0,)))
 

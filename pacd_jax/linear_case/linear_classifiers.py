@@ -1,12 +1,14 @@
 """Linear classifiers f(x) = w.x + b of points in d dimensions, and their exact radius.
 
-There are two classes, +1 where f is above 0; the negative class is poisoned, as in section
-3.4 of Mehra et al. (2021), https://arxiv.org/abs/2012.01274. In the shape descriptions `d`
-is the number of features, `p` of positive points and `n` of negative.
+There are two classes, +1 where f is above 0. In section 3.4 of Mehra et al. (2021),
+https://arxiv.org/abs/2012.01274, the negative class is poisoned; other attacks change or
+add points of both. In the shape descriptions `d` is the number of features, `p` of points
+that stay as they are (there, the positive ones) and `n` of the attacker's.
 
 Use float64 (`jax.enable_x64`) where solutions have to be exact; the problems are small.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -48,6 +50,20 @@ def squared_hinge(scores: types.Array, signs: types.Array) -> types.Array:
   return jnp.maximum(1.0 - signs * scores, 0.0) ** 2
 
 
+TEMPERATURE = 0.05  # Of `smooth_hinge`, in units of the score.
+
+
+def smooth_hinge(scores: types.Array, signs: types.Array) -> types.Array:
+  """t log(1 + exp((1 - y f(x)) / t)), t = 0.05: the hinge loss of the SVM, made smooth.
+
+  Of Koh and Liang (2017), section 4.2, https://arxiv.org/abs/1703.04730. It is above the
+  hinge max(1 - y f(x), 0) by at most t log 2, and so is the objective of its minimiser
+  above that of the SVM. With alpha_i = 1 / (1 + exp(-(1 - y_i f(x_i)) / t)) the SVM's KKT
+  conditions hold, but for alpha_i that are in (0, 1) within about t of a margin of 1.
+  """
+  return TEMPERATURE * jax.nn.softplus((1.0 - signs * scores) / TEMPERATURE)
+
+
 def scores(params: Linear, points: types.Array) -> types.Array:
   """f(x) = w.x + b, `[N, d]` -> `[N]`."""
   return points @ params.weights + params.bias
@@ -85,52 +101,75 @@ def negative_acr(params: Linear, points: types.Array) -> types.Array:
 
 
 def lower_level(
-  criterion: CriterionFn, positive: types.Array, *, ridge: float
+  criterion: CriterionFn,
+  points: types.Array,
+  *,
+  ridge: float | types.Array,
+  signs: types.Array | float = 1.0,
+  signs_of_poison: types.Array | float = -1.0,
 ) -> types.LowerLevel:
-  """The victim's problem as a function of (theta, u), u `[n, d]` the negative points.
+  """The victim's problem as a function of (theta, u), u `[n, d]` the attacker's points.
 
-    g(theta, u) = 1/(p + n) [sum_i l(f(x_i^+), 1) + sum_i l(f(u_i), -1)] + ridge/2 |w|^2
+    g(theta, u) = 1/(p + n) [sum_i l(f(x_i), y_i) + sum_j l(f(u_j), v_j)] + ridge/2 |w|^2
 
-  For `squared`, d = 1 and no ridge it is problem (3) of Mehra et al. (2021); b is never
-  penalised. The weights are an output too, and the criterion penalises them, so that the
-  Gauss-Newton matrix is the Hessian.
+  With y = 1 and v = -1, for `squared`, d = 1 and no ridge, it is problem (3) of Mehra et
+  al. (2021); b is never penalised. The weights are an output too, and the criterion
+  penalises them, so that the Gauss-Newton matrix is the Hessian.
 
   Args:
     criterion: l.
-    positive: x^+, `[p, d]`.
+    points: x, `[p, d]`; there may be none.
     ridge: weight of the penalty, at least 0.
+    signs: y, +1 or -1, `[p]` or one for all.
+    signs_of_poison: v, `[n]` or one for all.
   """
-  signs_of_positive = jnp.ones(len(positive), positive.dtype)
+  of_points = jnp.broadcast_to(jnp.asarray(signs, points.dtype), len(points))
 
   def outputs(params, u):
-    return scores(params, jnp.concatenate([positive, u])), params.weights
+    return scores(params, jnp.concatenate([points, u])), params.weights
 
   def value(outputs):
     score, weights = outputs
-    num_negative = len(score) - len(positive)
-    signs = jnp.concatenate([signs_of_positive, -jnp.ones(num_negative, score.dtype)])
-    return criterion(score, signs).mean() + 0.5 * ridge * weights @ weights
+    of_poison = jnp.asarray(signs_of_poison, score.dtype)
+    of_poison = jnp.broadcast_to(of_poison, len(score) - len(points))
+    losses = criterion(score, jnp.concatenate([of_points, of_poison]))
+    return losses.mean() + 0.5 * ridge * weights @ weights
 
   return types.LowerLevel(outputs, value)
 
 
-def fit(lower: types.LowerLevel, negative: types.Array, *, max_steps: int = 50) -> Linear:
-  """argmin over theta by Newton's method with a line search on the gradient's norm.
+def fit(
+  lower: types.LowerLevel,
+  negative: types.Array,
+  *,
+  start: Linear | None = None,
+  max_steps: int = 100,
+) -> Linear:
+  """argmin over theta by a regularised Newton method with a line search.
 
-  It is for the convex losses of this file. Of the fractions 1, 1/2, ..., 2^-15 of a Newton
-  step, the one with the smallest gradient is taken. The Hessian is dense, `[d + 1, d + 1]`;
-  machine epsilon times its trace is added to the diagonal, so that losses that are flat in
-  b can be solved.
+    theta <- theta - s (H + c |grad| I)^-1 grad,   s in {1, 1/2, ..., 2^-15}
+
+  It is for the convex losses of this file. Of the fractions s that do not raise the value,
+  the one with the smallest gradient is taken. The Hessian H is dense, `[d + 1, d + 1]`. It
+  may be singular: far from a hinge's kinks it is 0 in b, where a bare Newton step would
+  leave for where no gradient brings it back. c |grad|, with c = 0.01, bounds a step by 1/c
+  and keeps the convergence quadratic (Li, Fukushima, Qi and Yamashita, 2004, "Regularized
+  Newton methods for convex minimization problems with singular solutions", Computational
+  Optimization and Applications 28); machine epsilon times the trace is added besides, so
+  that losses that are flat in b can be solved.
 
   Args:
     lower: the lower level, as `lower_level` makes it.
     negative: u, `[n, d]`.
+    start: where to begin; None: at 0.
     max_steps: largest number of steps; fewer if the gradient becomes 0 up to rounding.
   """
   dtype = negative.dtype
-  zero = Linear(jnp.zeros(negative.shape[1], dtype), jnp.zeros((), dtype))
-  flat, unravel = ravel_pytree(zero)
+  if start is None:
+    start = Linear(jnp.zeros(negative.shape[1], dtype), jnp.zeros((), dtype))
+  flat, unravel = ravel_pytree(start)
   gradient = jax.grad(lambda theta: lower(unravel(theta), negative))
+  value = jax.vmap(lambda theta: lower(unravel(theta), negative))
   sizes = 0.5 ** jnp.arange(16, dtype=dtype)
   tiny = jnp.finfo(dtype).eps
 
@@ -139,17 +178,38 @@ def fit(lower: types.LowerLevel, negative: types.Array, *, max_steps: int = 50) 
     return (number < max_steps) & (size > 4.0 * tiny)
 
   def step(state):
-    number, theta, _ = state
+    number, theta, size = state
     hessian = jax.jacfwd(gradient)(theta)
-    hessian += tiny * jnp.trace(hessian) * jnp.eye(len(theta), dtype=dtype)
+    damping = 0.01 * size + tiny * jnp.trace(hessian)
+    hessian += damping * jnp.eye(len(theta), dtype=dtype)
     newton = jnp.linalg.solve(hessian, gradient(theta))
     candidates = theta[None] - sizes[:, None] * newton[None]
     norms = jnp.linalg.norm(jax.vmap(gradient)(candidates), axis=1)
-    best = jnp.argmin(norms)
+    now = value(theta[None])
+    higher = value(candidates) > now + 8.0 * tiny * jnp.abs(now)
+    best = jnp.argmin(jnp.where(higher, jnp.inf, norms))
+    best = jnp.where(higher.all(), len(sizes) - 1, best)
     return number + 1, candidates[best], norms[best]
 
   first = jnp.int32(0), flat, jnp.linalg.norm(gradient(flat))
   return unravel(jax.lax.while_loop(unfinished, step, first)[1])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def fit_points(
+  criterion: CriterionFn,
+  points: types.Array,
+  signs: types.Array,
+  ridge: float | types.Array,
+) -> Linear:
+  """The classifier of points `[N, d]` with signs `[N]`, +1 or -1, as `fit` finds it."""
+  lower = lower_level(criterion, points[:0], ridge=ridge, signs_of_poison=signs)
+  return fit(lower, points)
+
+
+def error_rate(params: Linear, points: np.ndarray, signs: np.ndarray) -> float:
+  """The share of points `[N, d]` whose score has not their sign; a score of 0 has none."""
+  return float(np.mean(np.asarray(scores(params, jnp.asarray(points))) * signs <= 0.0))
 
 
 def check_classes(positive: np.ndarray, negative: np.ndarray) -> None:

@@ -7,6 +7,7 @@
   pacd paper render [--out=docs] [--runs_dir=runs/paper]
 
 `run` does what is missing and leaves finished runs alone, then renders the page.
+With another --attack, Table 5 is made by it, and stands on the page beside PGD's.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 
 from pacd_jax import errors
 from pacd_jax.experiment import command
-from pacd_jax.paper import catalog, protocol, questions, render, where, work
+from pacd_jax.paper import catalog, empirical, protocol, questions, render, where, work
 from pacd_jax.runtime import files, preemption, sharding, stamp, subcommand
 
 ITEMS = {item.name: item for item in (*catalog.ITEMS, *questions.ITEMS, where.ITEM)}
@@ -70,6 +71,12 @@ def _parser() -> argparse.ArgumentParser:
   for each in (run, page):
     each.add_argument("--runs_dir", default="runs/paper", type=pathlib.Path)
     each.add_argument("--out", default="docs", type=pathlib.Path)
+    each.add_argument(
+      "--attack",
+      choices=empirical.attacks(),
+      default=empirical.PGD,
+      help="at test time, of Table 5; %(default)s",
+    )
   return parser
 
 
@@ -87,7 +94,7 @@ def _run(chosen: argparse.Namespace) -> int:
       known = ", ".join(protocol.scales(chosen.dataset))
       raise errors.InputError(f"{chosen.dataset} has no scale {scale}: use one of {known}")
     place = protocol.Protocol(chosen.dataset, scale, chosen.runs_dir, chosen.data_dir)
-    items, only = _items(chosen.items), _only(chosen.only)
+    items, only = _items(chosen.items, chosen.attack), _only(chosen.only)
     try:
       work.do(place, items, only, allow_other_versions=chosen.allow_other_versions)
     except errors.OF_ONE_RUN:
@@ -99,7 +106,7 @@ def _run(chosen: argparse.Namespace) -> int:
 
 def _render(chosen: argparse.Namespace) -> None:
   protocols = _protocols(chosen.runs_dir)
-  path = render.write(chosen.out, protocols, list(ITEMS.values()))
+  path = render.write(chosen.out, protocols, _shown(chosen.attack))
   sys.stdout.write(f"page: {path}\n")
 
 
@@ -109,15 +116,24 @@ def _list() -> str:
   return "\n".join(lines) + "\n"
 
 
-def _items(names: Sequence[str]) -> list[catalog.Item]:
+def _shown(attack: str) -> list[catalog.Item]:
+  """The items of the page: with Table 5 by another attack beside the paper's."""
+  shown = list(ITEMS.values())
+  if attack != empirical.PGD:
+    shown.insert(shown.index(ITEMS["table5"]) + 1, catalog.table5(attack))
+  return shown
+
+
+def _items(names: Sequence[str], attack: str) -> list[catalog.Item]:
   if "all" in names:
-    return list(ITEMS.values())
+    return _shown(attack)
   for name in names:
     if name not in ITEMS:
       raise errors.InputError(
         f"there is no table {name!r}: use all, or some of {', '.join(ITEMS)}"
       )
-  return [ITEMS[name] for name in dict.fromkeys(names)]
+  by_attack = {"table5": catalog.table5(attack)}
+  return [(ITEMS | by_attack)[name] for name in dict.fromkeys(names)]
 
 
 def _only(pairs: Sequence[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Analyses of a finished run beyond its certificates: done and read by their names."""
 
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -53,9 +54,14 @@ def _read_others(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
   return _over_victims("acr_others", radii)
 
 
-def _read_distortion(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
-  distances = {row: empirical.mean_distances(folder, row) for row in rows}
-  return _over_victims("distortion", distances)
+def _distortion(attack: str) -> _Analysis:
+  """Table 5 by one attack."""
+
+  def read(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
+    distances = {row: empirical.mean_distances(folder, row, attack) for row in rows}
+    return _over_victims("distortion", distances)
+
+  return _Analysis(functools.partial(empirical.measure, attack=attack), read)
 
 
 def _read_detectability(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
@@ -99,12 +105,16 @@ def _read_against_best(folder: pathlib.Path, rows: Sequence[str]) -> _Found:
 
 _REFERENCE = "clean"
 _ANALYSES = {
-  "distortion": _Analysis(empirical.measure, _read_distortion),
   "other_classes": _Analysis(other_classes.certify_others, _read_others),
   "detectability": _Analysis(_nothing, _read_detectability),
   "paired": _Analysis(_nothing, _read_paired),
   "against_best": _Analysis(_nothing, _read_against_best),
 }
+
+
+def _named(name: str) -> _Analysis:
+  by_attack = {empirical.analysis(attack): attack for attack in empirical.attacks()}
+  return _distortion(by_attack[name]) if name in by_attack else _ANALYSES[name]
 
 
 def do(name: str, folder: pathlib.Path, rows: Sequence[str], data_dir: str = "") -> None:
@@ -113,7 +123,7 @@ def do(name: str, folder: pathlib.Path, rows: Sequence[str], data_dir: str = "")
   Raises:
     errors.InputError: the run's files are not what the analysis needs.
   """
-  _ANALYSES[name].do(folder, rows, data_dir)
+  _named(name).do(folder, rows, data_dir)
 
 
 def read(name: str, folder: pathlib.Path, rows: Sequence[str]) -> _Found:
@@ -122,4 +132,4 @@ def read(name: str, folder: pathlib.Path, rows: Sequence[str]) -> _Found:
   Raises:
     errors.InputError: a file of it is damaged.
   """
-  return _ANALYSES[name].read(folder, rows)
+  return _named(name).read(folder, rows)

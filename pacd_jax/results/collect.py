@@ -5,7 +5,8 @@
 The command looks for `results.json` in the folders and below them. A line is one row of one
 run; `--tsv` and `--csv` write the numbers unrounded, with each victim's ACR and, of
 ensembles, the median radius against poisoning and the ACR at each number of poisoned
-images; `--latex` writes the table itself.
+images, and of attacks on single test images their success; `--latex` writes the table
+itself.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pacd_jax import errors
-from pacd_jax.results import ensembles, tables
+from pacd_jax.results import ensembles, goals, tables
 from pacd_jax.runtime import files, run_folder
 
 HEADINGS = ("run", "class", "sigma", "epsilon", "model", "training", "data")
@@ -32,14 +33,14 @@ _AT_LEVEL = "acr_poisoned_"  # ACR that holds whichever so many images are poiso
 
 # One row of one run; its keys are `COLUMNS`, and of ensembles `acr_poisoned_<m>`.
 Line = dict[str, Any]
-COLUMNS = ("run", "seed", *_OF_RUN, *_OF_ROW, *_OF_ENSEMBLE)
+COLUMNS = ("run", "seed", *_OF_RUN, *_OF_ROW, *_OF_ENSEMBLE, *goals.COLUMNS)
 
 
 def collect(folders: Sequence[str | os.PathLike]) -> list[Line]:
   """The lines of all runs in the folders and below them, in the order of their names.
 
-  The tables of transfers, comparisons and defences are skipped, as their runs have folders
-  below them.
+  The tables of transfers, comparisons, defences, attacks and targets are skipped, as their
+  runs have folders below them.
 
   Raises:
     errors.InputError: a folder is missing or has no results below it, or a file is damaged.
@@ -63,12 +64,13 @@ def _of_run(path: pathlib.Path) -> list[Line]:
   try:
     if "victims" in results or "columns" in results:  # Of a transfer, or of defences.
       return []
-    if any("part" in row for row in results["rows"]):  # Of a comparison.
+    # Of a comparison or a table of attacks, or of several targets.
+    if any("part" in row or "targets" in row for row in results["rows"]):
       return []
     of_run = {"run": str(path.parent), "seed": _seed(path.parent)}
     of_run |= {name: results[name] for name in _OF_RUN}
     return [
-      of_run | {name: row[name] for name in _OF_ROW} | _of_ensemble(row)
+      of_run | {name: row[name] for name in _OF_ROW} | _of_ensemble(row) | goals.line(row)
       for row in results["rows"]
     ]
   except (AttributeError, KeyError, TypeError) as error:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pacd_jax import types
+from pacd_jax import errors, types
 from pacd_jax.certification import certificates, confidence, sampling
-from pacd_jax.data import defended_file, poison_file
+from pacd_jax.data import defended_file, npz_arrays, poison_file
 from pacd_jax.results import (
   ensembles,
   evaluate,
@@ -61,6 +61,10 @@ _WORDS = {
     "Images of the {} training set: as they were, poisoned, and as the run's defences left "
     "them to its victims.",
     "Rows of images: originals, {} images, and these after the defences.",
+  ),
+  "triggered": (
+    "Test images, and the same with the trigger of {}, as victims are asked about them.",
+    "Two rows of images: test images, and the same with the trigger of {}.",
   ),
   "attack": (
     "The attack by outer step: what it minimises on the surrogate (the soft average "
@@ -116,6 +120,21 @@ def _defended(
   )
 
 
+def _triggered(folder: pathlib.Path, row: str) -> figures.Figure | None:
+  """Test images before and after a row's trigger; None where there are none."""
+  path = folder / f"goal_{row}.npz"
+  if not path.exists():
+    return None
+  try:
+    found = npz_arrays.read(path, ("before", "after"))
+    pictures = {"test image": found["before"], "with the trigger": found["after"]}
+  except (npz_arrays.DamagedError, KeyError) as error:
+    raise errors.InputError(
+      f"{path} is damaged ({error}): delete it and rerun --stage=report"
+    ) from None
+  return transform_figures.changes(pictures, title=f"{row}: what victims are asked about")
+
+
 def draw(
   folder: pathlib.Path,
   results: evaluate.Results,
@@ -142,6 +161,8 @@ def draw(
     add(_gallery(poison, title), "gallery", row=name, suffix=f"_{name}")
     if figure := _defended(folder.parent, name, poison):
       add(figure, "defence", row=name, suffix=f"_{name}")
+    if figure := _triggered(folder, name):
+      add(figure, "triggered", row=name, suffix=f"_{name}")
   if attack_metrics:
     add(figures.attack_curves(attack_metrics), "attack")
   return pictures

@@ -14,7 +14,7 @@ from typing import Any
 
 from pacd_jax import errors, types
 from pacd_jax.certification import sampling
-from pacd_jax.results import ensembles, evaluate, figures, page, pictures, tables
+from pacd_jax.results import ensembles, evaluate, figures, goals, page, pictures, tables
 from pacd_jax.runtime import run_folder, stamp
 
 
@@ -164,4 +164,6 @@ def _table(results: evaluate.Results) -> str:
   further = [page.table(victims, "Every victim")]
   if lines := ensembles.cells(results):
     further.append(page.table(lines, "With poisoned images"))
+  if lines := goals.cells(results):
+    further.append(page.table(lines, "Test images that attackers want"))
   return "\n".join([means, f'<p class="note">{caption}</p>', *further])

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from pacd_jax.certification import sampling
-from pacd_jax.results import ensembles, evaluate
+from pacd_jax.results import ensembles, evaluate, goals
 
 COLUMNS = ("data", "ACR", "% of clean", "ACA %", "accuracy %")
 
@@ -14,6 +14,8 @@ def table(results: evaluate.Results) -> str:
   parts = [aligned([COLUMNS, *cells(results)])]
   if of_ensembles := ensembles.cells(results):
     parts += ["", aligned(of_ensembles)]
+  if of_goals := goals.cells(results):
+    parts += ["", aligned(of_goals)]
   return "\n".join([*parts, "", *caption(results)]) + "\n"
 
 
@@ -84,6 +86,7 @@ def caption(results: evaluate.Results) -> list[str]:
     f"{row['num_points']};",
     *(f"{remark};" for remark in results.get("remarks", ())),
     *ensembles.caption(results),
+    *goals.caption(results),
     *sampling_words(results),
   ]
   return wrapped(lines)

@@ -5,7 +5,7 @@ import errno
 import os
 import pathlib
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from pacd_jax import errors
 
@@ -124,6 +124,31 @@ def user_path(path: str | os.PathLike) -> pathlib.Path:
   except (RuntimeError, ValueError) as error:  # No such user, or a null character.
     raise errors.InputError(f"{str(path)!r} is no path ({error})") from None
   return found
+
+
+def out_folder(
+  path: str | os.PathLike, is_ours: Callable[[pathlib.Path], bool]
+) -> pathlib.Path:
+  """The folder of an --out, before any work: it may be new, empty, or of the same command.
+
+  Args:
+    path: as the user gave it.
+    is_ours: whether a folder with files is of the same command.
+
+  Raises:
+    errors.InputError: it is there and of something else, or cannot be made.
+  """
+  folder = user_path(path)
+  if folder.exists():
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if not (is_empty or (folder.is_dir() and is_ours(folder))):
+      raise errors.InputError(
+        f"{folder} is there, and of something else: give another --out"
+      )
+  parent = folder.absolute().parent
+  if not (parent.is_dir() and os.access(parent, os.W_OK)):
+    raise errors.InputError(f"{parent} is no folder that can be written to: make it")
+  return folder
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from pacd_jax import errors
+from pacd_jax import errors, types
 from pacd_jax.runtime import files, sealed, stamp
 
 
@@ -239,6 +239,22 @@ class RunFolder:
     """
     folder = self.path / "certificates" / row
     return folder / (f"poisoned_{poisoned}" if poisoned else "") / f"seed_{victim}"
+
+  def goal(self, row: str, victim: int, *, triggered: bool) -> pathlib.Path:
+    """`certificates/<row>/goal/seed_<k>`, the stem of the files of the attacker's points.
+
+    Of the same points without the goal's trigger: `certificates/<row>/goal_untriggered`.
+    """
+    folder = "goal" if triggered else "goal_untriggered"
+    return self.path / "certificates" / row / folder / f"seed_{victim}"
+
+  def control(self, row: str, victim: int) -> pathlib.Path:
+    """`certificates/clean/control/<row>/seed_<k>`: of a row's goal, of clean victims."""
+    return self.path / "certificates" / types.CLEAN / "control" / row / f"seed_{victim}"
+
+  def goal_images(self, row: str) -> pathlib.Path:
+    """`report/goal_<row>.npz`: test images before and after the goal's trigger."""
+    return self.path / "report" / f"goal_{row}.npz"
 
   def against_poison(self, row: str, victim: int) -> pathlib.Path:
     """`certificates/<row>/against_poison/seed_<k>`, the stem of an ensemble's files."""

@@ -4,9 +4,11 @@ import os
 from collections.abc import Sequence
 
 from pacd_jax.experiment import door, stages
+from pacd_jax.experiment.attack_specs import AttackTable
 from pacd_jax.experiment.defense_specs import DefenseMatrix
 from pacd_jax.experiment.suite_specs import Comparison, Transfer
-from pacd_jax.suites import comparison, defenses, runner, transfer
+from pacd_jax.experiment.target_specs import Targets
+from pacd_jax.suites import attacks, comparison, defenses, runner, targeted, transfer
 
 
 def run(
@@ -37,6 +39,10 @@ def run(
     suite = comparison.suite(asked, workdir)
   elif isinstance(asked, DefenseMatrix):
     suite = defenses.suite(asked, workdir)
+  elif isinstance(asked, AttackTable):
+    suite = attacks.suite(asked, workdir)
+  elif isinstance(asked, Targets):
+    suite = targeted.suite(asked, workdir)
   else:
     return door.run(asked, workdir, stage_names, allow_other_versions=allow_other_versions)
   return runner.run(suite, stage_names, allow_other_versions=allow_other_versions)

@@ -65,6 +65,23 @@ class TargetedAdversarialTest(parameterized.TestCase):
     self.assertLess(history[1][1], history[0][1])
     self.assertLess(history[4][1], 0.5 * history[2][1])
 
+  def test_without_another_class_the_loss_of_the_own_one_rises(self):
+    images, history = _run(label=None)
+    of_poison = [loss for done, loss in history if done > 150]
+    self.assertEqual(of_poison, sorted(of_poison))
+    self.assertGreater(of_poison[-1], 1.2 * of_poison[0])
+    attack_data, _, model, _ = small_attack.setting()
+    settings, key = small_attack.settings(norm="linf", epsilon=0.3), jax.random.key(9)
+    start, base = surrogates.init(settings, (8, 8, 1), key), attack_data.base_images
+    clean = surrogates.train(settings, start, attack_data, base, key, key, 150)[0].params
+    labels = np.asarray(attack_data.base_labels)
+    right = [
+      (np.asarray(model.apply(clean, each)).argmax(axis=-1) == labels).mean()
+      for each in (base, images)
+    ]
+    self.assertGreater(right[0], 0.9)
+    self.assertLess(right[1], 0.5)
+
   def test_another_key_draws_another(self):
     one, other = _run()[0], _run(seed=1)[0]
     self.assertGreater(np.abs(one - other).max(), 0)

@@ -206,6 +206,29 @@ class CertifyToFilesTest(parameterized.TestCase):
     again = self._certify("whole", range(9), params=(WEIGHTS, np.float32(np.nan)))
     np.testing.assert_array_equal(whole.counts, again.counts)
 
+  def test_without_an_early_stop_another_class_has_its_whole_radius(self):
+    """Of points that the classifier always takes for a class that is not theirs."""
+    images = np.full((3, 2, 2, 1), 255, np.uint8)
+    labels, own = np.zeros(3, np.int64), {**SETTINGS, "mode": "adaptive", "seed": 0}
+
+    def apply(params, images):  # Always class 1, whatever the noise is.
+      return jnp.tile(jnp.array([[0.0, 1.0]]), (len(images), 1))
+
+    found = {}
+    for stops_early in (True, False):
+      path = self.folder / f"seed_{int(stops_early)}"
+      given = apply, PARAMS, images, labels, np.arange(3), jax.random.key(0), path
+      certify.certify_to_files(*given, **own, stops_early=stops_early)
+      found[stops_early] = certificates.read(path)
+    self.assertLess(found[True].counts.sum(axis=1).max(), 20)
+    np.testing.assert_array_equal(found[False].counts, [[0, 100]] * 3)
+    np.testing.assert_array_equal(found[False].predict, 1)
+    whole = confidence.certificate(
+      np.array([0, 10]), np.array([0, 100]), sigma=0.1, alpha=0.001
+    )
+    np.testing.assert_array_equal(found[False].radius, whole.radius)
+    self.assertGreater(whole.radius, 2 * found[True].radius.max())
+
   def test_names_the_point_whose_logits_are_not_finite(self):
     broken = WEIGHTS, np.float32(np.nan)
     with self.assertRaisesRegex(errors.NonFiniteError, "certify, point 3: 10 of 10"):

@@ -36,8 +36,24 @@ class PngFolderTest(parameterized.TestCase):
     poison = mixed_poison.make(channels)
     png_folder.save(self.folder, poison)
     back = png_folder.load(self.folder)
-    for name, one, other in zip(types.Poison._fields, poison, back, strict=True):
+    self.assertEqual(poison.goal, back.goal)
+    alike = poison._replace(goal=None), back._replace(goal=None)
+    for name, one, other in zip(types.Poison._fields, *alike, strict=True):
       np.testing.assert_array_equal(one, other, name)
+
+  def test_a_folder_of_an_earlier_version(self):
+    """It has no column `triggered`, and no goal."""
+    png_folder.save(self.folder, mixed_poison.make()._replace(goal=None))
+    path = self.folder / "poison.json"
+    about = json.loads(path.read_text())
+    del about["goal"]
+    path.write_text(json.dumps(about))
+    table = self.folder / "poison.csv"
+    lines = [line.rpartition(",")[0] for line in table.read_text().splitlines()]
+    table.write_text("\n".join(lines) + "\n")
+    back = png_folder.load(self.folder)
+    self.assertIsNone(back.goal)
+    self.assertFalse(back.triggered.any())
     self.assertLen(list(self.folder.glob("images/*.png")), 5)
 
   def test_a_killed_export_is_done_again(self):

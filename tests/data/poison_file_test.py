@@ -12,7 +12,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors, types
-from pacd_jax.data import poison_file
+from pacd_jax.data import goals, poison_file
 
 
 def _poison(**changes):
@@ -35,6 +35,8 @@ def _poison(**changes):
     dataset="digits",
     sigma=0.25,
     checksum="0123456789abcdef" * 4,
+    triggered=np.zeros(5, bool),
+    goal=None,
   )
   return poison._replace(**changes)
 
@@ -51,6 +53,7 @@ def _moved(levels, norm, epsilon):
     base_labels=np.full(2, 8, np.int32),
     indices=np.array([7, 2]),
     inserted=np.zeros(2, bool),
+    triggered=np.zeros(2, bool),
     norm=norm,
     epsilon=epsilon,
   )
@@ -73,13 +76,21 @@ def _mixed(**changes):
 
 
 def _fields(poison, **changes):
-  """Of the file, as `schema` 2 has them."""
-  return {"schema": 2} | poison._asdict() | changes
+  """Of the file, as `schema` 3 has them."""
+  own = {"schema": 3, "goal": goals.to_text(poison.goal)}
+  return poison._asdict() | own | changes
+
+
+def _second(**changes):
+  """The fields of a file of schema 2."""
+  fields = _fields(_mixed(), schema=2)
+  del fields["triggered"], fields["goal"]
+  return fields | changes
 
 
 def _first(**changes):
   """The fields of a file of schema 1."""
-  new = ("schema", "base_labels", "inserted", "clean_label")
+  new = ("schema", "base_labels", "inserted", "clean_label", "triggered", "goal")
   fields = {name: value for name, value in _fields(_poison()).items() if name not in new}
   return fields | changes
 
@@ -127,7 +138,9 @@ class PoisonFileTest(parameterized.TestCase):
       self.assertIs(type(value), type(wanted), name)
       if isinstance(wanted, np.ndarray):
         self.assertEqual(value.dtype, wanted.dtype, name)
-      np.testing.assert_array_equal(value, wanted, name)
+        np.testing.assert_array_equal(value, wanted, name)
+      else:
+        self.assertEqual(value, wanted, name)
 
   def _assert_refused(self, content=None):
     """Loading raises one line that names the file and what to do; returns it."""
@@ -270,6 +283,23 @@ class PoisonFileTest(parameterized.TestCase):
     ("target_class_as_text", "target_class", "8"),
     ("dataset_as_number", "dataset", 3),
     ("checksum_as_number", "checksum", 7),
+    ("fewer_triggered", "triggered", np.zeros(4, bool)),
+    ("triggered_as_numbers", "triggered", np.zeros(5, int)),
+    ("triggered_without_a_trigger", "triggered", np.arange(5) > 3),
+    ("goal_as_number", "goal", 3),
+    ("goal_of_each", "goal", np.array(["", ""])),
+    ("goal_that_is_no_json", "goal", "{"),
+    ("goal_without_points", "goal", '{"label": 3, "trigger": null}'),
+    ("goal_below_another", "goal", '{"label": -2, "points": [], "trigger": null}'),
+    ("goal_of_a_half", "goal", '{"label": 0.5, "points": [], "trigger": null}'),
+    ("goal_with_a_point_twice", "goal", '{"label": 3, "points": [4, 4], "trigger": null}'),
+    ("goal_with_a_point_below_0", "goal", '{"label": 3, "points": [-1], "trigger": null}'),
+    ("goal_with_points_as_text", "goal", '{"label": 3, "points": "4", "trigger": null}'),
+    (
+      "goal_with_half_a_trigger",
+      "goal",
+      '{"label": 3, "points": [], "trigger": {"name": 1}}',
+    ),
   )
   def test_a_wrong_type_or_shape_is_refused(self, name, value):
     self._assert_refused(_bytes(_fields(_poison()) | {name: np.asarray(value)}))
@@ -301,12 +331,27 @@ class PoisonFileTest(parameterized.TestCase):
     self._assert_same(poison_file.load(self._path), _poison())
     poison_file.save(self._path, poison_file.load(self._path))
     with np.load(self._path) as arrays:
-      self.assertEqual(arrays["schema"], 2)
+      self.assertEqual(arrays["schema"], 3)
 
-  @parameterized.parameters(-1, 0, 3)
+  def test_a_file_of_schema_2_is_read(self):
+    """It has no goal, and no image with a trigger."""
+    self._path.write_bytes(_bytes(_second()))
+    self._assert_same(poison_file.load(self._path), _mixed())
+
+  @parameterized.parameters(
+    types.Goal(3, (7, 5)), types.Goal(-1, (), '{"name": "patch", "options": {"size": 3}}')
+  )
+  def test_a_goal_is_kept(self, *goal):
+    goal = types.Goal(*goal)
+    triggered = np.array([0, 1, 1, 0, 1], bool) & bool(goal.trigger)
+    poison = _poison(goal=goal, triggered=triggered)
+    poison_file.save(self._path, poison)
+    self._assert_same(poison_file.load(self._path), poison)
+
+  @parameterized.parameters(-1, 0, 4)
   def test_an_unknown_schema_is_refused(self, schema):
     message = self._assert_refused(_bytes(_fields(_poison(), schema=schema)))
-    self.assertIn(f"its schema is {schema}, and this version reads 1 and 2", message)
+    self.assertIn(f"its schema is {schema}, and this version reads 1 to 3", message)
 
   def test_images_may_be_inserted_under_labels_of_several_classes(self):
     self._path.write_bytes(_bytes(_fields(_mixed())))
@@ -329,6 +374,7 @@ class PoisonFileTest(parameterized.TestCase):
 
   def test_a_poison_without_an_image_is_none(self):
     several = ("images", "base_images", "labels", "base_labels", "indices", "inserted")
+    several += ("triggered",)
     empty = _poison(**{name: getattr(_poison(), name)[:0] for name in several})
     words = self._assert_refused(_bytes(_fields(empty)))
     self.assertIn("it has no image", words)

@@ -31,6 +31,8 @@ def _poison(train, indices, **changes):
     dataset="small",
     sigma=0.25,
     checksum=arrays.checksum(train),
+    triggered=np.zeros(len(labels), bool),
+    goal=None,
   )
   return poison._replace(**changes)
 

@@ -8,11 +8,13 @@ from absl.testing import absltest, parameterized
 
 from configs import comparisons
 from pacd_jax.experiment import (
+  attack_specs,
   config_files,
   defense_specs,
   kinds,
   schema,
   suite_specs,
+  target_specs,
   together,
 )
 
@@ -37,12 +39,26 @@ def _runs(config):
       together.check(each)
     config.base.poisons, config.base.data.data_dir = {}, ""
     return [config.base]
+  if "attacks" in config and "epsilons" not in config:
+    for attack in attack_specs.parse(config.to_dict()).attacks.values():
+      together.check(attack.config)
+    config.base.rows, config.base.poisons, config.base.data.data_dir = ("clean",), {}, ""
+    return [config.base]
   if "attacks" in config:
     suite_specs.comparison(config.to_dict())
     run = config.base
     run.rows, run.poisons = ("clean",), {}
     run.data.data_dir, run.attack.epsilon = config.data.data_dir, config.epsilons[0]
     return [run]
+  if "targets" in config:
+    spec = target_specs.parse(config.to_dict())
+    for each in spec.parts.values():
+      together.check(each)
+    config.base.poisons, config.base.data.data_dir = {}, ""
+    config.base.train.frozen_features = ""
+    for row in config.base.rows[1:]:
+      config.base[row].target = 0
+    return [config.base]
   if "victims" not in config:
     return [config]
   for victim in config.victims.values():
@@ -86,13 +102,20 @@ class ConfigsTest(parameterized.TestCase):
 
   @parameterized.parameters("digits_compare", "mnist_compare")
   def test_comparisons(self, name):
-    self.assertEqual(("clean", *comparisons.BASELINES, "pacd"), kinds.ROWS.names)
+    self.assertContainsSubset(comparisons.BASELINES, kinds.ROWS.names)
     for variant in ("smoke", "") if name == "digits_compare" else ("", "fast"):
       config = _load(name).get_config(variant)
       num_victims = config.base.train.num_victims
       self.assertEqual(num_victims, 2 if variant == "smoke" else 5)
     attacks = {attack: config.attacks[attack].row for attack in config.attacks}
-    self.assertContainsSubset(["classwise", "watermark", "pacd"], attacks)
+    self.assertContainsSubset(
+      {row: row for row in (*comparisons.BASELINES, "pacd")}, attacks
+    )
+    left_out = [attack for attack, row in attacks.items() if not row]
+    own = ("clean", *comparisons.BASELINES, *left_out, "pacd")
+    of_class = [row.name for row in kinds.ROWS if row.is_bounded and not row.is_targeted]
+    self.assertCountEqual(own, of_class)
+    self.assertIn("lsp", left_out)
     self.assertContainsSubset({0.05, 0.1}, config.epsilons)
     for variant in ("attack.epsilon=0.3", "data.data_dir=there"):
       with self.assertRaisesRegex(ValueError, "is for all runs of a comparison: use"):

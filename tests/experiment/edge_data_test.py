@@ -14,7 +14,8 @@ from pacd_jax.experiment import door
 
 _BASELINES = (
   *("watermark", "classwise", "brightness", "random", "convolution"),
-  *("error_minimizing", "targeted_adversarial"),
+  *("error_minimizing", "targeted_adversarial", "lsp", "ar"),
+  *("robust_error_minimizing", "hypocritical", "deferred"),
 )
 _TWO, _SHAPE = np.arange(60) % 2, (4, 4, 1)  # Labels of two classes; pixels.
 _FEW = np.repeat([0, 1], [60, 3])  # Three images of class 1.

@@ -77,6 +77,8 @@ class CommandTest(finished_run.FinishedRunTestCase):
       clean_label=True,
       checksum=plan.training_sets.identity["checksum"],
       sigma=0.0,
+      triggered=np.zeros(4, bool),
+      goal=None,
       **identity,
     )
     for name, one, other in zip(types.Poison._fields, poison, expected, strict=True):

@@ -171,7 +171,7 @@ class SearchTest(parameterized.TestCase):
         own = poison_file.load(folder / f"poison/{row}.npz")
         np.testing.assert_array_equal(candidate.images, own.images)
 
-  @parameterized.parameters("pacd", "clean", "no_such_row")
+  @parameterized.parameters("pacd", "clean", "no_such_row", "gradient_matching")
   def test_only_baselines_may_be(self, row):
     config = _config(**{"attack.selection.rows": (row,)})
     with self.assertRaisesRegex(

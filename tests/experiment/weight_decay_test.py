@@ -26,7 +26,7 @@ _OPTIONS = {"rows": ("clean", "brightness"), "train.weight_decay_choices": (0.0,
 def _optimizer_of(**fields):
   of_train = {f"train.{name}": value for name, value in fields.items()}
   options = schema.replaced(config.Config(), of_train | {"train.learning_rate": 0.05})
-  return lambda num_steps: assembly._optimizer(options.train, num_steps)
+  return lambda num_steps: assembly._optimizer(options.train, None, num_steps)
 
 
 def _victims(trainer, keys, decays=None):

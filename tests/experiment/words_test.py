@@ -17,6 +17,12 @@ class RunWordsTest(absltest.TestCase):
     expected = "gaussian, weight decay chosen on each training set"
     self.assertEqual(words.training(unusual.train), expected)
 
+  def test_features_that_are_frozen(self):
+    frozen = {"train.frozen_features": "validation", "train.weight_decay": 0.1}
+    unusual = schema.replaced(config.Config(), frozen)
+    expected = "gaussian, last layer alone, on features of clean validation images, weight"
+    self.assertEqual(words.training(unusual.train), f"{expected} decay 0.1")
+
   def test_what_is_not_usual_is(self):
     changes = {
       "train.weight_decay": 5e-4,

@@ -236,6 +236,7 @@ class FilesTest(finished_run.FinishedRunTestCase):
           "base_labels",
           "indices",
           "inserted",
+          "triggered",
         )
       }
       poison_file.save(self.workdir / "few.npz", poison._replace(**few))

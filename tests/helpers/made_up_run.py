@@ -57,6 +57,8 @@ def _poison(num_channels, rng):
     dataset="digits",
     sigma=0.25,
     checksum="0",
+    triggered=np.zeros(6, bool),
+    goal=None,
   )
 
 

@@ -24,4 +24,6 @@ def make(channels=1):
     dataset="digits",
     sigma=0.25,
     checksum="abc",
+    triggered=np.array([0, 1, 0, 0, 1], bool),
+    goal=types.Goal(3, (7, 2), '{"name": "patch", "options": {"size": 3}}'),
   )

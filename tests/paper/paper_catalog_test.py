@@ -1,5 +1,6 @@
 """The catalog of tables: their runs' configs, and what the paper prints."""
 
+import dataclasses
 import json
 import pathlib
 import tempfile
@@ -9,9 +10,9 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.experiment import schema, together
+from pacd_jax.experiment import kinds, schema, together
 from pacd_jax.paper import __main__ as paper
-from pacd_jax.paper import catalog, lines, protocol, published, render, work
+from pacd_jax.paper import catalog, empirical, lines, protocol, published, render, work
 from pacd_jax.paper.protocol import Protocol
 from pacd_jax.suites import runner
 
@@ -147,6 +148,15 @@ class CatalogTest(parameterized.TestCase):
     place = Protocol("digits", "smoke", pathlib.Path("runs"))
     with self.assertRaisesRegex(errors.InputError, "no config .digits_elsewhere."):
       place.config(protocol.Run("any", "elsewhere"))
+
+
+class Table5Test(absltest.TestCase):
+  def test_an_attack_that_is_added_later_makes_the_table_too(self):
+    mine = dataclasses.replace(kinds.EVASIONS["fgsm"], name="mine")
+    only_linf = dataclasses.replace(mine, name="only_linf", norms=("linf",))
+    with mock.patch.object(kinds, "EVASIONS", [*kinds.EVASIONS, mine, only_linf]):
+      self.assertEqual(empirical.attacks()[-1], "mine")
+    self.assertNotIn("mine", empirical.attacks())
 
 
 class PublishedTest(parameterized.TestCase):

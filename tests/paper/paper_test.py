@@ -17,6 +17,8 @@ from pacd_jax.paper import __main__ as paper
 from pacd_jax.paper import catalog, empirical
 from pacd_jax.suites import runner
 
+_MEASURED = ("distance", "found")
+
 
 @pytest.mark.long
 class PaperTest(smoke_tables.TestCase):
@@ -53,10 +55,28 @@ class PaperTest(smoke_tables.TestCase):
       empirical.measure(self.run_folder, ["clean"])
 
   def test_distortions_of_another_search_are_not_mixed_in(self):
-    with mock.patch.object(empirical, "SEARCH", empirical.SEARCH._replace(num_steps=3)):
+    with mock.patch.object(empirical, "SEARCH", empirical.SEARCH._replace(num_votes=3)):
       status, _, said = smoke_tables.command(*self.arguments)
     self.assertEqual(status, 2)
     self.assertRegex(said, "seed_0.tsv was measured by another search")
+
+  def test_table_5_by_another_attack_stands_beside_the_paper_s(self):
+    table = "### Table 5: empirical robustness"
+    with tempfile.TemporaryDirectory() as folder:
+      runs = pathlib.Path(folder, "runs")
+      shutil.copytree(self.folder / "runs", runs)
+      given = "--smoke", "--only=sigma=0.25", f"--runs_dir={runs}", f"--out={folder}"
+      status, _, said = smoke_tables.command("run", "table5", "--attack=fgsm", *given)
+      self.assertEqual(status, 0, said)
+      page = pathlib.Path(folder, "reproduction.md").read_text()
+      (found,) = runs.glob("*/*/distortion_fgsm/pacd/seed_0.tsv")
+      self.assertEqual(smoke_tables.tsv(found)[0].keys(), {"idx", "label", *_MEASURED})
+      smoke_tables.command("render", *given[2:])
+      without = pathlib.Path(folder, "reproduction.md").read_text()
+    self.assertIn(f"{table} by fgsm\n", page)
+    self.assertNotIn(" by fgsm", without)
+    sections = [text.split(f"{table}\n")[1].split("\n### ")[0] for text in (page, without)]
+    self.assertEqual(*sections)
 
   def test_the_page_marks_what_has_not_been_run(self):
     self.assertIn("Not run yet: ga_sigma=0.12, ga_sigma=0.18.", self.page)

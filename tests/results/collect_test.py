@@ -57,6 +57,8 @@ class CollectTest(parameterized.TestCase):
     self._write("a", _results(0.25))
     self._write("c", {"victims": []})  # A transfer, and one of its runs.
     self._write("e", {"columns": ["clean"]})  # Of defences.
+    rows = [{"training": "scratch", "data": "clean", "targets": [1]}]
+    self._write("f", {"dataset": "digits", "rows": rows})  # Of several targets.
     self._write("c/macer", _results(1.0, training="macer"))
     # A comparison, whose rows are those of its parts.
     parts = [row | {"method": "pacd", "part": "eps"} for row in _results(0.1)["rows"]]
@@ -143,7 +145,7 @@ class CollectTest(parameterized.TestCase):
       "median_mean": 3.5,
       "levels": [{"poisoned_images": m, "acr_mean": 1.0 / m} for m in (2, 10)],
     }
-    self._write("f", _results(0.25, rows=[row]))
+    self._write("g", _results(0.25, rows=[row]))
     path = self.root / "all.csv"
     with contextlib.redirect_stdout(io.StringIO()):
       self.assertEqual(collect.main([str(self.root), f"--csv={path}"]), 0)

@@ -11,7 +11,7 @@ from pacd_jax.results import detectability
 def _poison(base, images):
   fields = dict.fromkeys(("labels", "base_labels", "indices", "inserted", "clean_label"))
   fields |= dict(epsilon=0.1, norm="linf", target_class=8)
-  fields |= dict(dataset="", sigma=0.25, checksum="")
+  fields |= dict(dataset="", sigma=0.25, checksum="", triggered=None, goal=None)
   return types.Poison(images=images, base_images=base, **fields)
 
 

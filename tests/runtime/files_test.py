@@ -106,6 +106,24 @@ class FilesTest(parameterized.TestCase):
     self.assertEmpty(files.in_words(caught.exception))
 
 
+class OutFolderTest(parameterized.TestCase):
+  def test_new_empty_or_ours(self):
+    with tempfile.TemporaryDirectory() as temporary:
+      folder = pathlib.Path(temporary, "out")
+      self.assertEqual(files.out_folder(str(folder), lambda path: False), folder)
+      folder.mkdir()
+      files.out_folder(folder, lambda path: False)
+      (folder / "file").write_text("mine")
+      files.out_folder(folder, lambda path: (path / "file").exists())
+      for given, words in (
+        (folder, f"{folder} is there, and of something else: give another --out"),
+        (folder / "file", "file is there, and of something else"),
+        (folder / "no" / "out", "no is no folder that can be written to: make it"),
+      ):
+        with self.assertRaisesRegex(errors.InputError, words):
+          files.out_folder(given, lambda path: False)
+
+
 class UserPathTest(parameterized.TestCase):
   @parameterized.parameters("a\0b", "\ud800", "~nobody_of_this_name/x", "a" * 5000)
   def test_what_no_file_can_be_called(self, path):

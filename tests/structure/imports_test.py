@@ -29,7 +29,7 @@ _MAY_IMPORT = {
   "noise": set(),
   "perturbation": set(),
   "smoothing": {"noise"},
-  "evasion": {"perturbation"},
+  "evasion": {"perturbation", "smoothing"},
   "losses": {"evasion", "noise", "smoothing"},
   "models": set(),
   "bilevel": set(),
@@ -37,7 +37,7 @@ _MAY_IMPORT = {
   "data": {"runtime"},
   "linear_case": {"bilevel", "perturbation"},
   "train": {"data", "models", "noise", "runtime"},
-  "attacks": {"data", "noise", "perturbation", "smoothing"},
+  "attacks": {"data", "evasion", "noise", "perturbation", "smoothing"},
   "defenses": {"certification", "data", "models"},
   "certification": {
     *("data", "evasion", "losses", "models", "noise", "registry", "runtime"),
@@ -46,6 +46,7 @@ _MAY_IMPORT = {
   "experiment": {
     *("registry", "noise", "perturbation", "evasion", "losses", "models", "bilevel"),
     *("runtime", "data", "train", "attacks", "defenses", "certification", "results"),
+    "linear_case",
   },
   "suites": {"certification", "data", "experiment", "results", "runtime"},
   "paper": {"certification", "data", "evasion", "experiment", "results", "runtime"}
@@ -220,9 +221,11 @@ class RulesTest(parameterized.TestCase):
       "matplotlib",
       "results.figures",
       "results.audit_figures",
+      "results.attack_figures",
       "results.comparison_figures",
       "results.defense_figures",
       "results.transform_figures",
+      "results.memorisation_figures",
       "results.method_figures",
       "results.map_figures",
       "results.paper_figures",

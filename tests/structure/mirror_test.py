@@ -5,8 +5,6 @@ import pathlib
 from absl.testing import absltest
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Rooms that the tests of others cover, with what covers them.
-_ELSEWHERE = {"evasion": "tests/evasion_test.py"}
 # Folders of tests that are of no room of the package.
 _OF_NO_ROOM = {"helpers", "heavy", "structure", "launch", "fuzz"}
 
@@ -23,15 +21,11 @@ class MirrorTest(absltest.TestCase):
   def test_every_room_has_its_tests(self):
     rooms = _folders(_ROOT / "pacd_jax")
     tests = _folders(_ROOT / "tests")
-    self.assertEqual(rooms - _ELSEWHERE.keys(), tests - _OF_NO_ROOM)
+    self.assertEqual(rooms, tests - _OF_NO_ROOM)
 
   def test_every_room_of_tests_has_some(self):
     for name in _folders(_ROOT / "tests") - {"helpers", "heavy"}:
       self.assertNotEmpty(list((_ROOT / "tests" / name).rglob("*_test.py")), name)
-
-  def test_rooms_that_are_tested_elsewhere(self):
-    for path in _ELSEWHERE.values():
-      self.assertTrue((_ROOT / path).exists(), path)
 
   def test_names_of_tests_are_of_one_file_each(self):
     names = [path.name for path in (_ROOT / "tests").rglob("*_test.py")]

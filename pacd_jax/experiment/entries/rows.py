@@ -16,7 +16,7 @@ from pacd_jax.experiment import fields, kinds
 # Okabe and Ito's colours, safe for colour-blind readers, and dashes for print.
 _BLUE, _ORANGE, _GREEN, _RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 _BLACK, _PINK = "#000000", "#CC79A7"
-_SHARE = fields.interval("(0, 2]")
+SHARE = fields.interval("(0, 2]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ErrorMinimizing:
   poison_steps: int = fields.field(
     2, fields.count(), "Steps of each perturbation in a round."
   )
-  step_size: float = fields.field(0.1, _SHARE, "Of these, as a share of epsilon.")
+  step_size: float = fields.field(0.1, SHARE, "Of these, as a share of epsilon.")
   shared: bool = fields.field(
     True, fields.flag(), "One perturbation for the class, or one for each image."
   )
@@ -67,14 +67,14 @@ class TargetedAdversarial:
   )
   num_steps: int = fields.field(250, fields.count(), "Steps of each perturbation.")
   step_size: float = fields.field(
-    0.1, _SHARE, "Of the first of these, as a share of epsilon; it falls to 0."
+    0.1, SHARE, "Of the first of these, as a share of epsilon; it falls to 0."
   )
   shared: bool = fields.field(
     False, fields.flag(), "One perturbation for the class, or one for each image."
   )
 
 
-def _plain(make: Callable[..., np.ndarray], *, draws: bool = False):
+def plain(make: Callable[..., np.ndarray], *, draws: bool = False):
   """The `make` of a baseline that sees the training split alone."""
 
   def run(tools: kinds.RowTools, options: Any) -> np.ndarray:
@@ -136,7 +136,7 @@ kinds.ROWS.add(
 for _row in (
   kinds.Row(
     "watermark",
-    _plain(baselines.watermark, draws=True),
+    plain(baselines.watermark, draws=True),
     "an image of another class faintly blended into each target image.",
     kinds.Style(_ORANGE, (0, (5, 2))),
     options=Watermark,
@@ -144,26 +144,26 @@ for _row in (
   ),
   kinds.Row(
     "classwise",
-    _plain(baselines.classwise),
+    plain(baselines.classwise),
     "all target images shifted alike, towards the other classes' mean.",
     kinds.Style(_GREEN, (0, (5, 1.5, 1, 1.5))),
   ),
   kinds.Row(
     "random",
-    _plain(baselines.random, draws=True),
+    plain(baselines.random, draws=True),
     "one random pattern added to all target images.",
     kinds.Style(_BLACK, (0, (1, 2))),
     stream=4,
   ),
   kinds.Row(
     "brightness",
-    _plain(baselines.brightness),
+    plain(baselines.brightness),
     "all target images brighter by the same amount.",
     kinds.Style(_PINK, (0, (1, 1))),
   ),
   kinds.Row(
     "convolution",
-    _plain(baselines.convolution, draws=True),
+    plain(baselines.convolution, draws=True),
     "all target images under one random filter (CUDA).",
     kinds.Style(_GREEN, (0, (8, 2))),
     options=Convolution,

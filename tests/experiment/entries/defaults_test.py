@@ -5,7 +5,8 @@ import inspect
 
 from absl.testing import absltest, parameterized
 
-from pacd_jax.attacks import baselines
+from pacd_jax.attacks import autoregressive, baselines, separable_patterns
+from pacd_jax.attacks.backdoors import patch
 from pacd_jax.bilevel import penalty, unrolling
 from pacd_jax.bilevel.solvers import ekfac, nystrom
 from pacd_jax.defenses.filters import (
@@ -18,13 +19,22 @@ from pacd_jax.defenses.filters import (
   spectral_signatures,
   svd,
 )
-from pacd_jax.experiment.entries import filters, hypergradients, rows
+from pacd_jax.experiment.entries import (
+  availability,
+  filters,
+  hypergradients,
+  rows,
+  triggers,
+)
 
 
 class DefaultsTest(parameterized.TestCase):
   @parameterized.parameters(
     (baselines.watermark, rows.Watermark),
     (baselines.convolution, rows.Convolution),
+    (separable_patterns.lsp, availability.Lsp),
+    (autoregressive.ar, availability.Ar),
+    (patch.patch, triggers.Patch),
     (ekfac.ekfac, hypergradients.Ekfac),
     (nystrom.nystrom, hypergradients.Nystrom),
     (unrolling.unrolled_grad, hypergradients.Unrolling),

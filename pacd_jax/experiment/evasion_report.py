@@ -1,0 +1,175 @@
+"""The numbers of `pacd evade`: what an attack finds on a victim, beside its certificates.
+
+A certified radius is a lower bound of every distance at which the smoothed classifier's
+prediction changes, except with the probability alpha that the certificate is wrong.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.special
+
+from pacd_jax import types
+from pacd_jax.certification import certificates, distortion, sampling
+from pacd_jax.results import evaluate
+
+_POINTS_AT_ONCE = 200  # Beside which each of them has 100 noisy copies.
+
+
+class Attack(NamedTuple):
+  """What is done to every victim."""
+
+  evade: types.EvasionFn
+  search: distortion.Search
+  sigma: float  # 0: the base classifier is attacked.
+  epsilons: tuple[float, ...]
+  target: int | None  # The class that images are to get; None: any but their own.
+  num_confirming: int = 10_000  # Votes on what would contradict a certificate.
+
+
+class Points(NamedTuple):
+  """Images with their classes, and what was certified of them."""
+
+  images: types.Array  # float32 `[B, H, W, C]`.
+  labels: np.ndarray  # `[B]`.
+  places: np.ndarray  # `[B]`: their lines in the victim's certificates.
+
+
+class _Nearest(NamedTuple):
+  """The nearest that the attack finds of each point."""
+
+  distance: np.ndarray  # `[B]`, in the attack's norm.
+  is_found: np.ndarray  # bool `[B]`.
+  wrong: np.ndarray  # bool `[B]`: without a perturbation.
+  delta: np.ndarray  # `[B, H, W, C]`.
+
+
+def measure(
+  attack: Attack,
+  apply: types.ApplyFn,
+  params: types.Params,
+  points: Points,
+  record: certificates.Record,
+  key: types.Key,
+) -> dict[str, Any]:
+  """The numbers of one victim, for JSON: of each point, and their means; key consumed."""
+  labels = points.labels
+  found = _found(attack, apply, params, points, key)
+  distance, is_found, delta = found.distance, found.is_found, found.delta
+  l2 = np.sqrt((delta.astype(np.float64) ** 2).sum(axis=(1, 2, 3)))
+  has_radius = sampling.RULES[record.sidecar["mode"]].has_radius
+  certified = evaluate.correct_radius(record)[points.places]
+  measured: dict[str, Any] = {
+    "robust_accuracy": [_share(~(is_found & (distance <= e))) for e in attack.epsilons],
+    "certified_accuracy": None,
+    "mean_distortion": float(distance.mean()),
+    "found": _share(is_found),
+    # Of the same votes; those on a wanted class say nothing of the points' own.
+    "clean_accuracy": _share(~found.wrong) if attack.target is None else None,
+    "acr": float(certified.mean()) if has_radius else None,
+    "points": {
+      "idx": record.idx[points.places].tolist(),
+      "label": labels.tolist(),
+      "distance": distance.astype(float).tolist(),
+      "is_found": is_found.tolist(),
+      "l2": np.where(is_found, l2, -1.0).tolist(),
+    },
+    "contradictions": [],
+  }
+  if has_radius:
+    radii = [_l2_of(e, attack.evade.norm, points.images) for e in attack.epsilons]
+    measured["certified_accuracy"] = [_share(certified > radius) for radius in radii]
+    measured["points"]["certified_radius"] = certified.tolist()
+  if has_radius and attack.sigma:
+    places = np.flatnonzero(is_found & (l2 < certified))
+    measured["contradictions"] = [
+      _contradiction(attack, apply, params, points, record, place, delta[place], key)
+      for place in places.tolist()
+    ]
+  return measured
+
+
+def _found(attack, apply, params, points, key) -> _Nearest:
+  """Part by part, so that memory does not depend on the number of points.
+
+  Up to `_POINTS_AT_ONCE` points are one part, whose key is the whole's.
+  """
+  number = -(-len(points.labels) // _POINTS_AT_ONCE)
+  keys = key[None] if number == 1 else jax.random.split(jax.random.clone(key), number)
+  parts = []
+  for part, of_part in enumerate(keys):
+    own = slice(part * _POINTS_AT_ONCE, (part + 1) * _POINTS_AT_ONCE)
+    labels = points.labels[own]
+    wanted = labels if attack.target is None else np.full_like(labels, attack.target)
+    given = apply, params, points.images[own], jnp.asarray(wanted)
+    parts.append(_found_of_part(attack, given, of_part))
+  return _Nearest(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _found_of_part(attack, given, key) -> _Nearest:
+  """By the search over radii, and at each epsilon if that is where the attack looks."""
+  common = {"sigma": attack.sigma, "search": attack.search, "attack": attack.evade}
+  found = distortion.distances(*given, jax.random.fold_in(key, 0), **common, keeps=True)
+  distance, is_found = np.array(found.distance), np.array(found.is_found)
+  wrong, delta = np.array(found.wrong), np.array(found.delta)
+  # The least perturbation is the same for every epsilon, and the search has it.
+  radii = () if attack.evade.finds_least else attack.epsilons
+  for number, radius in enumerate(radii, start=1):
+    of_one = distortion.within(
+      *given, jax.random.fold_in(key, number), wrong=found.wrong, radius=radius, **common
+    )
+    size, fooled = np.asarray(of_one.distance), np.asarray(of_one.is_found)
+    better = fooled & ((size < distance) | ~is_found)
+    distance[better], delta[better] = size[better], np.asarray(of_one.delta)[better]
+    is_found |= fooled
+  return _Nearest(distance, is_found, wrong, delta)
+
+
+def _share(holds: np.ndarray) -> float:
+  return float(np.mean(holds))
+
+
+def _l2_of(epsilon: float, norm: str, images: types.Array) -> float:
+  """The l2 radius of the smallest ball around that of a norm: epsilon sqrt(d) for l_inf."""
+  return epsilon * float(np.sqrt(images[0].size)) if norm == "linf" else epsilon
+
+
+def _contradiction(attack, apply, params, points, record, place, delta, key):
+  """What many more votes say of a perturbation below a certified radius."""
+  (votes,) = distortion.num_votes(
+    apply,
+    params,
+    (points.images[place] + delta)[None],
+    jax.random.fold_in(jax.random.fold_in(key, 1 + len(attack.epsilons)), place),
+    sigma=attack.sigma,
+    num=attack.num_confirming,
+  )
+  votes = np.asarray(votes, int)
+  line = points.places[place]
+  p_value = p_value_against(votes, int(record.predict[line]))
+  return {
+    "idx": int(record.idx[line]),
+    "certified_radius": float(record.radius[line]),
+    "l2": float(np.sqrt((np.asarray(delta, np.float64) ** 2).sum())),
+    "votes": votes.tolist(),
+    "p_value": p_value,
+    "confirmed": p_value <= record.sidecar["alpha"],
+  }
+
+
+def p_value_against(votes: np.ndarray, predicted: int) -> float:
+  """How probable such votes are if no class is likelier than the predicted one.
+
+    (K - 1) P[Bin(n_c + n_p, 1/2) >= n_c],   c the likeliest of the K - 1 other classes
+
+  the test of PREDICT of Cohen et al. (2019), https://arxiv.org/abs/1902.02918, one-sided,
+  with Bonferroni's factor for the choice of c; `votes` are int `[K]`.
+  """
+  others = np.delete(votes, predicted)
+  most, own = int(others.max()), int(votes[predicted])
+  if not most:
+    return 1.0
+  tail = float(scipy.special.bdtrc(most - 1, most + own, 0.5))
+  return min(1.0, len(others) * tail)
