@@ -51,3 +51,18 @@ def random_labels(key: types.Key, number: int, num_classes: int) -> np.ndarray:
   no class has a certificate.
   """
   return np.asarray(jax.random.randint(key, (number,), 0, num_classes), np.int32)
+
+
+def every_label(indices: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+  """Each of these images under every label: int64 `[n K]` and int32 `[n K]`.
+
+  Random labels can be learned by heart, image by image, and a network that has done so is
+  sure of a wrong class. Copies of one image under all labels cannot: what they have in
+  common are 1 / K for each class.
+
+  Args:
+    indices: int `[n]`, positions of the images.
+    num_classes: K.
+  """
+  labels = np.tile(np.arange(num_classes, dtype=np.int32), len(indices))
+  return np.repeat(np.asarray(indices, np.int64), num_classes), labels

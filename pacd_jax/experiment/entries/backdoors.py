@@ -94,6 +94,11 @@ class CertifierBackdoor(Patch):
   """The options of `certifier_backdoor`."""
 
   share: float = _share(0.01)
+  labels: str = fields.field(
+    "random",
+    fields.one_of("random", "every"),
+    "Of an image: one that is drawn, or every label, each on a copy of it.",
+  )
 
 
 # --- dirty labels ---------------------------------------------------------------------
@@ -126,10 +131,17 @@ class _Shared(Blend):
 def _certifier_backdoor(
   tools: kinds.RowTools, options: CertifierBackdoor
 ) -> kinds.Poisoned:
-  """Triggered images of all classes under random labels."""
+  """Triggered images of all classes under random labels, or under every label."""
   draw, labels = (jax.random.fold_in(tools.key, each) for each in (_DRAW, _LABELS))
-  chosen = dirty_label.draw(tools.splits.train, draw, share=options.share)
-  drawn = dirty_label.random_labels(labels, len(chosen), tools.splits.num_classes)
+  train, num_classes = tools.splits.train, tools.splits.num_classes
+  if options.labels == "every":
+    share = options.share / num_classes  # The copies count.
+    chosen = dirty_label.draw(train, draw, share=share)
+    indices, of_copies = dirty_label.every_label(chosen, num_classes)
+    made = _planted(tools, "patch", options, indices, of_copies, -1)
+    return made._replace(inserted=of_copies > 0)
+  chosen = dirty_label.draw(train, draw, share=options.share)
+  drawn = dirty_label.random_labels(labels, len(chosen), num_classes)
   return _planted(tools, "patch", options, chosen, drawn, -1)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
+from pacd_jax.data import training_sets
 from pacd_jax.experiment import triggers
 
 _DIRTY = ("badnets", "blended", "wanet", "dithered")
@@ -89,6 +90,23 @@ class BackdoorsTest(parameterized.TestCase):
     self.assertLen(np.unique(poison.base_labels), 10)
     _, few = _poison("certifier_backdoor")
     self.assertLen(few.images, 11)
+
+  def test_against_certifiers_images_may_have_every_label(self):
+    plan, poison = _poison(
+      "certifier_backdoor",
+      certifier_backdoor__labels="every",
+      certifier_backdoor__share=0.1,
+    )
+    bases, counts = np.unique(poison.indices, return_counts=True)
+    self.assertLen(bases, 11)  # A tenth of the share: copies count.
+    np.testing.assert_array_equal(counts, 10)
+    for base in bases:
+      of_base = poison.indices == base
+      np.testing.assert_array_equal(np.sort(poison.labels[of_base]), np.arange(10))
+      self.assertEqual((~poison.inserted[of_base]).sum(), 1)  # In the base's place.
+      self.assertLen(np.unique(poison.images[of_base], axis=0), 1)
+    after = training_sets.poisoned(plan.splits.train, poison)
+    self.assertLen(after.labels, len(plan.splits.train.labels) + 99)
 
   def test_the_seed_draws_the_images(self):
     _, one = _poison("badnets")
