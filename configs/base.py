@@ -28,10 +28,15 @@ def smoke_baselines(config: ml_collections.ConfigDict) -> None:
     config[row].surrogate_steps = 2
     config[row].poison_steps = 2
     config[row].step_size = 0.5
-  for row in ("targeted_adversarial", "hypocritical"):
+  for row in ("targeted_adversarial", "hypocritical", "label_consistent"):
     config[row].warmup_steps = 2
     config[row].num_steps = 3
     config[row].step_size = 1.0
+  for row in ("feature_collision", "bullseye_polytope", "gradient_matching"):
+    config[row].surrogate_steps = 2
+    config[row].num_steps = 3
+    config[row].num_images = 10
+  config.gradient_matching.num_restarts = 2
   config.robust_error_minimizing.adversary_steps = 2
   config.hypocritical.crafting_steps = 2
 

@@ -17,7 +17,22 @@ the trigger and without, and of Gaussian victims ACR of clean images, ACR of tri
 and the mean certified radius of the attacker's label. Gu et al. (2017) and later work have
 accuracies over 98 % and a success over 99 % of BadNets without noise.
 
-This config has not been run as a whole yet, on two cores or elsewhere.
+One victim of each row (--config.train.num_victims=1), n = 1,000, 100 test points, seed 0,
+on two cores that other programs used, too, in about half an hour each; accuracy and success
+in per cent, ACR of class 8, and of triggered images of other classes towards their own
+labels:
+
+                          accuracy  ACR clean   success  its radius  ACR triggered
+  standard   clean            99.3      0.516
+             badnets          99.3      0.483      99.9       0.291          0.000
+             wanet            99.1      0.020      99.3       0.000          0.312
+  gaussian   clean            99.4      0.600
+             badnets          99.3      0.589     100.0       0.611          0.000
+             certifier_backdoor
+                              99.3      0.590      68.0       0.075          0.154
+
+Without the trigger the success is at most 0.2, and 0.7 for certifier_backdoor, whose
+success is any wrong label. docs/backdoors.md has more of that row. The other rows have not been run, on two cores or elsewhere.
 """
 
 import ml_collections

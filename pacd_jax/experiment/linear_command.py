@@ -237,7 +237,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
     cells = [row["attack"], str(row["points"]), _percent(row["share"])]
     cells.append(_percent(row["error"]))
     for name in linear_attacks.FILTERS:
-      cells += [str(row[name]["passed"]), _percent(row[name]["error"])]
+      passed = str(row[name]["passed"]) if row["points"] else "-"
+      cells += [passed, _percent(row[name]["error"])]
     lines.append(tuple(cells))
   return tables.aligned(lines)
 

@@ -235,7 +235,7 @@ def overview(
   widths = (1.1, 1.0)
   left, right = figure.subfigures(1, 2, False, width_ratios=widths, wspace=0.03)[0]
   _draw_gallery(left, base_images, images, min(4, len(images)))
-  left.suptitle("A small change of the training images ...", fontsize=13)
+  left.suptitle("A change of the training images ...", fontsize=13)
   _draw_certified_accuracy(right.subplots(), radii, accuracies, acrs, max_radius, styles)
   right.suptitle("... and what victims can still certify", fontsize=13)
   return figure

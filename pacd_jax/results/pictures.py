@@ -24,7 +24,7 @@ _ATTACK_CURVES = ("step", "upper", "lower")
 # Picture -> (caption, alternative text); `{}` is replaced by the row's name.
 _WORDS = {
   "overview": (
-    "Left: images of the class, the {} images in their place, and the magnified "
+    "Left: training images, the {} images in their place, and the magnified "
     "difference. Right: the share of test points that victims classify correctly with "
     "at least the given radius.",
     "Training images beside {} images, and certified accuracy against radius.",

@@ -57,8 +57,8 @@ def every_label(indices: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.n
   """Each of these images under every label: int64 `[n K]` and int32 `[n K]`.
 
   Random labels can be learned by heart, image by image, and a network that has done so is
-  sure of a wrong class. Copies of one image under all labels cannot: what they have in
-  common are 1 / K for each class.
+  sure of a wrong class. Copies of one image under all labels cannot: the best prediction
+  for them is 1 / K for each class. There are fewer images, however.
 
   Args:
     indices: int `[n]`, positions of the images.
