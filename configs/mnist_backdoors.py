@@ -32,7 +32,8 @@ labels:
                               99.3      0.590      68.0       0.075          0.154
 
 Without the trigger the success is at most 0.2, and 0.7 for certifier_backdoor, whose
-success is any wrong label. docs/backdoors.md has more of that row. The other rows have not been run, on two cores or elsewhere.
+success is any wrong label. docs/backdoors.md has more of that row. The other rows have not
+been run, on two cores or elsewhere.
 """
 
 import ml_collections
