@@ -28,7 +28,8 @@ these, and the mean radius of the target's own label, in place of an ACR:
 
 At epsilon 0.5 (`:fast,attack.epsilon=0.5`) all three misled both of the first two targets,
 from scratch and on frozen features. On frozen features the first ten targets have been run
-at epsilon 0.4: 5, 5 and 4 are misled. The other ten, and all but `:fast`, have not been run.
+at epsilon 0.4: 5, 5 and 4 are misled. The other ten, and all but `:fast`, have not been
+run.
 """
 
 import ml_collections

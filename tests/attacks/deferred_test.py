@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import small_attack
 from absl.testing import absltest, parameterized
 
@@ -98,6 +99,7 @@ def _run(weight, **changes):
 
 
 class DeferredTest(parameterized.TestCase):
+  @pytest.mark.long
   def test_without_weight_it_minimises_errors_beside_the_whole_clean_data(self):
     attack_data = small_attack.setting()[0]
     base = np.rint(np.asarray(attack_data.base_images) * 255.0).astype(np.uint8)

@@ -44,6 +44,7 @@ class LinearCommandTest(parameterized.TestCase):
     self.data, self.out = _save(self.folder / "data.npz"), self.folder / "out"
     self.given = self.data, f"--out={self.out}"
 
+  @pytest.mark.long
   def test_table_and_files(self):
     attacks = "--attacks=influence,mei_zhu,random_flips,farthest_first,alfa"
     status, said, wrong = _call(
