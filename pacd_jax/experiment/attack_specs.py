@@ -43,15 +43,10 @@ def parse(values: Mapping[str, Any]) -> AttackTable:
   Raises:
     errors.InputError: names the field, its value, and what it must be.
   """
-  for name in values:
-    if name not in _OF_TABLE:
-      raise errors.InputError(
-        f"config field {name} is unknown: a table of attacks has base, attacks and "
-        "data.data_dir; a comparison has epsilons, too"
-      )
-  for name in _OF_TABLE:
-    if name not in values:
-      raise errors.InputError(f"config field {name} is missing: see configs/attacks.py")
+  has = (
+    "a table of attacks has base, attacks and data.data_dir; a comparison has epsilons, too"
+  )
+  suite_specs.check_fields(values, _OF_TABLE, has, "configs/attacks.py")
   suite_specs.check_groups(values, *_OF_TABLE)
   own = {"rows": (types.CLEAN,), "poisons": {}}
   with errors.about("base"):

@@ -79,6 +79,7 @@ def _run(arguments: Sequence[str]) -> str:
   params = stages.load_victims(plan)
   wanted = [(row, seed) for row in rows for seed in range(victims)]
   shown = progress.Progress("neural_cleanse", len(wanted), unit="victims")
+  shown.update(0)  # The first victim takes longest: it compiles.
   for number, victim in enumerate(wanted):
     if victim not in found:
       found[victim] = _of_victim(plan, *victim, params[victim], settings, num_images)

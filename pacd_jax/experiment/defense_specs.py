@@ -40,15 +40,8 @@ def parse(values: Mapping[str, Any]) -> DefenseMatrix:
   Raises:
     errors.InputError: names the field, its value, and what it must be.
   """
-  for name in values:
-    if name not in _OF_MATRIX:
-      raise errors.InputError(
-        f"config field {name} is unknown: a matrix of defences has "
-        f"{', '.join(_OF_MATRIX[:3])} and data.data_dir"
-      )
-  for name in _OF_MATRIX:
-    if name not in values:
-      raise errors.InputError(f"config field {name} is missing: see configs/defenses.py")
+  has = f"a matrix of defences has {', '.join(_OF_MATRIX[:3])} and data.data_dir"
+  suite_specs.check_fields(values, _OF_MATRIX, has, "configs/defenses.py")
   suite_specs.check_groups(values, *_OF_MATRIX)
   own = {"poisons": {}}
   with errors.about("base"):

@@ -23,7 +23,7 @@ import numpy as np
 from pacd_jax import errors
 from pacd_jax.certification import certificates, distortion
 from pacd_jax.data import arrays
-from pacd_jax.experiment import door, evasion_report, fields, kinds, stages
+from pacd_jax.experiment import door, evasion_options, evasion_report, fields, kinds, stages
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import tables
 from pacd_jax.runtime import progress, run_folder, stamp, subcommand
@@ -42,7 +42,7 @@ def _run(arguments: Sequence[str]) -> str:
   chosen = _parser().parse_args(arguments)
   entry = kinds.EVASIONS[chosen.attack]
   norm = chosen.norm or entry.norms[0]
-  options = _options(entry, chosen)
+  options = evasion_options.chosen(entry, chosen)
   if norm not in entry.norms:
     raise errors.InputError(
       f"--norm={norm}: {entry.name} is for {', '.join(entry.norms)}: use that"
@@ -108,49 +108,9 @@ def _parser() -> subcommand.Parser:
   parser.add_argument("--votes", type=int, default=100, help="of a prediction; %(default)s")
   parser.add_argument("--data_dir", default="", help="of prepared data, if it has moved")
   parser.add_argument("--data_path", default="", help="of images of yours, if they have")
-  for name, of in _known_options().items():
+  for name, of in evasion_options.known().items():
     parser.add_argument(f"--{name}", help=f"of {', '.join(of)}")
   return parser
-
-
-def _known_options() -> dict[str, list[str]]:
-  """The options of all attacks, and whose they are."""
-  known: dict[str, list[str]] = {}
-  for entry in kinds.EVASIONS:
-    for each in dataclasses.fields(entry.options) if entry.options else ():
-      known.setdefault(each.name, []).append(entry.name)
-  return known
-
-
-def _options(entry: kinds.Evasion, chosen: argparse.Namespace) -> Any:
-  """The attack's options with those that were given, each checked as a config's field."""
-  given = {name: getattr(chosen, name) for name in _known_options()}
-  given = {name: text for name, text in given.items() if text is not None}
-  known = {each.name: each for each in dataclasses.fields(entry.options or _Nothing)}
-  values = {}
-  for name, text in given.items():
-    if name not in known:
-      raise errors.InputError(f"--{name} is not for --attack={entry.name}: leave it out")
-    check = known[name].metadata["check"]
-    value = _parsed(text, check)
-    if value is None or not check.accepts(value):
-      raise errors.InputError(f"--{name}={text}: it must be {check.must_be}")
-    values[name] = check.take(value)
-  return None if entry.options is None else entry.options(**values)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Nothing:
-  """The options of an attack that has none."""
-
-
-def _parsed(text: str, check: fields.Check) -> Any:
-  if check.kind is bool:
-    return {"true": True, "false": False}.get(text.lower())
-  try:
-    return fields.number(text) if check.kind is float else check.kind(text)
-  except ValueError:
-    return None
 
 
 def _epsilons(text: str | None, norm: str) -> tuple[float, ...]:
@@ -248,6 +208,7 @@ def _measure(
   found: list[dict[str, Any]] = []
   params = stages.load_victims(plan)
   shown = progress.Progress("evade", len(rows) * len(plan.seeds), unit="victims")
+  shown.update(0)  # The first victim takes longest: it compiles.
   for row in rows:
     for seed in plan.seeds:
       record = certificates.read(plan.folder.certificate(row, seed))

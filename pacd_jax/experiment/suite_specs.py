@@ -1,6 +1,6 @@
 """What the config of a suite asks for: several runs in one table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,6 +105,25 @@ def _below(values: Mapping[str, Any], group: str) -> list[str]:
   """The names in a group, if it is one, with its own in front."""
   there = values.get(group)
   return [f"{group}.{name}" for name in there] if isinstance(there, Mapping) else []
+
+
+def check_fields(
+  values: Mapping[str, Any], names: Sequence[str], has: str, example: str
+) -> None:
+  """Raises `errors.InputError` unless these are the fields of a suite's config.
+
+  Args:
+    values: the config.
+    names: its fields' names.
+    has: which fields a config of the kind has, in words.
+    example: a file that shows them.
+  """
+  for name in values:
+    if name not in names:
+      raise errors.InputError(f"config field {name} is unknown: {has}")
+  for name in names:
+    if name not in values:
+      raise errors.InputError(f"config field {name} is missing: see {example}")
 
 
 def check_groups(values: Mapping[str, Any], *names: str) -> None:

@@ -29,17 +29,8 @@ def parse(values: Mapping[str, Any]) -> Targets:
   Raises:
     errors.InputError: names the field, its value, and what it must be.
   """
-  for name in values:
-    if name not in _FIELDS:
-      raise errors.InputError(
-        f"config field {name} is unknown: a config of targets has base, targets, training "
-        "and data.data_dir"
-      )
-  for name in _FIELDS:
-    if name not in values:
-      raise errors.InputError(
-        f"config field {name} is missing: see configs/mnist_targeted.py"
-      )
+  has = "a config of targets has base, targets, training and data.data_dir"
+  suite_specs.check_fields(values, _FIELDS, has, "configs/mnist_targeted.py")
   suite_specs.check_groups(values, "base", "data")
   targets = _different("targets", values["targets"], "positions in the test split")
   if not all(type(target) is int and target >= 0 for target in targets):

@@ -12,7 +12,6 @@ import functools
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -94,5 +93,5 @@ def _origin(base: Config, attack: attack_specs.Attack) -> str:
   changes = ", ".join(
     f"{name} = {value}" for name, value in fields.items() if value != of_base.get(name)
   )
-  said: Any = words.origin(attack.row, attack.config)
+  said = words.origin(attack.row, attack.config)
   return f"{said} With {changes}." if changes else said
