@@ -49,16 +49,20 @@ def budget(config: Config) -> plan.Budget:
   return plan.Budget(config.attack.epsilon, config.attack.norm)
 
 
-def loss(training: Training, apply: types.ApplyFn, sigma: float) -> types.Loss:
-  """The training loss that a group of fields selects, with its options."""
-  adversary = training.adversary
-  attack = evasion.Pgd(
-    epsilon=adversary.epsilon,
-    norm=adversary.norm,
-    num_steps=adversary.num_steps,
-    ascent=kinds.ASCENTS[adversary.ascent.name].make(adversary.ascent.own),
+def adversary(training: Training) -> evasion.Pgd:
+  """The adversary that a group of fields describes."""
+  options = training.adversary
+  return evasion.Pgd(
+    epsilon=options.epsilon,
+    norm=options.norm,
+    num_steps=options.num_steps,
+    ascent=kinds.ASCENTS[options.ascent.name].make(options.ascent.own),
   )
-  tools = kinds.LossTools(apply, sigma, attack)
+
+
+def loss(training: Training, model: types.Model, sigma: float) -> types.Loss:
+  """The training loss that a group of fields selects, with its options."""
+  tools = kinds.LossTools(model, sigma, adversary(training))
   return kinds.LOSSES[training.loss.name].make(tools, training.loss.own)
 
 
@@ -74,7 +78,7 @@ def training(
   augment = options.augment if options.augment.name else config.data.augment
   trainer = train.make(
     model,
-    loss(options, model.apply, config.sigma),
+    loss(options, model, config.sigma),
     functools.partial(_optimizer, options, frozen),
     image_shape=splits.train.images.shape[1:],
     num_epochs=options.num_epochs,
@@ -154,7 +158,7 @@ def decay(
     config.train, recovery_epochs=0, num_victims=weight_decay.NUM_FOLDS
   )
   train_key, accuracy_key = (jax.random.fold_in(key, stream) for stream in (0, 1))
-  of_training = loss(config.train, model.apply, config.sigma)
+  of_training = loss(config.train, model, config.sigma)
 
   def accuracy(params, images, labels, key):
     return of_training(params, images, labels, key)[1]["accuracy"]
