@@ -23,7 +23,7 @@ _PARAMS = jax.random.normal(jax.random.key(1), (4, 3))
 _MODEL = types.Model(
   lambda key, shape: _PARAMS,
   _apply,
-  describe=lambda params: (layers.Flatten(), layers.Dense(params, jnp.zeros(3))),
+  describe=lambda params: (layers.Flatten(), layers.Dense(params, _PARAMS[0])),
 )
 
 

@@ -65,27 +65,27 @@ def _relax(
   region: interval.Region,
   slopes: str | None,
 ) -> tuple[tuple[Step, ...], interval.Region]:
-  steps: tuple[Step, ...] = ()
+  done = list(before)
   for layer in layers:
     known: Any = None
     after: interval.Region
     if isinstance(layer, _layers.NONLINEAR):
       known = interval.pixels(region)
       if slopes is not None:
-        known = known.intersect(_outputs((*before, *steps), ball, known.shape, slopes))
+        known = known.intersect(_outputs(tuple(done), ball, known.shape, slopes))
       after = interval.through(layer, known)
     elif isinstance(layer, _layers.Residual):
-      known, ends = [], []
-      for part in (layer.branch, layer.shortcut):
-        inside, end = _relax(part, (*before, *steps), ball, region, slopes)
-        known.append(inside)
-        ends.append(interval.pixels(end))
-      after = interval.summed(*ends)
+      parts = [
+        _relax(part, tuple(done), ball, region, slopes)
+        for part in (layer.branch, layer.shortcut)
+      ]
+      known = [inside for inside, _ in parts]
+      after = interval.summed(*(interval.pixels(end) for _, end in parts))
     else:
       after = interval.through(layer, region)
-    steps += (Step(layer, known, region.shape),)
+    done.append(Step(layer, known, region.shape))
     region = after
-  return steps, region
+  return tuple(done[len(before) :]), region
 
 
 def _outputs(steps, ball, shape, slopes) -> interval.Interval:
@@ -95,7 +95,9 @@ def _outputs(steps, ball, shape, slopes) -> interval.Interval:
   def bounds(unit):  # The bounds of x_i and of -x_i, `[2, B]`.
     a = jnp.zeros((2, batch, size), jnp.float32)
     a = a.at[:, :, unit].set(jnp.array([1.0, -1.0], jnp.float32)[:, None])
-    return least(steps, ball, (a.reshape(2, *shape), jnp.zeros((2, batch))), slopes)
+    return least(
+      steps, ball, (a.reshape(2, *shape), jnp.zeros((2, batch), jnp.float32)), slopes
+    )
 
   image = 2 * batch * max(_layers.size_of(ball.shape), size)
   at_once = max(1, min(size, _NUMBERS_AT_ONCE // image))
@@ -149,10 +151,11 @@ def lines(
   lower, upper = inside
   is_on = lower >= 0.0
   is_unstable = ~is_on & (upper > 0.0)
-  s = jnp.where(is_unstable, upper / jnp.where(is_unstable, upper - lower, 1.0), is_on)
+  stable = is_on.astype(lower.dtype)
+  s = jnp.where(is_unstable, upper / jnp.where(is_unstable, upper - lower, 1.0), stable)
   t = jnp.where(is_unstable, -s * lower, 0.0)
   alpha = {"zero": 0.0, "adaptive": 1.0 * (upper >= -lower), "parallel": s}[slopes]
-  return jnp.where(is_unstable, alpha, is_on), s, t
+  return jnp.where(is_unstable, alpha, stable), s, t
 
 
 def _relu(step, a, constant, slopes):

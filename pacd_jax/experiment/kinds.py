@@ -52,6 +52,7 @@ class Loss:
   # It is linear in a one-hot label, and its outputs do not depend on labels: mixed labels.
   takes_mixed: bool = False
   is_mean: bool = False  # Of a term of each image, which thus has a gradient of its own.
+  needs_bounds: bool = False  # Of the network's logits on the adversary's ball.
 
 
 class ObjectiveTools(NamedTuple):

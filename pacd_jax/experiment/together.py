@@ -21,6 +21,7 @@ def check(config: Config) -> None:
   _check_preset(config)
   _check_solver(config.attack)
   _check_training(config.train)
+  _check_ramp(config.train)
   _check_stopping(config)
   _check_zero_mean(config.attack)
   _check_step_rule(config.attack)
@@ -41,6 +42,16 @@ def check(config: Config) -> None:
     raise errors.InputError(
       f"attack.epsilon is {config.attack.epsilon}: in linf it must be at most 1, as "
       "images are in [0, 1]"
+    )
+
+
+def _check_ramp(train: Train) -> None:
+  """The radius of losses on bounds reaches its full size, at which victims are judged."""
+  warmup = train.adversary.warmup
+  if kinds.LOSSES[train.loss.name].needs_bounds and warmup > train.num_epochs:
+    raise errors.InputError(
+      f"train.adversary.warmup is {warmup} epochs and train.num_epochs {train.num_epochs}: "
+      f"the radius of train.loss={train.loss.name} would never be whole; use fewer"
     )
 
 

@@ -53,7 +53,26 @@ def conv_net(
           layers.Relu(),
         ]
         number += 1
-      found.append(layers.MaxPool())
+      found.insert(-1, layers.MaxPool())  # Before ReLU: the same, with fewer lines.
+    found += [layers.Flatten(), _dense(params, "Dense_0"), layers.Relu()]
+    return (*found, _dense(params, "Dense_1"))
+
+  return describe
+
+
+def strided_net(
+  strides: tuple[int, ...], convolve: Callable[..., types.Array]
+) -> types.DescribeFn:
+  """Convolutions with these strides, without padding, with ReLU; two dense layers."""
+
+  def describe(params):
+    found = []
+    for number, stride in enumerate(strides):
+      of = params[f"Conv_{number}"]
+      found += [
+        layers.Convolution(of["kernel"], of["bias"], stride, "VALID", convolve),
+        layers.Relu(),
+      ]
     found += [layers.Flatten(), _dense(params, "Dense_0"), layers.Relu()]
     return (*found, _dense(params, "Dense_1"))
 

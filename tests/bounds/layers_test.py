@@ -19,7 +19,9 @@ from pacd_jax.experiment.entries import networks
 def _shape(name):
   if "resnet" in name:
     return (9, 8, 3)  # Odd, so that strides and padding count.
-  return {"mnist_cnn": (28, 28, 1), "patch_cnn": (16, 16, 3)}.get(name, (9, 11, 2))
+  return {"mnist_cnn": (28, 28, 1), "patch_cnn": (16, 16, 3), "ibp_cnn": (13, 14, 1)}.get(
+    name, (9, 11, 2)
+  )
 
 
 def _made(name):

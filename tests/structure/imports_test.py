@@ -38,7 +38,7 @@ _MAY_IMPORT = {
   "data": {"runtime"},
   "linear_case": {"bilevel", "perturbation"},
   "train": {"data", "models", "noise", "runtime"},
-  "attacks": {"data", "evasion", "noise", "perturbation", "smoothing"},
+  "attacks": {"bounds", "data", "evasion", "noise", "perturbation", "smoothing"},
   "defenses": {"certification", "data", "models"},
   "certification": {
     *("data", "evasion", "losses", "models", "noise", "registry", "runtime"),
@@ -47,7 +47,7 @@ _MAY_IMPORT = {
   "experiment": {
     *("registry", "noise", "perturbation", "evasion", "losses", "models", "bilevel"),
     *("runtime", "data", "train", "attacks", "defenses", "certification", "results"),
-    "linear_case",
+    *("linear_case", "bounds"),
   },
   "suites": {"certification", "data", "experiment", "results", "runtime"},
   "paper": {"certification", "data", "evasion", "experiment", "results", "runtime"}

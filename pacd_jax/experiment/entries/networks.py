@@ -8,14 +8,16 @@ from pacd_jax.experiment import kinds
 from pacd_jax.models import networks
 
 
-def _plain(function: Callable[..., types.Model], words: str) -> None:
+def _plain(
+  function: Callable[..., types.Model], words: str, *, has_torch_layout: bool = True
+) -> None:
   """Registers a network without norm layers or options, under its function's name."""
 
   def build(tools: kinds.NetworkTools, options: Any) -> types.Model:
     del options
     return function(num_classes=tools.num_classes, image_shape=tools.image_shape)
 
-  entry = kinds.Network(function.__name__, build, words, has_torch_layout=True)
+  entry = kinds.Network(function.__name__, build, words, has_torch_layout=has_torch_layout)
   kinds.NETWORKS.add(entry)
 
 
@@ -35,6 +37,11 @@ _plain(networks.mnist_cnn, "the paper's MNIST network, a LeNet")
 _plain(networks.wide_cnn, "a LeNet with three times as many features")
 _plain(networks.patch_cnn, "three convolutions on patches, for 32x32 images on two cores")
 _plain(networks.vgg, "three blocks of two convolutions")
+_plain(
+  networks.ibp_cnn,
+  "two convolutions without pooling, for interval bounds (Gowal et al., 2018)",
+  has_torch_layout=False,
+)
 for _depth in (20, 32, 56):
   _words = f"ResNet-{_depth} of He et al. (2015) for 32x32 images"
   _resnet(f"resnet{_depth}", _words, _depth, 16)
