@@ -15,12 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.certification import certificates, provenance, sampling
+from pacd_jax.certification import certificates, provenance
 
 Row = dict[str, Any]
 Results = dict[str, Any]
 
+# Of a sidecar, which lacks those that its procedure has not.
 _SETTINGS = ("mode", "sigma", "n0", "n", "alpha", "bound", "dtype")
+_SETTINGS += ("procedure", "norm", "epsilon", "most", "num_halvings")
+_LEAST_SHOWN = 5e-4  # An ACR below it is 0.000 in tables.
 _REMEDY = "delete one of them and rerun --stage=certify"
 
 
@@ -34,8 +37,9 @@ def read_records(folder: str | os.PathLike) -> list[certificates.Record]:
 def average_certified_radius(record: certificates.Record) -> float:
   """ACR = (1/N) sum_i R(x_i) [g(x_i) = y_i], over all points, in image units.
 
-  R is the certified l2 radius and g the smoothed classifier; misclassified points and
-  abstentions count as 0. Section 4 of https://arxiv.org/abs/2012.01274.
+  R is the certified l2 radius and g the smoothed classifier, or what else the procedure
+  certifies; misclassified points and abstentions count as 0. Section 4 of
+  https://arxiv.org/abs/2012.01274.
   """
   return float(correct_radius(record).mean())
 
@@ -87,7 +91,8 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
     [0, 1]; `accuracy` is over all classes and `class_accuracy` over the target class, of
     the base classifier without noise (the latter None if a sidecar lacks it);
     `samples_mean` is the mean number of noisy copies per point. If radii are not
-    meaningful, as in mode aca, `acr`, `acr_mean` and `acr_std` are None.
+    meaningful, as in mode aca, `acr`, `acr_mean` and `acr_std` are None. A deterministic
+    procedure has the mode, n0, n, alpha and bound None.
 
   Raises:
     InputError: there are no records or points, a seed occurs twice, a sidecar lacks the
@@ -112,7 +117,7 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
   class_accuracy = [value for value in per_class if value is not None]
   has_class = len(class_accuracy) == len(records)
   samples = [provenance.num_samples(record.sidecar, record.counts) for record in records]
-  has_acr = sampling.RULES[sidecar["mode"]].has_radius
+  has_acr = provenance.has_radius(sidecar)
   return {
     "data": name,
     "acr_mean": float(np.mean(acr)) if has_acr else None,
@@ -125,13 +130,13 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
     "num_seeds": len(records),
     "num_points": len(records[0].idx),
     "split": sidecar.get("split", "test"),
-    "mode": sidecar["mode"],
+    "mode": sidecar.get("mode"),
     "dtype": sidecar["dtype"],
-    "n0": sidecar["n0"],
-    "n": sidecar["n"],
+    "n0": sidecar.get("n0"),
+    "n": sidecar.get("n"),
     "samples_mean": float(np.mean(samples)),
-    "alpha": sidecar["alpha"],
-    "bound": sidecar["bound"],
+    "alpha": sidecar.get("alpha"),
+    "bound": sidecar.get("bound"),
     "acr": acr if has_acr else None,
     "aca": aca,
     "accuracy": accuracy,
@@ -181,7 +186,8 @@ def results(
     remarks: further facts that readers of the numbers need to know.
 
   Returns:
-    A dict that JSON can hold; `sigma`, in image units, is that of the certificates.
+    A dict that JSON can hold; `sigma`, in image units, is that of the certificates, 0 if
+    they are deterministic.
 
   Raises:
     InputError: as in `summarize`, or the rows differ in points, settings or the number of
@@ -204,7 +210,7 @@ def results(
     "dataset": dataset,
     "description": description or dataset,
     "target_class": target_class,
-    "sigma": firsts[0][1].sidecar["sigma"],
+    "sigma": firsts[0][1].sidecar.get("sigma", 0.0),
     "epsilon": epsilon,
     "norm": norm,
     "model": model,
@@ -220,11 +226,19 @@ def samples_mean(results: Results) -> float:
 
 
 def percent_of_clean(results: Results) -> list[float | None]:
-  """100 ACR / (ACR of the row `clean`) for each row; None if that is undefined."""
+  """`percent` of the row `clean` for each row; None without such a row."""
   clean = [row["acr_mean"] for row in results["rows"] if row["data"] == types.CLEAN]
-  if not clean or not clean[0]:  # There is no such row, or its ACR is None or 0.
-    return [None] * len(results["rows"])
-  return [100.0 * row["acr_mean"] / clean[0] for row in results["rows"]]
+  return [percent(row["acr_mean"], clean[0] if clean else None) for row in results["rows"]]
+
+
+def percent(acr: float | None, clean: float | None) -> float | None:
+  """100 ACR / (ACR of clean data); None if one is None, or the latter is 0.000 as shown.
+
+  A share of nothing would be any number, as where clean victims certify nothing either.
+  """
+  if acr is None or clean is None or clean < _LEAST_SHOWN:
+    return None
+  return 100.0 * acr / clean
 
 
 def std(values: Sequence[float] | np.ndarray) -> float:
@@ -253,8 +267,8 @@ def check_comparable(
   who = f"certificates {name}/seed_{a.sidecar['seed']} and "
   who += f"{other}/seed_{b.sidecar['seed']}"
   for field in _SETTINGS:
-    if a.sidecar[field] != b.sidecar[field]:
-      values = f"{a.sidecar[field]} and {b.sidecar[field]}"
+    if a.sidecar.get(field) != b.sidecar.get(field):
+      values = f"{a.sidecar.get(field)} and {b.sidecar.get(field)}"
       raise errors.InputError(f"{who} differ in {field}: {values}: {_REMEDY}")
   if not (np.array_equal(a.idx, b.idx) and np.array_equal(a.label, b.label)):
     raise errors.InputError(f"{who} are of different test points: {_REMEDY}")
