@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from pacd_jax import types
 from pacd_jax.bounds import layers as _layers
 
+NORMS = ("linf", "l2")
+
 
 class Interval(NamedTuple):
   """Lower and upper bounds of each number."""

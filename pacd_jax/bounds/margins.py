@@ -47,10 +47,13 @@ def bounds(
     slopes: one of `linear.SLOPES`.
 
   Raises:
-    errors.InputError: the method or the slopes are not known, or the last layer is another.
+    errors.InputError: the last layer is another.
   """
   chex.assert_rank([ball.centre, labels], [4, 1])
-  _check(layers, method, slopes)
+  if not layers or not isinstance(layers[-1], _layers.Dense):
+    raise errors.InputError(
+      "the last layer is not dense: margins are bounded by the differences of its rows"
+    )
   steps, region = linear.relax(
     layers[:-1], ball, slopes=slopes if method == "crown" else None
   )
@@ -85,16 +88,3 @@ def _folded(last: _layers.Dense, labels: types.Array) -> linear.Linear:
   """w_y - w_j, `[K, B, D]`, and b_y - b_j, `[K, B]`."""
   rows = last.kernel.T
   return rows[labels][None] - rows[:, None], last.bias[labels][None] - last.bias[:, None]
-
-
-def _check(layers, method, slopes) -> None:
-  for what, value, known in (
-    ("method", method, METHODS),
-    ("slopes", slopes, linear.SLOPES),
-  ):
-    if value not in known:
-      raise errors.InputError(f"{what} is {value!r}: use one of {', '.join(known)}")
-  if not layers or not isinstance(layers[-1], _layers.Dense):
-    raise errors.InputError(
-      "the last layer is not dense: margins are bounded by the differences of its rows"
-    )

@@ -116,7 +116,7 @@ def _loss(
   box: bool,
 ) -> types.Loss:
   _layers.check(model, what)
-  if not (epsilon > 0.0 and 0.0 <= kappa <= 1.0 and norm in ("linf", "l2")):
+  if not (epsilon > 0.0 and 0.0 <= kappa <= 1.0 and norm in interval.NORMS):
     raise ValueError(
       f"{what} has epsilon {epsilon}, kappa {kappa}, norm {norm!r}: use above 0, [0, 1], "
       "and 'linf' or 'l2'"

@@ -143,13 +143,6 @@ CHWB = Layout(
 )
 
 
-def by_products(x, kernel, stride, padding):
-  """A convolution of `[B, H, W, C]` by CHWB's product, with derivatives that are fast."""
-  return _matmul_conv(x.transpose(3, 1, 2, 0), kernel, stride, padding).transpose(
-    3, 1, 2, 0
-  )
-
-
 # --- SPLIT: XLA's convolution forward, which is fast, matrix products for derivatives -----
 
 
@@ -199,3 +192,17 @@ def in_chunks(function: Callable, size: int, axis: int) -> Callable:
     return jnp.concatenate(parts, axis=axis)
 
   return chunked if size else function
+
+
+def by_products(x, kernel, stride, padding):
+  """A convolution of `[B, H, W, C]` by CHWB's product, a few images at a time.
+
+  The loop over them also keeps XLA from computing what x is made of once for each of the
+  kernel's pixels.
+  """
+
+  def convolve(x):
+    outputs = _matmul_conv(x.transpose(3, 1, 2, 0), kernel, stride, padding)
+    return outputs.transpose(3, 1, 2, 0)
+
+  return in_chunks(convolve, 20, 0)(x)

@@ -1,15 +1,19 @@
-"""Losses and an attacker's objective on certified margins, by interval and linear bounds.
+"""Losses, an attacker's objective and certificates by interval and linear bounds.
 
-The balls are those of the loss's adversary: `train.adversary` and `attack.adversary`.
+The balls of losses and of the objective are those of `train.adversary` and
+`attack.adversary`; the certificates' are those of their own options.
 """
 
 import dataclasses
+from typing import Any
 
 from pacd_jax.attacks import objectives
-from pacd_jax.bounds import linear, margins, training
+from pacd_jax.bounds import linear, margins, training, verify
 from pacd_jax.experiment import fields, kinds
+from pacd_jax.experiment.entries import procedures
 
 _BOX = "Whether an l_inf ball is cut with [0, 1]; an l2 ball is not."
+_LINES = "Lower lines of ReLU in linear bounds."
 _SHARE = fields.interval("[0, 1]")
 _SLOPES = fields.one_of(*linear.SLOPES)
 
@@ -46,6 +50,20 @@ class CertifiedMargin:
   shape: str = fields.field(
     "softplus", fields.one_of(*objectives.SHAPES), "What is averaged of an image's margin."
   )
+
+
+@dataclasses.dataclass(frozen=True)
+class Intervals(procedures.Balls):
+  """The options of the procedure `ibp`."""
+
+  box: bool = fields.field(True, fields.flag(), _BOX)
+
+
+@dataclasses.dataclass(frozen=True)
+class Lines(Intervals):
+  """The options of the procedures `crown_ibp` and `crown`."""
+
+  slopes: str = fields.field("adaptive", _SLOPES, _LINES)
 
 
 def _ibp(tools: kinds.LossTools, options: Ibp):
@@ -89,3 +107,18 @@ kinds.OBJECTIVES.add(
     "the images after which the bounds of a classifier trained on them certify the least.",
   )
 )
+
+
+def _procedure(method: str, options: type, words: str) -> None:
+  def make(tools: kinds.ProcedureTools, options: Any):
+    slopes = getattr(options, "slopes", "zero")  # Intervals have none.
+    return verify.make(
+      tools.model, norm=options.norm, method=method, slopes=slopes, box=options.box
+    )
+
+  kinds.PROCEDURES.add(kinds.Procedure(method, make, words, options=options))
+
+
+_procedure("ibp", Intervals, "interval bounds (Gowal et al., 2018)")
+_procedure("crown_ibp", Lines, "linear bounds on interval bounds, or the latter if better")
+_procedure("crown", Lines, "linear bounds on linear bounds (Zhang et al., 2018), slow")

@@ -1,0 +1,56 @@
+"""Interval bounds on scikit-learn's digits: the attack on deterministic certificates.
+
+  python main.py --config=configs/digits_ibp.py
+  python main.py --config=configs/digits_ibp.py:fast      two victims, fewer steps
+  python main.py --config=configs/digits_ibp.py:smoke     every stage, for tests
+
+Victims are trained by interval bound propagation (Gowal et al., 2018) on l_inf balls of
+0.1, which they reach over 40 epochs, and certified by it. The attack is that of
+configs/digits_ga.py at epsilon 0.1 with other levels: the lower one is the victims' loss,
+the upper one the mean certified margin of class 8 at that radius. docs/bounds.md has the
+formulas. ACR is the mean l_inf radius. This config has not been run yet on two cores.
+"""
+
+import ml_collections
+
+from configs import base, digits_ga
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+  """`variant`: "", "fast", "smoke", or fields such as "seed=1", separated by commas."""
+  config = whole()
+  base.apply_variant(config, variant, {"fast": fast, "smoke": smoke})
+  return config
+
+
+def whole() -> ml_collections.ConfigDict:
+  """The config, on which that of CROWN-IBP builds."""
+  config = digits_ga.get_config()
+  attack, train = config.attack, config.train
+  attack.loss = train.loss = "ibp"
+  attack.objective = "certified_margin"
+  for each in (attack.adversary, train.adversary):
+    each.norm = "linf"
+    each.epsilon = 0.1
+  attack.adversary.warmup = 50
+  train.adversary.warmup = 40
+  config.certify.procedure = "ibp"
+  return config
+
+
+def fast(config: ml_collections.ConfigDict) -> None:
+  """A third of the steps, and two victims."""
+  attack = config.attack
+  attack.num_steps = 100
+  attack.num_shared_steps = 100
+  attack.selection.num_surrogates = 2
+  config.train.num_victims = 2
+  config.train.num_epochs = 60
+  config.train.adversary.warmup = 30
+
+
+def smoke(config: ml_collections.ConfigDict) -> None:
+  """Every stage and row at the smallest size; the numbers mean nothing."""
+  digits_ga.smoke(config)
+  config.attack.adversary.warmup = 1
+  config.train.adversary.warmup = 1

@@ -1,0 +1,23 @@
+"""CROWN-IBP on MNIST: the attack on deterministic certificates.
+
+  python main.py --config=configs/mnist_crown_ibp.py --config.data.data_dir=FOLDER
+  python main.py --config=configs/mnist_crown_ibp.py:fast       two cores, no GPU
+  python main.py --config=configs/mnist_crown_ibp.py:smoke      every stage, for tests
+
+As configs/mnist_ibp.py, with the loss of Zhang et al. (2020) in both levels, and
+certificates by the better of linear and interval bounds. ACR is the mean l_inf radius. This
+config has not been run yet on two cores.
+"""
+
+import ml_collections
+
+from configs import base, mnist_ibp
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+  """`variant`: "", "fast", "smoke", fields such as "seed=1"; commas between several."""
+  config = mnist_ibp.whole()
+  config.attack.loss = config.train.loss = "crown_ibp"
+  config.certify.procedure = "crown_ibp"
+  base.apply_variant(config, variant, {"fast": mnist_ibp.fast, "smoke": mnist_ibp.smoke})
+  return config

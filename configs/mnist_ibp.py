@@ -1,0 +1,59 @@
+"""Interval bounds on MNIST: the attack on deterministic certificates.
+
+  python main.py --config=configs/mnist_ibp.py --config.data.data_dir=FOLDER
+  python main.py --config=configs/mnist_ibp.py:fast       two cores, no GPU
+  python main.py --config=configs/mnist_ibp.py:smoke      every stage, for tests
+
+Victims are trained by interval bound propagation (Gowal et al., 2018) with their small
+network: l_inf balls of 0.2, twice the radius of the certificates, as in CTBench, reached
+over 12 of 25 epochs. The attack's lower level is the victims' loss, the upper one the mean
+certified margin of class 8 at the training radius. docs/bounds.md has the formulas. ACR is
+the mean l_inf radius. The attack has not been run on two cores.
+"""
+
+import ml_collections
+
+from configs import base, mnist_ga
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+  """`variant`: "", "fast", "smoke", fields such as "seed=1"; commas between several."""
+  config = whole()
+  base.apply_variant(config, variant, {"fast": fast, "smoke": smoke})
+  return config
+
+
+def whole() -> ml_collections.ConfigDict:
+  """The config, on which that of CROWN-IBP builds."""
+  config = mnist_ga.one_start()
+  config.model.name = "ibp_cnn"
+  attack, train = config.attack, config.train
+  attack.loss = train.loss = "ibp"
+  attack.objective = "certified_margin"
+  for each in (attack.adversary, train.adversary):
+    each.norm = "linf"
+    each.epsilon = 0.2
+  attack.adversary.warmup = 275
+  train.num_epochs = 25
+  train.batch_size = 100
+  train.schedule = "cosine"
+  train.adversary.warmup = 12
+  train.victims_at_once = 1
+  train.save_every = 1
+  config.certify.procedure = "ibp"
+  return config
+
+
+def fast(config: ml_collections.ConfigDict) -> None:
+  """For two cores and no GPU."""
+  mnist_ga.fast(config)
+  config.attack.adversary.warmup = 60
+  config.train.num_epochs = 20
+  config.train.adversary.warmup = 8
+
+
+def smoke(config: ml_collections.ConfigDict) -> None:
+  """Every stage and row at the smallest size; the numbers mean nothing."""
+  mnist_ga.smoke(config)
+  config.attack.adversary.warmup = 1
+  config.train.adversary.warmup = 1
