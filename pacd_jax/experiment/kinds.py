@@ -78,6 +78,8 @@ class Objective:
   words: str
   options: type | None = None
   needs_noise: bool = False  # It is defined on a smoothed classifier.
+  # It is after certified radii, as is all that needs noise: poisons are chosen by the ACR.
+  lowers_radii: bool = False
   # Describes row `pacd` in a report; "": the words of that row, the paper's attack.
   row_words: str = ""
 

@@ -263,7 +263,8 @@ def _check_selection(config: Config) -> None:
       f"attack.selection.n={attack.selection.n} cannot certify anything at "
       f"certify.alpha={alpha:g}: use at least {confidence.least_votes(alpha)}"
     )
-  if not kinds.OBJECTIVES[attack.objective.name].needs_noise:
+  objective = kinds.OBJECTIVES[attack.objective.name]
+  if not (objective.needs_noise or objective.lowers_radii):
     raise errors.InputError(
       "attack.starts and attack.selection choose by the ACR, but attack.objective is "
       f"{attack.objective.name!r}: give one start, and attack.selection.every=0 and "

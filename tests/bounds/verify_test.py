@@ -87,10 +87,12 @@ class VerifyTest(parameterized.TestCase):
       self.assertEqual(bool(moved.any()), is_fooled)
 
   def test_weights_that_are_not_finite_certify_nothing(self):
-    for value in (jnp.nan, jnp.inf, 3e38):
-      kernel = _LINEAR[1].kernel.at[0].set(value)
-      broken = (_LINEAR[0], layers.Dense(kernel, jnp.ones(3)))
-      np.testing.assert_array_equal(_certified(broken, most=0.5)[1], 0.0)
+    for network, method in ((_LINEAR, "ibp"), (_DEEP, "crown_ibp")):
+      for value in (jnp.nan, jnp.inf, 3e38):
+        kernel = network[1].kernel.at[0].set(value)
+        broken = (network[0], layers.Dense(kernel, network[1].bias), *network[2:])
+        radii = _certified(broken, most=0.5, method=method)[1]
+        np.testing.assert_array_equal(radii, 0.0)
 
   @parameterized.parameters(
     ({"norm": "l1"}, "norm is 'l1': use one of linf, l2"),

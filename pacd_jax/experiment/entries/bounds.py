@@ -103,6 +103,7 @@ kinds.OBJECTIVES.add(
     _certified_margin,
     "the mean certified margin, by bounds on the ball of attack.adversary",
     options=CertifiedMargin,
+    lowers_radii=True,
     row_words="the attack on certified margins: bilevel optimisation finds the change of "
     "the images after which the bounds of a classifier trained on them certify the least.",
   )
