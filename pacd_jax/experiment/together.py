@@ -4,7 +4,15 @@ import re
 
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence
-from pacd_jax.experiment import ensemble_checks, evaded, frozen, kinds, schema, transforms
+from pacd_jax.experiment import (
+  denoisers,
+  ensemble_checks,
+  evaded,
+  frozen,
+  kinds,
+  schema,
+  transforms,
+)
 from pacd_jax.experiment.attack_config import Attack, has_selection
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.training_config import Train
@@ -27,6 +35,7 @@ def check(config: Config) -> None:
   _check_knowledge(config)
   ensemble_checks.check(config)
   frozen.check(config)
+  denoisers.check(config)
   if has_selection(config.attack):
     _check_selection(config)
   for group, training in (("attack", config.attack), ("train", config.train)):
