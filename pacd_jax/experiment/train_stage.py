@@ -19,7 +19,8 @@ def train_victims(plan: Plan) -> None:
   if checks.is_certified(plan):
     return
   run, (rows, keys) = plan.train, plan.victims()
-  for row in dict.fromkeys(each for row in plan.rows for each in plan.sources(row)):
+  sources = [each for row in plan.rows for each in plan.sources(row)]
+  for row in dict.fromkeys(sources):
     plan.defended.make(row)
   sets = {row: plan.defended.split(row) for row in plan.classifier_rows}
   clean = 0
