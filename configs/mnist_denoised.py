@@ -31,8 +31,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 def fast(config: ml_collections.ConfigDict) -> None:
   """For two cores and no GPU."""
   mnist_ga.fast(config)
+  config.denoiser.num_epochs = 5
   config.denoiser.save_every = 1
   config.certify.n = 1000
+  config.certify.num_points = 100
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
