@@ -11,14 +11,11 @@ import optax
 from pacd_jax import errors, train, types
 from pacd_jax.certification import denoised
 from pacd_jax.defenses.transforms import denoise
-from pacd_jax.experiment import assembly, kinds
+from pacd_jax.experiment import assembly, kinds, procedures
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.plan import DenoiserPlan, TrainPlan
 from pacd_jax.models import denoiser as networks
 from pacd_jax.runtime import sharding
-
-_NAME = "denoise"  # Of the stage in metrics, messages and checkpoints.
-_MOST_TESTED = 1000  # Images that `noise_left` is of.
 
 
 def check(config: Config) -> None:
@@ -38,6 +35,7 @@ def check(config: Config) -> None:
   for name, value, must_be in (
     ("train.ensemble.aggregation", of_victims.ensemble.aggregation.name, "none"),
     ("train.stopping.every", of_victims.stopping.every, 0),
+    ("certify.procedure", config.certify.procedure.name, procedures.SMOOTHING),
   ):
     if value != must_be:
       raise errors.InputError(

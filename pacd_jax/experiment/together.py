@@ -10,6 +10,7 @@ from pacd_jax.experiment import (
   evaded,
   frozen,
   kinds,
+  procedures,
   schema,
   transforms,
 )
@@ -94,6 +95,7 @@ def _check_rows(config: Config) -> None:
 
 
 def _check_certificates(config: Config) -> None:
+  procedures.check(config)
   n, alpha = config.certify.n, config.certify.alpha
   if not confidence.can_certify(n, alpha):
     raise errors.InputError(
