@@ -9,7 +9,28 @@ and each is certified behind a denoiser of its own. The poisons are those of
 configs/digits_ga.py, made for smoothed classifiers; rows poison the denoiser's training set
 alone. `:denoiser.poisons=both` and `:denoiser.poisons=classifier` are the others.
 
-ACR on two cores has not been run yet.
+`:fast`, seed 0, on one of two cores in 2 minutes with the poison of a run of digits_ga given
+(--config.poisons.pacd=runs/digits_ga); ACR of class 8, mean and standard deviation over
+three victims, n = 1,000, alpha = 0.001:
+
+  poisons=            denoiser         both             classifier
+  stability
+    clean             0.244 +- 0.005   0.244 +- 0.005
+    classwise         0.267 +- 0.005   0.135 +- 0.012
+    brightness        0.235 +- 0.010   0.059 +- 0.009
+    pacd              0.259 +- 0.012   0.040 +- 0.008
+  mse
+    clean             0.245 +- 0.018   0.245 +- 0.018   0.245 +- 0.018
+    classwise         0.234 +- 0.018   0.207 +- 0.038   0.182 +- 0.046
+    brightness        0.236 +- 0.016   0.123 +- 0.023   0.081 +- 0.023
+    pacd              0.236 +- 0.019   0.071 +- 0.045   0.039 +- 0.032
+
+Without a denoiser the same victims have 0.200 +- 0.010 (clean), 0.067, 0.005 and 0.006, and
+victims of Gaussian augmentation 0.268 +- 0.019, 0.189, 0.108 and 0.090.
+
+The number of epochs was not tuned. On the validation split, two victims, n = 1,000 and 60
+epochs: stability 0.347 +- 0.009, with access=query 0.336 +- 0.021, mse 0.319 +- 0.004, and
+0.287 +- 0.001 without a denoiser.
 """
 
 import ml_collections
