@@ -14,12 +14,12 @@ alone. `:denoiser.poisons=both` and `:denoiser.poisons=classifier` are the other
 three victims, n = 1,000, alpha = 0.001:
 
   poisons=            denoiser         both             classifier
-  stability
+  loss=stability
     clean             0.244 +- 0.005   0.244 +- 0.005
     classwise         0.267 +- 0.005   0.135 +- 0.012
     brightness        0.235 +- 0.010   0.059 +- 0.009
     pacd              0.259 +- 0.012   0.040 +- 0.008
-  mse
+  loss=mse
     clean             0.245 +- 0.018   0.245 +- 0.018   0.245 +- 0.018
     classwise         0.234 +- 0.018   0.207 +- 0.038   0.182 +- 0.046
     brightness        0.236 +- 0.016   0.123 +- 0.023   0.081 +- 0.023
