@@ -9,7 +9,7 @@ and each is certified behind a denoiser of its own. The poisons are those of
 configs/digits_ga.py, made for smoothed classifiers; rows poison the denoiser's training set
 alone. `:denoiser.poisons=both` and `:denoiser.poisons=classifier` are the others.
 
-`:fast`, seed 0, on one of two cores in 2 minutes with the poison of a run of digits_ga given
+`:fast`, seed 0, on one of two cores in 2 minutes with the poison of a run of digits_ga
 (--config.poisons.pacd=runs/digits_ga); ACR of class 8, mean and standard deviation over
 three victims, n = 1,000, alpha = 0.001:
 
