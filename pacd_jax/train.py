@@ -1,7 +1,7 @@
 """Training of victims from scratch: all rows and seeds in one compiled program."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -31,11 +31,11 @@ class Trainer(NamedTuple):
   # `init(keys) -> state`, keys `[V]`; folded, not consumed.
   init: Callable[[types.Key], TrainState]
   # `epoch(state, data, rows, keys, recovery_rows=None) -> (state, {"loss": [V],
-  # "accuracy": [V]})`: data is `types.Rows`; rows, int32 `[V]` in [0, R), are the rows that
-  # the victims are trained on; keys `[V]`, as for `init`; recovery_rows, int32 `[V]`, are
-  # their rows from epoch `num_epochs` on, by default the same. Metrics are means over a
-  # victim's own mini-batches. The buffers of the given state are donated: only the returned
-  # state can be used.
+  # "accuracy": [V]})`, or what else is logged: data is `types.Rows`; rows, int32 `[V]` in
+  # [0, R), are the rows that the victims are trained on; keys `[V]`, as for `init`;
+  # recovery_rows, int32 `[V]`, are their rows from epoch `num_epochs` on, by default the
+  # same. Metrics are means over a victim's own mini-batches. The buffers of the given state
+  # are donated: only the returned state can be used.
   epoch: Callable[..., tuple[TrainState, types.Aux]]
 
 
@@ -96,6 +96,7 @@ def make(
   gradient_fn: types.GradientFn | None = None,
   noise_choice: str = "fresh",
   adversary_warmup: int = 0,
+  logged: Sequence[str] = ("accuracy",),
   mesh: jax.sharding.Mesh | None = None,
 ) -> Trainer:
   """Builds a trainer with mini-batches drawn without replacement.
@@ -123,6 +124,7 @@ def make(
     noise_choice: "fresh" at every step, or "fixed": one draw per image.
     adversary_warmup: epochs over which the radius of the loss's adversary rises linearly
       to its full size, once per epoch (Salman et al., 2019); 0: no warm-up.
+    logged: which of the loss's auxiliary numbers are among the metrics.
     mesh: the devices, each of which trains its share of the victims; between epochs every
       device holds the states of all. `epoch` must then be given arrays that
       `sharding.replicate` placed. None: one device.
@@ -177,12 +179,12 @@ def make(
         (value, aux), gradient = gradient_fn(loss_fn, *given, gradient_key)
       updates, opt_state = optimizer.update(gradient, opt_state, params)
       stepped = optax.apply_updates(params, updates), opt_state
-      return stepped, {"loss": value, "accuracy": aux["accuracy"]}
+      return stepped, {"loss": value} | {name: aux[name] for name in logged}
 
     def step_within(carry, numbered_batch):
       """Leaves everything unchanged after a row's last mini-batch."""
       is_within = numbered_batch[0] < num_batches
-      stays = carry, {"loss": 0.0, "accuracy": 0.0}
+      stays = carry, {"loss": 0.0} | dict.fromkeys(logged, 0.0)
       choose = functools.partial(jnp.where, is_within)
       return jax.tree.map(choose, step(carry, numbered_batch), stays)
 

@@ -93,7 +93,8 @@ class Loss(NamedTuple):
 
   # `outputs(params, inputs, key) -> logits`, a pytree of arrays; the key is consumed.
   outputs: Callable[[Params, Any, Key], Any]
-  # `criterion(logits, labels) -> (scalar, aux)`; aux holds the batch's "accuracy".
+  # `criterion(logits, labels) -> (scalar, aux)`; aux holds the batch's "accuracy", of a
+  # loss of classifiers.
   criterion: Callable[[Any, Array], tuple[Scalar, Aux]]
   # `adversary(params, images, labels, key, strength) -> inputs`: the images attacked at
   # theta, `x + delta` with constant deltas, as the pytree that `outputs` takes in their

@@ -155,12 +155,17 @@ def difference(
   return types.DefenceReport(removed, both[relabelled], both[changed], dict(values or {}))
 
 
-def check_batch_size(sets: Mapping[str, types.TrainingSet], batch_size: int) -> None:
+def check_batch_size(
+  sets: Mapping[str, types.TrainingSet],
+  batch_size: int,
+  field: str = "train.batch_size",
+) -> None:
   """Raises an error unless every row has enough images for a mini-batch.
 
   Args:
     sets: the rows' training sets, by name.
-    batch_size: mini-batch size of the victims' training.
+    batch_size: mini-batch size of the training.
+    field: the config field that it is.
 
   Raises:
     errors.InputError: a row has fewer images.
@@ -169,7 +174,7 @@ def check_batch_size(sets: Mapping[str, types.TrainingSet], batch_size: int) -> 
     available = len(training_set.present)
     if batch_size > available:
       raise errors.InputError(
-        f"config field train.batch_size is {batch_size}, but the training set of row "
+        f"config field {field} is {batch_size}, but the training set of row "
         f"{row!r} has {available} images: use at most {available}, or leave the row out"
       )
 

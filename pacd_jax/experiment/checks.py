@@ -8,7 +8,13 @@ import jax
 
 from pacd_jax import errors, types
 from pacd_jax.certification import certificates, votes
-from pacd_jax.experiment import ensemble_certificates, goals, selection, weight_decay
+from pacd_jax.experiment import (
+  denoise_stage,
+  ensemble_certificates,
+  goals,
+  selection,
+  weight_decay,
+)
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import processes
 
@@ -84,7 +90,7 @@ def _incomplete_rows(plan: Plan) -> list[str]:
   """The rows that lack certificates; all existing certificates are checked."""
   incomplete = []
   for row in plan.rows:
-    if not plan.defended.is_there(row) or not all(
+    if not plan.has_training_sets(row) or not all(
       [_check_certificates(plan, row, seed) for seed in plan.seeds]
     ):
       incomplete.append(row)
@@ -137,12 +143,14 @@ def _check_victims(plan: Plan, stages: Collection[str]) -> None:
   """Checks the victims' checkpoint, if the data that it is bound to exist."""
   epochs = 0
   if plan.folder.checkpoints("train").exists() and all(
-    plan.defended.is_there(row) for row in plan.rows
+    plan.defended.is_there(row) for row in plan.classifier_rows
   ):
     with plan.victim_checkpoints() as checkpoints:
       _, epochs = checkpoints.restore(plan.first_victims())
   if "train" not in stages:
     check_epochs(plan, epochs)
+  if plan.denoiser is not None:
+    denoise_stage.check_trained(plan, trains="train" in stages)
 
 
 def check_networks(plan: Plan, *, free: int | None = None) -> None:

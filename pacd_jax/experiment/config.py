@@ -14,6 +14,7 @@ from pacd_jax.certification import provenance
 from pacd_jax.experiment import entries as _entries  # noqa: F401  Fills the registries.
 from pacd_jax.experiment import fields, kinds
 from pacd_jax.experiment.attack_config import Attack
+from pacd_jax.experiment.denoiser_config import Denoiser
 from pacd_jax.experiment.fields import Check, Choice, Choices, choice, field, group
 from pacd_jax.experiment.training_config import Train
 from pacd_jax.registry import Registry
@@ -167,4 +168,5 @@ class Config:
   attack: Attack = group(Attack)
   defense: Defense = group(Defense)
   train: Train = group(Train)
+  denoiser: Denoiser = group(Denoiser)
   certify: Certify = group(Certify)

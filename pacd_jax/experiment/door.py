@@ -15,6 +15,7 @@ import numpy as np
 
 from pacd_jax import errors, types
 from pacd_jax.attacks import problem
+from pacd_jax.certification import denoised
 from pacd_jax.defenses.transforms import forms
 from pacd_jax.experiment import (
   assembly,
@@ -23,6 +24,7 @@ from pacd_jax.experiment import (
   config_files,
   defences,
   defense_specs,
+  denoisers,
   frozen,
   kinds,
   making,
@@ -176,7 +178,12 @@ def build(
   inside = transforms.inside(config, splits, jax.random.fold_in(root, making.INSIDE))
   model = forms.before(network, inside)  # Of which an ensemble has many.
   ensemble = assembly.ensemble(config, model)
-  name = transforms.named(config, network_name)
+  name = denoisers.named(config, transforms.named(config, network_name))
+  denoise_key = jax.random.fold_in(root, making.DENOISE)
+  denoiser = denoisers.make(config, splits, model, denoise_key)
+  certified = model if ensemble is None else ensemble.model
+  if denoiser is not None:
+    certified = denoised.behind(model, denoiser.network)
   surrogate = model if config.attack.knows_defense else network
   defend_key = jax.random.fold_in(root, making.DEFEND)
   known = defences.known(config, splits, surrogate, defend_key)
@@ -211,7 +218,7 @@ def build(
     config=config,
     folder=run_folder.RunFolder(workdir, Identity(schema.values(config))),
     splits=splits,
-    model=model if ensemble is None else ensemble.model,
+    model=certified,
     model_name=name if ensemble is None else ensemble.named(name),
     training=words.training(config.train),
     rows=config.rows.names,
@@ -242,6 +249,7 @@ def build(
       config, splits, model, jax.random.fold_in(root, making.STOP)
     ),
     ensemble=ensemble,
+    denoiser=denoiser,
   )
 
 

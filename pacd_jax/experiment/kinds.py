@@ -375,6 +375,28 @@ class Transform:
   options: None = None
 
 
+class DenoiserTools(NamedTuple):
+  """The inputs of `DenoiserLoss.make`."""
+
+  denoise: types.ApplyFn  # Images of noisy images, given a denoiser's parameters.
+  classify: types.ApplyFn  # Logits of images, given a classifier's parameters.
+  sigma: float  # Noise standard deviation, image units.
+
+
+@dataclasses.dataclass(frozen=True)
+class DenoiserLoss:
+  """A loss of the denoiser that stands before a victim in what is certified."""
+
+  name: str
+  # Its parameters are `certification.denoised.InTraining`. None: there is no denoiser.
+  make: Callable[[DenoiserTools, Options], types.Loss] | None
+  words: str
+  options: type | None = None
+  # How many surrogates it sees; 0: the victim itself. None: it sees no classifier.
+  num_surrogates: Callable[[Options], int | None] = lambda options: None
+  logged: tuple[str, ...] = ("noise_left",)  # Of its auxiliary numbers.
+
+
 class AggregationTools(NamedTuple):
   """The inputs of `Aggregation.make`."""
 
@@ -443,6 +465,7 @@ TRIGGERS: Registry[Trigger] = Registry("trigger")
 STARTS: Registry[Start] = Registry("start")
 DEFENCES: Registry[Defence] = Registry("defence")
 TRANSFORMS: Registry[Transform] = Registry("transform")
+DENOISER_LOSSES: Registry[DenoiserLoss] = Registry("loss of denoisers")
 AGGREGATIONS: Registry[Aggregation] = Registry("aggregation")
 PROCEDURES: Registry[Procedure] = Registry("certification procedure")
 SAMPLING_RULES = sampling.RULES
@@ -466,6 +489,7 @@ ALL: tuple[Registry[Any], ...] = (
   STARTS,
   DEFENCES,
   TRANSFORMS,
+  DENOISER_LOSSES,
   AGGREGATIONS,
   PROCEDURES,
   SAMPLING_RULES,

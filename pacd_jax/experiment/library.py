@@ -197,6 +197,7 @@ def train_victims(
     ("train.frozen_features", config.train.frozen_features, "a run, with clean images"),
     ("train.stopping.every", config.train.stopping.every, "a run, with trusted images"),
     ("defense.chain", config.defense.chain.names, "a run, with trusted images"),
+    ("denoiser.loss", config.denoiser.loss.name != "none", "a run, which trains it last"),
   ):
     if is_set:
       raise errors.InputError(f"config field {field} needs {why}: leave it as it is")

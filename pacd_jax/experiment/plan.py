@@ -17,9 +17,10 @@ from pacd_jax import train, types
 from pacd_jax.attacks import pacd, problem, surrogates
 from pacd_jax.certification import certify, deterministic
 from pacd_jax.data import arrays
+from pacd_jax.defenses.transforms import denoise
 from pacd_jax.experiment import defended, early_stopping, ensembles, kinds, row_data
 from pacd_jax.experiment.config import Config
-from pacd_jax.models import last_layer
+from pacd_jax.models import denoiser, last_layer
 from pacd_jax.runtime import checkpoint, metrics, run_folder, sharding, tensorboard
 
 
@@ -65,6 +66,20 @@ class TrainPlan(NamedTuple):
     )
     params = last_layer.joined(self.frozen.is_last, kept, state.params)
     return state._replace(params=params)
+
+
+class DenoiserPlan(NamedTuple):
+  """The plan for the denoisers of all victims, behind which these are certified."""
+
+  name: str  # Of their loss.
+  poisons: str  # What is trained on a row's set: "both", "classifier" or "denoiser".
+  network: denoiser.Denoiser
+  classifier: types.Model  # What stands behind it.
+  sees_victim: bool  # Whether its loss sees the victim that it is of.
+  train: TrainPlan
+  surrogates: TrainPlan | None  # Other classifiers that its loss sees; None: it sees none.
+  settings: denoise.Settings  # Its noise and size, by which it is tested,
+  test_key: types.Key  # under this noise.
 
 
 class DecayPlan(NamedTuple):
@@ -174,6 +189,7 @@ class Plan:
   stopping: early_stopping.Stopping | None  # None: victims' last epoch is kept.
   decay: DecayPlan | None  # None: all victims have the config's.
   ensemble: ensembles.EnsemblePlan | None = None  # None: a victim is one network.
+  denoiser: DenoiserPlan | None = None  # None: victims are certified as they are.
 
   @functools.cached_property
   def training_sets(self) -> row_data.TrainingSets:
@@ -192,6 +208,30 @@ class Plan:
     """The training set of every row's victims, after the defences."""
     return defended.Defended(self.folder, self.training_sets, self.defense)
 
+  def classifier_row(self, row: str) -> str:
+    """The row on whose training set the classifiers of a row are trained."""
+    alone = self.denoiser is not None and self.denoiser.poisons == "denoiser"
+    return types.CLEAN if alone else row
+
+  def denoiser_row(self, row: str) -> str:
+    """The row on whose training set the denoisers of a row are trained."""
+    alone = self.denoiser is not None and self.denoiser.poisons == "classifier"
+    return types.CLEAN if alone else row
+
+  @property
+  def classifier_rows(self) -> tuple[str, ...]:
+    """The rows that classifiers train on: clean alone if just denoisers are poisoned."""
+    return tuple(dict.fromkeys(map(self.classifier_row, self.rows)))
+
+  def sources(self, row: str) -> tuple[str, ...]:
+    """The rows whose training sets a row's victims are made of, each once."""
+    of_denoiser = () if self.denoiser is None else (self.denoiser_row(row),)
+    return tuple(dict.fromkeys((self.classifier_row(row), *of_denoiser)))
+
+  def has_training_sets(self, row: str) -> bool:
+    """Whether the training sets of a row's victims are there, after the defences."""
+    return all(map(self.defended.is_there, self.sources(row)))
+
   @property
   def seeds(self) -> range:
     """The victims of each row: 0 to S - 1."""
@@ -202,7 +242,7 @@ class Plan:
 
     Of ensembles: of every network of every victim, each `[R * S * M]`.
     """
-    rows, keys = train.every_row(self.train.keys, len(self.rows))
+    rows, keys = train.every_row(self.train.keys, len(self.classifier_rows))
     return (rows, keys) if self.ensemble is None else self.ensemble.victims(rows, keys)
 
   def first_victims(
@@ -245,7 +285,7 @@ class Plan:
 
   def victim_checkpoints(self) -> checkpoint.Checkpoints:
     """Checkpoints of all victims, bound to the data that they are trained on."""
-    checksums = [self.defended.checksum(row) for row in self.rows]
+    checksums = [self.defended.checksum(row) for row in self.classifier_rows]
     return checkpoint.Checkpoints(
       self.folder.checkpoints("train"), " ".join([self.folder.fingerprint, *checksums])
     )
@@ -272,7 +312,15 @@ class Plan:
       "data": self.splits.description,
       "split": self.certify.split,
       "certified_on": self._certified_on,
-      "trained_on": self.defended.checksum(row),
+      "trained_on": self.defended.checksum(self.classifier_row(row)),
       "run": self.folder.fingerprint,
       **({} if self.ensemble is None else self.ensemble.described()),
+      **({} if self.denoiser is None else self._denoiser_identity(row)),
+    }
+
+  def _denoiser_identity(self, row: str) -> dict[str, Any]:
+    assert self.denoiser is not None
+    return {
+      "denoiser": self.denoiser.name,
+      "denoiser_trained_on": self.defended.checksum(self.denoiser_row(row)),
     }

@@ -12,11 +12,12 @@ import jax
 import numpy as np
 
 from pacd_jax import train, types
-from pacd_jax.certification import certificates, deterministic
+from pacd_jax.certification import certificates, denoised, deterministic
 from pacd_jax.data import arrays
 from pacd_jax.data import goals as goal_texts
 from pacd_jax.experiment import (
   checks,
+  denoise_stage,
   ensemble_certificates,
   goals,
   kinds,
@@ -119,7 +120,8 @@ def _is_complete(plan: Plan, row: str, seed: int) -> bool:
 def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
   """The parameters of every victim, by row and seed, from the last checkpoint.
 
-  Under early stopping they are those of each victim's best epoch.
+  They are those that `plan.model` takes, with the denoiser's if there is one. Under early
+  stopping they are those of each victim's best epoch.
 
   Raises:
     errors.InputError: it is damaged or of another run, or the victims are not trained yet.
@@ -127,11 +129,17 @@ def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
   with plan.victim_checkpoints() as checkpoints:
     state, epochs = checkpoints.restore(plan.first_victims())
   checks.check_epochs(plan, epochs)
-  victims = [(row, seed) for row in plan.rows for seed in plan.seeds]
+  victims = [(row, seed) for row in plan.classifier_rows for seed in plan.seeds]
   params = state.params if plan.ensemble is None else plan.ensemble.joined(state.params)
-  return {
+  found = {
     victim: jax.tree.map(lambda leaf, v=number: leaf[v], params)
     for number, victim in enumerate(victims)
+  }
+  if plan.denoiser is None:
+    return found
+  return {
+    (row, seed): denoised.Params(found[plan.classifier_row(row), seed], denoiser)
+    for (row, seed), denoiser in denoise_stage.load(plan).items()
   }
 
 
@@ -140,6 +148,8 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
   dataset, on_point = plan.certify.dataset, _shown(row, seed)
   if plan.ensemble is None:
     extra |= _accuracies(plan, params)
+    if plan.denoiser is not None:
+      extra |= denoise_stage.measured(plan, params)
   else:
     extra |= ensemble_certificates.against_poison(plan, row, seed, params, extra)
     if plan.ensemble.levels != (0,):
@@ -229,7 +239,7 @@ def _results(plan: Plan) -> evaluate.Results:
     model=plan.model_name,
     training=plan.training,
     remarks=words.remarks(plan.config),
-    rows={row: _about(plan, row) for row in plan.rows},
+    rows={row: _about(plan, row, records[row]) for row in plan.rows},
     epsilon=plan.budget.epsilon,
     norm=plan.budget.norm,
   )
@@ -246,13 +256,14 @@ def _results(plan: Plan) -> evaluate.Results:
   return found
 
 
-def _about(plan: Plan, row: str) -> evaluate.About:
+def _about(plan: Plan, row: str, records: Sequence[certificates.Record]) -> evaluate.About:
   """The facts about a row that results have beside its numbers."""
   sets, style = plan.training_sets, words.style(row)
   epsilon, norm = sets.budget(row)
   facts = [sets.facts(row), plan.defended.facts(row), weight_decay.facts(plan, row)]
   if plan.ensemble is not None:
     facts.append(ensemble_certificates.facts(plan, row))
+  facts.append(denoise_stage.facts(plan, records))
   if plan.stopping is not None:
     facts.append(plan.stopping.facts(plan.folder.metrics, row))
   return evaluate.About(

@@ -5,6 +5,7 @@ import re
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence
 from pacd_jax.experiment import (
+  denoisers,
   ensemble_checks,
   evaded,
   frozen,
@@ -36,6 +37,7 @@ def check(config: Config) -> None:
   _check_knowledge(config)
   ensemble_checks.check(config)
   frozen.check(config)
+  denoisers.check(config)
   if has_selection(config.attack):
     _check_selection(config)
   for group, training in (("attack", config.attack), ("train", config.train)):

@@ -4,7 +4,7 @@ import numpy as np
 
 from pacd_jax import errors, types
 from pacd_jax.data import training_sets
-from pacd_jax.experiment import checks, weight_decay
+from pacd_jax.experiment import checks, denoise_stage, victims, weight_decay
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import loop, progress, sharding
 
@@ -14,14 +14,15 @@ def train_victims(plan: Plan) -> None:
 
   The run's defences are applied to each row's training set first. Epochs of recovery, if
   any, follow on the clean training split for every row, and keep the parameters and the
-  optimiser's state.
+  optimiser's state. Denoisers, if any, come last.
   """
   if checks.is_certified(plan):
     return
   run, (rows, keys) = plan.train, plan.victims()
-  for row in plan.rows:
+  sources = [each for row in plan.rows for each in plan.sources(row)]
+  for row in dict.fromkeys(sources):
     plan.defended.make(row)
-  sets = {row: plan.defended.split(row) for row in plan.rows}
+  sets = {row: plan.defended.split(row) for row in plan.classifier_rows}
   clean = 0
   if run.recovery_epochs:  # The clean split is trusted: no defence.
     clean = _place_of_clean(plan, sets)
@@ -47,10 +48,10 @@ def train_victims(plan: Plan) -> None:
     else:
       state, values = plan.stopping.epoch(run.trainer.epoch, state, number, given)
     which = {"recovery": recovers(number)} if run.recovery_epochs else {}
-    return state, _by_row(plan, values) | which
+    return state, victims.by_row(plan.classifier_rows, len(plan.seeds), values) | which
 
   with plan.victim_checkpoints() as checkpoints, plan.metrics_file() as metrics_file:
-    loop.run(
+    state = loop.run(
       "train",
       epoch,
       first,
@@ -62,6 +63,8 @@ def train_victims(plan: Plan) -> None:
       headline="loss",
       phase=lambda number: "recovery on clean data" if recovers(number) else "",
     )
+  if plan.denoiser is not None:
+    denoise_stage.train_denoisers(plan, state.params)
 
 
 def _place_of_clean(plan: Plan, sets: dict[str, types.TrainingSet]) -> int:
@@ -71,13 +74,3 @@ def _place_of_clean(plan: Plan, sets: dict[str, types.TrainingSet]) -> int:
     name = name if name not in sets else "clean, undefended"
     sets[name] = clean
   return list(sets).index(name)
-
-
-def _by_row(plan: Plan, values: types.Aux) -> dict[str, types.Array]:
-  """Each row's losses and accuracies by seed, so that an error names one; then means."""
-  named = {
-    f"{row}/{name}": value.reshape(len(plan.rows), len(plan.seeds), -1)[number].mean(-1)
-    for number, row in enumerate(plan.rows)
-    for name, value in values.items()
-  }
-  return named | {name: value.mean() for name, value in values.items()}

@@ -3,6 +3,8 @@
 Used by defences that need a victim, by the choice among candidates, and by `library`.
 """
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 
@@ -63,3 +65,15 @@ def train(
     if shown is not None:
       shown.update(number, f"loss {found['loss'].mean():.4g}")
   return state.params
+
+
+def by_row(
+  rows: Sequence[str], num_seeds: int, values: types.Aux
+) -> dict[str, types.Array]:
+  """Each row's metrics `[S]` by seed, so that an error names one; then means over all."""
+  named = {
+    f"{row}/{name}": value.reshape(len(rows), num_seeds, -1)[number].mean(-1)
+    for number, row in enumerate(rows)
+    for name, value in values.items()
+  }
+  return named | {name: value.mean() for name, value in values.items()}

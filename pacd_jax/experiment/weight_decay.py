@@ -23,7 +23,7 @@ Choices = dict[str, dict[str, Any]]  # Row -> its record in `weight_decay.json`.
 
 
 def choose(plan: Plan, decay: DecayPlan) -> list[float]:
-  """Each row's weight decay, in the order of the rows; chooses those that are missing.
+  """Each row's weight decay, by `classifier_rows`; chooses those that are missing.
 
   Raises:
     errors.RefusedError: a row has too few images.
@@ -31,7 +31,7 @@ def choose(plan: Plan, decay: DecayPlan) -> list[float]:
     errors.NonFiniteError: a loss is not finite.
   """
   found = read(plan)
-  for row in plan.rows:
+  for row in plan.classifier_rows:
     checksum = plan.defended.checksum(row)
     if found.get(row, {}).get("trained_on") != checksum:
       accuracies = _accuracies(plan, decay, row)
@@ -46,7 +46,7 @@ def choose(plan: Plan, decay: DecayPlan) -> list[float]:
         plan.folder.weight_decay,
         {"stamp": stamp.make(), "run": plan.folder.fingerprint, "rows": found},
       )
-  return [found[row]["weight_decay"] for row in plan.rows]
+  return [found[row]["weight_decay"] for row in plan.classifier_rows]
 
 
 def read(plan: Plan) -> Choices:

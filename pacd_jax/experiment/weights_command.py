@@ -38,6 +38,11 @@ def _run(arguments: Sequence[str]) -> str:
       f"{chosen.run} has {plan.model_name}: a file of weights holds the network alone, "
       f"which is no victim without {', '.join(inside)}; use pacd_jax.load_run"
     )
+  if plan.denoiser is not None:
+    raise errors.InputError(
+      f"{chosen.run} has {plan.model_name}: a file of weights holds the network alone, "
+      "which is no victim without its denoiser; use pacd_jax.load_run"
+    )
   params = _victim(plan, chosen.row, chosen.seed)
   network = plan.config.model
   weights.save_weights(

@@ -32,6 +32,14 @@ def training(train: Train) -> str:
   return ", ".join(words)
 
 
+_DENOISED = {
+  "both": "classifiers and denoisers are trained on each row's training set",
+  "classifier": "denoisers are trained on the clean training set in every row",
+  "denoiser": "denoisers alone are trained on each row's training set, and classifiers on "
+  "the clean one",
+}
+
+
 def remarks(config: Config) -> list[str]:
   """Remarks on numbers that are not of the whole class, poisoned and undefended."""
   words, fraction = [], config.attack.poisoned_fraction
@@ -41,6 +49,8 @@ def remarks(config: Config) -> list[str]:
     words.append("the test points were chosen, and the attack saw them")
   if config.defense.chain.names:
     words.append(f"defended by {', then '.join(config.defense.chain.names)}")
+  if config.denoiser.loss.name != "none":
+    words.append(f"denoised smoothing: {_DENOISED[config.denoiser.poisons]}")
   if config.attack.knows_defense:
     known = [f"the {config.train.mix.name}"] if config.train.mix.name != "none" else []
     known += [f"filter {name}" for name in evaded.of_chain(config).values()]

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pacd_jax import types
+from pacd_jax import errors, types
 from pacd_jax.models import convolution
 
 _SIZE = 3  # Of kernels, pixels on a side.
@@ -57,7 +57,8 @@ def denoiser(*, num_layers: int, width: int) -> Denoiser:
   """x minus the noise that convolutions see in it: DnCNN without its norm layers.
 
   Zhang et al. (2017), https://arxiv.org/abs/1608.03981, have 17 layers of 64 channels.
-  Untrained, it is the identity.
+  Untrained, it is the identity. `apply` raises `errors.InputError` for images of other
+  channels than those of its parameters.
 
   Args:
     num_layers: convolutions, at least 1.
@@ -71,6 +72,12 @@ def denoiser(*, num_layers: int, width: int) -> Denoiser:
     return module.init(key, jnp.zeros((1, *image_shape), jnp.float32))["params"]
 
   def apply(params, images):
+    channels, own = images.shape[-1], params["kernel_0"].shape[2]
+    if channels != own:
+      raise errors.InputError(
+        f"the denoiser is of images of {own} channels, and these have {channels}: use one "
+        "that was trained on images of their shape"
+      )
     return cast(types.Array, module.apply({"params": params}, images))
 
   return Denoiser(init, apply)
