@@ -20,6 +20,7 @@ from pacd_jax.experiment import (
   early_stopping,
   ensembles,
   kinds,
+  manifolds,
   plan,
   targets,
   weight_decay,
@@ -27,6 +28,7 @@ from pacd_jax.experiment import (
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.entries import networks
 from pacd_jax.experiment.training_config import Train, Training
+from pacd_jax.manifolds.manifold import Manifold
 from pacd_jax.models import last_layer
 from pacd_jax.runtime import sharding
 
@@ -49,8 +51,16 @@ def budget(config: Config) -> plan.Budget:
   return plan.Budget(config.attack.epsilon, config.attack.norm)
 
 
-def loss(training: Training, apply: types.ApplyFn, sigma: float) -> types.Loss:
-  """The training loss that a group of fields selects, with its options."""
+def loss(
+  training: Training,
+  apply: types.ApplyFn,
+  sigma: float,
+  manifold: Manifold | None = None,
+) -> types.Loss:
+  """The training loss that a group of fields selects, with its options.
+
+  `manifold` is `manifolds.of_loss(...)`, for losses that move along one.
+  """
   adversary = training.adversary
   attack = evasion.Pgd(
     epsilon=adversary.epsilon,
@@ -58,7 +68,7 @@ def loss(training: Training, apply: types.ApplyFn, sigma: float) -> types.Loss:
     num_steps=adversary.num_steps,
     ascent=kinds.ASCENTS[adversary.ascent.name].make(adversary.ascent.own),
   )
-  tools = kinds.LossTools(apply, sigma, attack)
+  tools = kinds.LossTools(apply, sigma, attack, manifold)
   return kinds.LOSSES[training.loss.name].make(tools, training.loss.own)
 
 
@@ -71,10 +81,11 @@ def training(
 ) -> plan.TrainPlan:
   """The plan for training the victims, from scratch or on a network's frozen features."""
   options = config.train
+  manifold = manifolds.of_loss(config, splits, options.loss.name)
   augment = options.augment if options.augment.name else config.data.augment
   trainer = train.make(
     model,
-    loss(options, model.apply, config.sigma),
+    loss(options, model.apply, config.sigma, manifold),
     functools.partial(_optimizer, options, frozen),
     image_shape=splits.train.images.shape[1:],
     num_epochs=options.num_epochs,
@@ -154,7 +165,8 @@ def decay(
     config.train, recovery_epochs=0, num_victims=weight_decay.NUM_FOLDS
   )
   train_key, accuracy_key = (jax.random.fold_in(key, stream) for stream in (0, 1))
-  of_training = loss(config.train, model.apply, config.sigma)
+  manifold = manifolds.of_loss(config, splits, config.train.loss.name)
+  of_training = loss(config.train, model.apply, config.sigma, manifold)
 
   def accuracy(params, images, labels, key):
     return of_training(params, images, labels, key)[1]["accuracy"]

@@ -3,6 +3,7 @@
 pacd evade runs/digits_ga --smoothed
 pacd evade runs/digits_ga --smoothed --attack=cw --rows=clean,pacd
 pacd evade runs/digits_standard --attack=fgsm --norm=linf --epsilon=0.03,0.1
+pacd evade runs/digits_dual_manifold --attack=on_manifold --epsilon=0,0.25,0.5
 
 Each victim's mean distance to a misclassification and its robust accuracy stand beside its
 certified numbers, and in the run's folder `evasion/`, a file for each choice of settings,
@@ -23,14 +24,23 @@ import numpy as np
 from pacd_jax import errors
 from pacd_jax.certification import certificates, distortion
 from pacd_jax.data import arrays
-from pacd_jax.experiment import door, evasion_options, evasion_report, fields, kinds, stages
+from pacd_jax.experiment import (
+  door,
+  evasion_options,
+  evasion_report,
+  fields,
+  kinds,
+  manifolds,
+  stages,
+)
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import tables
 from pacd_jax.runtime import progress, run_folder, stamp, subcommand
 
 _NUM_POINTS = 100  # By default.
 _STREAM = 6  # Folded into a victim's key of certification, for other noise.
-_LARGEST = {"l2": 8.0, "linf": 1.0}  # Radii of the search, image units.
+_LARGEST = {"l2": 8.0, "linf": 1.0}  # Radii of the search, image units,
+_LARGEST_OF_LATENTS = 8.0  # and units of latents.
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,17 +57,26 @@ def _run(arguments: Sequence[str]) -> str:
     raise errors.InputError(
       f"--norm={norm}: {entry.name} is for {', '.join(entry.norms)}: use that"
     )
-  epsilons = _epsilons(chosen.epsilon, norm)
+  if entry.of_latents and chosen.smoothed:
+    raise errors.InputError(
+      f"--smoothed: {entry.name} moves latents, and noise is of pixels: leave it out"
+    )
+  largest = _LARGEST_OF_LATENTS if entry.of_latents else _LARGEST[norm]
+  epsilons = _epsilons(chosen.epsilon, norm, largest)
   _check_counts(chosen)
   plan = door.load(chosen.run, data_dir=chosen.data_dir, path=chosen.data_path)
+  if entry.of_latents:
+    epsilons = epsilons or (plan.config.train.loss.options["dual_manifold"].radius,)
+    manifolds.check(plan.config, plan.splits)
   epsilons = epsilons or _own_epsilon(plan, norm)
   rows = _rows(plan, chosen)
   attack = evasion_report.Attack(
     evade=entry.make(kinds.EvasionTools(norm, chosen.targeted is not None), options),
-    search=_search(chosen, norm),
+    search=_search(chosen, largest),
     sigma=plan.certify.settings.sigma if chosen.smoothed else 0.0,
     epsilons=epsilons,
     target=chosen.targeted,
+    of_latents=entry.of_latents,
   )
   places = _places(plan, chosen)
   about = {
@@ -70,6 +89,7 @@ def _run(arguments: Sequence[str]) -> str:
     "targeted": chosen.targeted,
     "epsilon": list(attack.epsilons),
     "num_points": len(places),
+    **(_manifold(plan) if entry.of_latents else {}),
   }
   path = plan.folder.path / "evasion" / f"{_name(about)}.json"
   with plan.folder:  # Locked: no other process writes there.
@@ -113,16 +133,23 @@ def _parser() -> subcommand.Parser:
   return parser
 
 
-def _epsilons(text: str | None, norm: str) -> tuple[float, ...]:
+def _manifold(plan: Plan) -> dict[str, Any]:
+  """What the run's manifold is, for the file."""
+  choice = plan.config.data.manifold
+  return {"manifold": {"name": choice.name, **dataclasses.asdict(choice.own)}}
+
+
+def _epsilons(text: str | None, norm: str, largest: float) -> tuple[float, ...]:
   if text is None:
     return ()
   try:
     found = tuple(sorted({fields.number(each) for each in text.split(",")}))
   except ValueError:
     found = ()
-  if not found or not all(0.0 <= each <= _LARGEST[norm] for each in found):
+  if not found or not all(0.0 <= each <= largest for each in found):
     raise errors.InputError(
-      f"--epsilon={text}: use image units, from 0 to {_LARGEST[norm]:g} in {norm}"
+      f"--epsilon={text}: use units of what is moved, pixels in [0, 1] or latents, from 0 "
+      f"to {largest:g} in {norm}"
     )
   return found
 
@@ -146,11 +173,11 @@ def _check_counts(chosen: argparse.Namespace) -> None:
     raise errors.InputError(f"--num_points={chosen.num_points}: use 0 or more")
 
 
-def _search(chosen: argparse.Namespace, norm: str) -> distortion.Search:
+def _search(chosen: argparse.Namespace, largest: float) -> distortion.Search:
   """The base classifier is one copy, without noise, and one vote."""
   if not chosen.smoothed:
-    return distortion.Search(1, 1, max_radius=_LARGEST[norm])
-  return distortion.Search(num_votes=chosen.votes, max_radius=_LARGEST[norm])
+    return distortion.Search(1, 1, max_radius=largest)
+  return distortion.Search(num_votes=chosen.votes, max_radius=largest)
 
 
 def _rows(plan: Plan, chosen: argparse.Namespace) -> tuple[str, ...]:
@@ -207,19 +234,22 @@ def _measure(
   """Attacks every victim of the rows, one after the other."""
   found: list[dict[str, Any]] = []
   params = stages.load_victims(plan)
+  apply, moved = plan.model.apply, lambda images: images
+  if attack.of_latents:
+    apply, moved = manifolds.on_latents(plan.config, plan.splits, apply)
   shown = progress.Progress("evade", len(rows) * len(plan.seeds), unit="victims")
   shown.update(0)  # The first victim takes longest: it compiles.
   for row in rows:
     for seed in plan.seeds:
       record = certificates.read(plan.folder.certificate(row, seed))
       points = evasion_report.Points(
-        arrays.to_float(plan.certify.dataset.images[record.idx[places]]),
+        moved(arrays.to_float(plan.certify.dataset.images[record.idx[places]])),
         record.label[places],
         places,
       )
       key = jax.random.fold_in(plan.certify_key(seed), _STREAM)
       measured = evasion_report.measure(
-        attack, plan.model.apply, params[row, seed], points, record, key
+        attack, apply, params[row, seed], points, record, key
       )
       found.append({"row": row, "seed": seed, **measured, "stamp": stamp.make()})
       shown.update(len(found))
@@ -240,7 +270,8 @@ def _said(found: list[dict[str, Any]], about: dict[str, Any], path) -> str:
   epsilons = [f"{each:g}" for each in about["epsilon"]]
   to = about["targeted"]
   withstands = "robust" if to is None else f"not class {to}"
-  heads = ["data", "seed", *(f"{withstands} {e} %" for e in epsilons)]
+  where = "on-manifold " if "manifold" in about else ""
+  heads = ["data", "seed", *(f"{where}{withstands} {e} %" for e in epsilons)]
   heads += [*(f"certified {e} %" for e in epsilons), f"mean {about['norm']}", "ACR"]
   lines = [tuple(heads)]
   for each in found:
@@ -267,6 +298,11 @@ def _remarks(found: list[dict[str, Any]], about: dict[str, Any]) -> list[str]:
     said.append(
       f"{100.0 * failed:.1f} % of points withstood every radius, and count with "
       f"{about['max_radius']:g}"
+    )
+  if manifold := about.get("manifold"):
+    said.append(
+      f"points are G(E(x) + lambda) of {manifold['name']} with "
+      f"{manifold['latent_dimension']} latents, radii are of lambda"
     )
   if not about["smoothed"]:
     said.append("certificates are of the smoothed classifier: they bound nothing here")

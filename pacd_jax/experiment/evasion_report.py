@@ -27,6 +27,9 @@ class Attack(NamedTuple):
   epsilons: tuple[float, ...]
   target: int | None  # The class that images are to get; None: any but their own.
   num_confirming: int = 10_000  # Votes on what would contradict a certificate.
+  # Whether it moves latents, of which no certificate says anything; `Points.images` are
+  # then latents `[B, 1, 1, d]`, and so is what the classifier takes.
+  of_latents: bool = False
 
 
 class Points(NamedTuple):
@@ -78,7 +81,7 @@ def measure(
     },
     "contradictions": [],
   }
-  if has_radius:
+  if has_radius and not attack.of_latents:
     radii = [_l2_of(e, attack.evade.norm, points.images) for e in attack.epsilons]
     measured["certified_accuracy"] = [_share(certified > radius) for radius in radii]
     measured["points"]["certified_radius"] = certified.tolist()

@@ -19,6 +19,7 @@ from pacd_jax.data import sources
 from pacd_jax.defenses.aggregation import scheme
 from pacd_jax.experiment.row_tools import Poisoned as Poisoned
 from pacd_jax.experiment.row_tools import RowTools as RowTools
+from pacd_jax.manifolds.manifold import Manifold as FittedManifold
 from pacd_jax.registry import Registry
 
 Options = Any  # An instance of an entry's dataclass.
@@ -33,6 +34,8 @@ class LossTools(NamedTuple):
   apply: types.ApplyFn
   sigma: float  # Noise standard deviation, image units.
   attack: evasion.Pgd  # The PGD of losses that have an adversary.
+  # `data.manifold`; None where the loss does not need one.
+  manifold: FittedManifold | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Loss:
   # It is linear in a one-hot label, and its outputs do not depend on labels: mixed labels.
   takes_mixed: bool = False
   is_mean: bool = False  # Of a term of each image, which thus has a gradient of its own.
+  needs_manifold: bool = False  # It attacks along `data.manifold`.
 
 
 class ObjectiveTools(NamedTuple):
@@ -98,6 +102,7 @@ class Evasion:
   words: str
   options: type | None = None
   norms: tuple[str, ...] = ("l2", "linf")
+  of_latents: bool = False  # It moves latents of `data.manifold`: radii are theirs.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +115,23 @@ class Augment:
   options: type | None = None
   # Checks its options against the data; raises errors.InputError.
   check: Callable[[Options, types.Splits], None] | None = None
+
+
+class ManifoldTools(NamedTuple):
+  """The inputs of `Manifold.fit`."""
+
+  images: np.ndarray  # uint8 `[n, H, W, C]`: trusted, not poisoned.
+  key: types.Key  # Consumed.
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifold:
+  """A manifold of images, fitted on trusted ones."""
+
+  name: str
+  fit: Callable[[ManifoldTools, Options], FittedManifold]
+  words: str
+  options: type  # It has a field `latent_dimension`.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -391,6 +413,7 @@ OBJECTIVES: Registry[Objective] = Registry("objective")
 ASCENTS: Registry[Ascent] = Registry("ascent")
 EVASIONS: Registry[Evasion] = Registry("attack at test time")
 AUGMENTS: Registry[Augment] = Registry("augmentation")
+MANIFOLDS: Registry[Manifold] = Registry("manifold")
 MIXES: Registry[Mix] = Registry("mixing")
 SCHEDULES: Registry[Schedule] = Registry("schedule")
 SOLVERS: Registry[Solver] = Registry("solver")
@@ -413,6 +436,7 @@ ALL: tuple[Registry[Any], ...] = (
   ASCENTS,
   EVASIONS,
   AUGMENTS,
+  MANIFOLDS,
   MIXES,
   SCHEDULES,
   SOLVERS,

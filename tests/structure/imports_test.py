@@ -32,6 +32,7 @@ _MAY_IMPORT = {
   "evasion": {"perturbation", "smoothing"},
   "losses": {"evasion", "noise", "smoothing"},
   "models": set(),
+  "manifolds": {"data", "evasion", "losses", "models"},
   "bilevel": set(),
   "runtime": set(),
   "data": {"runtime"},
@@ -46,7 +47,7 @@ _MAY_IMPORT = {
   "experiment": {
     *("registry", "noise", "perturbation", "evasion", "losses", "models", "bilevel"),
     *("runtime", "data", "train", "attacks", "defenses", "certification", "results"),
-    "linear_case",
+    *("linear_case", "manifolds"),
   },
   "suites": {"certification", "data", "experiment", "results", "runtime"},
   "paper": {"certification", "data", "evasion", "experiment", "results", "runtime"}
@@ -56,7 +57,7 @@ _MAY_IMPORT = {
 _FACES = {"__main__", "bench"}
 _ALGORITHMS = (
   *("noise", "perturbation", "smoothing", "evasion", "losses", "models"),
-  *("bilevel", "attacks", "linear_case"),
+  *("bilevel", "attacks", "linear_case", "manifolds"),
 )
 
 
@@ -216,7 +217,7 @@ class RulesTest(parameterized.TestCase):
       "experiment.command_line",
       "experiment.config_files",
     ),
-    ("flax", "models.networks", "models.denoiser"),
+    ("flax", "models.networks", "models.denoiser", "models.autoencoder"),
     (
       "matplotlib",
       "results.figures",
