@@ -8,7 +8,8 @@ pacd evade runs/digits_dual_manifold --attack=on_manifold --epsilon=0,0.25,0.5
 Each victim's mean distance to a misclassification and its robust accuracy stand beside its
 certified numbers, and in the run's folder `evasion/`, a file for each choice of settings,
 to which further rows are added. With --smoothed, a distance below a certified radius is
-looked at with more votes, and reported.
+looked at with more votes, and reported; so is one of the base classifier where that is what
+a deterministic procedure certified.
 """
 
 import argparse
@@ -28,13 +29,13 @@ from pacd_jax.experiment import (
   door,
   evasion_options,
   evasion_report,
+  evasion_words,
   fields,
   kinds,
   manifolds,
   stages,
 )
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.results import tables
 from pacd_jax.runtime import progress, run_folder, stamp, subcommand
 
 _NUM_POINTS = 100  # By default.
@@ -62,7 +63,8 @@ def _run(arguments: Sequence[str]) -> str:
       f"--smoothed: {entry.name} moves latents, and noise is of pixels: leave it out"
     )
   largest = _LARGEST_OF_LATENTS if entry.of_latents else _LARGEST[norm]
-  epsilons = _epsilons(chosen.epsilon, norm, largest)
+  units = "units of latents" if entry.of_latents else "image units"
+  epsilons = _epsilons(chosen.epsilon, largest, f"{units}, from 0 to {largest:g} in {norm}")
   _check_counts(chosen)
   plan = door.load(chosen.run, data_dir=chosen.data_dir, path=chosen.data_path)
   if entry.of_latents:
@@ -91,6 +93,8 @@ def _run(arguments: Sequence[str]) -> str:
     "num_points": len(places),
     **(_manifold(plan) if entry.of_latents else {}),
   }
+  if (procedure := plan.certify.procedure) is not None:
+    about["procedure"] = procedure.name
   path = plan.folder.path / "evasion" / f"{_name(about)}.json"
   with plan.folder:  # Locked: no other process writes there.
     there = run_folder.read_json(path)["victims"] if path.exists() else []
@@ -98,7 +102,7 @@ def _run(arguments: Sequence[str]) -> str:
     others = [each for each in there if each["row"] not in rows]
     victims = sorted([*others, *found], key=lambda each: plan.rows.index(each["row"]))
     run_folder.write_json(path, {**about, "victims": victims})
-  return _said(found, about, path)
+  return evasion_words.said(found, about, path)
 
 
 def _parser() -> subcommand.Parser:
@@ -139,7 +143,7 @@ def _manifold(plan: Plan) -> dict[str, Any]:
   return {"manifold": {"name": choice.name, **dataclasses.asdict(choice.own)}}
 
 
-def _epsilons(text: str | None, norm: str, largest: float) -> tuple[float, ...]:
+def _epsilons(text: str | None, largest: float, must_be: str) -> tuple[float, ...]:
   if text is None:
     return ()
   try:
@@ -147,15 +151,18 @@ def _epsilons(text: str | None, norm: str, largest: float) -> tuple[float, ...]:
   except ValueError:
     found = ()
   if not found or not all(0.0 <= each <= largest for each in found):
-    raise errors.InputError(
-      f"--epsilon={text}: use units of what is moved, pixels in [0, 1] or latents, from 0 "
-      f"to {largest:g} in {norm}"
-    )
+    raise errors.InputError(f"--epsilon={text}: use {must_be}")
   return found
 
 
 def _own_epsilon(plan: Plan, norm: str) -> tuple[float, ...]:
-  """The radius of the run itself: the noise's in l2, the poison's budget in linf."""
+  """The radius of the run itself: the noise's in l2, the poison's budget in linf.
+
+  Of a deterministic procedure it is the ball's, if the norms are the same.
+  """
+  procedure = plan.certify.procedure
+  if procedure is not None and procedure.norm == norm:
+    return (procedure.epsilon,)
   if norm == "l2":
     return (plan.sigma or 0.25,)
   if plan.budget.norm != norm:
@@ -198,6 +205,11 @@ def _rows(plan: Plan, chosen: argparse.Namespace) -> tuple[str, ...]:
   if chosen.targeted is not None and not 0 <= chosen.targeted < num_classes:
     raise errors.InputError(
       f"--targeted={chosen.targeted}: {plan.splits.name} has classes 0 to {num_classes - 1}"
+    )
+  if chosen.smoothed and plan.certify.procedure is not None:
+    raise errors.InputError(
+      f"--smoothed: the certificates of {folder} are of the classifier itself, by "
+      f"certify.procedure={plan.certify.procedure.name}: leave it out"
     )
   if chosen.smoothed and plan.certify.settings.dtype != "float32":
     raise errors.InputError(
@@ -263,60 +275,3 @@ def _name(about: dict[str, Any]) -> str:
   settings = json.dumps(about, sort_keys=True).encode()
   digest = hashlib.sha256(settings).hexdigest()[:8]
   return f"{about['attack']}_{about['norm']}_{of}{to}_{digest}"
-
-
-def _said(found: list[dict[str, Any]], about: dict[str, Any], path) -> str:
-  """The table, and what contradicts certificates."""
-  epsilons = [f"{each:g}" for each in about["epsilon"]]
-  to = about["targeted"]
-  withstands = "robust" if to is None else f"not class {to}"
-  where = "on-manifold " if "manifold" in about else ""
-  heads = ["data", "seed", *(f"{where}{withstands} {e} %" for e in epsilons)]
-  heads += [*(f"certified {e} %" for e in epsilons), f"mean {about['norm']}", "ACR"]
-  lines = [tuple(heads)]
-  for each in found:
-    certified = each["certified_accuracy"] or [None] * len(epsilons)
-    cells = [each["row"], str(each["seed"])]
-    cells += [_percent(value) for value in (*each["robust_accuracy"], *certified)]
-    acr = each["acr"]
-    cells += [f"{each['mean_distortion']:.3f}", "-" if acr is None else f"{acr:.3f}"]
-    lines.append(tuple(cells))
-  return "\n".join([tables.aligned(lines), "", *_remarks(found, about), f"{path}"])
-
-
-def _percent(value: float | None) -> str:
-  return "-" if value is None else f"{100.0 * value:.1f}"
-
-
-def _remarks(found: list[dict[str, Any]], about: dict[str, Any]) -> list[str]:
-  what = "the smoothed classifier" if about["smoothed"] else "the base classifier"
-  towards = "" if about["targeted"] is None else f" towards class {about['targeted']}"
-  count = len(found[0]["points"]["idx"])
-  said = [f"{about['attack']} on {what}{towards}, {count} points of each victim"]
-  failed = 1.0 - np.mean([each["found"] for each in found])
-  if failed:
-    said.append(
-      f"{100.0 * failed:.1f} % of points withstood every radius, and count with "
-      f"{about['max_radius']:g}"
-    )
-  if manifold := about.get("manifold"):
-    said.append(
-      f"points are G(E(x) + lambda) of {manifold['name']} with "
-      f"{manifold['latent_dimension']} latents, radii are of lambda"
-    )
-  if not about["smoothed"]:
-    said.append("certificates are of the smoothed classifier: they bound nothing here")
-    return said
-  below = [(each, one) for each in found for one in each["contradictions"]]
-  confirmed = [pair for pair in below if pair[1]["confirmed"]]
-  said.append(
-    f"distances below a certified radius: {len(below)}; confirmed by more votes: "
-    f"{len(confirmed)}"
-  )
-  for each, one in confirmed:
-    said.append(
-      f"CONTRADICTION: {each['row']}, seed {each['seed']}, point {one['idx']}: certified "
-      f"to {one['certified_radius']:.4f}, fooled at {one['l2']:.4f} (p = "
-      f"{one['p_value']:.2g}); a certificate is wrong with probability alpha"
-    )
-  return said

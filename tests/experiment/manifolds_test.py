@@ -154,7 +154,7 @@ class EvadeTest(finished_run.FinishedRunTestCase):
 
   @parameterized.parameters(
     (("--smoothed",), "--smoothed: on_manifold moves latents"),
-    (("--epsilon=9",), "--epsilon=9: .* latents, from 0 to 8 in linf"),
+    (("--epsilon=9",), "--epsilon=9: use units of latents, from 0 to 8 in linf"),
     (("--norm=l2",), "--norm=l2: on_manifold is for linf"),
   )
   def test_refuses(self, given, message):
