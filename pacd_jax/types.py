@@ -23,6 +23,7 @@ Key = Array  # A typed PRNG key (`jax.random.key`).
 Scalar = Array  # `[]` float32.
 Params = Any  # A pytree of arrays: theta, the parameters of a base classifier.
 Aux = dict[str, Array]  # Scalars to log beside a loss.
+Layers = tuple[Any, ...]  # A network as layers with weights: of `bounds.layers`, in order.
 # The rows that the code refers to by name: clean data, and the attack of the paper.
 CLEAN, PACD = "clean", "pacd"
 
@@ -44,6 +45,17 @@ class ApplyFn(Protocol):
     """
 
 
+class DescribeFn(Protocol):
+  """The description of a base classifier by its layers."""
+
+  def __call__(self, params: Params, /) -> Layers:
+    """Returns its layers, whose weights are differentiable functions of the parameters.
+
+    Images that pass them in turn (`bounds.layers.apply`) become the logits of its
+    `ApplyFn`.
+    """
+
+
 class Model(NamedTuple):
   """A base classifier as pure functions."""
 
@@ -52,6 +64,9 @@ class Model(NamedTuple):
   # What its last layer takes, float32 `[B, D]`, of the images that `apply` takes; None: it
   # shows none.
   features: ApplyFn | None = None
+  # Its layers, for bounds of its logits; None: it has none, for the reason `undescribed`.
+  describe: DescribeFn | None = None
+  undescribed: str = ""
 
 
 class LossFn(Protocol):

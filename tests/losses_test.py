@@ -6,7 +6,8 @@ import numpy as np
 from absl.testing import absltest, parameterized
 from scipy import special
 
-from pacd_jax import evasion, losses
+from pacd_jax import evasion, losses, types
+from pacd_jax.bounds import layers
 from pacd_jax.experiment import entries as _entries  # noqa: F401  Fills the registries.
 from pacd_jax.experiment import kinds
 from pacd_jax.manifolds import pca
@@ -21,6 +22,11 @@ _LABELS = jnp.array([0, 1, 2, 2, 1, 0])
 _PGD = evasion.Pgd(epsilon=0.5)
 _MANIFOLD = pca.fit(np.asarray(_IMAGES), latent_dimension=2)
 _PARAMS = jax.random.normal(jax.random.key(1), (4, 3))
+_MODEL = types.Model(
+  lambda key, shape: _PARAMS,
+  _apply,
+  describe=lambda params: (layers.Flatten(), layers.Dense(params, jnp.zeros(3))),
+)
 
 
 def _cross_entropy(logits):
@@ -35,7 +41,7 @@ class DefaultTypeTest(parameterized.TestCase):
   def test_losses_and_what_they_log_are_float32(self, name):
     entry = kinds.LOSSES[name]
     options = None if entry.options is None else entry.options()
-    loss = entry.make(kinds.LossTools(_apply, 0.25, _PGD, _MANIFOLD), options)
+    loss = entry.make(kinds.LossTools(_MODEL, 0.25, _PGD, _MANIFOLD), options)
     given = _PARAMS, _IMAGES, _LABELS, jax.random.key(2)
     with jax.enable_x64(True):
       value, aux = jax.eval_shape(lambda *given: loss(*given), *given)
@@ -44,7 +50,8 @@ class DefaultTypeTest(parameterized.TestCase):
   @parameterized.parameters(*kinds.OBJECTIVES.names)
   def test_objectives_are_float32(self, name):
     entry = kinds.OBJECTIVES[name]
-    objective = entry.make(kinds.ObjectiveTools(_apply, 0.25, 3, 16.0), None)
+    options = None if entry.options is None else entry.options()
+    objective = entry.make(kinds.ObjectiveTools(_MODEL, 0.25, 3, 16.0, _PGD), options)
     with jax.enable_x64(True):
       value = jax.eval_shape(objective, _PARAMS, _IMAGES, _LABELS, jax.random.key(2))
     self.assertEqual(value.dtype, jnp.float32)

@@ -52,9 +52,20 @@ def budget(config: Config) -> plan.Budget:
   return plan.Budget(config.attack.epsilon, config.attack.norm)
 
 
+def adversary(training: Training) -> evasion.Pgd:
+  """The adversary that a group of fields describes."""
+  options = training.adversary
+  return evasion.Pgd(
+    epsilon=options.epsilon,
+    norm=options.norm,
+    num_steps=options.num_steps,
+    ascent=kinds.ASCENTS[options.ascent.name].make(options.ascent.own),
+  )
+
+
 def loss(
   training: Training,
-  apply: types.ApplyFn,
+  model: types.Model,
   sigma: float,
   manifold: Manifold | None = None,
 ) -> types.Loss:
@@ -62,14 +73,7 @@ def loss(
 
   `manifold` is `manifolds.of_loss(...)`, for losses that move along one.
   """
-  adversary = training.adversary
-  attack = evasion.Pgd(
-    epsilon=adversary.epsilon,
-    norm=adversary.norm,
-    num_steps=adversary.num_steps,
-    ascent=kinds.ASCENTS[adversary.ascent.name].make(adversary.ascent.own),
-  )
-  tools = kinds.LossTools(apply, sigma, attack, manifold)
+  tools = kinds.LossTools(model, sigma, adversary(training), manifold)
   return kinds.LOSSES[training.loss.name].make(tools, training.loss.own)
 
 
@@ -86,7 +90,7 @@ def training(
   augment = options.augment if options.augment.name else config.data.augment
   trainer = train.make(
     model,
-    loss(options, model.apply, config.sigma, manifold),
+    loss(options, model, config.sigma, manifold),
     functools.partial(_optimizer, options, frozen),
     image_shape=splits.train.images.shape[1:],
     num_epochs=options.num_epochs,
@@ -167,7 +171,7 @@ def decay(
   )
   train_key, accuracy_key = (jax.random.fold_in(key, stream) for stream in (0, 1))
   manifold = manifolds.of_loss(config, splits, config.train.loss.name)
-  of_training = loss(config.train, model.apply, config.sigma, manifold)
+  of_training = loss(config.train, model, config.sigma, manifold)
 
   def accuracy(params, images, labels, key):
     return of_training(params, images, labels, key)[1]["accuracy"]

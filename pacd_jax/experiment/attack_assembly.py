@@ -93,14 +93,18 @@ def settings(
     model = model._replace(apply=sharding.over_batch(model.apply, mesh))
   objective = kinds.OBJECTIVES[attack.objective.name].make(
     kinds.ObjectiveTools(
-      model.apply, config.sigma, attack.num_noise_samples, attack.inverse_temperature
+      model,
+      config.sigma,
+      attack.num_noise_samples,
+      attack.inverse_temperature,
+      assembly.adversary(attack),
     ),
     attack.objective.own,
   )
   schedule = kinds.SCHEDULES[attack.step_schedule.name]
   return problem.Settings(
     model=model,
-    loss=assembly.loss(attack, model.apply, config.sigma, manifold),
+    loss=assembly.loss(attack, model, config.sigma, manifold),
     hypergradient=hypergradient(attack),
     optimizer=optax.adam(attack.learning_rate),
     objective=objective,

@@ -31,11 +31,15 @@ Options = Any  # An instance of an entry's dataclass.
 class LossTools(NamedTuple):
   """The inputs of `Loss.make`."""
 
-  apply: types.ApplyFn
+  model: types.Model
   sigma: float  # Noise standard deviation, image units.
   attack: evasion.Pgd  # The PGD of losses that have an adversary.
   # `data.manifold`; None where the loss does not need one.
   manifold: FittedManifold | None = None
+
+  @property
+  def apply(self) -> types.ApplyFn:
+    return self.model.apply
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +61,15 @@ class Loss:
 class ObjectiveTools(NamedTuple):
   """The inputs of `Objective.make`."""
 
-  apply: types.ApplyFn
+  model: types.Model
   sigma: float  # Noise standard deviation, image units.
   num_noise_samples: int  # k of the soft smoothed classifier.
   inverse_temperature: float  # beta of the soft smoothed classifier.
+  attack: evasion.Pgd  # The adversary of the attack's training loss, and its ball.
+
+  @property
+  def apply(self) -> types.ApplyFn:
+    return self.model.apply
 
 
 @dataclasses.dataclass(frozen=True)

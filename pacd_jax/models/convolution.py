@@ -143,6 +143,13 @@ CHWB = Layout(
 )
 
 
+def by_products(x, kernel, stride, padding):
+  """A convolution of `[B, H, W, C]` by CHWB's product, with derivatives that are fast."""
+  return _matmul_conv(x.transpose(3, 1, 2, 0), kernel, stride, padding).transpose(
+    3, 1, 2, 0
+  )
+
+
 # --- SPLIT: XLA's convolution forward, which is fast, matrix products for derivatives -----
 
 

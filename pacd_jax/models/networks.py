@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from pacd_jax import errors, types
-from pacd_jax.models import convolution
+from pacd_jax.models import convolution, descriptions
 
 ImageShape = tuple[int, int, int]  # `(H, W, C)`.
 NORMS = ("affine", "group")
@@ -177,12 +177,13 @@ class _ResNet(nn.Module):
 
 def linear(*, num_classes: int, image_shape: ImageShape) -> types.Model:
   """Softmax regression on pixels."""
-  return _model("linear", image_shape, lambda: _Mlp(num_classes))
+  return _model("linear", image_shape, lambda: _Mlp(num_classes), descriptions.mlp(0))
 
 
 def mlp(*, num_classes: int, image_shape: ImageShape) -> types.Model:
   """A network with two hidden layers of 128 units."""
-  return _model("mlp", image_shape, lambda: _Mlp(num_classes, hidden=(128, 128)))
+  module = lambda: _Mlp(num_classes, hidden=(128, 128))  # noqa: E731
+  return _model("mlp", image_shape, module, descriptions.mlp(2))
 
 
 def small_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
@@ -274,12 +275,14 @@ def resnet(
     width: channels of the first stack; the next have twice and four times as many.
   """
   layout = convolution.SPLIT if _on_cpu() else convolution.NHWC
+  blocks = (depth - 2) // 6
+  describe = descriptions.resnet(blocks, _convolve()) if norm == "affine" else None
   return _model(
     f"resnet{depth}",
     image_shape,
-    lambda: _ResNet(
-      num_classes, layout=layout, blocks=(depth - 2) // 6, norm=norm, width=width
-    ),
+    lambda: _ResNet(num_classes, layout=layout, blocks=blocks, norm=norm, width=width),
+    describe,
+    undescribed=f"model.norm={norm} has none: use model.norm=affine",
   )
 
 
@@ -324,6 +327,7 @@ def conv_net(
       chunk=chunk if _on_cpu() else 0,
       patch=patch,
     ),
+    descriptions.conv_net(blocks, padding, patch, _convolve()),
   )
 
 
@@ -331,8 +335,17 @@ def _on_cpu() -> bool:
   return jax.default_backend() == "cpu"
 
 
+def _convolve() -> Callable[..., types.Array]:
+  """The backend's convolution of `[B, H, W, C]` for descriptions."""
+  return convolution.by_products if _on_cpu() else convolution.NHWC.conv
+
+
 def _model(
-  name: str, image_shape: ImageShape, make: Callable[[], nn.Module]
+  name: str,
+  image_shape: ImageShape,
+  make: Callable[[], nn.Module],
+  describe: types.DescribeFn | None,
+  undescribed: str = "",
 ) -> types.Model:
   """Returns the module as functions, after checking that it takes the image shape."""
   module = make()
@@ -361,4 +374,4 @@ def _model(
       f"model.name={name!r} does not take images of shape {image_shape}: use {smaller} for "
       f"small images ({str(error).splitlines()[0]})"
     ) from None
-  return types.Model(init, apply, features)
+  return types.Model(init, apply, features, describe, "" if describe else undescribed)

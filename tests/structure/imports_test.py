@@ -31,7 +31,8 @@ _MAY_IMPORT = {
   "smoothing": {"noise"},
   "evasion": {"perturbation", "smoothing"},
   "losses": {"evasion", "noise", "smoothing"},
-  "models": set(),
+  "bounds": set(),
+  "models": {"bounds"},
   "manifolds": {"data", "evasion", "losses", "models"},
   "bilevel": set(),
   "runtime": set(),
@@ -57,7 +58,7 @@ _MAY_IMPORT = {
 _FACES = {"__main__", "bench"}
 _ALGORITHMS = (
   *("noise", "perturbation", "smoothing", "evasion", "losses", "models"),
-  *("bilevel", "attacks", "linear_case", "manifolds"),
+  *("bilevel", "attacks", "linear_case", "bounds", "manifolds"),
 )
 
 
@@ -138,6 +139,7 @@ class RulesTest(parameterized.TestCase):
   def test_public_functions_assert_the_ranks_of_images_and_logits(self):
     """A missing axis would broadcast: [H, W, C] as a batch, or labels [B, 1]."""
     rooms = ("noise", "perturbation", "smoothing", "losses", "evasion", "models", "attacks")
+    rooms += ("bounds",)
     given = {"images", "base_images", "logits", "probs", "delta", "gradient"}
     lacking = []
     for module, tree in sources().items():

@@ -39,7 +39,12 @@ def make(network: types.Model, scheme: schemes.Scheme) -> types.Model:
     logits = logits_of(network.apply, params, images)
     return _one_hot(scheme.predict(logits), logits, logits.shape[-1])
 
-  return types.Model(init, apply)
+  return types.Model(
+    init,
+    apply,
+    undescribed="it is an ensemble's vote (train.ensemble): use train.ensemble."
+    "aggregation=none",
+  )
 
 
 def logits_of(

@@ -78,7 +78,12 @@ def before(model: types.Model, transforms: Sequence[types.TransformFn]) -> types
     return lambda params, images: function(params, transformed(images))
 
   features = None if model.features is None else of(model.features)
-  return types.Model(model.init, of(model.apply), features)
+  return types.Model(
+    model.init,
+    of(model.apply),
+    features,
+    undescribed="the classifier has transforms inside (defense.inside): leave them out",
+  )
 
 
 # --- parts of transforms --------------------------------------------------------------
