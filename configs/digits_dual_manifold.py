@@ -12,13 +12,18 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   """`variant`: "", "fast", "smoke", fields such as "sigma=0.5"; commas between several."""
   config = digits_ga.get_config()
   config.attack.selection.corners = False
+  dual(config)
+  base.apply_variant(config, variant, {"fast": fast, "smoke": smoke})
+  return config
+
+
+def dual(config: ml_collections.ConfigDict) -> None:
+  """The loss of both levels, and its adversary of pixels."""
   for training in (config.attack, config.train):
     training.loss = "dual_manifold"
     training.adversary.epsilon = 0.1
     training.adversary.norm = "linf"
     training.adversary.num_steps = 5
-  base.apply_variant(config, variant, {"fast": fast, "smoke": smoke})
-  return config
 
 
 def fast(config: ml_collections.ConfigDict) -> None:
@@ -33,6 +38,11 @@ def fast(config: ml_collections.ConfigDict) -> None:
 def smoke(config: ml_collections.ConfigDict) -> None:
   """Every stage and row at the smallest size; the numbers mean nothing."""
   digits_ga.smoke(config)
+  few_steps(config)
+
+
+def few_steps(config: ml_collections.ConfigDict) -> None:
+  """One step of every adversary, and a VAE of next to no training."""
   config.data.vae.num_epochs = 2
   config.data.vae.width = 8
   for training in (config.attack, config.train):

@@ -91,6 +91,7 @@ def _run(arguments: Sequence[str]) -> str:
     "targeted": chosen.targeted,
     "epsilon": list(attack.epsilons),
     "num_points": len(places),
+    **({"all_classes": True} if chosen.all_classes else {}),
     **(_manifold(plan) if entry.of_latents else {}),
   }
   if (procedure := plan.certify.procedure) is not None:
@@ -98,7 +99,7 @@ def _run(arguments: Sequence[str]) -> str:
   path = plan.folder.path / "evasion" / f"{_name(about)}.json"
   with plan.folder:  # Locked: no other process writes there.
     there = run_folder.read_json(path)["victims"] if path.exists() else []
-    found = _measure(plan, attack, rows, places)
+    found = _measure(plan, attack, rows, places, certified=not chosen.all_classes)
     others = [each for each in there if each["row"] not in rows]
     victims = sorted([*others, *found], key=lambda each: plan.rows.index(each["row"]))
     run_folder.write_json(path, {**about, "victims": victims})
@@ -120,6 +121,11 @@ def _parser() -> subcommand.Parser:
   )
   parser.add_argument(
     "--targeted", type=int, metavar="CLASS", help="that images are to get"
+  )
+  parser.add_argument(
+    "--all_classes",
+    action="store_true",
+    help="points of every class, without certificates",
   )
   parser.add_argument("--smoothed", action="store_true", help="not the base classifier")
   parser.add_argument("--rows", help="training sets: clean,pacd; by default all")
@@ -228,8 +234,10 @@ def _rows(plan: Plan, chosen: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _places(plan: Plan, chosen: argparse.Namespace) -> np.ndarray:
-  """Which certified points are attacked: rising places among them."""
-  labels = plan.certify.dataset.labels[plan.certify.indices]
+  """Which points are attacked: rising places among those certified, or in the split."""
+  labels = plan.certify.dataset.labels
+  if not chosen.all_classes:
+    labels = labels[plan.certify.indices]
   there = np.flatnonzero(labels != (-1 if chosen.targeted is None else chosen.targeted))
   if not len(there):
     raise errors.InputError(
@@ -241,7 +249,12 @@ def _places(plan: Plan, chosen: argparse.Namespace) -> np.ndarray:
 
 
 def _measure(
-  plan: Plan, attack: evasion_report.Attack, rows: Sequence[str], places: np.ndarray
+  plan: Plan,
+  attack: evasion_report.Attack,
+  rows: Sequence[str],
+  places: np.ndarray,
+  *,
+  certified: bool,
 ) -> list[dict[str, Any]]:
   """Attacks every victim of the rows, one after the other."""
   found: list[dict[str, Any]] = []
@@ -253,11 +266,13 @@ def _measure(
   shown.update(0)  # The first victim takes longest: it compiles.
   for row in rows:
     for seed in plan.seeds:
-      record = certificates.read(plan.folder.certificate(row, seed))
+      record, idx = None, places
+      if certified:
+        record = certificates.read(plan.folder.certificate(row, seed))
+        idx = record.idx[places]
+      images, labels = plan.certify.dataset
       points = evasion_report.Points(
-        moved(arrays.to_float(plan.certify.dataset.images[record.idx[places]])),
-        record.label[places],
-        places,
+        moved(arrays.to_float(images[idx])), labels[idx], places
       )
       key = jax.random.fold_in(plan.certify_key(seed), _STREAM)
       measured = evasion_report.measure(

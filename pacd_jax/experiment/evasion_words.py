@@ -15,10 +15,12 @@ def said(found: list[dict[str, Any]], about: dict[str, Any], path: pathlib.Path)
   withstands = "robust" if to is None else f"not class {to}"
   where = "on-manifold " if "manifold" in about else ""
   heads = ["data", "seed", *(f"{where}{withstands} {e} %" for e in epsilons)]
-  heads += [*(f"certified {e} %" for e in epsilons), f"mean {about['norm']}", "ACR"]
+  if has_certified := any(each["certified_accuracy"] for each in found):
+    heads += [f"certified {e} %" for e in epsilons]
+  heads += [f"mean {about['norm']}", "ACR"]
   lines = [tuple(heads)]
   for each in found:
-    certified = each["certified_accuracy"] or [None] * len(epsilons)
+    certified = each["certified_accuracy"] or [None] * len(epsilons) * has_certified
     cells = [each["row"], str(each["seed"])]
     cells += [_percent(value) for value in (*each["robust_accuracy"], *certified)]
     acr = each["acr"]
@@ -48,6 +50,9 @@ def _remarks(found: list[dict[str, Any]], about: dict[str, Any]) -> list[str]:
       f"{manifold['latent_dimension']} latents, and radii are of lambda: certificates say "
       "nothing of them"
     )
+    return said
+  if "all_classes" in about:
+    said.append("points are of all classes, without certificates")
     return said
   is_sampled = "procedure" not in about
   if is_sampled and not about["smoothed"]:

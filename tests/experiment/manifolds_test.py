@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+from unittest import mock
 
 import asked
 import changed_settings
@@ -19,7 +20,7 @@ from pacd_jax import errors
 from pacd_jax.data import arrays
 from pacd_jax.experiment import door, evade_command, kinds, manifolds, schema, stages
 from pacd_jax.experiment.entries import data_sets
-from pacd_jax.manifolds import manifold
+from pacd_jax.manifolds import manifold, pca
 from pacd_jax.runtime import run_folder
 
 _SPLITS = data_sets.load("digits")
@@ -51,21 +52,13 @@ class OfRunTest(parameterized.TestCase):
       found = manifolds.of_loss(_config(), _SPLITS, entry.name)
       self.assertEqual(found is not None, entry.name in ("on_manifold", "dual_manifold"))
 
-  def test_a_vae_is_trained_where_it_is_first_traced(self):
-    few = _SPLITS.validation.images[:32]
-    splits = _SPLITS._replace(validation=_SPLITS.validation._replace(images=few))
-    fields = {"num_epochs": 2, "width": 4, "latent_dimension": 2}
-    config = _config(
-      data__manifold="vae", **{f"data__vae__{n}": v for n, v in fields.items()}
-    )
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-      found = manifolds.of_run(config, splits)
-      self.assertEqual(said.getvalue(), "")
+  def test_it_is_fitted_once_where_it_is_first_traced(self):
+    with mock.patch.object(pca, "fit", wraps=pca.fit) as fit:
+      found = manifolds.of_run(_config(data__pca__latent_dimension=7), _SPLITS)
+      fit.assert_not_called()
       moved = jax.jit(jax.vmap(lambda x: manifold.project(found, x[None])[0]))(_images(3))
-      project = manifold.project(found, _images(3))
-    self.assertEqual(said.getvalue().count("manifold/vae: 2/2 epochs"), 1)
-    np.testing.assert_allclose(moved, project, atol=1e-6)
+      np.testing.assert_allclose(moved, manifold.project(found, _images(3)), atol=1e-6)
+      fit.assert_called_once()
 
 
 def _images(count):
@@ -151,6 +144,22 @@ class EvadeTest(finished_run.FinishedRunTestCase):
       self.assertTrue((distance <= 4.0 * np.array(least) + 0.05).all())
       self.assertEqual(each["robust_accuracy"][0], np.mean(np.array(least) > 0.0))
       self.assertEqual(each["robust_accuracy"][1:], [np.mean(distance > 0.2), 0.0])
+
+  def test_points_of_all_classes_have_no_certificates(self):
+    run = self.copy_finished()
+    given = "--rows=clean", "--all_classes", "--num_points=9", "--num_steps=1"
+    status, said, wrong = _evade(run, *given)
+    self.assertEqual(status, 0, wrong)
+    self.assertIn("points are of all classes, without certificates", said)
+    self.assertNotIn("certified", said.splitlines()[0])
+    (path,) = (run / "evasion").glob("on_manifold_linf_base_*.json")
+    made = run_folder.read_json(path)
+    self.assertTrue(made["all_classes"])
+    for each in made["victims"]:
+      labels = _SPLITS.test.labels[each["points"]["idx"]].tolist()
+      self.assertEqual(each["points"]["label"], labels)
+      self.assertGreater(len(set(labels)), 3)
+      self.assertIsNone(each["acr"])
 
   @parameterized.parameters(
     (("--smoothed",), "--smoothed: on_manifold moves latents"),
