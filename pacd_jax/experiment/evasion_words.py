@@ -44,15 +44,15 @@ def _remarks(found: list[dict[str, Any]], about: dict[str, Any]) -> list[str]:
       f"{100.0 * failed:.1f} % of points withstood every radius, and count with "
       f"{about['max_radius']:g}"
     )
+  if "all_classes" in about:
+    said.append("points are of all classes, without certificates")
   if manifold := about.get("manifold"):
     said.append(
       f"points are G(E(x) + lambda) of {manifold['name']} with "
       f"{manifold['latent_dimension']} latents, and radii are of lambda: certificates say "
       "nothing of them"
     )
-    return said
-  if "all_classes" in about:
-    said.append("points are of all classes, without certificates")
+  if "all_classes" in about or "manifold" in about:
     return said
   is_sampled = "procedure" not in about
   if is_sampled and not about["smoothed"]:
