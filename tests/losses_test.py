@@ -10,6 +10,7 @@ from pacd_jax import evasion, losses, types
 from pacd_jax.bounds import layers
 from pacd_jax.experiment import entries as _entries  # noqa: F401  Fills the registries.
 from pacd_jax.experiment import kinds
+from pacd_jax.manifolds import pca
 
 
 def _apply(params, images):
@@ -19,6 +20,7 @@ def _apply(params, images):
 _IMAGES = jax.random.uniform(jax.random.key(0), (6, 2, 2, 1))
 _LABELS = jnp.array([0, 1, 2, 2, 1, 0])
 _PGD = evasion.Pgd(epsilon=0.5)
+_MANIFOLD = pca.fit(np.asarray(_IMAGES), latent_dimension=2)
 _PARAMS = jax.random.normal(jax.random.key(1), (4, 3))
 _MODEL = types.Model(
   lambda key, shape: _PARAMS,
@@ -39,7 +41,7 @@ class DefaultTypeTest(parameterized.TestCase):
   def test_losses_and_what_they_log_are_float32(self, name):
     entry = kinds.LOSSES[name]
     options = None if entry.options is None else entry.options()
-    loss = entry.make(kinds.LossTools(_MODEL, 0.25, _PGD), options)
+    loss = entry.make(kinds.LossTools(_MODEL, 0.25, _PGD, _MANIFOLD), options)
     given = _PARAMS, _IMAGES, _LABELS, jax.random.key(2)
     with jax.enable_x64(True):
       value, aux = jax.eval_shape(lambda *given: loss(*given), *given)

@@ -37,6 +37,7 @@ def pgd(
   *,
   start: types.Array | None = None,
   strength: types.Array | float = 1.0,
+  box: bool = True,
 ) -> types.Array:
   """Perturbations that increase an objective, each within the ball and the box.
 
@@ -55,6 +56,7 @@ def pgd(
     strength: at least 0; radius and steps are this times those of the attack, such as a
       share in a warm-up, or the radius itself where epsilon is 1. `[]`, or per image as
       `[B, 1, 1, 1]`.
+    box: whether x + delta is kept in [0, 1]; False for what are no pixels.
 
   Returns:
     delta `[B, H, W, C]`, a constant: no derivative passes through it or the steps. Values
@@ -66,7 +68,8 @@ def pgd(
   ascent = attack.ascent(2.0 * epsilon / attack.num_steps, attack.norm)
 
   def inside(delta):
-    delta = jnp.clip(images + delta, 0.0, 1.0) - images
+    if box:
+      delta = jnp.clip(images + delta, 0.0, 1.0) - images
     return perturbation.project(delta, epsilon=epsilon, norm=attack.norm)
 
   def step(_, carry):
@@ -116,6 +119,7 @@ class ProjectedGradient(NamedTuple):
   num_steps: int = 10
   random_start: bool = False  # From a uniform draw in the ball, instead of the image.
   ascent: types.AscentFn = normalized
+  box: bool = True  # Whether x + delta is kept in [0, 1].
 
   @property
   def finds_least(self) -> bool:
@@ -128,4 +132,4 @@ class ProjectedGradient(NamedTuple):
     loss = classifiers.objective(classifier, labels, targeted=self.targeted)
     size = jnp.broadcast_to(radius, len(images))[:, None, None, None]
     start = uniform_in_ball(attack, key, images, size) if self.random_start else None
-    return pgd(attack, loss, images, start=start, strength=size)
+    return pgd(attack, loss, images, start=start, strength=size, box=self.box)

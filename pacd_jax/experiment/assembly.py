@@ -20,6 +20,7 @@ from pacd_jax.experiment import (
   early_stopping,
   ensembles,
   kinds,
+  manifolds,
   plan,
   procedures,
   targets,
@@ -28,6 +29,7 @@ from pacd_jax.experiment import (
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.entries import networks
 from pacd_jax.experiment.training_config import Train, Training
+from pacd_jax.manifolds.manifold import Manifold
 from pacd_jax.models import last_layer
 from pacd_jax.runtime import sharding
 
@@ -61,9 +63,17 @@ def adversary(training: Training) -> evasion.Pgd:
   )
 
 
-def loss(training: Training, model: types.Model, sigma: float) -> types.Loss:
-  """The training loss that a group of fields selects, with its options."""
-  tools = kinds.LossTools(model, sigma, adversary(training))
+def loss(
+  training: Training,
+  model: types.Model,
+  sigma: float,
+  manifold: Manifold | None = None,
+) -> types.Loss:
+  """The training loss that a group of fields selects, with its options.
+
+  `manifold` is `manifolds.of_loss(...)`, for losses that move along one.
+  """
+  tools = kinds.LossTools(model, sigma, adversary(training), manifold)
   return kinds.LOSSES[training.loss.name].make(tools, training.loss.own)
 
 
@@ -76,10 +86,11 @@ def training(
 ) -> plan.TrainPlan:
   """The plan for training the victims, from scratch or on a network's frozen features."""
   options = config.train
+  manifold = manifolds.of_loss(config, splits, options.loss.name)
   augment = options.augment if options.augment.name else config.data.augment
   trainer = train.make(
     model,
-    loss(options, model, config.sigma),
+    loss(options, model, config.sigma, manifold),
     functools.partial(_optimizer, options, frozen),
     image_shape=splits.train.images.shape[1:],
     num_epochs=options.num_epochs,
@@ -159,7 +170,8 @@ def decay(
     config.train, recovery_epochs=0, num_victims=weight_decay.NUM_FOLDS
   )
   train_key, accuracy_key = (jax.random.fold_in(key, stream) for stream in (0, 1))
-  of_training = loss(config.train, model, config.sigma)
+  manifold = manifolds.of_loss(config, splits, config.train.loss.name)
+  of_training = loss(config.train, model, config.sigma, manifold)
 
   def accuracy(params, images, labels, key):
     return of_training(params, images, labels, key)[1]["accuracy"]

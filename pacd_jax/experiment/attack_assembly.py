@@ -11,12 +11,13 @@ import optax
 from pacd_jax import types
 from pacd_jax.attacks import pacd, problem
 from pacd_jax.bilevel import linear_solve
-from pacd_jax.experiment import assembly, defences, kinds, plan, targets
+from pacd_jax.experiment import assembly, defences, kinds, manifolds, plan, targets
 from pacd_jax.experiment.attack_config import Attack
 from pacd_jax.experiment.attack_config import has_selection as _has_selection
 from pacd_jax.experiment.attack_config import needs_definite as _needs_definite
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.training_config import Train, Training
+from pacd_jax.manifolds.manifold import Manifold
 from pacd_jax.runtime import sharding
 
 
@@ -75,6 +76,7 @@ def settings(
   *,
   transform: types.TransformFn | None = None,
   penalties: tuple[types.PenaltyFn, ...] = (),
+  manifold: Manifold | None = None,
 ) -> problem.Settings:
   """The settings of the bilevel problem, and of every attack's surrogate.
 
@@ -84,6 +86,7 @@ def settings(
     mesh: every batch that the network sees is sharded over it; None: one device.
     transform: what victims do to their training images, if the attack knows it.
     penalties: of PACD's poison, for filters that it knows.
+    manifold: for a loss that moves along one.
   """
   attack = config.attack
   if mesh is not None:
@@ -101,7 +104,7 @@ def settings(
   schedule = kinds.SCHEDULES[attack.step_schedule.name]
   return problem.Settings(
     model=model,
-    loss=assembly.loss(attack, model, config.sigma),
+    loss=assembly.loss(attack, model, config.sigma, manifold),
     hypergradient=hypergradient(attack),
     optimizer=optax.adam(attack.learning_rate),
     objective=objective,
@@ -162,7 +165,14 @@ def assemble(
   )
   return plan.AttackPlan(
     pacd.make(
-      settings(config, model, mesh, transform=known.transform, penalties=known.penalties)
+      settings(
+        config,
+        model,
+        mesh,
+        transform=known.transform,
+        penalties=known.penalties,
+        manifold=manifolds.of_loss(config, splits, options.loss.name),
+      )
     ),
     functools.cache(tools.attack_data),
     tools.key,

@@ -72,6 +72,11 @@ class Data:
   augment: Choice = choice(
     kinds.AUGMENTS, "none", "Random change of images, in both levels and in victims."
   )
+  manifold: Choice = choice(
+    kinds.MANIFOLDS,
+    "pca",
+    "The manifold of losses and attacks that move along one, fitted on validation images.",
+  )
 
 
 @_frozen

@@ -28,6 +28,7 @@ from pacd_jax.experiment import (
   frozen,
   kinds,
   making,
+  manifolds,
   plan,
   schema,
   sizes,
@@ -193,7 +194,11 @@ def build(
 
   def attack_settings() -> problem.Settings:
     return attack_assembly.settings(
-      config, surrogate, transform=known.transform, penalties=known.penalties
+      config,
+      surrogate,
+      transform=known.transform,
+      penalties=known.penalties,
+      manifold=manifolds.of_loss(config, splits, config.attack.loss.name),
     )
 
   network_key = jax.random.fold_in(root, making.SURROGATE)

@@ -3,6 +3,7 @@
 pacd evade runs/digits_ga --smoothed
 pacd evade runs/digits_ga --smoothed --attack=cw --rows=clean,pacd
 pacd evade runs/digits_standard --attack=fgsm --norm=linf --epsilon=0.03,0.1
+pacd evade runs/digits_dual_manifold --attack=on_manifold --epsilon=0,0.25,0.5
 
 Each victim's mean distance to a misclassification and its robust accuracy stand beside its
 certified numbers, and in the run's folder `evasion/`, a file for each choice of settings,
@@ -24,14 +25,23 @@ import numpy as np
 from pacd_jax import errors
 from pacd_jax.certification import certificates, distortion
 from pacd_jax.data import arrays
-from pacd_jax.experiment import door, evasion_options, evasion_report, fields, kinds, stages
+from pacd_jax.experiment import (
+  door,
+  evasion_options,
+  evasion_report,
+  evasion_words,
+  fields,
+  kinds,
+  manifolds,
+  stages,
+)
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.results import tables
 from pacd_jax.runtime import progress, run_folder, stamp, subcommand
 
 _NUM_POINTS = 100  # By default.
 _STREAM = 6  # Folded into a victim's key of certification, for other noise.
-_LARGEST = {"l2": 8.0, "linf": 1.0}  # Radii of the search, image units.
+_LARGEST = {"l2": 8.0, "linf": 1.0}  # Radii of the search, image units,
+_LARGEST_OF_LATENTS = 8.0  # and units of latents.
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,17 +58,27 @@ def _run(arguments: Sequence[str]) -> str:
     raise errors.InputError(
       f"--norm={norm}: {entry.name} is for {', '.join(entry.norms)}: use that"
     )
-  epsilons = _epsilons(chosen.epsilon, norm)
+  if entry.of_latents and chosen.smoothed:
+    raise errors.InputError(
+      f"--smoothed: {entry.name} moves latents, and noise is of pixels: leave it out"
+    )
+  largest = _LARGEST_OF_LATENTS if entry.of_latents else _LARGEST[norm]
+  units = "units of latents" if entry.of_latents else "image units"
+  epsilons = _epsilons(chosen.epsilon, largest, f"{units}, from 0 to {largest:g} in {norm}")
   _check_counts(chosen)
   plan = door.load(chosen.run, data_dir=chosen.data_dir, path=chosen.data_path)
+  if entry.of_latents:
+    epsilons = epsilons or (plan.config.train.loss.options["dual_manifold"].radius,)
+    manifolds.check(plan.config, plan.splits)
   epsilons = epsilons or _own_epsilon(plan, norm)
   rows = _rows(plan, chosen)
   attack = evasion_report.Attack(
     evade=entry.make(kinds.EvasionTools(norm, chosen.targeted is not None), options),
-    search=_search(chosen, norm),
+    search=_search(chosen, largest),
     sigma=plan.certify.settings.sigma if chosen.smoothed else 0.0,
     epsilons=epsilons,
     target=chosen.targeted,
+    of_latents=entry.of_latents,
   )
   places = _places(plan, chosen)
   about = {
@@ -71,17 +91,19 @@ def _run(arguments: Sequence[str]) -> str:
     "targeted": chosen.targeted,
     "epsilon": list(attack.epsilons),
     "num_points": len(places),
+    **({"all_classes": True} if chosen.all_classes else {}),
+    **(_manifold(plan) if entry.of_latents else {}),
   }
   if (procedure := plan.certify.procedure) is not None:
     about["procedure"] = procedure.name
   path = plan.folder.path / "evasion" / f"{_name(about)}.json"
   with plan.folder:  # Locked: no other process writes there.
     there = run_folder.read_json(path)["victims"] if path.exists() else []
-    found = _measure(plan, attack, rows, places)
+    found = _measure(plan, attack, rows, places, certified=not chosen.all_classes)
     others = [each for each in there if each["row"] not in rows]
     victims = sorted([*others, *found], key=lambda each: plan.rows.index(each["row"]))
     run_folder.write_json(path, {**about, "victims": victims})
-  return _said(found, about, path)
+  return evasion_words.said(found, about, path)
 
 
 def _parser() -> subcommand.Parser:
@@ -100,6 +122,11 @@ def _parser() -> subcommand.Parser:
   parser.add_argument(
     "--targeted", type=int, metavar="CLASS", help="that images are to get"
   )
+  parser.add_argument(
+    "--all_classes",
+    action="store_true",
+    help="points of every class, without certificates",
+  )
   parser.add_argument("--smoothed", action="store_true", help="not the base classifier")
   parser.add_argument("--rows", help="training sets: clean,pacd; by default all")
   parser.add_argument(
@@ -116,17 +143,21 @@ def _parser() -> subcommand.Parser:
   return parser
 
 
-def _epsilons(text: str | None, norm: str) -> tuple[float, ...]:
+def _manifold(plan: Plan) -> dict[str, Any]:
+  """What the run's manifold is, for the file."""
+  choice = plan.config.data.manifold
+  return {"manifold": {"name": choice.name, **dataclasses.asdict(choice.own)}}
+
+
+def _epsilons(text: str | None, largest: float, must_be: str) -> tuple[float, ...]:
   if text is None:
     return ()
   try:
     found = tuple(sorted({fields.number(each) for each in text.split(",")}))
   except ValueError:
     found = ()
-  if not found or not all(0.0 <= each <= _LARGEST[norm] for each in found):
-    raise errors.InputError(
-      f"--epsilon={text}: use image units, from 0 to {_LARGEST[norm]:g} in {norm}"
-    )
+  if not found or not all(0.0 <= each <= largest for each in found):
+    raise errors.InputError(f"--epsilon={text}: use {must_be}")
   return found
 
 
@@ -155,11 +186,11 @@ def _check_counts(chosen: argparse.Namespace) -> None:
     raise errors.InputError(f"--num_points={chosen.num_points}: use 0 or more")
 
 
-def _search(chosen: argparse.Namespace, norm: str) -> distortion.Search:
+def _search(chosen: argparse.Namespace, largest: float) -> distortion.Search:
   """The base classifier is one copy, without noise, and one vote."""
   if not chosen.smoothed:
-    return distortion.Search(1, 1, max_radius=_LARGEST[norm])
-  return distortion.Search(num_votes=chosen.votes, max_radius=_LARGEST[norm])
+    return distortion.Search(1, 1, max_radius=largest)
+  return distortion.Search(num_votes=chosen.votes, max_radius=largest)
 
 
 def _rows(plan: Plan, chosen: argparse.Namespace) -> tuple[str, ...]:
@@ -203,8 +234,10 @@ def _rows(plan: Plan, chosen: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _places(plan: Plan, chosen: argparse.Namespace) -> np.ndarray:
-  """Which certified points are attacked: rising places among them."""
-  labels = plan.certify.dataset.labels[plan.certify.indices]
+  """Which points are attacked: rising places among those certified, or in the split."""
+  labels = plan.certify.dataset.labels
+  if not chosen.all_classes:
+    labels = labels[plan.certify.indices]
   there = np.flatnonzero(labels != (-1 if chosen.targeted is None else chosen.targeted))
   if not len(there):
     raise errors.InputError(
@@ -216,24 +249,34 @@ def _places(plan: Plan, chosen: argparse.Namespace) -> np.ndarray:
 
 
 def _measure(
-  plan: Plan, attack: evasion_report.Attack, rows: Sequence[str], places: np.ndarray
+  plan: Plan,
+  attack: evasion_report.Attack,
+  rows: Sequence[str],
+  places: np.ndarray,
+  *,
+  certified: bool,
 ) -> list[dict[str, Any]]:
   """Attacks every victim of the rows, one after the other."""
   found: list[dict[str, Any]] = []
   params = stages.load_victims(plan)
+  apply, moved = plan.model.apply, lambda images: images
+  if attack.of_latents:
+    apply, moved = manifolds.on_latents(plan.config, plan.splits, apply)
   shown = progress.Progress("evade", len(rows) * len(plan.seeds), unit="victims")
   shown.update(0)  # The first victim takes longest: it compiles.
   for row in rows:
     for seed in plan.seeds:
-      record = certificates.read(plan.folder.certificate(row, seed))
+      record, idx = None, places
+      if certified:
+        record = certificates.read(plan.folder.certificate(row, seed))
+        idx = record.idx[places]
+      images, labels = plan.certify.dataset
       points = evasion_report.Points(
-        arrays.to_float(plan.certify.dataset.images[record.idx[places]]),
-        record.label[places],
-        places,
+        moved(arrays.to_float(images[idx])), labels[idx], places
       )
       key = jax.random.fold_in(plan.certify_key(seed), _STREAM)
       measured = evasion_report.measure(
-        attack, plan.model.apply, params[row, seed], points, record, key
+        attack, apply, params[row, seed], points, record, key
       )
       found.append({"row": row, "seed": seed, **measured, "stamp": stamp.make()})
       shown.update(len(found))
@@ -247,57 +290,3 @@ def _name(about: dict[str, Any]) -> str:
   settings = json.dumps(about, sort_keys=True).encode()
   digest = hashlib.sha256(settings).hexdigest()[:8]
   return f"{about['attack']}_{about['norm']}_{of}{to}_{digest}"
-
-
-def _said(found: list[dict[str, Any]], about: dict[str, Any], path) -> str:
-  """The table, and what contradicts certificates."""
-  epsilons = [f"{each:g}" for each in about["epsilon"]]
-  to = about["targeted"]
-  withstands = "robust" if to is None else f"not class {to}"
-  heads = ["data", "seed", *(f"{withstands} {e} %" for e in epsilons)]
-  heads += [*(f"certified {e} %" for e in epsilons), f"mean {about['norm']}", "ACR"]
-  lines = [tuple(heads)]
-  for each in found:
-    certified = each["certified_accuracy"] or [None] * len(epsilons)
-    cells = [each["row"], str(each["seed"])]
-    cells += [_percent(value) for value in (*each["robust_accuracy"], *certified)]
-    acr = each["acr"]
-    cells += [f"{each['mean_distortion']:.3f}", "-" if acr is None else f"{acr:.3f}"]
-    lines.append(tuple(cells))
-  return "\n".join([tables.aligned(lines), "", *_remarks(found, about), f"{path}"])
-
-
-def _percent(value: float | None) -> str:
-  return "-" if value is None else f"{100.0 * value:.1f}"
-
-
-def _remarks(found: list[dict[str, Any]], about: dict[str, Any]) -> list[str]:
-  what = "the smoothed classifier" if about["smoothed"] else "the base classifier"
-  towards = "" if about["targeted"] is None else f" towards class {about['targeted']}"
-  count = len(found[0]["points"]["idx"])
-  said = [f"{about['attack']} on {what}{towards}, {count} points of each victim"]
-  failed = 1.0 - np.mean([each["found"] for each in found])
-  if failed:
-    said.append(
-      f"{100.0 * failed:.1f} % of points withstood every radius, and count with "
-      f"{about['max_radius']:g}"
-    )
-  is_sampled = "procedure" not in about
-  if is_sampled and not about["smoothed"]:
-    said.append("certificates are of the smoothed classifier: they bound nothing here")
-    return said
-  below = [(each, one) for each in found for one in each["contradictions"]]
-  confirmed = [pair for pair in below if pair[1]["confirmed"]]
-  said.append(
-    f"distances below a certified radius: {len(below)}; confirmed by "
-    f"{'more votes' if is_sampled else 'the classifier'}: {len(confirmed)}"
-  )
-  for each, one in confirmed:
-    why = "a certificate of bounds is never wrong but for rounding"
-    if is_sampled:
-      why = f"p = {one['p_value']:.2g}; a certificate is wrong with probability alpha"
-    said.append(
-      f"CONTRADICTION: {each['row']}, seed {each['seed']}, point {one['idx']}: certified "
-      f"to {one['certified_radius']:.4f}, fooled at {one['distance']:.4f} ({why})"
-    )
-  return said

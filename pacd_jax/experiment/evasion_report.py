@@ -27,6 +27,9 @@ class Attack(NamedTuple):
   epsilons: tuple[float, ...]
   target: int | None  # The class that images are to get; None: any but their own.
   num_confirming: int = 10_000  # Votes on what would contradict a certificate.
+  # Whether it moves latents, of which no certificate says anything; `Points.images` are
+  # then latents `[B, 1, 1, d]`, and so is what the classifier takes.
+  of_latents: bool = False
 
 
 class Points(NamedTuple):
@@ -34,7 +37,8 @@ class Points(NamedTuple):
 
   images: types.Array  # float32 `[B, H, W, C]`.
   labels: np.ndarray  # `[B]`.
-  places: np.ndarray  # `[B]`: their lines in the victim's certificates.
+  # `[B]`: their lines in the victim's certificates, or else their places in the split.
+  places: np.ndarray
 
 
 class _Nearest(NamedTuple):
@@ -51,17 +55,19 @@ def measure(
   apply: types.ApplyFn,
   params: types.Params,
   points: Points,
-  record: certificates.Record,
+  record: certificates.Record | None,
   key: types.Key,
 ) -> dict[str, Any]:
-  """The numbers of one victim, for JSON: of each point, and their means; key consumed."""
+  """The numbers of one victim, for JSON: of each point, and their means; key consumed.
+
+  `record` has the points' certificates; None: they have none.
+  """
   labels = points.labels
   found = _found(attack, apply, params, points, key)
   distance, is_found, delta = found.distance, found.is_found, found.delta
   l2 = _size(delta, "l2")
-  has_votes = provenance.has_votes(record.sidecar)
-  has_radius = provenance.has_radius(record.sidecar)
-  certified = evaluate.correct_radius(record)[points.places]
+  has_radius = record is not None and provenance.has_radius(record.sidecar)
+  idx = points.places if record is None else record.idx[points.places]
   measured: dict[str, Any] = {
     "robust_accuracy": [_share(~(is_found & (distance <= e))) for e in attack.epsilons],
     "certified_accuracy": None,
@@ -69,9 +75,9 @@ def measure(
     "found": _share(is_found),
     # Of the same votes; those on a wanted class say nothing of the points' own.
     "clean_accuracy": _share(~found.wrong) if attack.target is None else None,
-    "acr": float(certified.mean()) if has_radius else None,
+    "acr": None,
     "points": {
-      "idx": record.idx[points.places].tolist(),
+      "idx": idx.tolist(),
       "label": labels.tolist(),
       "distance": distance.astype(float).tolist(),
       "is_found": is_found.tolist(),
@@ -79,13 +85,18 @@ def measure(
     },
     "contradictions": [],
   }
-  if has_radius:
+  if record is None or not has_radius:
+    return measured
+  certified = evaluate.correct_radius(record)[points.places]
+  measured["acr"] = float(certified.mean())
+  if not attack.of_latents:
     norms = attack.evade.norm, certified_norm(record)
     radii = [_radius_of(e, *norms, points.images) for e in attack.epsilons]
     measured["certified_accuracy"] = [_share(certified > radius) for radius in radii]
     measured["points"]["certified_radius"] = certified.tolist()
   # Only what was certified can be contradicted: the smoothed classifier, or else the base.
-  if has_radius and has_votes == bool(attack.sigma):
+  has_votes = provenance.has_votes(record.sidecar)
+  if not attack.of_latents and has_votes == bool(attack.sigma):
     places = np.flatnonzero(is_found & (_size(delta, certified_norm(record)) < certified))
     measured["contradictions"] = [
       _contradiction(attack, apply, params, points, record, place, delta[place], key)

@@ -19,6 +19,7 @@ from pacd_jax.data import sources
 from pacd_jax.defenses.aggregation import scheme
 from pacd_jax.experiment.row_tools import Poisoned as Poisoned
 from pacd_jax.experiment.row_tools import RowTools as RowTools
+from pacd_jax.manifolds.manifold import Manifold as FittedManifold
 from pacd_jax.registry import Registry
 
 Options = Any  # An instance of an entry's dataclass.
@@ -33,6 +34,8 @@ class LossTools(NamedTuple):
   model: types.Model
   sigma: float  # Noise standard deviation, image units.
   attack: evasion.Pgd  # The PGD of losses that have an adversary.
+  # `data.manifold`; None where the loss does not need one.
+  manifold: FittedManifold | None = None
 
   @property
   def apply(self) -> types.ApplyFn:
@@ -53,6 +56,7 @@ class Loss:
   takes_mixed: bool = False
   is_mean: bool = False  # Of a term of each image, which thus has a gradient of its own.
   needs_bounds: bool = False  # Of the network's logits on the adversary's ball.
+  needs_manifold: bool = False  # It attacks along `data.manifold`.
 
 
 class ObjectiveTools(NamedTuple):
@@ -110,6 +114,7 @@ class Evasion:
   words: str
   options: type | None = None
   norms: tuple[str, ...] = ("l2", "linf")
+  of_latents: bool = False  # It moves latents of `data.manifold`: radii are theirs.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,6 +127,23 @@ class Augment:
   options: type | None = None
   # Checks its options against the data; raises errors.InputError.
   check: Callable[[Options, types.Splits], None] | None = None
+
+
+class ManifoldTools(NamedTuple):
+  """The inputs of `Manifold.fit`."""
+
+  images: np.ndarray  # uint8 `[n, H, W, C]`: trusted, not poisoned.
+  key: types.Key  # Consumed.
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifold:
+  """A manifold of images, fitted on trusted ones."""
+
+  name: str
+  fit: Callable[[ManifoldTools, Options], FittedManifold]
+  words: str
+  options: type  # It has a field `latent_dimension`.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -451,6 +473,7 @@ OBJECTIVES: Registry[Objective] = Registry("objective")
 ASCENTS: Registry[Ascent] = Registry("ascent")
 EVASIONS: Registry[Evasion] = Registry("attack at test time")
 AUGMENTS: Registry[Augment] = Registry("augmentation")
+MANIFOLDS: Registry[Manifold] = Registry("manifold")
 MIXES: Registry[Mix] = Registry("mixing")
 SCHEDULES: Registry[Schedule] = Registry("schedule")
 SOLVERS: Registry[Solver] = Registry("solver")
@@ -475,6 +498,7 @@ ALL: tuple[Registry[Any], ...] = (
   ASCENTS,
   EVASIONS,
   AUGMENTS,
+  MANIFOLDS,
   MIXES,
   SCHEDULES,
   SOLVERS,

@@ -209,6 +209,11 @@ def train_victims(
       f"config field defense.inside has {trusted[0]}, which needs a run, with trusted "
       "images: leave it out"
     )
+  if kinds.LOSSES[config.train.loss.name].needs_manifold:
+    raise errors.InputError(
+      f"config field train.loss={config.train.loss.name} needs a run, with trusted images "
+      "for its manifold: use another loss"
+    )
   data = training_sets.to_dataset(training_set)
   if num_classes is None:
     num_classes = int(data.labels.max()) + 1

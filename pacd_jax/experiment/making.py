@@ -10,6 +10,7 @@ from pacd_jax.experiment import kinds
 # The streams that no row has.
 TRAIN, CERTIFY = 2, 3
 DEFEND, STOP, DECAY, INSIDE, FEATURES, CLEANSE, SURROGATE, DENOISE = range(8, 16)
+MANIFOLD = 16
 
 
 def row_key(root: types.Key, entry: kinds.Row) -> types.Key:

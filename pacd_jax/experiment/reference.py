@@ -47,6 +47,7 @@ _KINDS: tuple[tuple[str, Registry[Any], str], ...] = (
   ("Networks", kinds.NETWORKS, "model.name"),
   ("Data sets", kinds.DATA_SETS, "data.name"),
   ("Augmentations", kinds.AUGMENTS, "data.augment, train.augment"),
+  ("Manifolds", kinds.MANIFOLDS, "data.manifold"),
   ("Mixing", kinds.MIXES, "train.mix"),
   ("Ensembles", kinds.AGGREGATIONS, "train.ensemble.aggregation"),
   ("Defences", kinds.DEFENCES, "defense.chain"),

@@ -2,7 +2,7 @@
 
 from pacd_jax import errors, types
 from pacd_jax.data import arrays
-from pacd_jax.experiment import ensembles, kinds, targets, weight_decay
+from pacd_jax.experiment import ensembles, kinds, manifolds, targets, weight_decay
 from pacd_jax.experiment.config import Config
 from pacd_jax.runtime import sharding
 
@@ -63,6 +63,9 @@ def check(config: Config, splits: types.Splits) -> None:
     if choice.name and (fits := kinds.AUGMENTS[choice.name].check) is not None:
       with errors.about(f"config field {group}.augment"):
         fits(choice.own, splits)
+  used = [config.train.loss, config.attack.loss]
+  if any(kinds.LOSSES[loss.name].needs_manifold for loss in used):
+    manifolds.check(config, splits)
 
 
 def _of_one_network(config: Config, splits: types.Splits, num_train: int) -> int:

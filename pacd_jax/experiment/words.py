@@ -47,6 +47,12 @@ def remarks(config: Config) -> list[str]:
     words.append(f"{100.0 * fraction:g} % of the class poisoned, the rest clean")
   if config.data.target_points:
     words.append("the test points were chosen, and the attack saw them")
+  if kinds.LOSSES[config.train.loss.name].needs_manifold:
+    manifold = config.data.manifold
+    words.append(
+      f"training moves {manifold.own.latent_dimension} latents of {manifold.name}, fitted "
+      "on validation images"
+    )
   if config.defense.chain.names:
     words.append(f"defended by {', then '.join(config.defense.chain.names)}")
   if config.denoiser.loss.name != "none":

@@ -46,6 +46,11 @@ class RunWordsTest(absltest.TestCase):
     self.assertEqual(poisoned, "25 % of the class poisoned, the rest clean")
     self.assertIn("the attack saw them", seen)
 
+  def test_a_manifold_that_training_moves_along(self):
+    unusual = schema.replaced(config.Config(), {"train.loss": "dual_manifold"})
+    (found,) = words.remarks(unusual)
+    self.assertEqual(found, "training moves 16 latents of pca, fitted on validation images")
+
 
 class RowsTest(absltest.TestCase):
   def test_every_row_has_its_words_and_a_line_of_its_own(self):

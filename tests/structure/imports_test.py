@@ -33,6 +33,7 @@ _MAY_IMPORT = {
   "losses": {"evasion", "noise", "smoothing"},
   "bounds": set(),
   "models": {"bounds"},
+  "manifolds": {"data", "evasion", "losses", "models"},
   "bilevel": set(),
   "runtime": set(),
   "data": {"runtime"},
@@ -47,7 +48,7 @@ _MAY_IMPORT = {
   "experiment": {
     *("registry", "noise", "perturbation", "evasion", "losses", "models", "bilevel"),
     *("runtime", "data", "train", "attacks", "defenses", "certification", "results"),
-    *("linear_case", "bounds"),
+    *("linear_case", "bounds", "manifolds"),
   },
   "suites": {"certification", "data", "experiment", "results", "runtime"},
   "paper": {"certification", "data", "evasion", "experiment", "results", "runtime"}
@@ -57,7 +58,7 @@ _MAY_IMPORT = {
 _FACES = {"__main__", "bench"}
 _ALGORITHMS = (
   *("noise", "perturbation", "smoothing", "evasion", "losses", "models"),
-  *("bilevel", "attacks", "linear_case", "bounds"),
+  *("bilevel", "attacks", "linear_case", "bounds", "manifolds"),
 )
 
 
@@ -218,7 +219,7 @@ class RulesTest(parameterized.TestCase):
       "experiment.command_line",
       "experiment.config_files",
     ),
-    ("flax", "models.networks", "models.denoiser"),
+    ("flax", "models.networks", "models.denoiser", "models.autoencoder"),
     (
       "matplotlib",
       "results.figures",

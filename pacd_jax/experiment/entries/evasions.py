@@ -20,6 +20,16 @@ class Pgd:
 
 
 @dataclasses.dataclass(frozen=True)
+class OnManifold:
+  """The options of `on_manifold`; its authors evaluate with 50 steps."""
+
+  num_steps: int = fields.field(50, _STEPS, "Each of size 2 epsilon / num_steps.")
+  random_start: bool = fields.field(
+    False, fields.flag(), "From a uniform draw in the ball, not from the latents."
+  )
+
+
+@dataclasses.dataclass(frozen=True)
 class CarliniWagner:
   """The options of `cw`; its authors' are 9, 10,000, 0.01, 0.001 and 0."""
 
@@ -43,6 +53,14 @@ def _pgd(tools: kinds.EvasionTools, options: Pgd) -> evasion.ProjectedGradient:
   )
 
 
+def _on_manifold(
+  tools: kinds.EvasionTools, options: OnManifold
+) -> evasion.ProjectedGradient:
+  return evasion.ProjectedGradient(
+    tools.norm, tools.targeted, box=False, **dataclasses.asdict(options)
+  )
+
+
 def _cw(tools: kinds.EvasionTools, options: CarliniWagner) -> evasion.CarliniWagner:
   return evasion.CarliniWagner(tools.targeted, **dataclasses.asdict(options))
 
@@ -56,6 +74,14 @@ for _entry in (
     "the l2 attack of Carlini and Wagner (2017), with a search for c",
     CarliniWagner,
     norms=("l2",),
+  ),
+  kinds.Evasion(
+    "on_manifold",
+    _on_manifold,
+    "PGD on latents of data.manifold (Lin et al., 2020)",
+    OnManifold,
+    norms=("linf",),
+    of_latents=True,
   ),
 ):
   kinds.EVASIONS.add(_entry)

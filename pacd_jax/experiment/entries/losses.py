@@ -9,6 +9,7 @@ from typing import Any
 from pacd_jax import evasion, losses
 from pacd_jax.attacks import objectives
 from pacd_jax.experiment import fields, kinds
+from pacd_jax.manifolds import training
 
 _SAMPLES = fields.count(most=10_000)
 
@@ -43,6 +44,27 @@ class Trades:
   )
 
 
+@dataclasses.dataclass(frozen=True)
+class OnManifold:
+  """The options of `on_manifold`: its PGD, in l_inf of the latents of `data.manifold`."""
+
+  radius: float = fields.field(
+    0.5, fields.at_least_zero(), "Of the ball, in standard deviations of latents."
+  )
+  num_steps: int = fields.field(
+    5, fields.count(most=10_000), "Of PGD, each of 2 radius / num_steps."
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class DualManifold(OnManifold):
+  """The options of `dual_manifold`, beside the adversary's, which are of pixels."""
+
+  weight: float = fields.field(
+    1.0, fields.at_least_zero(), "Of the on-manifold term; 0: adversarial training."
+  )
+
+
 def _macer(tools: kinds.LossTools, options: Macer):
   return losses.macer(tools.apply, sigma=tools.sigma, **dataclasses.asdict(options))
 
@@ -55,6 +77,28 @@ def _smoothadv(tools: kinds.LossTools, options: SmoothAdv):
 
 def _trades(tools: kinds.LossTools, options: Trades):
   return losses.trades(tools.apply, attack=tools.attack, **dataclasses.asdict(options))
+
+
+def _on_manifold(tools: kinds.LossTools, options: OnManifold):
+  assert tools.manifold is not None
+  return training.on_manifold(
+    tools.apply, tools.manifold, attack=_of_latents(tools, options)
+  )
+
+
+def _dual_manifold(tools: kinds.LossTools, options: DualManifold):
+  assert tools.manifold is not None
+  return training.dual_manifold(
+    tools.apply,
+    tools.manifold,
+    attack=tools.attack,
+    on_manifold_attack=_of_latents(tools, options),
+    weight=options.weight,
+  )
+
+
+def _of_latents(tools: kinds.LossTools, options: OnManifold) -> evasion.Pgd:
+  return evasion.Pgd(options.radius, "linf", options.num_steps, tools.attack.ascent)
 
 
 for _entry in (
@@ -104,6 +148,24 @@ for _entry in (
     options=Trades,
     has_adversary=True,
     is_mean=True,
+  ),
+  kinds.Loss(
+    "on_manifold",
+    _on_manifold,
+    "adversarial training along a manifold of the images (Lin et al., 2020)",
+    options=OnManifold,
+    has_adversary=True,
+    is_mean=True,
+    needs_manifold=True,
+  ),
+  kinds.Loss(
+    "dual_manifold",
+    _dual_manifold,
+    "dual-manifold adversarial training, of pixels and latents (Lin et al., 2020)",
+    options=DualManifold,
+    has_adversary=True,
+    is_mean=True,
+    needs_manifold=True,
   ),
 ):
   kinds.LOSSES.add(_entry)

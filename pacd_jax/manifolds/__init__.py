@@ -1,0 +1,1 @@
+"""Manifolds of images: an encoder, a decoder, and training against moves on them."""
