@@ -1,7 +1,7 @@
 """The sidecar of a file of certificates: how they were drawn, and the radii it supports.
 
 A sidecar is a dictionary that JSON can hold. It has `FIELDS`, and the fields of its
-sampling rule.
+sampling rule, and those of `soundness` where its certificates are.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pacd_jax.certification import confidence, sampling
+from pacd_jax.certification import confidence, sampling, soundness
 from pacd_jax.certification.rules.rule import Sidecar, brief
 
 _KINDS = {
@@ -52,7 +52,9 @@ def checked(sidecar: Any) -> Sidecar:
     if sidecar[name] not in known:
       raise ValueError(f"{name} is {brief(sidecar[name])}, none of {', '.join(known)}")
   mode, bound = sidecar["mode"], sidecar["bound"]
-  if bound != sampling.RULES[mode].bound:
+  soundness.check_sidecar(sidecar)
+  suffix = soundness.SUFFIX if "sound" in sidecar else ""
+  if bound != sampling.RULES[mode].bound + suffix:
     raise ValueError(f"bound is {brief(bound)}, but in mode {mode} there is none such")
   sampling.RULES[mode].check(sidecar)
   return sidecar
@@ -81,6 +83,8 @@ def supported_radius(
   totals = counts.sum(axis=1)
   alphas = sampling.RULES[sidecar["mode"]].alphas(sidecar, totals)
   radius = confidence.radius(votes, totals, sigma=sidecar["sigma"], alpha=alphas)
+  if "sound" in sidecar:
+    radius = soundness.radius(radius, sigma=sidecar["sigma"], slack=sidecar["slack"])
   return np.where(predict >= 0, radius, 0.0)
 
 

@@ -215,5 +215,6 @@ def certification(config: Config, splits: types.Splits, key: types.Key) -> plan.
     options=options.mode.own,
     dtype=options.dtype,
     batch_size=options.batch_size,
+    sound=options.sound,
   )
   return plan.CertifyPlan(options.split, dataset, settings, indices, key)
