@@ -204,6 +204,22 @@ class LogitsFn(Protocol):
     """
 
 
+class VerifyFn(Protocol):
+  """A deterministic certificate of a base classifier's predictions, in balls of a norm."""
+
+  def __call__(self, params: Params, images: Array, radii: Array, /) -> tuple[Array, Array]:
+    """Returns `(predictions, holds)`, int `[B]` and bool `[B]`.
+
+    Where `holds`, every image in the ball of that radius gets the prediction, which is the
+    classifier's for the image itself; elsewhere nothing is known.
+
+    Args:
+      params: theta.
+      images: the balls' centres, float32 `[B, H, W, C]` in [0, 1].
+      radii: float32 `[B]`, at least 0, image units.
+    """
+
+
 class EvasionFn(Protocol):
   """An attack at test time: a pure function, and what it minimises or is bounded in."""
 
@@ -497,8 +513,8 @@ class DefenceFn(Protocol):
 
 
 class Certificate(NamedTuple):
-  """A randomized-smoothing certificate of one test point (Cohen et al., 2019)."""
+  """A certificate of one test point, as of randomized smoothing (Cohen et al., 2019)."""
 
-  prediction: int  # The smoothed classifier's class, or -1 if it abstained.
-  radius: float  # Certified l2 radius in image units; 0 if it abstained.
-  counts: np.ndarray  # int64 `[K]`: votes of the samples that bound p_A.
+  prediction: int  # The certified classifier's class, or -1 if it abstained.
+  radius: float  # Certified radius in image units; 0 if it abstained.
+  counts: np.ndarray  # int64 `[K]`: votes of the samples that bound p_A; `[0]` if none.

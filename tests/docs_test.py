@@ -14,7 +14,7 @@ from absl.testing import absltest, parameterized
 
 import pacd_jax
 from pacd_jax.data import poison_file, sources
-from pacd_jax.experiment import kinds
+from pacd_jax.experiment import door, kinds
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -99,7 +99,7 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
     self.assertEqual(poison_file.load("mine.npz").target_class, 8)
 
   def test_extending(self):
-    pages = self._run("extending", 2)
+    pages = self._run("extending", 3)
     next(pages)
     self.addCleanup(kinds.LOSSES.remove, "louder")
     self.assertIn("louder", kinds.LOSSES)
@@ -111,6 +111,12 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
     raised = poison.images.astype(int) - poison.base_images
     self.assertEqual(raised[:, :, 1::2].max(), 0)
     self.assertGreater(raised[:, :, ::2].min(axis=0).max(), 10)
+    next(pages)
+    self.addCleanup(kinds.PROCEDURES.remove, "lipschitz")
+    changes = {"certify.procedure": "lipschitz", "certify.lipschitz.norm": "l2"}
+    config = door.named("digits_ga", "smoke", changes)
+    plan = door.build(config, self.root / "bounded")
+    self.assertEqual(plan.certify.procedure.norm, "l2")
 
 
 class PublicNamesTest(absltest.TestCase):

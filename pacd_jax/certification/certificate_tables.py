@@ -1,7 +1,7 @@
 """The two tables of a victim's certificates: their lines, and what a line may hold.
 
-A point is a line of `COLUMNS` in one, and its votes by class in the other; see
-`certificates.py`, which reads and writes them together.
+A point is a line of `COLUMNS` in one, and its votes by class in the other, which is lacking
+for deterministic certificates; see `certificates.py`, which reads and writes both.
 """
 
 import contextlib
@@ -68,9 +68,14 @@ def opened_at(file: Path, table: Table, done: int) -> Generator[BinaryIO]:
 
 
 def read_both(path, sidecar: Sidecar) -> tuple[Table, Table, int]:
-  """Both tables, and the number of points that are complete in both."""
+  """Both tables, and the number of points that are complete in both.
+
+  Without votes, every point of the first has an empty line in the second.
+  """
   tsv, counts, _ = paths(path)
   points = _read(tsv, COLUMNS, parse_point, sidecar)
+  if not provenance.has_votes(sidecar):
+    return points, ((), [()] * len(points[1]), [b""] * len(points[2])), len(points[1])
   votes = ("idx", *map(str, range(sidecar["num_classes"]))), [], []
   if points[1]:  # Votes without points are useless, and may be from another run.
     votes = _read(counts, votes[0], parse_votes, sidecar)

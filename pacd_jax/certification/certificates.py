@@ -8,6 +8,9 @@ each line, and the sidecar `seed_<k>.json` says how they were drawn:
   seed_0.counts.tsv   idx  0  1  ...  K-1      (the votes behind its bound, by class)
   seed_0.json         mode, sigma, n0, n, alpha, bound, seed, indices, num_classes, ...
 
+The certificates of a deterministic procedure have no table of votes, and their sidecar says
+`procedure`, norm, epsilon, most, ... (`deterministic.described`).
+
 The sidecar is sealed (`runtime/sealed.py`) and has a digest of each point's two lines, but
 for the time, once a `Writer` has ended; a killed one leaves its last points without.
 
@@ -46,7 +49,8 @@ class Record(NamedTuple):
   predict: np.ndarray  # int64 `[N]` in [0, K), or -1 for an abstention.
   radius: np.ndarray  # float64 `[N]`: certified l2 radius in image units.
   correct: np.ndarray  # bool `[N]`: predict == label, whatever the radius.
-  counts: np.ndarray  # int64 `[N, K]`: rows sum to one of `provenance.allowed_votes`.
+  # int64 `[N, K]`: rows sum to one of `provenance.allowed_votes`; `[N, 0]` without votes.
+  counts: np.ndarray
   sidecar: Sidecar
 
 
@@ -67,7 +71,9 @@ class Writer:
 
   def __init__(self, path: str | os.PathLike, sidecar: Mapping[str, Any]):
     tsv, counts, sidecar_file = tables.paths(path)
-    sidecar = {**sidecar, "counts": counts.name}
+    self._has_votes = provenance.has_votes(sidecar)
+    if self._has_votes:
+      sidecar = {**sidecar, "counts": counts.name}
     text = json.dumps(sidecar, default=lambda x: x.tolist(), allow_nan=False)
     self._sidecar = provenance.checked(json.loads(text))  # As it is read from the file.
     if not (tsv.exists() or sidecar_file.exists()):
@@ -78,7 +84,8 @@ class Writer:
     self._file, self._digests = sidecar_file, tables.digests(path, there, points, votes)
     with contextlib.ExitStack() as opened:
       self._tsv = opened.enter_context(tables.opened_at(tsv, points, self.num_done))
-      self._counts = opened.enter_context(tables.opened_at(counts, votes, self.num_done))
+      if self._has_votes:
+        self._counts = opened.enter_context(tables.opened_at(counts, votes, self.num_done))
       self._opened = opened.pop_all()
 
   def append(
@@ -99,11 +106,13 @@ class Writer:
     point = [idx, label, predict, float(radius), int(predict == label), time]
     point, votes = [str(x) for x in point], [str(int(x)) for x in (idx, *counts)]
     tables.parse_point(point, self.num_done, self._sidecar)
-    tables.parse_votes(votes, self.num_done, self._sidecar)
+    if self._has_votes:
+      tables.parse_votes(votes, self.num_done, self._sidecar)
     if fault := _radius_fault([predict], [radius], [counts], self._sidecar):
       raise ValueError(fault[1])
-    votes, point = tables.line_of(votes), tables.line_of(point)
-    tables.append(self._counts, votes)  # First: a line in the TSV says the point is done.
+    point, votes = tables.line_of(point), tables.line_of(votes if self._has_votes else ())
+    if self._has_votes:  # First: a line in the TSV says the point is done.
+      tables.append(self._counts, votes)
     tables.append(self._tsv, point)
     self._digests.append(tables.digest(point, votes))
     self.num_done += 1
@@ -133,7 +142,8 @@ def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
     fault = f"only {done} of {total} points are done"
     raise errors.InputError(f"{tables.paths(path)[0]}: {fault}; {tables.RERUN}")
   point = np.array(points[1][:done], _POINT)
-  counts = np.array(votes[1][:done], np.int64).reshape(done, sidecar["num_classes"])
+  num_columns = sidecar["num_classes"] if provenance.has_votes(sidecar) else 0
+  counts = np.array(votes[1][:done], np.int64).reshape(done, num_columns)
   if fault := _radius_fault(point["predict"], point["radius"], counts, sidecar):
     where = f"{tables.paths(path)[0]}, line {fault[0] + 2}"
     raise errors.InputError(f"{where}: {fault[1]}; delete it, {tables.RERUN}")
@@ -153,8 +163,17 @@ def read(path: str | os.PathLike, *, allow_partial: bool = False) -> Record:
 def _radius_fault(predict, radius, counts, sidecar: Sidecar) -> tuple[int, str] | None:
   """The first row whose radius is not the one that its votes support, and an explanation.
 
-  The shapes are: predict `[N]`, radius `[N]`, counts `[N, K]`. None if all rows are right.
+  Without votes: whose radius is above the largest that was looked for, or whose class was
+  withheld. The shapes are: predict `[N]`, radius `[N]`, counts `[N, K]`. None if all rows
+  are right.
   """
+  if not provenance.has_votes(sidecar):
+    wrong = (np.array(radius) > sidecar["most"]) | (np.array(predict) < 0)
+    if not wrong.any():
+      return None
+    row, most = int(np.argmax(wrong)), sidecar["most"]
+    fault = f"radius {radius[row]} of class {predict[row]}, but radii are at most {most}"
+    return row, f"{fault}, and no class is withheld"
   expected = provenance.supported_radius(sidecar, np.array(counts), np.array(predict))
   wrong = ~np.isclose(radius, expected, rtol=1e-6, atol=1e-9)
   if not wrong.any():

@@ -1,7 +1,9 @@
 """The sidecar of a file of certificates: how they were drawn, and the radii it supports.
 
-A sidecar is a dictionary that JSON can hold. It has `FIELDS`, and the fields of its
-sampling rule, and those of `soundness` where its certificates are.
+A sidecar is a dictionary that JSON can hold. That of randomized smoothing has `FIELDS`, and
+the fields of its sampling rule, and of `soundness` where its certificates are sound. That
+of a deterministic procedure has `procedure` and what else `deterministic.described` gives;
+its points have no votes.
 """
 
 from collections.abc import Mapping
@@ -26,7 +28,19 @@ _KINDS = {
   "counts": str,
 }
 FIELDS = tuple(_KINDS)
+_WITHOUT_VOTES = {
+  "procedure": str,
+  "norm": str,
+  "epsilon": float,
+  "most": float,
+  "num_halvings": int,
+  "dtype": str,
+  "seed": int,
+  "indices": list,
+  "num_classes": int,
+}
 _MOST_CLASSES = 10**6
+NORMS = ("linf", "l2")  # Of the balls of deterministic certificates.
 DTYPES = ("float32", "bfloat16")  # Dtypes in which a base classifier computes.
 
 
@@ -34,9 +48,10 @@ def checked(sidecar: Any) -> Sidecar:
   """Returns the sidecar; raises ValueError if a field is missing or invalid."""
   if not isinstance(sidecar, dict):
     raise ValueError("no object")
-  if missing := [name for name in FIELDS if name not in sidecar]:
+  fields = _KINDS if has_votes(sidecar) else _WITHOUT_VOTES
+  if missing := [name for name in fields if name not in sidecar]:
     raise ValueError(f"without {', '.join(missing)}")
-  for name, kind in _KINDS.items():
+  for name, kind in fields.items():
     if not isinstance(sidecar[name], kind):
       raise ValueError(f"{name} is {brief(sidecar[name])}")
   if not all(isinstance(idx, int) for idx in sidecar["indices"]):
@@ -45,6 +60,37 @@ def checked(sidecar: Any) -> Sidecar:
     raise ValueError(f"num_classes is {sidecar['num_classes']}")
   if not isinstance(sidecar.get("digests", []), list):
     raise ValueError(f"digests are {brief(sidecar['digests'])}")
+  (_check_sampling if has_votes(sidecar) else _check_balls)(sidecar)
+  return sidecar
+
+
+def has_votes(sidecar: Mapping[str, Any]) -> bool:
+  """Whether the certificates rest on votes of noisy copies, as those of smoothing do."""
+  return "procedure" not in sidecar
+
+
+def has_radius(about: Mapping[str, Any]) -> bool:
+  """Whether radii are meaningful: of a sidecar, or of a row of results, which has its mode.
+
+  A row of a deterministic procedure has the mode None.
+  """
+  mode = about.get("mode")
+  return mode is None or sampling.RULES[mode].has_radius
+
+
+def _check_balls(sidecar: Sidecar) -> None:
+  """Raises ValueError unless the settings of a deterministic procedure are in range."""
+  if sidecar["norm"] not in NORMS:
+    raise ValueError(f"norm is {brief(sidecar['norm'])}, none of {', '.join(NORMS)}")
+  epsilon, most = sidecar["epsilon"], sidecar["most"]
+  if not (0.0 < epsilon <= most < float("inf") and sidecar["num_halvings"] >= 0):
+    raise ValueError(f"epsilon {epsilon} or most {most} is out of range")
+  if sidecar["dtype"] not in DTYPES:
+    raise ValueError(f"dtype is {brief(sidecar['dtype'])}, none of {', '.join(DTYPES)}")
+
+
+def _check_sampling(sidecar: Sidecar) -> None:
+  """Raises ValueError unless the settings of randomized smoothing are in range."""
   sigma, n0, n, alpha = (sidecar[name] for name in ("sigma", "n0", "n", "alpha"))
   if not (0.0 < sigma < float("inf") and min(n0, n) >= 1 and 0.0 < alpha < 1.0):
     raise ValueError(f"sigma {sigma}, n0 {n0}, n {n} or alpha {alpha} is out of range")
@@ -57,7 +103,6 @@ def checked(sidecar: Any) -> Sidecar:
   if bound != sampling.RULES[mode].bound + suffix:
     raise ValueError(f"bound is {brief(bound)}, but in mode {mode} there is none such")
   sampling.RULES[mode].check(sidecar)
-  return sidecar
 
 
 def allowed_votes(sidecar: Mapping[str, Any]) -> tuple[int, ...]:
@@ -96,7 +141,9 @@ def num_samples(sidecar: Mapping[str, Any], counts: np.ndarray) -> np.ndarray:
     counts: int `[N, K]`, the votes of the certificates.
 
   Returns:
-    int64 `[N]`.
+    int64 `[N]`; 0 for a deterministic procedure.
   """
+  if not has_votes(sidecar):
+    return np.zeros(len(counts), np.int64)
   extra = sampling.RULES[sidecar["mode"]].extra_samples(sidecar)
   return sidecar["n0"] + extra + counts.sum(axis=1)

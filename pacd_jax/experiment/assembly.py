@@ -21,6 +21,7 @@ from pacd_jax.experiment import (
   ensembles,
   kinds,
   plan,
+  procedures,
   targets,
   weight_decay,
 )
@@ -193,10 +194,15 @@ def stopping(
   return early_stopping.Stopping(options.every, total, acr)
 
 
-def certification(config: Config, splits: types.Splits, key: types.Key) -> plan.CertifyPlan:
+def certification(
+  config: Config, splits: types.Splits, model: types.Model, key: types.Key
+) -> plan.CertifyPlan:
   """The plan for certifying the victims, on a sample of points drawn by the seed.
 
   The sample is drawn from the target points if there are any, else from the class.
+
+  Raises:
+    errors.InputError: the procedure cannot bound the model.
   """
   options = config.certify
   dataset = splits.named(options.split)
@@ -217,4 +223,12 @@ def certification(config: Config, splits: types.Splits, key: types.Key) -> plan.
     batch_size=options.batch_size,
     sound=options.sound,
   )
-  return plan.CertifyPlan(options.split, dataset, settings, indices, key)
+  return plan.CertifyPlan(
+    options.split,
+    dataset,
+    settings,
+    indices,
+    key,
+    splits.num_classes,
+    procedures.make(config, splits, model),
+  )

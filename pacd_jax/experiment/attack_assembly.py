@@ -211,7 +211,9 @@ def selection(
     model,
     known.defend,
     assembly.training(dataclasses.replace(config, train=victims), splits, model, keys[0]),
-    assembly.certification(dataclasses.replace(config, certify=points), splits, keys[1]),
+    assembly.certification(
+      dataclasses.replace(config, certify=points), splits, model, keys[1]
+    ),
   )
 
 

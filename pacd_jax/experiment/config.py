@@ -100,7 +100,7 @@ class Defense:
 
 @_frozen
 class Certify:
-  """How the smoothed victims are certified."""
+  """How victims are certified, by default as smoothed classifiers."""
 
   split: str = field(
     "test", fields.one_of("test", "validation"), "Tune on validation, report on test."
@@ -117,6 +117,11 @@ class Certify:
   )
   batch_size: int = field(
     1000, fields.count(most=10**7), "Noisy images at a time on each device.", free=True
+  )
+  procedure: Choice = choice(
+    kinds.PROCEDURES,
+    "smoothing",
+    "What certifies a prediction; n0, n, alpha, mode and sigma are of smoothing alone.",
   )
   mode: Choice = choice(kinds.SAMPLING_RULES, "fixed", "How many samples a point gets.")
   dtype: str = field(

@@ -7,7 +7,8 @@ pacd evade runs/digits_standard --attack=fgsm --norm=linf --epsilon=0.03,0.1
 Each victim's mean distance to a misclassification and its robust accuracy stand beside its
 certified numbers, and in the run's folder `evasion/`, a file for each choice of settings,
 to which further rows are added. With --smoothed, a distance below a certified radius is
-looked at with more votes, and reported.
+looked at with more votes, and reported; so is one of the base classifier where that is what
+a deterministic procedure certified.
 """
 
 import argparse
@@ -71,6 +72,8 @@ def _run(arguments: Sequence[str]) -> str:
     "epsilon": list(attack.epsilons),
     "num_points": len(places),
   }
+  if (procedure := plan.certify.procedure) is not None:
+    about["procedure"] = procedure.name
   path = plan.folder.path / "evasion" / f"{_name(about)}.json"
   with plan.folder:  # Locked: no other process writes there.
     there = run_folder.read_json(path)["victims"] if path.exists() else []
@@ -128,7 +131,13 @@ def _epsilons(text: str | None, norm: str) -> tuple[float, ...]:
 
 
 def _own_epsilon(plan: Plan, norm: str) -> tuple[float, ...]:
-  """The radius of the run itself: the noise's in l2, the poison's budget in linf."""
+  """The radius of the run itself: the noise's in l2, the poison's budget in linf.
+
+  Of a deterministic procedure it is the ball's, if the norms are the same.
+  """
+  procedure = plan.certify.procedure
+  if procedure is not None and procedure.norm == norm:
+    return (procedure.epsilon,)
   if norm == "l2":
     return (plan.sigma or 0.25,)
   if plan.budget.norm != norm:
@@ -171,6 +180,11 @@ def _rows(plan: Plan, chosen: argparse.Namespace) -> tuple[str, ...]:
   if chosen.targeted is not None and not 0 <= chosen.targeted < num_classes:
     raise errors.InputError(
       f"--targeted={chosen.targeted}: {plan.splits.name} has classes 0 to {num_classes - 1}"
+    )
+  if chosen.smoothed and plan.certify.procedure is not None:
+    raise errors.InputError(
+      f"--smoothed: the certificates of {folder} are of the classifier itself, by "
+      f"certify.procedure={plan.certify.procedure.name}: leave it out"
     )
   if chosen.smoothed and plan.certify.settings.dtype != "float32":
     raise errors.InputError(
@@ -268,19 +282,22 @@ def _remarks(found: list[dict[str, Any]], about: dict[str, Any]) -> list[str]:
       f"{100.0 * failed:.1f} % of points withstood every radius, and count with "
       f"{about['max_radius']:g}"
     )
-  if not about["smoothed"]:
+  is_sampled = "procedure" not in about
+  if is_sampled and not about["smoothed"]:
     said.append("certificates are of the smoothed classifier: they bound nothing here")
     return said
   below = [(each, one) for each in found for one in each["contradictions"]]
   confirmed = [pair for pair in below if pair[1]["confirmed"]]
   said.append(
-    f"distances below a certified radius: {len(below)}; confirmed by more votes: "
-    f"{len(confirmed)}"
+    f"distances below a certified radius: {len(below)}; confirmed by "
+    f"{'more votes' if is_sampled else 'the classifier'}: {len(confirmed)}"
   )
   for each, one in confirmed:
+    why = "a certificate of bounds is never wrong but for rounding"
+    if is_sampled:
+      why = f"p = {one['p_value']:.2g}; a certificate is wrong with probability alpha"
     said.append(
       f"CONTRADICTION: {each['row']}, seed {each['seed']}, point {one['idx']}: certified "
-      f"to {one['certified_radius']:.4f}, fooled at {one['l2']:.4f} (p = "
-      f"{one['p_value']:.2g}); a certificate is wrong with probability alpha"
+      f"to {one['certified_radius']:.4f}, fooled at {one['distance']:.4f} ({why})"
     )
   return said

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.special
 
 from pacd_jax import types
-from pacd_jax.certification import certificates, distortion, sampling
+from pacd_jax.certification import certificates, distortion, provenance
 from pacd_jax.results import evaluate
 
 _POINTS_AT_ONCE = 200  # Beside which each of them has 100 noisy copies.
@@ -58,8 +58,9 @@ def measure(
   labels = points.labels
   found = _found(attack, apply, params, points, key)
   distance, is_found, delta = found.distance, found.is_found, found.delta
-  l2 = np.sqrt((delta.astype(np.float64) ** 2).sum(axis=(1, 2, 3)))
-  has_radius = sampling.RULES[record.sidecar["mode"]].has_radius
+  l2 = _size(delta, "l2")
+  has_votes = provenance.has_votes(record.sidecar)
+  has_radius = provenance.has_radius(record.sidecar)
   certified = evaluate.correct_radius(record)[points.places]
   measured: dict[str, Any] = {
     "robust_accuracy": [_share(~(is_found & (distance <= e))) for e in attack.epsilons],
@@ -79,16 +80,29 @@ def measure(
     "contradictions": [],
   }
   if has_radius:
-    radii = [_l2_of(e, attack.evade.norm, points.images) for e in attack.epsilons]
+    norms = attack.evade.norm, certified_norm(record)
+    radii = [_radius_of(e, *norms, points.images) for e in attack.epsilons]
     measured["certified_accuracy"] = [_share(certified > radius) for radius in radii]
     measured["points"]["certified_radius"] = certified.tolist()
-  if has_radius and attack.sigma:
-    places = np.flatnonzero(is_found & (l2 < certified))
+  # Only what was certified can be contradicted: the smoothed classifier, or else the base.
+  if has_radius and has_votes == bool(attack.sigma):
+    places = np.flatnonzero(is_found & (_size(delta, certified_norm(record)) < certified))
     measured["contradictions"] = [
       _contradiction(attack, apply, params, points, record, place, delta[place], key)
       for place in places.tolist()
     ]
   return measured
+
+
+def certified_norm(record: certificates.Record) -> str:
+  """The norm of a record's radii: "l2" of smoothing, else the procedure's."""
+  return record.sidecar["norm"] if "procedure" in record.sidecar else "l2"
+
+
+def _size(delta: np.ndarray, norm: str) -> np.ndarray:
+  """|delta_i|_norm, float64 `[B]`."""
+  exact = np.abs(delta.astype(np.float64)).reshape(len(delta), -1)
+  return exact.max(axis=1) if norm == "linf" else np.sqrt((exact**2).sum(axis=1))
 
 
 def _found(attack, apply, params, points, key) -> _Nearest:
@@ -131,31 +145,41 @@ def _share(holds: np.ndarray) -> float:
   return float(np.mean(holds))
 
 
-def _l2_of(epsilon: float, norm: str, images: types.Array) -> float:
-  """The l2 radius of the smallest ball around that of a norm: epsilon sqrt(d) for l_inf."""
-  return epsilon * float(np.sqrt(images[0].size)) if norm == "linf" else epsilon
+def _radius_of(epsilon: float, norm: str, other: str, images: types.Array) -> float:
+  """The radius of another norm's smallest ball around that of a norm.
+
+  It is epsilon sqrt(d) for l2 around l_inf, and epsilon for l_inf around l2.
+  """
+  around = (norm, other) == ("linf", "l2")
+  return epsilon * float(np.sqrt(images[0].size)) if around else epsilon
 
 
 def _contradiction(attack, apply, params, points, record, place, delta, key):
-  """What many more votes say of a perturbation below a certified radius."""
+  """What many more votes say of a perturbation below a certified radius.
+
+  Of a deterministic certificate the base classifier itself decides, in one vote.
+  """
+  has_votes = provenance.has_votes(record.sidecar)
   (votes,) = distortion.num_votes(
     apply,
     params,
     (points.images[place] + delta)[None],
     jax.random.fold_in(jax.random.fold_in(key, 1 + len(attack.epsilons)), place),
     sigma=attack.sigma,
-    num=attack.num_confirming,
+    num=attack.num_confirming if has_votes else 1,
   )
   votes = np.asarray(votes, int)
   line = points.places[place]
-  p_value = p_value_against(votes, int(record.predict[line]))
+  predicted = int(record.predict[line])
+  p_value = p_value_against(votes, predicted) if has_votes else float(votes[predicted])
   return {
     "idx": int(record.idx[line]),
     "certified_radius": float(record.radius[line]),
-    "l2": float(np.sqrt((np.asarray(delta, np.float64) ** 2).sum())),
+    "l2": float(_size(delta[None], "l2")[0]),
+    "distance": float(_size(delta[None], certified_norm(record))[0]),
     "votes": votes.tolist(),
     "p_value": p_value,
-    "confirmed": p_value <= record.sidecar["alpha"],
+    "confirmed": p_value <= record.sidecar.get("alpha", 0.0),
   }
 
 

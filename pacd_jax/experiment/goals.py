@@ -12,13 +12,12 @@ import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from pacd_jax import train, types
-from pacd_jax.certification import certificates, certify
+from pacd_jax.certification import certificates
 from pacd_jax.data import arrays, goals, npz_arrays
-from pacd_jax.experiment import triggers
+from pacd_jax.experiment import procedures, triggers
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import stamp
 
@@ -108,9 +107,8 @@ def _targets(plan: Plan, row: str, seed: int) -> list[_Target]:
 
 def _identity(plan: Plan, row: str, seed: int, target: _Target) -> dict[str, Any]:
   split = _split(plan, target.goal)
-  return certify.described(plan.certify.settings) | {
-    "indices": _certified(plan, target.goal).tolist(),
-    "key": jax.random.key_data(plan.certify_key(seed)).tolist(),
+  points = _certified(plan, target.goal)
+  return plan.certify.identity(points, plan.certify_key(seed)) | {
     **plan.victim_identity(row, seed),
     "split": split,
     "certified_on": arrays.checksum(plan.splits.named(split)),
@@ -143,16 +141,15 @@ def certify_goal(
     positions = _positions(plan, goal)
     if target.triggered and goal.trigger:
       dataset = _with_trigger(dataset, positions, goal.trigger)
-    certify.certify_to_files(
-      plan.model.apply,
+    procedures.to_files(
+      plan.certify,
+      plan.model,
       params,
-      dataset.images,
-      dataset.labels,
+      dataset,
       _certified(plan, goal),
       plan.certify_key(seed),
       target.stem,
       seed=seed,
-      **plan.certify.settings._asdict(),
       extra={
         **_identity(plan, row, seed, target),
         **_rates(plan, goal, params, dataset, positions),

@@ -386,6 +386,32 @@ class Aggregation:
   check: Callable[[Options, types.Splits], None] | None = None
 
 
+# --- certificates ---------------------------------------------------------------------
+
+
+class ProcedureTools(NamedTuple):
+  """The inputs of `Procedure.make`."""
+
+  model: types.Model  # The classifier that is certified.
+  image_shape: tuple[int, int, int]
+  num_classes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Procedure:
+  """A way to certify predictions: what it certifies, and how.
+
+  A deterministic one verifies balls; its options have `norm`, `epsilon`, `most` and
+  `num_halvings`, as `entries.procedures.Balls` has them.
+  """
+
+  name: str
+  # Raises errors.InputError for a classifier that it cannot bound. None: it samples votes.
+  make: Callable[[ProcedureTools, Options], types.VerifyFn] | None
+  words: str
+  options: type | None = None
+
+
 LOSSES: Registry[Loss] = Registry("loss")
 OBJECTIVES: Registry[Objective] = Registry("objective")
 ASCENTS: Registry[Ascent] = Registry("ascent")
@@ -406,6 +432,7 @@ STARTS: Registry[Start] = Registry("start")
 DEFENCES: Registry[Defence] = Registry("defence")
 TRANSFORMS: Registry[Transform] = Registry("transform")
 AGGREGATIONS: Registry[Aggregation] = Registry("aggregation")
+PROCEDURES: Registry[Procedure] = Registry("certification procedure")
 SAMPLING_RULES = sampling.RULES
 ALL: tuple[Registry[Any], ...] = (
   LOSSES,
@@ -428,5 +455,6 @@ ALL: tuple[Registry[Any], ...] = (
   DEFENCES,
   TRANSFORMS,
   AGGREGATIONS,
+  PROCEDURES,
   SAMPLING_RULES,
 )

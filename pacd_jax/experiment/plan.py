@@ -15,7 +15,7 @@ import optax
 
 from pacd_jax import train, types
 from pacd_jax.attacks import pacd, problem, surrogates
-from pacd_jax.certification import certify
+from pacd_jax.certification import certify, deterministic
 from pacd_jax.data import arrays
 from pacd_jax.experiment import defended, early_stopping, ensembles, kinds, row_data
 from pacd_jax.experiment.config import Config
@@ -85,6 +85,17 @@ class CertifyPlan(NamedTuple):
   settings: certify.Settings
   indices: np.ndarray  # `[M]`: the points of it that are certified, for all victims.
   key: types.Key  # Victim k uses `fold_in(key, k)`, in every row.
+  num_classes: int
+  # What certifies without noise; None: randomized smoothing, by the settings.
+  procedure: deterministic.Procedure | None = None
+
+  def identity(self, indices: np.ndarray, key: types.Key) -> dict[str, Any]:
+    """The fields of a sidecar that say how points are certified, and which."""
+    own = {"indices": indices.tolist()}
+    if self.procedure is not None:
+      return deterministic.described(self.procedure) | own
+    own["key"] = jax.random.key_data(key).tolist()
+    return certify.described(self.settings) | own
 
 
 class SelectionPlan(NamedTuple):
@@ -248,11 +259,9 @@ class Plan:
 
   def certificate_identity(self, row: str, seed: int) -> dict[str, Any]:
     """The fields that a sidecar of this run carries, apart from what is measured."""
-    return certify.described(self.certify.settings) | {
-      "indices": self.certify.indices.tolist(),
-      "key": jax.random.key_data(self.certify_key(seed)).tolist(),
-      **self.victim_identity(row, seed),
-    }
+    points = self.certify
+    of_points = points.identity(points.indices, self.certify_key(seed))
+    return of_points | self.victim_identity(row, seed)
 
   def victim_identity(self, row: str, seed: int) -> dict[str, Any]:
     """The fields of it that say which victim is certified, and on which split."""

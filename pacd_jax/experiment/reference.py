@@ -51,6 +51,7 @@ _KINDS: tuple[tuple[str, Registry[Any], str], ...] = (
   ("Ensembles", kinds.AGGREGATIONS, "train.ensemble.aggregation"),
   ("Defences", kinds.DEFENCES, "defense.chain"),
   ("Transforms", kinds.TRANSFORMS, "defense.inside"),
+  ("Certification procedures", kinds.PROCEDURES, "certify.procedure"),
   ("Sampling rules", kinds.SAMPLING_RULES, "certify.mode"),
 )
 

@@ -13,9 +13,7 @@ import jax
 import numpy as np
 
 from pacd_jax import errors
-from pacd_jax.certification import certify
-from pacd_jax.data import arrays
-from pacd_jax.experiment import candidates, victims
+from pacd_jax.experiment import candidates, procedures, victims
 from pacd_jax.experiment.candidates import Candidate
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import files, metrics, progress, run_folder, stamp
@@ -140,13 +138,5 @@ def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
     shows=False,
   )
   points = selection.certify
-  labels = points.dataset.labels[points.indices]
-  predicted, radii, _ = certify.certify(
-    selection.model.apply,
-    params,
-    arrays.to_float(points.dataset.images[points.indices]),
-    jax.random.fold_in(points.key, seed),
-    labels=labels,
-    **points.settings._asdict(),
-  )
-  return float(np.where(predicted == labels, radii, 0.0).mean())
+  key = jax.random.fold_in(points.key, seed)
+  return float(procedures.radii(points, selection.model, params, key).mean())

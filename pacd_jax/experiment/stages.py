@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from pacd_jax import train, types
-from pacd_jax.certification import certificates, certify
+from pacd_jax.certification import certificates, deterministic
 from pacd_jax.data import arrays
 from pacd_jax.data import goals as goal_texts
 from pacd_jax.experiment import (
@@ -20,13 +20,14 @@ from pacd_jax.experiment import (
   ensemble_certificates,
   goals,
   kinds,
+  procedures,
   search,
   weight_decay,
   words,
 )
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.experiment.train_stage import train_victims as train_victims
-from pacd_jax.results import ensembles, evaluate, tables
+from pacd_jax.results import ensembles, evaluate, tables, verified
 from pacd_jax.results import goals as goal_results
 from pacd_jax.runtime import (
   processes,
@@ -144,30 +145,36 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
     if plan.ensemble.levels != (0,):
       ensemble_certificates.at_levels(plan, row, seed, params, extra, on_point)
       return
-  certify.certify_to_files(
-    plan.model.apply,
+  procedures.to_files(
+    plan.certify,
+    plan.model,
     params,
-    dataset.images,
-    dataset.labels,
+    dataset,
     plan.certify.indices,
     plan.certify_key(seed),
     plan.folder.certificate(row, seed),
     seed=seed,
-    **plan.certify.settings._asdict(),
     extra=extra,
     on_point=on_point,
   )
 
 
 def _accuracies(plan: Plan, params: types.Params) -> dict[str, float]:
-  """The base classifier's over all classes and over the target class, without noise."""
+  """The base classifier's over all classes and over the target class, without noise.
+
+  Under a deterministic procedure also the verified accuracy over all classes.
+  """
   dataset, dtype = plan.certify.dataset, plan.certify.settings.dtype
   target = arrays.class_indices(dataset, plan.target_class)
   of_class = types.Dataset(dataset.images[target], dataset.labels[target])
-  return {
+  found = {
     name: train.accuracy(plan.model.apply, params, points, dtype=dtype)
     for name, points in (("accuracy", dataset), ("class_accuracy", of_class))
   }
+  if (procedure := plan.certify.procedure) is not None:
+    name = verified.ACCURACY
+    found[name] = deterministic.verified_accuracy(procedure, params, dataset)
+  return found
 
 
 def _shown(row: str, seed: int, part: str = "") -> Callable[..., None]:
@@ -231,6 +238,8 @@ def _results(plan: Plan) -> evaluate.Results:
       folder = plan.folder.certificate(row["data"], 0).parent
       row[ensembles.FIELD] = ensembles.summarize(folder)
   for row in found["rows"]:
+    if numbers := verified.summarize(records[row["data"]]):
+      row[verified.FIELD] = numbers
     folder = plan.folder.certificate(row["data"], 0).parent
     if goal := goal_results.summarize(folder):
       row[goal_results.FIELD] = goal

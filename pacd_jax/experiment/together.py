@@ -4,7 +4,15 @@ import re
 
 from pacd_jax import errors, types
 from pacd_jax.certification import confidence, soundness
-from pacd_jax.experiment import ensemble_checks, evaded, frozen, kinds, schema, transforms
+from pacd_jax.experiment import (
+  ensemble_checks,
+  evaded,
+  frozen,
+  kinds,
+  procedures,
+  schema,
+  transforms,
+)
 from pacd_jax.experiment.attack_config import Attack, has_selection
 from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.training_config import Train
@@ -85,6 +93,7 @@ def _check_rows(config: Config) -> None:
 
 
 def _check_certificates(config: Config) -> None:
+  procedures.check(config)
   n, alpha = config.certify.n, config.certify.alpha
   if not confidence.can_certify(n, alpha):
     raise errors.InputError(

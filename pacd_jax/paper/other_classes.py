@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pacd_jax import types
-from pacd_jax.certification import certificates, certify
+from pacd_jax.certification import certificates
+from pacd_jax.experiment import procedures
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.paper import victims
 from pacd_jax.results import evaluate
@@ -30,16 +31,15 @@ def certify_others(folder: pathlib.Path, rows: Sequence[str], data_dir: str = ""
 
 
 def _certify(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) -> None:
-  certify.certify_to_files(
-    plan.model.apply,
+  procedures.to_files(
+    plan.certify,
+    plan.model,
     params,
-    plan.certify.dataset.images,
-    plan.certify.dataset.labels,
+    plan.certify.dataset,
     _indices(plan),
     plan.certify_key(seed),
     stem,
     seed=seed,
-    **plan.certify.settings._asdict(),
     extra={
       "split": plan.certify.split,
       "trained_on": plan.defended.checksum(stem.parent.name),

@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.certification import certificates, provenance, sampling
+from pacd_jax.certification import certificates, provenance
 
 Row = dict[str, Any]
 Results = dict[str, Any]
 
+# Of a sidecar, which lacks those that its procedure has not.
 _SETTINGS = ("mode", "sigma", "n0", "n", "alpha", "bound", "dtype")
+_SETTINGS += ("procedure", "norm", "epsilon", "most", "num_halvings")
 _REMEDY = "delete one of them and rerun --stage=certify"
 
 
@@ -34,8 +36,9 @@ def read_records(folder: str | os.PathLike) -> list[certificates.Record]:
 def average_certified_radius(record: certificates.Record) -> float:
   """ACR = (1/N) sum_i R(x_i) [g(x_i) = y_i], over all points, in image units.
 
-  R is the certified l2 radius and g the smoothed classifier; misclassified points and
-  abstentions count as 0. Section 4 of https://arxiv.org/abs/2012.01274.
+  R is the certified l2 radius and g the smoothed classifier, or what else the procedure
+  certifies; misclassified points and abstentions count as 0. Section 4 of
+  https://arxiv.org/abs/2012.01274.
   """
   return float(correct_radius(record).mean())
 
@@ -87,7 +90,8 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
     [0, 1]; `accuracy` is over all classes and `class_accuracy` over the target class, of
     the base classifier without noise (the latter None if a sidecar lacks it);
     `samples_mean` is the mean number of noisy copies per point. If radii are not
-    meaningful, as in mode aca, `acr`, `acr_mean` and `acr_std` are None.
+    meaningful, as in mode aca, `acr`, `acr_mean` and `acr_std` are None. A deterministic
+    procedure has the mode, n0, n, alpha and bound None.
 
   Raises:
     InputError: there are no records or points, a seed occurs twice, a sidecar lacks the
@@ -112,7 +116,7 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
   class_accuracy = [value for value in per_class if value is not None]
   has_class = len(class_accuracy) == len(records)
   samples = [provenance.num_samples(record.sidecar, record.counts) for record in records]
-  has_acr = sampling.RULES[sidecar["mode"]].has_radius
+  has_acr = provenance.has_radius(sidecar)
   return {
     "data": name,
     "acr_mean": float(np.mean(acr)) if has_acr else None,
@@ -125,13 +129,13 @@ def summarize(name: str, records: Sequence[certificates.Record]) -> Row:
     "num_seeds": len(records),
     "num_points": len(records[0].idx),
     "split": sidecar.get("split", "test"),
-    "mode": sidecar["mode"],
+    "mode": sidecar.get("mode"),
     "dtype": sidecar["dtype"],
-    "n0": sidecar["n0"],
-    "n": sidecar["n"],
+    "n0": sidecar.get("n0"),
+    "n": sidecar.get("n"),
     "samples_mean": float(np.mean(samples)),
-    "alpha": sidecar["alpha"],
-    "bound": sidecar["bound"],
+    "alpha": sidecar.get("alpha"),
+    "bound": sidecar.get("bound"),
     "acr": acr if has_acr else None,
     "aca": aca,
     "accuracy": accuracy,
@@ -181,7 +185,8 @@ def results(
     remarks: further facts that readers of the numbers need to know.
 
   Returns:
-    A dict that JSON can hold; `sigma`, in image units, is that of the certificates.
+    A dict that JSON can hold; `sigma`, in image units, is that of the certificates, 0 if
+    they are deterministic.
 
   Raises:
     InputError: as in `summarize`, or the rows differ in points, settings or the number of
@@ -204,7 +209,7 @@ def results(
     "dataset": dataset,
     "description": description or dataset,
     "target_class": target_class,
-    "sigma": firsts[0][1].sidecar["sigma"],
+    "sigma": firsts[0][1].sidecar.get("sigma", 0.0),
     "epsilon": epsilon,
     "norm": norm,
     "model": model,
@@ -253,8 +258,8 @@ def check_comparable(
   who = f"certificates {name}/seed_{a.sidecar['seed']} and "
   who += f"{other}/seed_{b.sidecar['seed']}"
   for field in _SETTINGS:
-    if a.sidecar[field] != b.sidecar[field]:
-      values = f"{a.sidecar[field]} and {b.sidecar[field]}"
+    if a.sidecar.get(field) != b.sidecar.get(field):
+      values = f"{a.sidecar.get(field)} and {b.sidecar.get(field)}"
       raise errors.InputError(f"{who} differ in {field}: {values}: {_REMEDY}")
   if not (np.array_equal(a.idx, b.idx) and np.array_equal(a.label, b.label)):
     raise errors.InputError(f"{who} are of different test points: {_REMEDY}")

@@ -61,18 +61,21 @@ def certified_accuracy(
   *,
   max_radius: float | None = None,
   styles: Styles | None = None,
+  norm: str = "l2",
 ) -> Figure:
   """Certified accuracy against radius: one line per row, with a +-1 std band over victims.
 
   Args:
-    radii: `[R]`, l2 radii in image units, rising.
+    radii: `[R]`, radii in image units, rising.
     accuracies: by row, `[S, R]` in [0, 1].
     acrs: by row, average certified radii `[S]`, for the legend.
     max_radius: the largest radius that a certificate can have, which is marked; or None.
     styles: styles of the rows' lines.
+    norm: of the radii, "l2" or "linf".
   """
   figure = Figure(figsize=(8.0, 5.0), layout="constrained")
-  _draw_certified_accuracy(figure.subplots(), radii, accuracies, acrs, max_radius, styles)
+  axes = figure.subplots()
+  _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius, styles, norm)
   return figure
 
 
@@ -226,6 +229,7 @@ def overview(
   *,
   max_radius: float | None = None,
   styles: Styles | None = None,
+  norm: str = "l2",
 ) -> Figure:
   """An overview of the run: changed images, and certified accuracy.
 
@@ -236,12 +240,13 @@ def overview(
   left, right = figure.subfigures(1, 2, False, width_ratios=widths, wspace=0.03)[0]
   _draw_gallery(left, base_images, images, min(4, len(images)))
   left.suptitle("A change of the training images ...", fontsize=13)
-  _draw_certified_accuracy(right.subplots(), radii, accuracies, acrs, max_radius, styles)
+  axes = right.subplots()
+  _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius, styles, norm)
   right.suptitle("... and what victims can still certify", fontsize=13)
   return figure
 
 
-def _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius, styles):
+def _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius, styles, norm):
   lines = line_styles(accuracies, styles)
   for name, values in accuracies.items():
     mean = values.mean(axis=0)
@@ -253,7 +258,8 @@ def _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius, styles):
   if max_radius is not None:
     _mark(axes, max_radius, "largest possible", y=0.5)
   axes.set(xlim=(0.0, radii[-1]), ylim=(0.0, 1.01))
-  axes.set_xlabel(r"certified $\ell_2$ radius (image units, pixels in [0, 1])")
+  symbol = r"\infty" if norm == "linf" else "2"
+  axes.set_xlabel(rf"certified $\ell_{{{symbol}}}$ radius (image units, pixels in [0, 1])")
   axes.set_ylabel("certified accuracy")
   finish(axes)
   axes.legend(loc="best", frameon=True, edgecolor="none", fontsize=11)

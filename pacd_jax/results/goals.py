@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import types
-from pacd_jax.certification import certificates, sampling
+from pacd_jax.certification import certificates, provenance
 from pacd_jax.results import evaluate
 
 FIELD = "goal"  # Of a row of results: what `summarize` returns.
@@ -82,7 +82,7 @@ def summarize(folder: str | os.PathLike) -> dict[str, Any] | None:
 
 
 def _quantities(records: Sequence[certificates.Record], label: int) -> dict[str, Any]:
-  has_radius = sampling.RULES[records[0].sidecar["mode"]].has_radius
+  has_radius = provenance.has_radius(records[0].sidecar)
   found: dict[str, Any] = {
     "success": [record.sidecar["success"] for record in records],
     "accuracy": [record.sidecar["accuracy"] for record in records],

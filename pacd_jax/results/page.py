@@ -32,12 +32,16 @@ def write(path: pathlib.Path, template: str, words: dict[str, str]) -> None:
     words: values of the template's names, as HTML, and of the frame's "title" and "section"
       (the section of the paper). "terms", definitions of ACR and ACA, is added here.
   """
-  terms = _packaged("terms.html").rstrip()
-  body = string.Template(_packaged(template)).substitute({"terms": terms} | words)
+  body = filled(template, {"terms": filled("terms.html", {})} | words)
   frame = string.Template(_packaged("page.html"))
   own = {"title": words["title"], "section": words["section"], "body": body}
   own |= {"style": _packaged("page.css"), "script": _packaged("page.js")}
   files.write_text(path, frame.substitute(own))
+
+
+def filled(template: str, words: Mapping[str, str]) -> str:
+  """A template of this package with its names replaced, without blanks at its end."""
+  return string.Template(_packaged(template)).substitute(words).rstrip()
 
 
 def _packaged(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.certification import certificates, confidence, sampling
+from pacd_jax.certification import certificates, confidence, provenance
 from pacd_jax.data import defended_file, npz_arrays, poison_file
 from pacd_jax.results import (
   ensembles,
@@ -17,6 +17,7 @@ from pacd_jax.results import (
   page,
   poisoning_figures,
   transform_figures,
+  verified,
 )
 from pacd_jax.runtime import metrics, run_folder
 
@@ -33,7 +34,7 @@ _WORDS = {
     "Certified accuracy: the share of test points that are classified correctly with "
     "at least the given radius. Lines are means over victims, bands one standard "
     "deviation to either side; the area under a line is its ACR.",
-    "Certified accuracy against certified l2 radius, one line for each training set.",
+    "Certified accuracy against certified radius, one line for each training set.",
   ),
   "top_probability": (
     "Distribution of p_A over test points and victims: the share of a point's noisy "
@@ -153,7 +154,7 @@ def draw(
     figures.save(figure, path)
     pictures.append(page.Picture(path, *(text.format(row) for text in _WORDS[words])))
 
-  if sampling.RULES[results["rows"][0]["mode"]].has_radius:
+  if provenance.has_radius(results["rows"][0]):
     _draw_curves(add, results, records, poisons)
     _draw_ensembles(add, folder.parent, results)
   for name, poison in poisons.items():
@@ -172,25 +173,28 @@ def _draw_curves(add, results, records, poisons) -> None:
   """Draws the curves of the certificates, and the overview if there are poisons."""
   acrs = {row["data"]: row["acr"] for row in results["rows"]}
   styles = {row["data"]: row["style"] for row in results["rows"]}
-  max_radius = _largest_radius(results)
+  max_radius, has_votes = _largest_radius(results), results["rows"][0]["mode"] is not None
+  norm = "l2" if has_votes else verified.norm(results)
   largest = max(r.radius.max() for of_row in records.values() for r in of_row)
   radii = np.linspace(0.0, 1.02 * max(largest, max_radius or 0.0, 1e-3), 512)
   curves, p_a = {}, {}
   for name, of_row in records.items():
     curves[name] = np.stack([evaluate.certified_accuracy(r, radii) for r in of_row])
-    p_a[name] = np.stack([evaluate.top_probability(r) for r in of_row])
+    if has_votes:
+      p_a[name] = np.stack([evaluate.top_probability(r) for r in of_row])
   if poisons:
     name = types.PACD if types.PACD in poisons else list(poisons)[-1]
     images = poisons[name].base_images, poisons[name].images
     figure = figures.overview(
-      *images, radii, curves, acrs, max_radius=max_radius, styles=styles
+      *images, radii, curves, acrs, max_radius=max_radius, styles=styles, norm=norm
     )
     add(figure, "overview", row=name)
   figure = figures.certified_accuracy(
-    radii, curves, acrs, max_radius=max_radius, styles=styles
+    radii, curves, acrs, max_radius=max_radius, styles=styles, norm=norm
   )
   add(figure, "certified_accuracy")
-  add(figures.top_probability(p_a, styles), "top_probability")
+  if has_votes:
+    add(figures.top_probability(p_a, styles), "top_probability")
 
 
 def _draw_ensembles(add, workdir: pathlib.Path, results) -> None:
@@ -210,8 +214,13 @@ def _draw_ensembles(add, workdir: pathlib.Path, results) -> None:
 
 
 def _largest_radius(results: evaluate.Results) -> float | None:
-  """The radius of n unanimous votes; None if the rule has another confidence bound."""
+  """The radius of n unanimous votes; None if the rule has another confidence bound.
+
+  Of a deterministic procedure it is the largest that was looked for.
+  """
   row = results["rows"][0]
+  if row["mode"] is None:
+    return verified.largest_radius(results)
   if row["bound"] != confidence.BOUND:
     return None
   return confidence.largest_radius(results["sigma"], row["n"], row["alpha"]) or None

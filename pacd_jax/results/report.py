@@ -14,7 +14,16 @@ from typing import Any
 
 from pacd_jax import errors, types
 from pacd_jax.certification import sampling
-from pacd_jax.results import ensembles, evaluate, figures, goals, page, pictures, tables
+from pacd_jax.results import (
+  ensembles,
+  evaluate,
+  figures,
+  goals,
+  page,
+  pictures,
+  tables,
+  verified,
+)
 from pacd_jax.runtime import run_folder, stamp
 
 
@@ -70,14 +79,14 @@ def _words(
   config: Any, results: evaluate.Results, drawn: Sequence[page.Picture]
 ) -> dict[str, str]:
   row, further = results["rows"][0], [page.figure(each) for each in drawn[1:]]
+  given = {name: page.text(value) for name, value in (row | results).items()}
   return {
-    **{name: page.text(value) for name, value in (row | results).items()},
+    **given,
+    **_certified(results, given),
     "budget": page.text(tables.budget(results)),
     "title": f"Certified robustness of {page.text(results['description'])}, class "
     f"{page.text(results['target_class'])}, after data poisoning",
     "headline": page.text(_headline(results)),
-    "at_most": "" if sampling.RULES[row["mode"]].draws_all else "at most ",
-    "sampling_note": _sampling_note(results),
     "training_sets": page.definitions(
       {each["data"]: each["words"] for each in results["rows"]}
     ),
@@ -114,12 +123,28 @@ def _selection(path: pathlib.Path, seen: str = "validation split") -> str:
   )
 
 
+def _certified(results: evaluate.Results, words: dict[str, str]) -> dict[str, str]:
+  """How victims were certified, and what its terms mean, as HTML."""
+  row = results["rows"][0]
+  words = words | {"sampling_note": _sampling_note(results)}
+  kind = "balls" if row["mode"] is None else "smoothing"
+  if row["mode"] is None:
+    words |= verified.as_html(results)
+  else:
+    words["at_most"] = "" if sampling.RULES[row["mode"]].draws_all else "at most "
+  return {
+    "certified_how": page.filled(f"how_{kind}.html", words),
+    "certified_terms": page.filled(f"terms_{kind}.html", words),
+  }
+
+
 def _sampling_note(results: evaluate.Results) -> str:
   """The page's note on the numbers of samples, the classifier's dtype and the remarks."""
-  row = results["rows"][0]
-  samples = f"{evaluate.samples_mean(results):,.0f}"
-  note = string.Template(sampling.RULES[row["mode"]].note)
-  note = note.substitute(n=page.text(row["n"]), samples=samples)
+  row, note = results["rows"][0], ""
+  if row["mode"] is not None:
+    samples = f"{evaluate.samples_mean(results):,.0f}"
+    template = string.Template(sampling.RULES[row["mode"]].note)
+    note = template.substitute(n=page.text(row["n"]), samples=samples)
   if row["dtype"] != "float32":
     note += f" The base classifier computed in {page.text(row['dtype'])}."
   if results.get("remarks"):
@@ -162,6 +187,8 @@ def _table(results: evaluate.Results) -> str:
   means = page.table([tables.COLUMNS, *tables.cells(results)], "Means over victims")
   caption = page.text(" ".join(tables.caption(results)))
   further = [page.table(victims, "Every victim")]
+  if lines := verified.cells(results):
+    further.append(page.table(lines, "Verified in a ball"))
   if lines := ensembles.cells(results):
     further.append(page.table(lines, "With poisoned images"))
   if lines := goals.cells(results):

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from pacd_jax.certification import sampling
-from pacd_jax.results import ensembles, evaluate, goals
+from pacd_jax.results import ensembles, evaluate, goals, verified
 
 COLUMNS = ("data", "ACR", "% of clean", "ACA %", "accuracy %")
 
@@ -12,6 +12,8 @@ COLUMNS = ("data", "ACR", "% of clean", "ACA %", "accuracy %")
 def table(results: evaluate.Results) -> str:
   """The results as plain text under 90 columns: one line per row, then a caption."""
   parts = [aligned([COLUMNS, *cells(results)])]
+  if of_balls := verified.cells(results):
+    parts += ["", aligned(of_balls)]
   if of_ensembles := ensembles.cells(results):
     parts += ["", aligned(of_ensembles)]
   if of_goals := goals.cells(results):
@@ -80,7 +82,7 @@ def caption(results: evaluate.Results) -> list[str]:
   row = results["rows"][0]
   lines = [
     f"{results['description']}, class {results['target_class']}: {results['model']}, "
-    f"sigma {results['sigma']:g}, epsilon {budget(results)}, "
+    f"{_noise(results)}epsilon {budget(results)}, "
     f"training {results['training']};",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
     f"{row['num_points']};",
@@ -90,6 +92,11 @@ def caption(results: evaluate.Results) -> list[str]:
     *sampling_words(results),
   ]
   return wrapped(lines)
+
+
+def _noise(results: evaluate.Results) -> str:
+  """The sigma of the certificates, if they have one."""
+  return f"sigma {results['sigma']:g}, " if results["sigma"] else ""
 
 
 def budget(results: evaluate.Results) -> str:
@@ -110,8 +117,10 @@ def wrapped(lines: Sequence[str]) -> list[str]:
 
 
 def sampling_words(results: evaluate.Results) -> list[str]:
-  """The certificates' sampling settings, as lines of a caption."""
+  """The certificates' settings, those of sampling or of balls, as lines of a caption."""
   row = results["rows"][0]
+  if row["mode"] is None:
+    return verified.caption(results)
   bound = f"alpha {row['alpha']:g}, bound {row['bound']}"
   if row["dtype"] != "float32":
     bound += f"; base classifier in {row['dtype']}"

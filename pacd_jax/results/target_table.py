@@ -99,6 +99,15 @@ def table(collected: Targets) -> str:
   return "\n".join([tables.aligned(cells(collected)), "", *caption(collected)]) + "\n"
 
 
+def _how(collected: Targets) -> str:
+  if collected["n"] is None:
+    return "by bounds of the network"
+  return (
+    f"sigma = {collected['sigma']:g}, n = {collected['n']:,}, alpha = "
+    f"{collected['alpha']:g}"
+  )
+
+
 def caption(collected: Targets) -> list[str]:
   """What the columns are."""
   rows = collected["rows"]
@@ -108,9 +117,8 @@ def caption(collected: Targets) -> list[str]:
     f"{targets} targets, each attacked by itself, victims of each: {victims};",
     "misled: targets, times victims, that get the attacker's label "
     f"{collected['target_class']} without noise;",
-    "certified: those that the smoothed classifier certainly gives that label "
-    f"(sigma = {collected['sigma']:g}, n = {collected['n']:,}, alpha = "
-    f"{collected['alpha']:g}), and the mean radius of these;",
+    "certified: those that the certified classifier certainly gives that label "
+    f"({_how(collected)}), and the mean radius of these;",
     "own radius: of the target's own label, 0 where another is predicted, mean over all;",
     "attack s: wall time of making the poison; the first of a run's rows also trains "
     "the network that all of them use",

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pacd_jax import errors, types
-from pacd_jax.certification import certify
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.experiment.suite_specs import Transfer
 from pacd_jax.results import matrix
@@ -62,12 +61,9 @@ def _check(victims: Mapping[str, Plan]) -> None:
 
 
 def _how_certified(victim: Plan) -> dict[str, Any]:
-  options = victim.certify.settings.options
-  return {
-    **certify.described(victim.certify.settings),
-    "options": options,
-    "indices": victim.certify.indices.tolist(),
-  }
+  points = victim.certify
+  how = points.identity(points.indices, victim.certify_key(0)) | {"key": None}
+  return how | {"options": points.settings.options}
 
 
 def _report(path: pathlib.Path, victims: Mapping[str, Plan]) -> str:

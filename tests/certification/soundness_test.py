@@ -1,4 +1,4 @@
-"""Tests of sound certificates: the theorem's terms, their files, and what fools them not."""
+"""Tests of sound certificates: the theorem's terms, files, and who is not fooled."""
 
 import json
 import pathlib

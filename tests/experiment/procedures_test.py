@@ -1,0 +1,117 @@
+"""A run that certifies by a deterministic procedure, from its config to its page."""
+
+import dataclasses
+import json
+import tempfile
+
+import asked
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from absl.testing import absltest
+
+from configs import digits_ga
+from pacd_jax import errors
+from pacd_jax.certification import certificates
+from pacd_jax.experiment import door, evade_command, kinds
+from pacd_jax.experiment.entries import procedures
+
+
+def _exact(tools, options):
+  """The margin of a linear classifier over the dual norm of the difference of weights."""
+  basis = jnp.eye(int(np.prod(tools.image_shape)), dtype=jnp.float32)
+
+  def verify(params, images, radii):
+    zero = jnp.zeros((1, *tools.image_shape), jnp.float32)
+    bias = tools.model.apply(params, zero)
+    weights = tools.model.apply(params, basis.reshape(-1, *tools.image_shape)) - bias
+    logits = tools.model.apply(params, images)
+    top = logits.argmax(axis=-1)
+    margins = jnp.take_along_axis(logits, top[:, None], axis=-1) - logits
+    differences = jnp.abs(weights.T[top][:, None] - weights.T[None])
+    dual = differences.sum(axis=-1)
+    if options.norm == "l2":
+      dual = jnp.sqrt((differences**2).sum(axis=-1))
+    others = jnp.arange(logits.shape[-1])[None] != top[:, None]
+    return top, jnp.where(others, margins > radii[:, None] * dual, True).all(axis=-1)
+
+  return verify
+
+
+_ENTRY = kinds.Procedure("exact_linear", _exact, "exact", options=procedures.Balls)
+
+
+class ProceduresTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    kinds.PROCEDURES.add(_ENTRY)
+    self.addCleanup(kinds.PROCEDURES.remove, _ENTRY.name)
+    self.workdir = self.enter_context(tempfile.TemporaryDirectory())
+
+  def _config(self, **changes):
+    config = door.defaults()
+    config.update(digits_ga.get_config("smoke").copy_and_resolve_references())
+    config.model.name = "linear"
+    config.rows = ("clean", "brightness")
+    config.certify.procedure = "exact_linear"
+    config.update_from_flattened_dict(changes)
+    return config
+
+  @pytest.mark.long
+  def test_a_run_and_its_page(self):
+    table = asked.run(self._config(), self.workdir)
+    for words in ("verified %", "by exact_linear: radii in l_inf", "ball of 0.1"):
+      self.assertIn(words, table)
+    self.assertNotIn("n0", table)
+    plan = door.load(self.workdir)
+    record = certificates.read(plan.folder.certificate("clean", 0))
+    self.assertGreater(record.radius.max(), 0.0)
+    self.assertEqual(record.sidecar["run"], plan.folder.fingerprint)
+    page = (plan.folder.path / "report" / "index.html").read_text()
+    self.assertIn("The procedure exact_linear bounds", page)
+    self.assertNotIn("Randomized smoothing with", page)
+    results = json.loads(plan.folder.results.read_text())
+    self.assertEqual(results["rows"][0]["verified"]["epsilon"], float(np.float32(0.1)))
+    with self.subTest("the nearest that is found is no nearer than what is certified"):
+      status = evade_command.main([self.workdir, "--norm=linf", "--num_points=5"])
+      self.assertEqual(status, 0)
+      (file,) = (plan.folder.path / "evasion").iterdir()
+      found = json.loads(file.read_text())
+      self.assertEqual(found["epsilon"], [0.1])
+      for victim in found["victims"]:
+        self.assertEmpty(victim["contradictions"])
+        points = victim["points"]
+        certified, nearest = (
+          np.array(points[name]) for name in ("certified_radius", "distance")
+        )
+        self.assertTrue((certified <= nearest + 1e-6).all())
+        self.assertTrue((nearest < certified + 0.02).any())  # Of a linear one: exact.
+    with self.subTest("other balls are another run's"):
+      changed = self._config(**{"certify.exact_linear.norm": "l2"})
+      with self.assertRaisesRegex(errors.InputError, "norm"):
+        asked.run(changed, self.workdir)
+
+  def test_what_it_has_no_use_for_is_refused(self):
+    for field, value, words in (
+      ("certify.dtype", "bfloat16", "certify.dtype is bfloat16, but certify.procedure="),
+      ("train.stopping.every", 1, "train.stopping.every is 1, but certify.procedure="),
+      ("certify.exact_linear.epsilon", 0.6, "is above the largest radius"),
+      ("certify.exact_linear.norm", "l1", "certify.exact_linear.norm"),
+      ("certify.procedure", "exact", "certify.procedure"),
+    ):
+      with self.subTest(field), self.assertRaisesRegex(errors.InputError, words):
+        asked.build(self._config(**{field: value}), self.workdir)
+
+  def test_smoothing_has_no_procedure(self):
+    config = self._config(**{"certify.procedure": "smoothing"})
+    plan = asked.build(config, self.workdir)
+    self.assertIsNone(plan.certify.procedure)
+    self.assertIn("sigma", plan.certificate_identity("clean", 0))
+    self.assertEqual(
+      dataclasses.asdict(plan.config.certify.procedure.options["exact_linear"])["norm"],
+      "linf",
+    )
+
+
+if __name__ == "__main__":
+  absltest.main()
