@@ -99,7 +99,8 @@ def make_certifier(
     mesh: the devices, by default `sharding.mesh()`; votes do not depend on them.
 
   Raises:
-    InputError: a setting is out of range, or n cannot certify at this alpha.
+    InputError: a setting is out of range, or n cannot certify at this alpha; raised by
+      `certify_points` if images are not of 8 bits and `sound` asks for that.
     NonFiniteError: raised by `certify_points` if a sample's logits are not finite.
   """
   settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size, sound)

@@ -1,7 +1,7 @@
 """Noisy copies of 8-bit images, exact in float32: the sampler of `soundness`.
 
 Pixels and noise are whole numbers of steps 1/L. The noise is drawn by the alias table of
-`discrete_gaussian` from one word of 32 bits a number. Where that word does not decide (one
+`rounded_gaussian` from one word of 32 bits a number. Where that word does not decide (one
 in 2^(32 - c) with 2^c columns), a second one does: a loop draws the second words of the few
 copies that need some, whose rate is 2e-4 for an image of MNIST at sigma 0.25.
 """
@@ -12,20 +12,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pacd_jax.certification import discrete_gaussian, soundness
+from pacd_jax.certification import rounded_gaussian, soundness
 from pacd_jax.types import Array, Key
 
 
 class Noise(NamedTuple):
   """The noise of sound mode, in place of its standard deviation."""
 
-  table: discrete_gaussian.AliasTable
+  table: rounded_gaussian.AliasTable
   levels: np.float32  # L, the steps in [0, 1].
 
 
 def make(sigma: float) -> Noise:
   """The noise of standard deviation sigma, in image units ([0, 1])."""
-  table = discrete_gaussian.alias_table(soundness.std(sigma))
+  table = rounded_gaussian.alias_table(soundness.std(sigma))
   return Noise(table, np.float32(soundness.levels(sigma)))
 
 
@@ -66,7 +66,7 @@ def noisy(images: Array, keys: Key, noise: Noise) -> Array:
   return steps.astype(jnp.float32) / noise.levels
 
 
-def of_words(words: Array, table: discrete_gaussian.AliasTable) -> tuple[Array, Array]:
+def of_words(words: Array, table: rounded_gaussian.AliasTable) -> tuple[Array, Array]:
   """Values by the first words alone, and where the second words decide instead.
 
   Args:
@@ -81,7 +81,7 @@ def of_words(words: Array, table: discrete_gaussian.AliasTable) -> tuple[Array, 
 
 
 def of_both_words(
-  words: Array, seconds: Array, table: discrete_gaussian.AliasTable
+  words: Array, seconds: Array, table: rounded_gaussian.AliasTable
 ) -> Array:
   """Values, int32, by the number of 64 bits that two words are, uint32 of one shape."""
   column, rest, threshold, alias = _looked_up(words, table)
@@ -90,7 +90,7 @@ def of_both_words(
   return _centred(jnp.where(is_under, column, alias), table)
 
 
-def _looked_up(words: Array, table: discrete_gaussian.AliasTable):
+def _looked_up(words: Array, table: rounded_gaussian.AliasTable):
   """Column, rest of the word, the threshold's part for it, and alias, all uint32."""
   bits = len(table.entries).bit_length() - 1
   column = words >> (32 - bits)
@@ -103,5 +103,5 @@ def _at(entries: Any, column: Array) -> Array:
   return found.get(mode="promise_in_bounds")
 
 
-def _centred(column: Array, table: discrete_gaussian.AliasTable) -> Array:
+def _centred(column: Array, table: rounded_gaussian.AliasTable) -> Array:
   return column.astype(jnp.int32) - len(table.entries) // 2

@@ -8,7 +8,7 @@ Here pixels and noise are whole numbers of steps 1/L, L = 255 2^m, and their sum
 With round to the grid of these steps, and f the program's classifier, a function of grid
 points, let F(z) = f(round(z)) and G(z) = argmax_c P[F(z + e) = c], e ~ N(0, sigma^2 I).
 
-Theorem. Let x be an 8-bit image, E the noise that `discrete_gaussian` samples from fair
+Theorem. Let x be an 8-bit image, E the noise that `rounded_gaussian` samples from fair
 bits, and p_A <= P[f(x + E) = c]. With p = p_A - D delta > 1/2, D the image's numbers and
 delta the total variation between one of E and round(e), G(x + d) = c for every real d with
 |d|_2 < sigma Phi^-1(p); and for all grid points x', among them all 8-bit images,
@@ -31,7 +31,7 @@ import numpy as np
 import scipy.special
 
 from pacd_jax import errors
-from pacd_jax.certification import discrete_gaussian
+from pacd_jax.certification import rounded_gaussian
 from pacd_jax.certification.rules.rule import Rule
 from pacd_jax.types import Certificate
 
@@ -74,7 +74,7 @@ def check_images(images: Any, sigma: float) -> None:
     sigma: standard deviation of the noise.
   """
   images = np.asarray(images)
-  delta = discrete_gaussian.distribution(std(sigma)).distance
+  delta = rounded_gaussian.distribution(std(sigma)).distance
   if (size := math.prod(images.shape[1:])) * delta > SLACK:
     raise errors.InputError(
       f"certify: sound=True on images of {size} numbers: its noise is accurate enough for "

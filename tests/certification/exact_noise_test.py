@@ -6,7 +6,7 @@ import numpy as np
 import scipy.stats
 from absl.testing import absltest, parameterized
 
-from pacd_jax.certification import discrete_gaussian, exact_noise
+from pacd_jax.certification import exact_noise, rounded_gaussian
 from pacd_jax.data import arrays
 
 _of_words = jax.jit(exact_noise.of_words)
@@ -37,7 +37,7 @@ def _by_64_bits(words, seconds, table):
 class WordsTest(parameterized.TestCase):
   @parameterized.parameters(1.0, 63.75, 255.0)
   def test_borders_of_every_column(self, std):
-    table = discrete_gaussian.alias_table(std)
+    table = rounded_gaussian.alias_table(std)
     bits, thresholds, _ = _parts(table)
     firsts, lasts = np.array([divmod(t, 2**32) for t in thresholds]).T
     column = np.arange(2**bits) << (32 - bits)
@@ -54,7 +54,7 @@ class WordsTest(parameterized.TestCase):
       np.testing.assert_array_equal(np.where(are_tied, expected, values), expected)
 
   def test_all_words_of_a_column_have_their_value_once_each(self):
-    table = discrete_gaussian.alias_table(1000.0)  # 2^14 columns: 2^18 words in each.
+    table = rounded_gaussian.alias_table(1000.0)  # 2^14 columns: 2^18 words in each.
     bits, thresholds, aliases = _parts(table)
     for column in (2**13 - 2500, 2**13, 2**13 + 1, 2**13 + 6000):
       words = (column << 18) + np.arange(2**18)
@@ -71,7 +71,7 @@ class NoisyTest(parameterized.TestCase):
   def test_without_noise_it_is_the_float_image(self, sigma):
     noise = exact_noise.make(sigma)
     size = len(noise.table.entries)
-    still = discrete_gaussian.AliasTable(
+    still = rounded_gaussian.AliasTable(
       np.full(size, size // 2, np.uint32), np.zeros(size, np.uint32)
     )
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
@@ -118,7 +118,7 @@ class NoisyTest(parameterized.TestCase):
     images = np.zeros((500, 20, 20, 1), np.float32)
     keys = jax.random.split(jax.random.key(2), len(images))
     steps = np.rint(np.asarray(_noisy(images, keys, noise)) * noise.levels).astype(int)
-    weights = discrete_gaussian.distribution(float(sigma * noise.levels)).weights
+    weights = rounded_gaussian.distribution(float(sigma * noise.levels)).weights
     half, number = len(weights) // 2, steps.size
     expected = np.array(weights) / 2.0**64 * number
     counted = np.bincount((steps + half).ravel(), minlength=2 * half)

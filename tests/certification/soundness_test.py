@@ -15,8 +15,8 @@ from pacd_jax.certification import (
   certificates,
   certify,
   confidence,
-  discrete_gaussian,
   provenance,
+  rounded_gaussian,
   sampling,
   soundness,
 )
@@ -86,7 +86,7 @@ class TermsTest(parameterized.TestCase):
     _, _, counts = _certify(
       _images(pixel), params=(threshold + 0.5) / 255, sound=True, n=n, batch_size=5000
     )
-    weights = discrete_gaussian.distribution(soundness.std(0.25)).weights
+    weights = rounded_gaussian.distribution(soundness.std(0.25)).weights
     first = len(weights) // 2 + threshold + 1 - pixel
     p = sum(weights[first:]) / 2**64
     self.assertLess(abs(counts[0, 1] - n * p), 4.0 * np.sqrt(n * p * (1.0 - p)))

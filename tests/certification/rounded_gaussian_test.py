@@ -6,7 +6,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 from scipy.stats import norm
 
-from pacd_jax.certification import discrete_gaussian
+from pacd_jax.certification import rounded_gaussian
 
 STDS = (1.0, 32.0, 63.75, 127.5)
 
@@ -21,10 +21,10 @@ def _rounded(std, half):
 class DistributionTest(parameterized.TestCase):
   @parameterized.parameters(*STDS)
   def test_is_the_rounded_gaussian(self, std):
-    weights = discrete_gaussian.distribution(std).weights
+    weights = rounded_gaussian.distribution(std).weights
     self.assertEqual(sum(weights), 2**64)
     half = len(weights) // 2
-    self.assertGreaterEqual(half - 0.5, discrete_gaussian.REACH * std)
+    self.assertGreaterEqual(half - 0.5, rounded_gaussian.REACH * std)
     expected = _rounded(std, half)
     np.testing.assert_allclose(np.array(weights) / 2.0**64, expected, atol=2e-15, rtol=0.0)
     others = np.delete(np.arange(2 * half), half)  # Rounded down: relative 1e-14, or 2^-64.
@@ -36,8 +36,8 @@ class DistributionTest(parameterized.TestCase):
   @parameterized.parameters(0.5, 1.0, 2.0)
   def test_distance_is_the_total_variation_by_brute_force(self, reach):
     """With a short reach, whose tail is far above float64's rounding."""
-    distribution = discrete_gaussian.distribution.__wrapped__
-    with mock.patch.object(discrete_gaussian, "REACH", reach):
+    distribution = rounded_gaussian.distribution.__wrapped__
+    with mock.patch.object(rounded_gaussian, "REACH", reach):
       weights, distance = distribution(20.0)
     half = len(weights) // 2
     expected = _rounded(20.0, half)
@@ -47,18 +47,18 @@ class DistributionTest(parameterized.TestCase):
 
   @parameterized.parameters(*STDS)
   def test_distance_is_tiny(self, std):
-    self.assertBetween(discrete_gaussian.distribution(std).distance, 1e-19, 2e-15)
+    self.assertBetween(rounded_gaussian.distribution(std).distance, 1e-19, 2e-15)
 
   def test_pi(self):
-    self.assertStartsWith(str(discrete_gaussian._pi()), "3.1415926535897932384626433832795")
+    self.assertStartsWith(str(rounded_gaussian._pi()), "3.1415926535897932384626433832795")
 
 
 class AliasTableTest(parameterized.TestCase):
   @parameterized.parameters(*STDS)
   def test_columns_and_aliases_add_up_to_the_weights(self, std):
-    weights = discrete_gaussian.distribution(std).weights
-    entries, seconds = discrete_gaussian.alias_table(std)
-    bits = discrete_gaussian.log2_columns(std)
+    weights = rounded_gaussian.distribution(std).weights
+    entries, seconds = rounded_gaussian.alias_table(std)
+    bits = rounded_gaussian.log2_columns(std)
     self.assertLen(entries, 2**bits)
     self.assertLen(weights, 2**bits)
     found = [0] * 2**bits
