@@ -60,14 +60,10 @@ def collect(lines: Sequence[Line], results: Mapping[str, evaluate.Results]) -> T
       "training": of_part["training"],
       "changes": None if line.facts is None else line.facts._asdict(),
       "accuracy_std": evaluate.std(row["accuracy"]),
-      "percent_of_clean": _percent(row["acr_mean"], clean["acr_mean"]),
+      "percent_of_clean": evaluate.percent(row["acr_mean"], clean["acr_mean"]),
     }
   shared = {field: results[lines[0].part][field] for field in _SHARED}
   return shared | {"rows": [*found.values()]}
-
-
-def _percent(value: float | None, clean: float | None) -> float | None:
-  return None if value is None or not clean else 100.0 * value / clean
 
 
 # --- as text --------------------------------------------------------------------------

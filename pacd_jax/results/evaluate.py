@@ -23,6 +23,7 @@ Results = dict[str, Any]
 # Of a sidecar, which lacks those that its procedure has not.
 _SETTINGS = ("mode", "sigma", "n0", "n", "alpha", "bound", "dtype")
 _SETTINGS += ("procedure", "norm", "epsilon", "most", "num_halvings")
+_LEAST_SHOWN = 5e-4  # An ACR below it is 0.000 in tables.
 _REMEDY = "delete one of them and rerun --stage=certify"
 
 
@@ -225,11 +226,19 @@ def samples_mean(results: Results) -> float:
 
 
 def percent_of_clean(results: Results) -> list[float | None]:
-  """100 ACR / (ACR of the row `clean`) for each row; None if that is undefined."""
+  """`percent` of the row `clean` for each row; None without such a row."""
   clean = [row["acr_mean"] for row in results["rows"] if row["data"] == types.CLEAN]
-  if not clean or not clean[0]:  # There is no such row, or its ACR is None or 0.
-    return [None] * len(results["rows"])
-  return [100.0 * row["acr_mean"] / clean[0] for row in results["rows"]]
+  return [percent(row["acr_mean"], clean[0] if clean else None) for row in results["rows"]]
+
+
+def percent(acr: float | None, clean: float | None) -> float | None:
+  """100 ACR / (ACR of clean data); None if one is None, or the latter is 0.000 as shown.
+
+  A share of nothing would be any number, as where clean victims certify nothing either.
+  """
+  if acr is None or clean is None or clean < _LEAST_SHOWN:
+    return None
+  return 100.0 * acr / clean
 
 
 def std(values: Sequence[float] | np.ndarray) -> float:

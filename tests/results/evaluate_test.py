@@ -196,6 +196,11 @@ class ResultsTest(parameterized.TestCase):
     results = _results(self.records)
     np.testing.assert_allclose(evaluate.percent_of_clean(results), [100.0, 50.0])
 
+  def test_a_percentage_of_next_to_nothing_is_none(self):
+    self.assertIsNone(evaluate.percent(0.1, 4e-4))
+    self.assertIsNone(evaluate.percent(None, 0.5))
+    self.assertAlmostEqual(evaluate.percent(0.1, 6e-4), 100.0 * 0.1 / 6e-4)
+
   def test_percent_needs_a_clean_row(self):
     results = _results({"pacd": self.records["pacd"]})
     self.assertEqual(evaluate.percent_of_clean(results), [None])
