@@ -14,7 +14,17 @@ from collections.abc import Callable, Mapping
 
 import jax
 
-from pacd_jax.bench import check, entry, matmul, methods, peers, plain, pytorch, sharded
+from pacd_jax.bench import (
+  check,
+  entry,
+  matmul,
+  methods,
+  peers,
+  plain,
+  pytorch,
+  sharded,
+  sound,
+)
 from pacd_jax.runtime import files, sharding
 
 _DOCS = pathlib.Path("docs", "performance.md")
@@ -51,6 +61,7 @@ def tables(
     "a GA step": methods.ENTRIES,
     "matrix products": matmul.ENTRIES,
     "one device": sharded.ENTRIES,
+    "ordinary noise": sound.ENTRIES,
   }
   return found | ({"PyTorch": pytorch.ENTRIES} if with_pytorch else {})
 

@@ -24,9 +24,11 @@ from pacd_jax import errors
 from pacd_jax.certification import (
   arguments,
   certificates,
+  exact_noise,
   point_stream,
   provenance,
   sampling,
+  soundness,
   votes,
 )
 from pacd_jax.certification.rules.rule import Rule
@@ -52,6 +54,7 @@ class Settings(NamedTuple):
   options: Any = None  # The mode's options, an instance of its entry's dataclass.
   dtype: str = "float32"
   batch_size: int = 1000
+  sound: bool = False
 
 
 def make_certifier(
@@ -65,6 +68,7 @@ def make_certifier(
   options: Any = None,
   dtype: str = "float32",
   batch_size: int = 1000,
+  sound: bool = False,
   mesh: jax.sharding.Mesh | None = None,
 ) -> CertifyPointsFn:
   """Makes `certify_points(params, images, keys, labels=None, names=None)`.
@@ -90,29 +94,30 @@ def make_certifier(
       are rounded first, and the certificates are for that rounded classifier.
     batch_size: noisy copies that a device evaluates at once, of any points; votes do not
       depend on it.
+    sound: whether certificates hold in floating-point arithmetic, too: the noise is on the
+      grid of 8-bit images, and these alone are certified (`soundness.py`).
     mesh: the devices, by default `sharding.mesh()`; votes do not depend on them.
 
   Raises:
-    InputError: a setting is out of range, or n cannot certify at this alpha.
+    InputError: a setting is out of range, or n cannot certify at this alpha; raised by
+      `certify_points` if images are not of 8 bits and `sound` asks for that.
     NonFiniteError: raised by `certify_points` if a sample's logits are not finite.
   """
-  settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
-  rule = rule_of(settings)
-  return by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size, mesh=mesh)
+  settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size, sound)
+  return by_rule(rule_of(settings), apply, settings, mesh=mesh)
 
 
 def by_rule(
   rule: Rule,
   apply: ApplyFn,
-  sigma: float,
+  settings: Settings,
   *,
-  dtype: str,
-  batch_size: int,
   mesh: jax.sharding.Mesh | None = None,
 ) -> CertifyPointsFn:
   """`make_certifier` with a rule, whose settings `rule_of` has checked."""
   mesh = mesh or sharding.mesh()
-  static = dict(apply=apply, dtype=dtype, batch_size=batch_size, mesh=mesh)
+  noise, batch_size = noise_of(settings), settings.batch_size
+  static = dict(apply=apply, dtype=settings.dtype, batch_size=batch_size, mesh=mesh)
 
   def certify_points(
     params: Params,
@@ -122,6 +127,8 @@ def by_rule(
     names: Sequence[Any] | None = None,
   ):
     chex.assert_rank([images, keys], [4, 1])
+    if settings.sound:
+      soundness.check_images(images, settings.sigma)
     if labels is not None:
       arguments.check_labels(
         labels, len(images), votes.num_classes(apply, params, images.shape[1:])
@@ -136,8 +143,8 @@ def by_rule(
     )
 
     def start(window, key_data, first, count):
-      arrays = (window, key_data, first, count, np.float32(sigma))
-      drawn = votes.draw(params, *arrays, impl=str(impl), **static)
+      arrays = (window, key_data, first, count)
+      drawn = votes.draw(params, *arrays, noise, impl=str(impl), **static)
       return sharding.to_all(drawn, mesh)
 
     return point_stream.run(start, points, batch_size * mesh.size)
@@ -158,7 +165,9 @@ def rule_of(settings: Settings) -> Rule:
   if dtype not in provenance.DTYPES:
     known = ", ".join(provenance.DTYPES)
     raise errors.InputError(f"certify: dtype={dtype!r}: use one of {known}")
-  return sampling.make(
+  if settings.sound:
+    soundness.check(sigma=settings.sigma, dtype=dtype)
+  rule = sampling.make(
     settings.mode,
     sigma=settings.sigma,
     n0=settings.n0,
@@ -166,6 +175,12 @@ def rule_of(settings: Settings) -> Rule:
     alpha=settings.alpha,
     options=settings.options,
   )
+  return soundness.of_rule(rule, settings.sigma) if settings.sound else rule
+
+
+def noise_of(settings: Settings) -> np.float32 | exact_noise.Noise:
+  """The settings' noise, as `votes.draw` takes it."""
+  return (exact_noise.make if settings.sound else np.float32)(settings.sigma)
 
 
 def _to_float(image: Array) -> np.ndarray:
@@ -191,6 +206,7 @@ def certify(
   labels: Sequence[int] | np.ndarray | None = None,
   dtype: str = "float32",
   batch_size: int = 1000,
+  sound: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Certifies a batch of images; image i uses fold_in(key, i).
 
@@ -198,7 +214,7 @@ def certify(
     images: float `[B, H, W, C]` in [0, 1], B >= 1.
     key: consumed.
     labels: int `[B]`; modes adaptive and aca stop early if n0 votes favour another class.
-    sigma, n0, n, alpha, mode, options, dtype, batch_size: as for `make_certifier`.
+    sigma, n0, n, alpha, mode, options, dtype, batch_size, sound: as for `make_certifier`.
 
   Returns:
     Predictions int64 `[B]`, -1 for abstentions; certified l2 radii float64 `[B]` in image
@@ -211,15 +227,29 @@ def certify(
   """
   arguments.check_images(images)
   arguments.check_key(key)
-  settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
+  settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size, sound)
   certify_points = make_certifier(apply, **settings._asdict())
   shape = images.shape[1:]
   votes.num_classes(apply, params, shape)  # Raises unless logits are `[B, K]`.
-  votes.check_memory(apply, params, shape, batch_size=batch_size, dtype=dtype)
+  check_memory(apply, params, shape, settings)
   keys = fold_in(key, np.arange(len(images)))
   results = [result for result, _ in certify_points(params, images, keys, labels)]
   predictions, radii, counts = zip(*results, strict=True)
   return np.array(predictions), np.array(radii), np.stack(counts)
+
+
+def check_memory(
+  apply: ApplyFn, params: Params, image_shape: tuple[int, ...], settings: Settings
+) -> None:
+  """`votes.check_memory` for these settings."""
+  votes.check_memory(
+    apply,
+    params,
+    image_shape,
+    batch_size=settings.batch_size,
+    dtype=settings.dtype,
+    noise=noise_of(settings),
+  )
 
 
 def fold_in(key: Key, indices: np.ndarray) -> Key:
@@ -245,6 +275,7 @@ def certify_to_files(
   options: Any = None,
   dtype: str = "float32",
   batch_size: int = 1000,
+  sound: bool = False,
   extra: Mapping[str, Any] | None = None,
   on_point: ProgressFn | None = None,
   stops_early: bool = True,
@@ -262,7 +293,7 @@ def certify_to_files(
     key: consumed; recorded in the sidecar.
     path: `DIR/seed_<k>`.
     seed: the victim's seed.
-    sigma, n0, n, alpha, mode, options, dtype, batch_size: as for `make_certifier`.
+    sigma, n0, n, alpha, mode, options, dtype, batch_size, sound: as for `make_certifier`.
     extra: further fields of the sidecar, which its own fields override.
     on_point: called after each new point with (points done, M, certificate, label).
     stops_early: whether that is allowed; False where other classes' radii are wanted, too.
@@ -271,9 +302,9 @@ def certify_to_files(
     InputError: as for `make_certifier`; or the files cannot be resumed.
     NonFiniteError: a sample's logits are not finite.
   """
-  settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size)
+  settings = Settings(sigma, n0, n, alpha, mode, options, dtype, batch_size, sound)
   rule = rule_of(settings)
-  certify_points = by_rule(rule, apply, sigma, dtype=dtype, batch_size=batch_size)
+  certify_points = by_rule(rule, apply, settings)
   sidecar = {**(extra or {}), **described(settings), **rule.sidecar}
   sidecar |= {"seed": seed, "indices": indices, "key": jax.random.key_data(key)}
   sidecar["num_classes"] = votes.num_classes(apply, params, images.shape[1:])
@@ -291,4 +322,5 @@ def certify_to_files(
 def described(settings: Settings) -> dict[str, Any]:
   """The settings' fields in a sidecar, without batch_size, which votes do not depend on."""
   names = ("mode", "dtype", "sigma", "n0", "n", "alpha")
-  return {name: getattr(settings, name) for name in names}
+  own = {"sound": True} if settings.sound else {}  # Ordinary files do not name it.
+  return {name: getattr(settings, name) for name in names} | own

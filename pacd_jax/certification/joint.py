@@ -23,7 +23,7 @@ import chex
 import jax
 import numpy as np
 
-from pacd_jax.certification import certificates, certify, confidence
+from pacd_jax.certification import certificates, certify, confidence, soundness
 from pacd_jax.certification.rules import rule as rules
 from pacd_jax.types import ApplyFn, Key, Params
 
@@ -69,9 +69,7 @@ def certify_to_files(
   chex.assert_rank(images, 4)
   levels = list(paths)
   rule = certify.rule_of(settings)._replace(start=_sampling(settings, len(levels)))
-  stream_of = certify.by_rule(
-    rule, apply, settings.sigma, dtype=settings.dtype, batch_size=settings.batch_size
-  )
+  stream_of = certify.by_rule(rule, apply, settings)
   common = {**certify.described(settings), **rule.sidecar, "seed": seed}
   common |= {"indices": np.asarray(indices), "key": jax.random.key_data(key)}
   with contextlib.ExitStack() as opened:
@@ -99,12 +97,15 @@ def _sampling(settings: certify.Settings, num_levels: int) -> Callable[..., Any]
   def start(unused_label):
     first = rules.votes_of((yield settings.n0), settings.n0)
     votes = rules.votes_of((yield settings.n), settings.n)
-    return at_levels(
+    found = at_levels(
       first.reshape(num_levels, -1),
       votes.reshape(num_levels, -1),
       sigma=settings.sigma,
       alpha=settings.alpha,
     )
+    if settings.sound:
+      return [soundness.certificate(each, settings.sigma) for each in found]
+    return found
 
   return start
 

@@ -1,8 +1,9 @@
 """The sidecar of a file of certificates: how they were drawn, and the radii it supports.
 
 A sidecar is a dictionary that JSON can hold. That of randomized smoothing has `FIELDS`, and
-the fields of its sampling rule. That of a deterministic procedure has `procedure` and what
-else `deterministic.described` gives; its points have no votes.
+the fields of its sampling rule, and of `soundness` where its certificates are sound. That
+of a deterministic procedure has `procedure` and what else `deterministic.described` gives;
+its points have no votes.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pacd_jax.certification import confidence, sampling
+from pacd_jax.certification import confidence, sampling, soundness
 from pacd_jax.certification.rules.rule import Sidecar, brief
 
 _KINDS = {
@@ -97,7 +98,9 @@ def _check_sampling(sidecar: Sidecar) -> None:
     if sidecar[name] not in known:
       raise ValueError(f"{name} is {brief(sidecar[name])}, none of {', '.join(known)}")
   mode, bound = sidecar["mode"], sidecar["bound"]
-  if bound != sampling.RULES[mode].bound:
+  soundness.check_sidecar(sidecar)
+  suffix = soundness.SUFFIX if "sound" in sidecar else ""
+  if bound != sampling.RULES[mode].bound + suffix:
     raise ValueError(f"bound is {brief(bound)}, but in mode {mode} there is none such")
   sampling.RULES[mode].check(sidecar)
 
@@ -125,6 +128,8 @@ def supported_radius(
   totals = counts.sum(axis=1)
   alphas = sampling.RULES[sidecar["mode"]].alphas(sidecar, totals)
   radius = confidence.radius(votes, totals, sigma=sidecar["sigma"], alpha=alphas)
+  if "sound" in sidecar:
+    radius = soundness.radius(radius, sigma=sidecar["sigma"], slack=sidecar["slack"])
   return np.where(predict >= 0, radius, 0.0)
 
 

@@ -1,6 +1,7 @@
 """Votes of noisy copies: drawn and counted on the devices, for many points at once.
 
-Sample j of the point with key k has the noise sigma * normal(fold_in(k, j)). So votes
+Sample j of the point with key k has the noise sigma * normal(fold_in(k, j)), or that of
+`exact_noise`, by the same key. So votes
 depend neither on how samples are batched nor on the other points of a batch, except that
 the last bits of the logits may change with the batch size.
 
@@ -19,6 +20,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from pacd_jax import errors
+from pacd_jax.certification import exact_noise
 from pacd_jax.models import precision
 from pacd_jax.runtime import sharding
 from pacd_jax.types import ApplyFn, Array, Params
@@ -29,6 +31,7 @@ _STATIC = ("apply", "batch_size", "dtype", "impl", "mesh")
 # The largest batch that is compiled to measure its memory, by backend. Backends other than
 # CPU autotune while compiling, on arrays of the real size.
 _MOST_TO_COMPILE = {"cpu": 2**26, "other": 1024}
+_UNIT_NOISE = np.float32(1.0)
 # Upper bound of the numbers that a model stores for each number of a noisy image.
 _NUMBERS_PER_NUMBER = 500
 
@@ -57,7 +60,7 @@ def _draw(
   keys: Array,
   start: Array,
   count: Array,
-  sigma: Array,
+  noise: Array | exact_noise.Noise,
   *,
   apply: ApplyFn,
   batch_size: int,
@@ -76,8 +79,9 @@ def _draw(
     keys: uint32 `[W, ...]`, `jax.random.key_data` of the points' keys.
     start: uint32 `[W]`, number of the first sample.
     count: int32 `[W]`, number of samples, or 0; at most `most_batches` batches in all.
-    sigma: `[]` float32, standard deviation of the noise, in the units of the images; noise
-      is added in float32, and noisy images are not clipped.
+    noise: `[]` float32, its standard deviation sigma, in the units of the images, where it
+      is added in float32; or `exact_noise.make(sigma)`, which is added exactly to images of
+      8 bits. Noisy images are not clipped.
     batch_size: noisy copies that a device evaluates at a time; memory grows with it.
     dtype: dtype of f, see `precision.evaluate`.
     impl: implementation of the keys, as `jax.random.key_impl` names it.
@@ -102,11 +106,11 @@ def _draw(
     in_specs=PartitionSpec(),
     out_specs=PartitionSpec(sharding.AXIS),
     check_vma=False,
-  )(params, images, keys, start, count, sigma)
+  )(params, images, keys, start, count, noise)
 
 
 def _draw_share(
-  params, images, keys, start, count, sigma, *, apply, batch_size, dtype, impl
+  params, images, keys, start, count, noise, *, apply, batch_size, dtype, impl
 ):
   """The votes of this device: of D devices, number d takes the batches d, d + D, ..."""
   num_points, shape = images.shape[0], images.shape[1:]
@@ -114,8 +118,14 @@ def _draw_share(
   ends = jnp.cumsum(count)  # Each point's end in the sequence of all samples.
   k = num_classes(apply, params, shape)
 
-  def noise(point, sample):
+  def normal(point, sample):
     return jax.random.normal(jax.random.fold_in(keys[point], sample), shape, jnp.float32)
+
+  def copies(point, sample):
+    if isinstance(noise, exact_noise.Noise):
+      own = jax.vmap(jax.random.fold_in)(keys[point], sample)
+      return exact_noise.noisy(images[point], own, noise)
+    return images[point] + noise * jax.vmap(normal)(point, sample)
 
   def add_batch(batch, totals):
     batch = first + batch * num_devices
@@ -124,8 +134,7 @@ def _draw_share(
     point = jnp.searchsorted(ends, place, side="right")
     point = jnp.minimum(point, num_points - 1)
     sample = start[point] + (place - (ends - count)[point]).astype(jnp.uint32)
-    noisy = images[point] + sigma * jax.vmap(noise)(point, sample)
-    logits = precision.evaluate(apply, params, noisy, dtype)
+    logits = precision.evaluate(apply, params, copies(point, sample), dtype)
     non_finite = ~jnp.isfinite(logits).all(axis=-1) & counted
     votes = totals[0].at[point, jnp.argmax(logits, axis=-1)].add(counted.astype(jnp.int32))
     return votes, totals[1].at[point].add(non_finite.astype(jnp.int32))
@@ -149,6 +158,7 @@ def check_memory(
   *,
   batch_size: int,
   dtype: str = "float32",
+  noise: np.float32 | exact_noise.Noise = _UNIT_NOISE,
   free: int | None = None,
 ) -> None:
   """Checks that the memory that `draw` needs is free on the device.
@@ -159,7 +169,7 @@ def check_memory(
     apply: the base classifier.
     params: its parameters, or `jax.ShapeDtypeStruct`s of them: no array is needed.
     image_shape: `(H, W, C)`.
-    batch_size, dtype: as for `draw`.
+    batch_size, dtype, noise: as for `draw`; what the ordinary noise is does not matter.
     free: bytes that `draw` may use; by default those that are free on the device now.
 
   Raises:
@@ -169,7 +179,9 @@ def check_memory(
   bound = 4 * batch_size * math.prod(image_shape) * _NUMBERS_PER_NUMBER
   if bound * calls_at_once() <= free:
     return
-  temporary = functools.partial(_temporary_bytes, apply, params, image_shape, dtype)
+  temporary = functools.partial(
+    _temporary_bytes, apply, params, image_shape, dtype, noise=noise
+  )
   most = _MOST_TO_COMPILE.get(jax.default_backend(), _MOST_TO_COMPILE["other"])
   needed = temporary(min(batch_size, most))  # On each device.
   if batch_size > most:
@@ -193,7 +205,12 @@ def calls_at_once() -> int:
 
 
 def _temporary_bytes(
-  apply: ApplyFn, params: Params, image_shape: tuple[int, ...], dtype: str, batch_size: int
+  apply: ApplyFn,
+  params: Params,
+  image_shape: tuple[int, ...],
+  dtype: str,
+  batch_size: int,
+  noise: np.float32 | exact_noise.Noise = _UNIT_NOISE,
 ) -> int:
   """The bytes that one call needs beside its arguments and results."""
   shape = jax.ShapeDtypeStruct
@@ -204,7 +221,7 @@ def _temporary_bytes(
     shape((WINDOW, *key.shape), key.dtype),
     shape((WINDOW,), jnp.uint32),
     shape((WINDOW,), jnp.int32),
-    shape((), jnp.float32),
+    noise,
     apply=apply,
     batch_size=batch_size,
     dtype=dtype,

@@ -237,6 +237,7 @@ def certification(
     options=options.mode.own,
     dtype=options.dtype,
     batch_size=options.batch_size,
+    sound=options.sound,
   )
   return plan.CertifyPlan(
     options.split,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from pacd_jax import errors, types
-from pacd_jax.certification import certificates, votes
+from pacd_jax.certification import certificates, certify, votes
 from pacd_jax.experiment import (
   denoise_stage,
   ensemble_certificates,
@@ -195,10 +195,9 @@ def _check_memory(plan: Plan) -> None:
   """Checks that a batch of noisy images fits in memory."""
   shape = plan.splits.train.images.shape[1:]
   with processes.agreeing():  # A host may lack the memory.
-    votes.check_memory(
+    certify.check_memory(
       plan.model.apply,
       jax.eval_shape(lambda key: plan.model.init(key, shape), jax.random.key(0)),
       shape,
-      batch_size=plan.certify.settings.batch_size,
-      dtype=plan.certify.settings.dtype,
+      plan.certify.settings,
     )

@@ -133,6 +133,11 @@ class Certify:
   dtype: str = field(
     "float32", fields.one_of(*provenance.DTYPES), "Of the base classifier certified."
   )
+  sound: bool = field(
+    False,
+    fields.flag(),
+    "Whether certificates hold in floating-point arithmetic, too: docs/sound.md.",
+  )
   poisoned_images: tuple[int, ...] = field(
     (),
     Check(tuple, _are_numbers_of_images, "rising whole numbers of at least 1, or empty"),

@@ -39,6 +39,7 @@ def check(config: Config) -> None:
   aggregation = config.train.ensemble.aggregation.name
   for field, value, must_be in (
     ("certify.dtype", certify.dtype, "float32"),
+    ("certify.sound", certify.sound, False),
     ("train.ensemble.aggregation", aggregation, "none"),
     ("train.stopping.every", config.train.stopping.every, 0),
   ):

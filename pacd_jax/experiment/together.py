@@ -3,7 +3,7 @@
 import re
 
 from pacd_jax import errors, types
-from pacd_jax.certification import confidence
+from pacd_jax.certification import confidence, soundness
 from pacd_jax.experiment import (
   denoisers,
   ensemble_checks,
@@ -113,6 +113,8 @@ def _check_certificates(config: Config) -> None:
       f"certify.n={n} cannot certify anything at certify.alpha={alpha:g}: even {n} equal "
       f"votes bound p_A under 1/2; use n of at least {confidence.least_votes(alpha)}"
     )
+  if config.certify.sound:
+    soundness.check(sigma=config.sigma, dtype=config.certify.dtype)
   if config.data.target_points and config.certify.split != "test":
     raise errors.InputError(
       "data.target_points are of the test split, but certify.split is "

@@ -114,6 +114,16 @@ class FilesTest(absltest.TestCase):
     self.assertTrue((poisoned.radius <= ordinary.radius).all())
     self.assertTrue((poisoned.radius < ordinary.radius).any())
 
+  def test_sound_certificates_of_every_level(self):
+    self.settings = self.settings._replace(sound=True)
+    for record in self._certify():
+      self.assertEndsWith(record.sidecar["bound"], "_sound")
+      own = np.take_along_axis(record.counts, np.maximum(record.predict, 0)[:, None], 1)
+      radius = confidence.radius(own[:, 0], 400, sigma=0.25, alpha=0.01)
+      kept = record.predict >= 0
+      self.assertTrue(kept.any())
+      np.testing.assert_array_less(record.radius[kept], radius[kept])
+
   def test_a_level_that_got_further_is_taken_up(self):
     whole = self._certify(folder="whole")
     self._certify()

@@ -94,6 +94,7 @@ class ProceduresTest(absltest.TestCase):
   def test_what_it_has_no_use_for_is_refused(self):
     for field, value, words in (
       ("certify.dtype", "bfloat16", "certify.dtype is bfloat16, but certify.procedure="),
+      ("certify.sound", True, "certify.sound is True, but certify.procedure="),
       ("train.stopping.every", 1, "train.stopping.every is 1, but certify.procedure="),
       ("certify.exact_linear.epsilon", 0.6, "is above the largest radius"),
       ("certify.exact_linear.norm", "l1", "certify.exact_linear.norm"),

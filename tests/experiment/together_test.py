@@ -26,6 +26,11 @@ class TogetherTest(changed_settings.TestCase):
       f"certify.n={least - 1} ",
     )
 
+  def test_sound_certificates_are_in_float32(self):
+    sound = settings(certify__sound=True, certify__dtype="bfloat16")
+    self.assert_refused(sound, "certify: sound=True with dtype='bfloat16'", "use float32")
+    check(settings(certify__sound=True))
+
   @parameterized.parameters(
     ("attack__solver", "cg"),
     ("attack__starts", ("brightness",)),
