@@ -1,6 +1,7 @@
 """The bounds that `tighter` measures."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.special as special
@@ -39,7 +40,7 @@ def sequence_lower(count, n, alpha: float) -> np.ndarray:
   return _largest(is_refuted, np.zeros(count.shape), count / n)
 
 
-def _largest(holds: Callable, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _largest(holds: Callable, low: Any, high: Any) -> Any:
   """The largest number in [low, high] at which a falling condition holds, from below."""
   for _ in range(60):
     middle = 0.5 * (low + high)
