@@ -56,10 +56,10 @@ def randomised(p_a: np.ndarray, n: int) -> tuple[float, float]:
     votes = np.random.default_rng(2).binomial(n, p_a)
     return _radius(bound(votes, n)).mean()
 
-  ordinary = acr(n, lambda *votes: confidence.clopper_pearson_lower(*votes, _ALPHA))
+  ordinary = acr(n, lambda k, n: confidence.clopper_pearson_lower(k, n, _ALPHA))
 
   def tighter(n):
-    return acr(n, lambda *votes: randomised_lower(*votes, _ALPHA, u))
+    return acr(n, lambda k, n: randomised_lower(k, n, _ALPHA, u))
 
   shares = np.arange(1.0, 0.79, -0.02)
   enough = [tighter(int(share * n)) >= ordinary for share in shares]
