@@ -63,13 +63,13 @@ def second_order_radius(p_a: float, slope: float) -> float:
 
   symmetric = special.ndtri(0.5 * (1.0 - p_a))
   t1 = _largest(
-    lambda t: steepness(end(t)) - steepness(t) >= slope, np.float64(-40.0), symmetric
+    lambda t: steepness(end(t)) - steepness(t) >= slope, np.array(-40.0), symmetric
   )
   t2 = end(t1)
   radius = _largest(
     lambda r: special.ndtr(t2 - r) - special.ndtr(t1 - r) >= 0.5,
-    np.float64(0.0),
-    np.float64(20.0),
+    np.array(0.0),
+    np.array(20.0),
   )
   return float(radius)
 
