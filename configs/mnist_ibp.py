@@ -33,7 +33,9 @@ def whole() -> ml_collections.ConfigDict:
   for each in (attack.adversary, train.adversary):
     each.norm = "linf"
     each.epsilon = 0.2
-  attack.adversary.warmup = 275
+  attack.warmup_steps = 600
+  attack.restart_every = 100
+  attack.adversary.warmup = 400
   train.num_epochs = 25
   train.batch_size = 100
   train.schedule = "cosine"
@@ -47,7 +49,8 @@ def whole() -> ml_collections.ConfigDict:
 def fast(config: ml_collections.ConfigDict) -> None:
   """For two cores and no GPU."""
   mnist_ga.fast(config)
-  config.attack.adversary.warmup = 60
+  config.attack.warmup_steps = 600
+  config.attack.restart_every = 100
   config.train.num_epochs = 20
   config.train.adversary.warmup = 8
 
