@@ -9,7 +9,8 @@ from pacd_jax.experiment import kinds
 
 # The streams that no row has.
 TRAIN, CERTIFY = 2, 3
-DEFEND, STOP, DECAY, INSIDE, FEATURES, CLEANSE, SURROGATE, MANIFOLD = range(8, 16)
+DEFEND, STOP, DECAY, INSIDE, FEATURES, CLEANSE, SURROGATE = range(8, 15)
+MANIFOLD = 16
 
 
 def row_key(root: types.Key, entry: kinds.Row) -> types.Key:
