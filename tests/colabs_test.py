@@ -11,6 +11,7 @@ _COLABS = pathlib.Path(__file__).resolve().parents[1] / "colabs"
 _NAMES = (
   "attack_in_ten_minutes",
   "certified_against_poison",
+  "certify_by_every_procedure",
   "certify_your_model",
   "hypergradients",
   "linear_case",
