@@ -320,7 +320,14 @@ def certify_to_files(
 
 
 def described(settings: Settings) -> dict[str, Any]:
-  """The settings' fields in a sidecar, without batch_size, which votes do not depend on."""
+  """The settings' fields in a sidecar, without batch_size, which votes do not depend on.
+
+  The last bits of logits may: sound certificates are of the program of one batch size on
+  one backend, and say both.
+  """
   names = ("mode", "dtype", "sigma", "n0", "n", "alpha")
-  own = {"sound": True} if settings.sound else {}  # Ordinary files do not name it.
+  own: dict[str, Any] = {}  # Ordinary files do not name it.
+  if settings.sound:
+    own |= {"sound": True, "batch_size": settings.batch_size}
+    own["backend"] = jax.default_backend()
   return {name: getattr(settings, name) for name in names} | own

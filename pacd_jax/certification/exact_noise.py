@@ -8,6 +8,7 @@ copies that need some, whose rate is 2e-4 for an image of MNIST at sigma 0.25.
 
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,16 +44,19 @@ def noisy(images: Array, keys: Key, noise: Noise) -> Array:
   Returns:
     float32 `[B, H, W, C]`; a copy depends on its own image and key alone.
   """
+  chex.assert_rank(images, 4)
   shape, table = images.shape[1:], noise.table
-  words = jax.vmap(lambda key: jax.random.bits(key, shape, jnp.uint32))(keys)
+  keys = jax.vmap(jax.random.split)(keys)  # `[B, 2]`: of the first and the second words.
+  first = jax.random.clone(keys[:, 0])
+  words = jax.vmap(lambda key: jax.random.bits(key, shape, jnp.uint32))(first)
   values, are_tied = of_words(words, table)
 
   def complete(state):
     values, is_tied = state
     place = jnp.argmax(is_tied)
-    key = jax.random.clone(keys[place])  # The same words again, on purpose.
-    words = jax.random.bits(jax.random.clone(key), shape, jnp.uint32)
-    seconds = jax.random.bits(jax.random.fold_in(key, 1), shape, jnp.uint32)
+    of_first, of_second = jax.random.clone(keys[place])
+    words = jax.random.bits(of_first, shape, jnp.uint32)  # The same again, on purpose.
+    seconds = jax.random.bits(of_second, shape, jnp.uint32)
     whole = of_both_words(words, seconds, table)
     return values.at[place].set(whole), is_tied.at[place].set(False)
 
@@ -61,8 +65,8 @@ def noisy(images: Array, keys: Key, noise: Noise) -> Array:
 
   is_tied = are_tied.any(axis=tuple(range(1, images.ndim)))
   values, _ = jax.lax.while_loop(is_left, complete, (values, is_tied))
-  pixels = jnp.round(images * 255.0) * (noise.levels / 255.0)
-  steps = pixels.astype(jnp.int32) + values
+  pixels = jnp.round(images * 255.0).astype(jnp.int32)
+  steps = pixels * (noise.levels.astype(jnp.int32) // 255) + values
   return steps.astype(jnp.float32) / noise.levels
 
 

@@ -119,6 +119,11 @@ def _victims(plan: Plan, given: int | None) -> int:
   return given or there
 
 
+def _trained_on(plan: Plan, row: str) -> str:
+  """The checksum of what a row's classifiers train on."""
+  return plan.victim_identity(row, 0)["trained_on"]
+
+
 def _there(
   path: pathlib.Path, plan: Plan, about: Mapping[str, Any]
 ) -> dict[tuple[str, int], dict[str, Any]]:
@@ -132,7 +137,7 @@ def _there(
       norms, reached = each["norms"], each["reached"]
       if not len(norms) == len(reached) == plan.splits.num_classes:
         raise ValueError(f"{len(norms)} norms")
-      if each["trained_on"] == plan.defended.checksum(each["data"]):
+      if each["trained_on"] == _trained_on(plan, each["data"]):
         found[each["data"], each["seed"]] = each
   except (KeyError, TypeError, ValueError) as error:
     raise errors.InputError(
@@ -167,7 +172,7 @@ def _of_victim(
   return {
     "data": row,
     "seed": seed,
-    "trained_on": plan.defended.checksum(row),
+    "trained_on": _trained_on(plan, row),
     "attackers_label": None if goal is None or goal.label < 0 else goal.label,
     "label": finding.label,
     "index": finding.index if math.isfinite(finding.index) else None,

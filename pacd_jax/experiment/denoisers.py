@@ -32,6 +32,16 @@ def check(config: Config) -> None:
         "denoiser: set denoiser.loss=mse, say, or denoiser.poisons=both"
       )
     return
+  if kinds.DENOISER_LOSSES[options.loss.name].num_surrogates(options.loss.own):
+    for name, value, must_be in (
+      ("train.weight_decay_choices", of_victims.weight_decay_choices, ()),
+      ("train.frozen_features", of_victims.frozen_features, ""),
+    ):
+      if value != must_be:
+        raise errors.InputError(
+          f"denoiser.stability.access is 'query' and {name} is {value!r}, which its "
+          f"surrogates do not have: set {name}={must_be!r}, or access=full"
+        )
   for name, value, must_be in (
     ("train.ensemble.aggregation", of_victims.ensemble.aggregation.name, "none"),
     ("train.stopping.every", of_victims.stopping.every, 0),

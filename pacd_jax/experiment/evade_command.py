@@ -68,7 +68,7 @@ def _run(arguments: Sequence[str]) -> str:
   _check_counts(chosen)
   plan = door.load(chosen.run, data_dir=chosen.data_dir, path=chosen.data_path)
   if entry.of_latents:
-    epsilons = epsilons or (plan.config.train.loss.options["dual_manifold"].radius,)
+    epsilons = epsilons or (_own_radius(plan),)
     manifolds.check(plan.config, plan.splits)
   epsilons = epsilons or _own_epsilon(plan, norm)
   rows = _rows(plan, chosen)
@@ -161,6 +161,13 @@ def _epsilons(text: str | None, largest: float, must_be: str) -> tuple[float, ..
   return found
 
 
+def _own_radius(plan: Plan) -> float:
+  """The radius of latents in the victims' loss, or `dual_manifold`'s if it has none."""
+  loss = plan.config.train.loss
+  own = loss.own if kinds.LOSSES[loss.name].needs_manifold else None
+  return (own or loss.options["dual_manifold"]).radius
+
+
 def _own_epsilon(plan: Plan, norm: str) -> tuple[float, ...]:
   """The radius of the run itself: the noise's in l2, the poison's budget in linf.
 
@@ -211,6 +218,11 @@ def _rows(plan: Plan, chosen: argparse.Namespace) -> tuple[str, ...]:
   if chosen.targeted is not None and not 0 <= chosen.targeted < num_classes:
     raise errors.InputError(
       f"--targeted={chosen.targeted}: {plan.splits.name} has classes 0 to {num_classes - 1}"
+    )
+  if chosen.smoothed and plan.certify.settings.sound:
+    raise errors.InputError(
+      f"--smoothed: the certificates of {folder} are of noise on a grid (certify.sound), "
+      "and attacks draw noise of floats: leave it out, or give a run without it"
     )
   if chosen.smoothed and plan.certify.procedure is not None:
     raise errors.InputError(

@@ -89,13 +89,17 @@ def measure(
     return measured
   certified = evaluate.correct_radius(record)[points.places]
   measured["acr"] = float(certified.mean())
+  has_votes = provenance.has_votes(record.sidecar)
   if not attack.of_latents:
     norms = attack.evade.norm, certified_norm(record)
     radii = [_radius_of(e, *norms, points.images) for e in attack.epsilons]
-    measured["certified_accuracy"] = [_share(certified > radius) for radius in radii]
+    measured["certified_accuracy"] = [
+      # Verified balls are closed, and of float32 radii.
+      _share(certified > r if has_votes else certified >= np.float32(r))
+      for r in radii
+    ]
     measured["points"]["certified_radius"] = certified.tolist()
   # Only what was certified can be contradicted: the smoothed classifier, or else the base.
-  has_votes = provenance.has_votes(record.sidecar)
   if not attack.of_latents and has_votes == bool(attack.sigma):
     places = np.flatnonzero(is_found & (_size(delta, certified_norm(record)) < certified))
     measured["contradictions"] = [

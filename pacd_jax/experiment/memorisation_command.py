@@ -67,6 +67,11 @@ def _checked(path: str, chosen: argparse.Namespace) -> Plan:
       f"{path}: its victims are ensembles, or trained on defended sets: give a run without "
       "train.ensemble and defense.chain"
     )
+  if plan.denoiser is not None:
+    raise errors.InputError(
+      f"{path}: its victims are behind denoisers, and curves are of single networks: give "
+      "a run with denoiser.loss=none"
+    )
   mode = plan.certify.settings.mode
   if plan.certify.procedure is None and not sampling.RULES[mode].has_radius:
     raise errors.InputError(

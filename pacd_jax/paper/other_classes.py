@@ -42,7 +42,7 @@ def _certify(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) ->
     seed=seed,
     extra={
       "split": plan.certify.split,
-      "trained_on": plan.defended.checksum(stem.parent.name),
+      "trained_on": plan.victim_identity(stem.parent.name, seed)["trained_on"],
     },
   )
 

@@ -153,8 +153,8 @@ def caption(table: Table) -> list[str]:
   """The settings behind the tables, in lines of under 90 columns."""
   row = table["rows"][0]
   lines = [
-    f"{table['description']}, class {table['target_class']}: {table['model']}, sigma "
-    f"{table['sigma']:g}, training {_training(table)}; shares are of "
+    f"{table['description']}, class {table['target_class']}: {table['model']}, "
+    f"{tables.noise(table)}training {_training(table)}; shares are of "
     f"{_num_train(table):,} training images; seconds: wall time of making the poison, with "
     "compilation where the process had not compiled it before;",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points of the class: "

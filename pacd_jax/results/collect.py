@@ -5,7 +5,8 @@
 The command looks for `results.json` in the folders and below them. A line is one row of one
 run; `--tsv` and `--csv` write the numbers unrounded, with each victim's ACR and, of
 ensembles, the median radius against poisoning and the ACR at each number of poisoned
-images, and of attacks on single test images their success; `--latex` writes the table
+images, of attacks on single test images their success, and of deterministic certificates
+the procedure, the norm of the radii, and verified accuracy; `--latex` writes the table
 itself.
 """
 
@@ -19,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pacd_jax import errors
-from pacd_jax.results import ensembles, goals, tables
+from pacd_jax.results import ensembles, goals, tables, verified
 from pacd_jax.runtime import files, run_folder
 
 HEADINGS = ("run", "class", "sigma", "epsilon", "model", "training", "data")
@@ -34,6 +35,7 @@ _AT_LEVEL = "acr_poisoned_"  # ACR that holds whichever so many images are poiso
 # One row of one run; its keys are `COLUMNS`, and of ensembles `acr_poisoned_<m>`.
 Line = dict[str, Any]
 COLUMNS = ("run", "seed", *_OF_RUN, *_OF_ROW, *_OF_ENSEMBLE, *goals.COLUMNS)
+COLUMNS += verified.COLUMNS
 
 
 def collect(folders: Sequence[str | os.PathLike]) -> list[Line]:
@@ -70,7 +72,11 @@ def _of_run(path: pathlib.Path) -> list[Line]:
     of_run = {"run": str(path.parent), "seed": _seed(path.parent)}
     of_run |= {name: results[name] for name in _OF_RUN}
     return [
-      of_run | {name: row[name] for name in _OF_ROW} | _of_ensemble(row) | goals.line(row)
+      of_run
+      | {name: row[name] for name in _OF_ROW}
+      | _of_ensemble(row)
+      | goals.line(row)
+      | verified.line(row)
       for row in results["rows"]
     ]
   except (AttributeError, KeyError, TypeError) as error:
@@ -105,12 +111,19 @@ def table(lines: Sequence[Line]) -> str:
   return tables.aligned([HEADINGS, *map(_cells, lines)]) + "\n"
 
 
+def _certified(line: Line) -> str:
+  """The sigma of a smoothed classifier, or the procedure and norm of verified balls."""
+  if line["procedure"] is None:
+    return f"{line['sigma']:g}"
+  return f"{line['procedure']} ({line['certified_norm']})"
+
+
 def _cells(line: Line) -> tuple[str, ...]:
   epsilon = "-" if line["epsilon"] is None else f"{line['epsilon']:g} ({line['norm']})"
   return (
     line["run"],
     f"{line['dataset']} {line['target_class']}",
-    f"{line['sigma']:g}",
+    _certified(line),
     epsilon,
     line["model"],
     line["training"],

@@ -108,7 +108,7 @@ def caption(comparison: Comparison) -> list[str]:
   row = comparison["rows"][0]
   lines = [
     f"{comparison['description']}, class {comparison['target_class']}: "
-    f"{comparison['model']}, sigma {comparison['sigma']:g}, epsilon in "
+    f"{comparison['model']}, {tables.noise(comparison)}epsilon in "
     f"{comparison['norm']}, training {comparison['training']}; in brackets: wall time of "
     "making the poison, with compilation where the process had not compiled it before;",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "

@@ -212,8 +212,8 @@ def caption(matrix: Matrix) -> list[str]:
   first = matrix["columns"][0]
   row = first["rows"][0]
   text = (
-    f"{matrix['description']}, class {matrix['target_class']}: {matrix['model']}, sigma "
-    f"{matrix['sigma']:g}, epsilon {matrix['epsilon']:g} ({matrix['norm']}); lines: "
+    f"{matrix['description']}, class {matrix['target_class']}: {matrix['model']}, "
+    f"{tables.noise(matrix)}epsilon {matrix['epsilon']:g} ({matrix['norm']}); lines: "
     "defences, columns: attacks;",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
     f"{row['num_points']}; recovered: the share of what the attack took, with a 95 % "

@@ -22,7 +22,8 @@ Results = dict[str, Any]
 
 # Of a sidecar, which lacks those that its procedure has not.
 _SETTINGS = ("mode", "sigma", "n0", "n", "alpha", "bound", "dtype")
-_SETTINGS += ("procedure", "norm", "epsilon", "most", "num_halvings")
+_SETTINGS += ("procedure", "norm", "epsilon", "most", "num_halvings", "box", "slopes")
+_SETTINGS += ("sound", "slack")
 _LEAST_SHOWN = 5e-4  # An ACR below it is 0.000 in tables.
 _REMEDY = "delete one of them and rerun --stage=certify"
 

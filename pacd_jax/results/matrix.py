@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pacd_jax import errors, types
-from pacd_jax.results import evaluate, tables
+from pacd_jax.results import evaluate, tables, verified
 
 Matrix = dict[str, Any]
 
@@ -46,6 +46,10 @@ def collect(results: Mapping[str, evaluate.Results]) -> Matrix:
     for field in _SETTINGS:
       values = [one["rows"][0][field] for one in (first, other)]
       _check_same(f"certify.{field}", (first_name, values[0]), (name, values[1]))
+    balls = [verified.line(one["rows"][0]) for one in (first, other)]
+    for field in ("procedure", "certified_norm", "certified_epsilon"):
+      values = [each[field] for each in balls]
+      _check_same(field, (first_name, values[0]), (name, values[1]))
   shared = {field: first[field] for field in _SHARED}
   victims = [
     {name: one[name] for name in _OF_VICTIM} | {"victim": victim}
@@ -91,7 +95,7 @@ def caption(matrix: Matrix) -> list[str]:
     for victim in matrix["victims"]
   ]
   text = (
-    f"{matrix['description']}, class {matrix['target_class']}, sigma {matrix['sigma']:g}, "
+    f"{matrix['description']}, class {matrix['target_class']}, {tables.noise(matrix)}"
     f"epsilon {tables.budget(matrix['victims'][0])}; lines: poisons, columns: "
     f"victims ({'; '.join(kinds)});",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "

@@ -1,7 +1,8 @@
 """The numbers of a run as text: a table for the terminal and its caption."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pacd_jax.certification import sampling
 from pacd_jax.results import ensembles, evaluate, goals, verified
@@ -82,7 +83,7 @@ def caption(results: evaluate.Results) -> list[str]:
   row = results["rows"][0]
   lines = [
     f"{results['description']}, class {results['target_class']}: {results['model']}, "
-    f"{_noise(results)}epsilon {budget(results)}, "
+    f"{noise(results)}epsilon {budget(results)}, "
     f"training {results['training']};",
     f"mean ± std over victims: {row['num_seeds']}; {row['split']} points: "
     f"{row['num_points']};",
@@ -94,8 +95,8 @@ def caption(results: evaluate.Results) -> list[str]:
   return wrapped(lines)
 
 
-def _noise(results: evaluate.Results) -> str:
-  """The sigma of the certificates, if they have one."""
+def noise(results: Mapping[str, Any]) -> str:
+  """The sigma of the certificates, for a caption: "" if they have none."""
   return f"sigma {results['sigma']:g}, " if results["sigma"] else ""
 
 

@@ -4,7 +4,7 @@ From the files of a row alone: their sidecars say which ball, and hold the verif
 over all classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from pacd_jax.results import evaluate
 
 FIELD = "verified"  # Of a row of results: what `summarize` returns.
 ACCURACY = "verified_accuracy"  # Of a sidecar: over all classes, at its epsilon.
+# Of a line of `pacd collect`.
+COLUMNS = ("procedure", "certified_norm", "certified_epsilon")
+COLUMNS += ("verified_mean", "verified_of_all_mean")
 _NORMS = {"linf": "l_inf", "l2": "l2"}  # As texts have them.
 
 
@@ -46,6 +49,14 @@ def summarize(records: Sequence[certificates.Record]) -> dict[str, Any] | None:
       f"{name}_std": evaluate.std(of_victims),
     }
   return found
+
+
+def line(row: Mapping[str, Any]) -> dict[str, Any]:
+  """What `pacd collect` says of a row's balls, by `COLUMNS`; None where there are votes."""
+  if (balls := row.get(FIELD)) is None:
+    return dict.fromkeys(COLUMNS)
+  names = ("procedure", "norm", "epsilon", "accuracy_mean", "accuracy_of_all_mean")
+  return dict(zip(COLUMNS, (balls[name] for name in names), strict=True))
 
 
 def cells(results: evaluate.Results) -> list[tuple[str, ...]]:
@@ -84,7 +95,7 @@ def norm(results: evaluate.Results) -> str:
 
 
 def as_html(results: evaluate.Results) -> dict[str, str]:
-  """The values of the names in `certified_balls.html`."""
+  """The values of the names in `how_balls.html` and `terms_balls.html`."""
   balls = results["rows"][0][FIELD]
   sub = "&infin;" if balls["norm"] == "linf" else "2"
   return {

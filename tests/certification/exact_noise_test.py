@@ -89,8 +89,11 @@ class NoisyTest(parameterized.TestCase):
     keys = jax.random.split(jax.random.key(1), len(pixels))
 
     def words_of(key):
-      second = jax.random.bits(jax.random.fold_in(key, 1), pixels.shape[1:], jnp.uint32)
-      return jax.random.bits(jax.random.clone(key), pixels.shape[1:], jnp.uint32), second
+      first, second = jax.random.split(key)
+      return (
+        jax.random.bits(first, pixels.shape[1:], jnp.uint32),
+        jax.random.bits(second, pixels.shape[1:], jnp.uint32),
+      )
 
     words, seconds = map(np.asarray, jax.jit(jax.vmap(words_of))(keys))
     are_tied = np.asarray(_of_words(words, noise.table)[1])

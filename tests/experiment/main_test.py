@@ -172,7 +172,7 @@ class MainTest(parameterized.TestCase):
     (
       "field_without_its_group",
       ["--config=configs/digits_ga.py", "--noise=fresh"],
-      "did you mean --config.attack.noise or --config.defense.denoise.noise or --con",
+      "did you mean --config.data.vae.noise or --config.attack.noise or --con",
     ),
     (
       "stray_argument",
