@@ -73,6 +73,9 @@ for name, (config, changes) in configs.items():
   stages.attack(plans[name])
   stages.train_victims(plans[name])
   victims[name] = stages.load_victims(plans[name])["clean", 0]
+# All have one network, but for the one behind a denoiser: what is compiled serves them all.
+networks = {name: plans["standard"].model for name in plans}
+networks["behind a denoiser"] = plans["behind a denoiser"].model
 
 # %% [markdown]
 # The image is the first of the test split that all of them get right.
@@ -82,8 +85,8 @@ splits = plans["standard"].splits
 images, labels = arrays.to_float(splits.test.images), splits.test.labels
 right = np.all(
   [
-    np.asarray(plan.model.apply(victims[name], images)).argmax(axis=-1) == labels
-    for name, plan in plans.items()
+    np.asarray(model.apply(victims[name], images)).argmax(axis=-1) == labels
+    for name, model in networks.items()
   ],
   axis=0,
 )
@@ -100,27 +103,27 @@ image, label = images[place : place + 1], labels[place : place + 1]
 # denoiser before it there are none: that is not described by layers.
 
 # %%
+settings = plans["standard"].certify.settings._replace(n=10_000)._asdict()
 certificates = {}  # (classifier, procedure, norm) -> radius.
-for name, plan in plans.items():
-  settings = plan.certify.settings._replace(n=10_000)._asdict()
+for name, model in networks.items():
   predicted, radius, _ = certify.certify(
-    plan.model.apply, victims[name], image, jax.random.key(0), **settings
+    model.apply, victims[name], image, jax.random.key(0), **settings
   )
-  right = predicted[0] == label[0]
-  certificates[name, "smoothing", "l2"] = float(radius[0]) if right else 0.0
-  if plan.model.describe is None:
+  is_right = predicted[0] == label[0]
+  certificates[name, "smoothing", "l2"] = float(radius[0]) if is_right else 0.0
+tools = kinds.ProcedureTools(networks["standard"], image.shape[1:], splits.num_classes)
+for entry in kinds.PROCEDURES:
+  if entry.make is None:
     continue
-  for entry in kinds.PROCEDURES:
-    if entry.make is None:
-      continue
-    for norm in ("l2", "linf"):
-      balls = dataclasses.replace(entry.options(), norm=norm, most=2.0, num_halvings=14)
-      tools = kinds.ProcedureTools(plan.model, image.shape[1:], splits.num_classes)
-      procedure = deterministic.Procedure(
-        entry.name, entry.make(tools, balls), norm, 0.01, balls.most, balls.num_halvings
-      )
-      _, radius = deterministic.certify(procedure, victims[name], image)
-      certificates[name, entry.name, norm] = float(radius[0])
+  for norm in ("l2", "linf"):
+    balls = dataclasses.replace(entry.options(), norm=norm, most=2.0, num_halvings=14)
+    procedure = deterministic.Procedure(
+      entry.name, entry.make(tools, balls), norm, 0.01, balls.most, balls.num_halvings
+    )
+    for name, model in networks.items():
+      if model.describe is not None:
+        _, radius = deterministic.certify(procedure, victims[name], image)
+        certificates[name, entry.name, norm] = float(radius[0])
 ways = list(dict.fromkeys((procedure, norm) for _, procedure, norm in certificates))
 print(
   tables.aligned(
@@ -140,15 +143,19 @@ print(
 # own: its distances are no distances of pixels.
 
 # %%
+on_latents = {}  # Each classifier as one of latents, and the image's own.
+for name, model in networks.items():
+  classify, encode = manifolds.on_latents(plans["standard"].config, splits, model.apply)
+  of_same = [on_latents[other][0] for other in on_latents if networks[other] is model]
+  on_latents[name] = (of_same or [classify])[0], np.asarray(encode(image))
 found = {}  # (classifier, attack, norm, whether smoothed) -> the least distance.
 for name, plan in plans.items():
   for entry in kinds.EVASIONS:
     for norm in entry.norms:
       for sigma in (0.0,) if entry.of_latents else (0.0, plan.sigma):
-        apply, start = plan.model.apply, image
+        apply, start = networks[name].apply, image
         if entry.of_latents:
-          apply, moved = manifolds.on_latents(plan.config, plan.splits, apply)
-          start = np.asarray(moved(image))
+          apply, start = on_latents[name]
         options = None if entry.options is None else entry.options()
         copies = distortion.Search() if sigma else distortion.Search(1, 1)
         least = distortion.distances(
