@@ -141,6 +141,7 @@ class StabilityTest(absltest.TestCase):
     left = np.mean((clean - images) ** 2) / _SIGMA**2
     self.assertAlmostEqual(float(found["noise_left"]), float(left), places=4)
 
+  @pytest.mark.long
   def test_its_gradient_reaches_the_denoiser_alone(self):
     gradient, _ = jax.grad(self.loss, has_aux=True)(self.params, *self.given)
     for leaf in jax.tree.leaves(gradient.teachers):

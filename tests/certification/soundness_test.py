@@ -7,6 +7,7 @@ import tempfile
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 from scipy.stats import norm
 
@@ -53,6 +54,7 @@ class TermsTest(parameterized.TestCase):
     np.testing.assert_allclose(lowered, 0.5 * norm.ppf(p_a), rtol=1e-9)
     self.assertEqual(soundness.radius(-np.inf, sigma=0.5), -np.inf)
 
+  @pytest.mark.long
   def test_slack_covers_images_at_every_sigma(self):
     for sigma in (1e-5, 0.003, 0.12, 0.25, 0.5, 1.0, 16.0):
       soundness.check_images(np.zeros((1, 224, 224, 3), np.uint8), sigma)

@@ -107,6 +107,7 @@ def _evade(*arguments):
 
 
 class EvadeTest(finished_run.FinishedRunTestCase):
+  @pytest.mark.long
   def test_linear_victims_on_a_linear_manifold(self):
     """Distances of latents are margins over l1 norms, and accuracies follow from them."""
     run = self.copy_finished()
@@ -145,6 +146,7 @@ class EvadeTest(finished_run.FinishedRunTestCase):
       self.assertEqual(each["robust_accuracy"][0], np.mean(np.array(least) > 0.0))
       self.assertEqual(each["robust_accuracy"][1:], [np.mean(distance > 0.2), 0.0])
 
+  @pytest.mark.long
   def test_points_of_all_classes_have_no_certificates(self):
     run = self.copy_finished()
     given = "--rows=clean", "--all_classes", "--num_points=9", "--num_steps=1"
@@ -166,11 +168,13 @@ class EvadeTest(finished_run.FinishedRunTestCase):
     (("--epsilon=9",), "--epsilon=9: use units of latents, from 0 to 8 in linf"),
     (("--norm=l2",), "--norm=l2: on_manifold is for linf"),
   )
+  @pytest.mark.long
   def test_refuses(self, given, message):
     status, said, wrong = _evade(self.finished, *given)
     self.assertEqual((status, said), (2, ""))
     self.assertRegex(wrong, f"^error: {message}")
 
+  @pytest.mark.long
   def test_refuses_more_latents_than_directions(self):
     run = self.copy_finished()
     config = run_folder.read_json(run / "config.json")
