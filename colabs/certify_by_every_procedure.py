@@ -58,12 +58,12 @@ from pacd_jax.results import figures, tables
 # is trained without noise, as is the first one.
 
 # %%
-one = {"rows": ("clean",), "train.num_victims": 1, "train.num_epochs": 40}
+one = {"rows": ("clean",), "train.num_victims": 1, "train.num_epochs": 30}
 configs = {
   "standard": ("digits_ga", {"train.loss": "standard"}),
   "gaussian": ("digits_ga", {}),
-  "behind a denoiser": ("digits_denoised", {"denoiser.loss": "mse"}),
-  "ibp": ("digits_ibp", {"train.adversary.warmup": 20}),
+  "behind a denoiser": ("digits_denoised", {"denoiser.loss": "mse", "denoiser.num_epochs": 30}),
+  "ibp": ("digits_ibp", {"train.adversary.warmup": 15}),
   "dual_manifold": ("digits_dual_manifold", {}),
 }
 plans, victims = {}, {}
@@ -116,7 +116,7 @@ for entry in kinds.PROCEDURES:
   if entry.make is None:
     continue
   for norm in ("l2", "linf"):
-    balls = dataclasses.replace(entry.options(), norm=norm, most=2.0, num_halvings=14)
+    balls = dataclasses.replace(entry.options(), norm=norm, most=2.0, num_halvings=10)
     procedure = deterministic.Procedure(
       entry.name, entry.make(tools, balls), norm, 0.01, balls.most, balls.num_halvings
     )
@@ -138,30 +138,27 @@ print(
 # %% [markdown]
 # ## Every attack
 #
-# The least change that each attack finds, of the classifier itself, and of the smoothed
-# one. The attack along the manifold moves latents, in standard deviations of the images'
-# own: its distances are no distances of pixels.
+# The least change that each attack finds: of the networks themselves, and in $\ell_2$ of
+# the smoothed classifiers, too. The attack along the manifold moves latents, in standard
+# deviations of the images' own: its distances are no distances of pixels.
 
 # %%
-on_latents = {}  # Each classifier as one of latents, and the image's own.
-for name, model in networks.items():
-  classify, encode = manifolds.on_latents(plans["standard"].config, splits, model.apply)
-  of_same = [on_latents[other][0] for other in on_latents if networks[other] is model]
-  on_latents[name] = (of_same or [classify])[0], np.asarray(encode(image))
+network = networks["standard"]
+of_latents, encode = manifolds.on_latents(plans["standard"].config, splits, network.apply)
+latents = np.asarray(encode(image))
 found = {}  # (classifier, attack, norm, whether smoothed) -> the least distance.
-for name, plan in plans.items():
-  for entry in kinds.EVASIONS:
-    for norm in entry.norms:
-      for sigma in (0.0,) if entry.of_latents else (0.0, plan.sigma):
-        apply, start = networks[name].apply, image
-        if entry.of_latents:
-          apply, start = on_latents[name]
-        options = None if entry.options is None else entry.options()
-        copies = distortion.Search() if sigma else distortion.Search(1, 1)
+for entry in kinds.EVASIONS:
+  options = None if entry.options is None else entry.options()
+  for norm in entry.norms:
+    for sigma in (0.0, settings["sigma"]) if norm == "l2" else (0.0,):
+      copies = distortion.Search() if sigma else distortion.Search(1, 1)
+      for name, model in networks.items():
+        if model is not network and not sigma:
+          continue
         least = distortion.distances(
-          apply,
+          of_latents if entry.of_latents else model.apply,
           victims[name],
-          start,
+          latents if entry.of_latents else image,
           label,
           jax.random.key(1),
           sigma=sigma,
@@ -174,7 +171,10 @@ heads = list(dict.fromkeys(key[1:] for key in found))
 print(
   tables.aligned(
     [("classifier", *(f"{a} {n}{', smoothed' if s else ''}" for a, n, s in heads))]
-    + [(name, *(f"{found[(name, *head)]:.3f}" for head in heads)) for name in plans]
+    + [
+      (name, *(f"{found.get((name, *head), np.nan):.3f}" for head in heads))
+      for name in networks
+    ]
   )
 )
 
