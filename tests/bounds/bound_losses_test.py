@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 import random_networks
 from absl.testing import absltest, parameterized
@@ -44,6 +45,7 @@ class BoundLossesTest(parameterized.TestCase):
     np.testing.assert_allclose(aux["verified"], is_verified.mean())
 
   @parameterized.parameters((0.25, 0.5), (1.0, 0.5), (1.0, 0.0))
+  @long.after(1)
   def test_crown_ibp_is_its_formula_along_the_ramp(self, strength, beta):
     loss = training.crown_ibp(_MODEL, epsilon=_EPSILON, kappa=0.0, beta=beta)
     found, _ = loss(_NETWORK, _IMAGES, _LABELS, jax.random.key(0), strength)
@@ -71,6 +73,7 @@ class BoundLossesTest(parameterized.TestCase):
       self.assertLess(_cross_entropy(layers.apply(_NETWORK, points)), value + 1e-5)
 
   @parameterized.parameters(training.ibp, training.crown_ibp)
+  @long.after(1)
   def test_gradients_are_finite_differences(self, make):
     """In float64, along a random direction, between kinks."""
     with jax.enable_x64(True):

@@ -85,6 +85,7 @@ def _least_found(network, image, label, epsilon, norm, number, key):
 
 class SoundnessTest(parameterized.TestCase):
   @parameterized.parameters(*_CASES)
+  @long.after(1)
   def test_no_point_violates_a_bound(self, kind, norm):
     network = random_networks.network(kind, 0)
     self._assert_sound(network, norm, seed=0, number=2000)
@@ -157,6 +158,7 @@ class SoundnessTest(parameterized.TestCase):
         np.testing.assert_array_less(of_ibp, bounds.crown + 1e-4, err_msg=str(way))
 
   @parameterized.parameters(*_CASES)
+  @long.after(1)
   def test_without_a_radius_bounds_are_the_margins(self, kind, norm):
     network, images = random_networks.network(kind, 7), random_networks.images(7, 3)
     logits = layers.apply(network, images)
@@ -205,7 +207,7 @@ class SoundnessTest(parameterized.TestCase):
       np.testing.assert_allclose(best[0, 1], expected, atol=1e-5)
 
   @parameterized.parameters("linf", "l2")
-  @long.after(1)
+  @pytest.mark.long
   def test_affine_networks_are_exact(self, norm):
     """w x + b - eps |w|, with the dual norm; here through a convolution and a mean."""
     parts = random_networks.network("patches", 1)
