@@ -1,5 +1,7 @@
 """Losses on certified margins, and the attacker's objective."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import long
@@ -21,6 +23,7 @@ _MODEL = types.Model(
 _EPSILON = 0.02
 
 
+@functools.partial(jax.jit, static_argnames="method")
 def _margins(method, epsilon):
   ball = interval.Ball(_IMAGES, epsilon)
   return margins.bounds(_NETWORK, ball, _LABELS, method=method)
@@ -48,7 +51,8 @@ class BoundLossesTest(parameterized.TestCase):
   @long.after(1)
   def test_crown_ibp_is_its_formula_along_the_ramp(self, strength, beta):
     loss = training.crown_ibp(_MODEL, epsilon=_EPSILON, kappa=0.0, beta=beta)
-    found, _ = loss(_NETWORK, _IMAGES, _LABELS, jax.random.key(0), strength)
+    given = _NETWORK, _IMAGES, _LABELS, jax.random.key(0)
+    found, _ = jax.jit(lambda *given: loss(*given, strength))(*given)
     share = 1.0 - strength * (1.0 - beta)
     bounds = _margins("crown_ibp", strength * _EPSILON)
     mixed = share * bounds.crown + (1.0 - share) * bounds.ibp
