@@ -105,8 +105,19 @@ def through(layer: Any, region: Region) -> Region:
   )
 
 
+def known(lower: types.Array, upper: types.Array) -> Interval:
+  """The interval of these ends; of one that is no number, as inf - inf, nothing is known.
+
+  A ReLU's lines would else take it for a ReLU that is off.
+  """
+  return Interval(
+    jnp.where(jnp.isnan(lower), -jnp.inf, lower),
+    jnp.where(jnp.isnan(upper), jnp.inf, upper),
+  )
+
+
 def _around(centre: types.Array, radius: types.Array) -> Interval:
-  return Interval(centre - radius, centre + radius)
+  return known(centre - radius, centre + radius)
 
 
 def _first(layer: Any, ball: Ball) -> Interval:
@@ -118,7 +129,7 @@ def _first(layer: Any, ball: Ball) -> Interval:
 
 def summed(one: Interval, other: Interval) -> Interval:
   """The interval of a sum."""
-  return Interval(one.lower + other.lower, one.upper + other.upper)
+  return known(one.lower + other.lower, one.upper + other.upper)
 
 
 def least(region: Region, coefficients: types.Array) -> types.Array:

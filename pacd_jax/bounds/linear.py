@@ -11,8 +11,8 @@ where a positive coefficient takes the lower line and a negative one the upper. 
 
   zero      0: on the intervals of IBP never looser than IBP
   adaptive  1 where u >= -l, else 0: CROWN's own
-  parallel  u / (u - l): the dual bound of Wong and Kolter (2018),
-            https://arxiv.org/abs/1711.00851
+  parallel  u / (u - l): the lines of Wong and Kolter (2018),
+            https://arxiv.org/abs/1711.00851; theirs are on other intermediate bounds
 
 Of 2x2 pixels in [l_i, u_i], max-pooling gives at least the one with the largest l_i, and at
 most the largest u_i; it gives that pixel itself where its l_i is at least the others' u_j.
@@ -103,7 +103,7 @@ def _outputs(steps, ball, shape, slopes) -> interval.Interval:
   at_once = max(1, min(size, _NUMBERS_AT_ONCE // image))
   found = jax.lax.map(bounds, jnp.arange(size), batch_size=at_once)  # `[size, 2, B]`.
   found = found.transpose(1, 2, 0).reshape(2, *shape)
-  return interval.Interval(found[0], -found[1])
+  return interval.known(found[0], -found[1])
 
 
 def least(

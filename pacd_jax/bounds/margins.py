@@ -51,8 +51,10 @@ def bounds(
   """
   chex.assert_rank([ball.centre, labels], [4, 1])
   if not layers or not isinstance(layers[-1], _layers.Dense):
+    last = type(layers[-1]).__name__ if layers else "missing"
     raise errors.InputError(
-      "the last layer is not dense: margins are bounded by the differences of its rows"
+      f"the last layer is not Dense but {last}: margins are bounded by the differences of "
+      "its rows"
     )
   steps, region = linear.relax(
     layers[:-1], ball, slopes=slopes if method == "crown" else None

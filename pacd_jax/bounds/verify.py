@@ -21,8 +21,10 @@ def make(
 
     holds(x, r)  =  min_{j != c} m_j(x, c; r) > 0,   c = argmax_j z_j(x)
 
-  m_j is the bound of z_c - z_j on the ball of radius r (`margins.certified`). Bounds are
-  float32, rounded to nearest: they are no proof against rounding.
+  m_j is the bound of z_c - z_j on the ball of radius r (`margins.certified`). Nothing holds
+  unless all m_j, and all z_c - z_j as computed, are finite and the latter are above 0, too:
+  not of weights that overflow, nor of logits that rounding makes equal. Bounds are float32,
+  rounded to nearest: they are no proof against rounding.
 
   Args:
     model: a network with a description.
@@ -46,12 +48,16 @@ def make(
   def verify(params, images, radii):
     chex.assert_rank([images, radii], [4, 1])
     with jax.default_matmul_precision("highest"):
-      predictions = model.apply(params, images).argmax(axis=-1)
+      logits = model.apply(params, images)
+      predictions = logits.argmax(axis=-1)
       ball = interval.Ball(images, radii, norm, box)
       layers = _layers.of(model, params)
       found = margins.certified(layers, ball, predictions, method=method, slopes=slopes)
-    smallest = margins.smallest(found, predictions)
-    # A bound that is not finite, as of weights that overflow, verifies nothing.
-    return predictions, jnp.isfinite(smallest) & (smallest > 0.0)
+    clean = jnp.take_along_axis(logits, predictions[:, None], axis=1) - logits
+    holds = [
+      jnp.isfinite(each).all(axis=1) & (margins.smallest(each, predictions) > 0.0)
+      for each in (clean, found)
+    ]
+    return predictions, holds[0] & holds[1]
 
   return verify

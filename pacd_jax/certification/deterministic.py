@@ -21,6 +21,7 @@ import numpy as np
 from pacd_jax import types
 from pacd_jax.certification import certificates, provenance
 from pacd_jax.data import arrays
+from pacd_jax.runtime import progress
 
 _AT_ONCE = 100  # Images whose balls are bounded in one call.
 
@@ -89,23 +90,28 @@ def verified_accuracy(
   """The share of images that are classified correctly in all of the ball of `epsilon`.
 
   (1/N) sum_i [f(x') = y_i for all x' with |x' - x_i| <= epsilon], bounded from below
+
+  Its progress is shown, part by part.
   """
-  right = []
-  for part in _parts(dataset.images):
+  total, is_right = len(dataset.labels), []
+  shown = progress.Progress("verified accuracy", total, unit="images")
+  for start, part in zip(range(0, total, _AT_ONCE), _parts(dataset.images), strict=True):
     radii = jnp.full(len(part), procedure.epsilon, jnp.float32)
-    right.append(_verify(procedure.verify, params, part, radii))
-  predictions, holds = (
-    np.concatenate([np.asarray(part) for part in parts])[: len(dataset.labels)]
-    for parts in zip(*right, strict=True)
-  )
-  return float(np.mean(holds & (predictions == dataset.labels)))
+    labels = dataset.labels[start : start + _AT_ONCE]
+    predictions, holds = (
+      np.asarray(found)[: len(labels)]
+      for found in _verify(procedure.verify, params, part, radii)
+    )
+    is_right.append(holds & (predictions == labels))
+    shown.update(start + len(labels))
+  return float(np.mean(np.concatenate(is_right)))
 
 
 def _parts(images: np.ndarray) -> list[np.ndarray]:
   """Float images in parts of one size, the last filled up with its last image."""
   starts = range(0, len(images), _AT_ONCE)
   parts = [_to_float(images[start : start + _AT_ONCE]) for start in starts]
-  lacking = min(_AT_ONCE, len(parts) * _AT_ONCE) - len(parts[-1])
+  lacking = _AT_ONCE - len(parts[-1])
   if len(parts) > 1 and lacking:
     parts[-1] = np.concatenate([parts[-1], np.repeat(parts[-1][-1:], lacking, axis=0)])
   return parts

@@ -85,8 +85,8 @@ def _check_balls(sidecar: Sidecar) -> None:
   epsilon, most = sidecar["epsilon"], sidecar["most"]
   if not (0.0 < epsilon <= most < float("inf") and sidecar["num_halvings"] >= 0):
     raise ValueError(f"epsilon {epsilon} or most {most} is out of range")
-  if sidecar["dtype"] not in DTYPES:
-    raise ValueError(f"dtype is {brief(sidecar['dtype'])}, none of {', '.join(DTYPES)}")
+  if sidecar["dtype"] != DTYPES[0]:
+    raise ValueError(f"dtype is {brief(sidecar['dtype'])}, but bounds are in {DTYPES[0]}")
 
 
 def _check_sampling(sidecar: Sidecar) -> None:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from pacd_jax import errors, types
@@ -40,6 +41,7 @@ def check(config: Config) -> None:
   for field, value, must_be in (
     ("certify.dtype", certify.dtype, "float32"),
     ("certify.sound", certify.sound, False),
+    ("certify.mode", certify.mode.name, "fixed"),
     ("train.ensemble.aggregation", aggregation, "none"),
     ("train.stopping.every", config.train.stopping.every, 0),
   ):
@@ -66,9 +68,26 @@ def make(
   verify = entry.make(
     kinds.ProcedureTools(model, image_shape, splits.num_classes), choice.own
   )
+  _trace(entry.name, verify, model, image_shape)
   options = dataclasses.asdict(choice.own)
+  if "box" in options:
+    options["box"] &= choice.own.norm == "linf"  # An l2 ball is never cut.
   own = {name: options.pop(name) for name in ("norm", "epsilon", "most", "num_halvings")}
   return deterministic.Procedure(entry.name, verify, **own, options=options)
+
+
+def _trace(
+  name: str, verify: types.VerifyFn, model: types.Model, image_shape: tuple[int, int, int]
+) -> None:
+  """Verifies shapes alone, so that a layer without bounds is refused before any work."""
+  params = jax.eval_shape(lambda key: model.init(key, image_shape), jax.random.key(0))
+  image, radius = (
+    jax.ShapeDtypeStruct(shape, np.float32) for shape in ((1, *image_shape), (1,))
+  )
+  try:
+    jax.eval_shape(verify, params, image, radius)
+  except errors.InputError as error:
+    raise errors.InputError(f"certify.procedure={name}: {error}") from error
 
 
 def to_files(

@@ -30,7 +30,7 @@ def check(config: Config) -> None:
   _check_preset(config)
   _check_solver(config.attack)
   _check_training(config.train)
-  _check_ramp(config.train)
+  _check_ramps(config.train, config.attack)
   _check_stopping(config)
   _check_zero_mean(config.attack)
   _check_step_rule(config.attack)
@@ -55,14 +55,25 @@ def check(config: Config) -> None:
     )
 
 
-def _check_ramp(train: Train) -> None:
+def _check_ramps(train: Train, attack: Attack) -> None:
   """The radius of losses on bounds reaches its full size, at which victims are judged."""
-  warmup = train.adversary.warmup
-  if kinds.LOSSES[train.loss.name].needs_bounds and warmup > train.num_epochs:
-    raise errors.InputError(
-      f"train.adversary.warmup is {warmup} epochs and train.num_epochs {train.num_epochs}: "
-      f"the radius of train.loss={train.loss.name} would never be whole; use fewer"
-    )
+  lives = min(attack.restart_every, attack.num_steps)
+  for group, training, unit, most, where in (
+    ("train", train, "epochs", train.num_epochs, "train.num_epochs"),
+    (
+      "attack",
+      attack,
+      "Adam steps",
+      attack.warmup_steps + attack.lower_steps * lives,
+      "a surrogate's, attack.warmup_steps and attack.lower_steps in each outer step,",
+    ),
+  ):
+    warmup, loss = training.adversary.warmup, training.loss.name
+    if kinds.LOSSES[loss].needs_bounds and warmup > most:
+      raise errors.InputError(
+        f"{group}.adversary.warmup is {warmup} {unit} and {where} {most}: the radius of "
+        f"{group}.loss={loss} would never be whole; use fewer"
+      )
 
 
 def check_row_name(group: str, name: str) -> None:
@@ -108,7 +119,7 @@ def _check_rows(config: Config) -> None:
 def _check_certificates(config: Config) -> None:
   procedures.check(config)
   n, alpha = config.certify.n, config.certify.alpha
-  if not confidence.can_certify(n, alpha):
+  if _draws(config) and not confidence.can_certify(n, alpha):
     raise errors.InputError(
       f"certify.n={n} cannot certify anything at certify.alpha={alpha:g}: even {n} equal "
       f"votes bound p_A under 1/2; use n of at least {confidence.least_votes(alpha)}"
@@ -120,6 +131,11 @@ def _check_certificates(config: Config) -> None:
       "data.target_points are of the test split, but certify.split is "
       f"{config.certify.split!r}: set it to test, or leave them out"
     )
+
+
+def _draws(config: Config) -> bool:
+  """Whether certificates rest on votes of noisy copies."""
+  return config.certify.procedure.name == procedures.SMOOTHING
 
 
 def _check_preset(config: Config) -> None:
@@ -262,7 +278,7 @@ def _check_solver(attack: Attack) -> None:
 def _check_selection(config: Config) -> None:
   """Checks the fields by which the attack chooses among several poisons."""
   attack, alpha = config.attack, config.certify.alpha
-  if not confidence.can_certify(attack.selection.n, alpha):
+  if _draws(config) and not confidence.can_certify(attack.selection.n, alpha):
     raise errors.InputError(
       f"attack.selection.n={attack.selection.n} cannot certify anything at "
       f"certify.alpha={alpha:g}: use at least {confidence.least_votes(alpha)}"

@@ -1,7 +1,10 @@
 """Losses on certified margins, and the attacker's objective."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 import random_networks
 from absl.testing import absltest, parameterized
@@ -20,6 +23,7 @@ _MODEL = types.Model(
 _EPSILON = 0.02
 
 
+@functools.partial(jax.jit, static_argnames="method")
 def _margins(method, epsilon):
   ball = interval.Ball(_IMAGES, epsilon)
   return margins.bounds(_NETWORK, ball, _LABELS, method=method)
@@ -44,9 +48,11 @@ class BoundLossesTest(parameterized.TestCase):
     np.testing.assert_allclose(aux["verified"], is_verified.mean())
 
   @parameterized.parameters((0.25, 0.5), (1.0, 0.5), (1.0, 0.0))
+  @long.after(1)
   def test_crown_ibp_is_its_formula_along_the_ramp(self, strength, beta):
     loss = training.crown_ibp(_MODEL, epsilon=_EPSILON, kappa=0.0, beta=beta)
-    found, _ = loss(_NETWORK, _IMAGES, _LABELS, jax.random.key(0), strength)
+    given = _NETWORK, _IMAGES, _LABELS, jax.random.key(0)
+    found, _ = jax.jit(lambda *given: loss(*given, strength))(*given)
     share = 1.0 - strength * (1.0 - beta)
     bounds = _margins("crown_ibp", strength * _EPSILON)
     mixed = share * bounds.crown + (1.0 - share) * bounds.ibp
@@ -71,6 +77,7 @@ class BoundLossesTest(parameterized.TestCase):
       self.assertLess(_cross_entropy(layers.apply(_NETWORK, points)), value + 1e-5)
 
   @parameterized.parameters(training.ibp, training.crown_ibp)
+  @long.after(1)
   def test_gradients_are_finite_differences(self, make):
     """In float64, along a random direction, between kinks."""
     with jax.enable_x64(True):

@@ -2,8 +2,10 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import random_networks
 from absl.testing import absltest, parameterized
 
@@ -34,6 +36,12 @@ def _certified(network, *, most, num_halvings=10, norm="linf", **options):
   return deterministic.certify(procedure, network, np.asarray(_IMAGES))
 
 
+def _with_first(network, value, rows=0):
+  """The network with other rows of its first weights."""
+  kernel = network[1].kernel.at[rows].set(value)
+  return (network[0], layers.Dense(kernel, network[1].bias), *network[2:])
+
+
 class VerifyTest(parameterized.TestCase):
   @parameterized.parameters(("linf", 1), ("l2", 2))
   def test_linear_classifier_has_its_distance_to_the_boundary(self, norm, dual):
@@ -55,6 +63,7 @@ class VerifyTest(parameterized.TestCase):
     self.assertTrue(np.all(radii <= np.asarray(exact) + 1e-5))
     self.assertGreater(np.std(radii), 0.001)
 
+  @pytest.mark.long
   def test_radii_are_those_of_margins_and_linear_bounds_are_no_worse(self):
     predictions, radii = _certified(_DEEP, most=0.2, method="crown_ibp")
 
@@ -88,11 +97,31 @@ class VerifyTest(parameterized.TestCase):
 
   def test_weights_that_are_not_finite_certify_nothing(self):
     for network, method in ((_LINEAR, "ibp"), (_DEEP, "crown_ibp")):
-      for value in (jnp.nan, jnp.inf, 3e38):
-        kernel = network[1].kernel.at[0].set(value)
-        broken = (network[0], layers.Dense(kernel, network[1].bias), *network[2:])
-        radii = _certified(broken, most=0.5, method=method)[1]
+      for value in (jnp.nan, jnp.inf):
+        radii = _certified(_with_first(network, value), most=0.5, method=method)[1]
         np.testing.assert_array_equal(radii, 0.0)
+
+  def test_logits_that_overflow_or_that_rounding_makes_equal_certify_nothing(self):
+    for rows in (slice(None), 0):  # Infinite logits; then finite ones, that are all equal.
+      network = _with_first(_LINEAR, 3e38, rows)
+      logits = layers.apply(network, _IMAGES)
+      self.assertEqual(bool(jnp.isfinite(logits).all()), rows == 0)
+      np.testing.assert_array_equal(logits[:, 1:], logits[:, :-1])
+      np.testing.assert_array_equal(_certified(network, most=0.5)[1], 0.0)
+
+  def test_bounds_of_intervals_that_overflow_are_not_finite(self):
+    """A ReLU whose inputs are no numbers is not one that is off."""
+    first = layers.Dense(jnp.full((72, 10), -3e38, jnp.float32), jnp.zeros(10))
+    second = layers.Dense(jnp.ones((10, 10)), jnp.zeros(10))
+    network = (_DEEP[0], first, layers.Relu(), second, *_DEEP[2:])
+    labels = jnp.zeros(8, jnp.int32)
+
+    @jax.jit
+    def found(network, images):
+      return margins.bounds(network, interval.Ball(images, 1.0, box=False), labels)
+
+    for bounds in found(network, _IMAGES):
+      self.assertFalse(bool(jnp.isfinite(bounds[:, 1:]).any()))
 
   @parameterized.parameters(
     ({"norm": "l1"}, "norm is 'l1': use one of linf, l2"),
@@ -108,7 +137,9 @@ class VerifyTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, "certificates by ibp: the network has"):
       verify.make(bare)
     flat = functools.partial(_certified, _LINEAR[:1], most=0.5)
-    with self.assertRaisesRegex(errors.InputError, "the last layer is not dense"):
+    with self.assertRaisesRegex(
+      errors.InputError, "the last layer is not Dense but Flatten"
+    ):
       flat()
 
 

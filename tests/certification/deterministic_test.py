@@ -1,5 +1,7 @@
 """Deterministic certificates on a linear classifier, whose radii are known."""
 
+import contextlib
+import io
 import json
 import pathlib
 import tempfile
@@ -71,6 +73,20 @@ class CertifyTest(parameterized.TestCase):
       _procedure(), linear_classifier.PARAMS, types.Dataset(images, labels)
     )
     self.assertEqual(accuracy, 2 / 6)  # -0.3 and 0.2.
+
+  def test_verified_accuracy_shows_its_progress_from_the_first_part_on(self):
+    distances = np.linspace(-0.3, 0.3, 230)
+    images = np.round(255 * linear_classifier.images(distances)).astype(np.uint8)
+    dataset = types.Dataset(images, (distances > 0).astype(np.int32))
+    stream = io.StringIO()
+    with contextlib.redirect_stderr(stream):
+      accuracy = deterministic.verified_accuracy(
+        _procedure(), linear_classifier.PARAMS, dataset
+      )
+    self.assertAlmostEqual(accuracy, np.mean(np.abs(distances) > 0.1), delta=0.01)
+    lines = stream.getvalue().splitlines()
+    self.assertStartsWith(lines[0], "verified accuracy: 100/230 images")
+    self.assertStartsWith(lines[-1], "verified accuracy: 230/230 images")
 
 
 class FilesTest(absltest.TestCase):
@@ -144,7 +160,13 @@ class FilesTest(absltest.TestCase):
     path = self.folder / "seed_0.json"
     there = json.loads(path.read_text())
     there.pop("sha256", None)
-    for name, value in (("norm", "l1"), ("epsilon", 0.7), ("most", "0.25"), ("dtype", "x")):
+    for name, value in (
+      ("norm", "l1"),
+      ("epsilon", 0.7),
+      ("most", "0.25"),
+      ("dtype", "x"),
+      ("dtype", "bfloat16"),
+    ):
       path.write_text(json.dumps(there | {name: value}))
       with self.assertRaisesRegex(errors.InputError, f"{name}"):
         certificates.read(self.stem)

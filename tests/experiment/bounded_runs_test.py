@@ -3,15 +3,17 @@
 import tempfile
 
 import asked
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl.testing import absltest
 
 from configs import digits_ibp
-from pacd_jax import errors
+from pacd_jax import errors, types
+from pacd_jax.bounds import layers
 from pacd_jax.certification import certificates
 from pacd_jax.data import poison_file
-from pacd_jax.experiment import door
+from pacd_jax.experiment import door, kinds
 
 
 def _config(**changes):
@@ -38,13 +40,19 @@ class BoundedRunsTest(absltest.TestCase):
       (
         inside
         | standard
-        | {"attack.objective": "certified_margin", "certify.procedure": "smoothing"},
+        | {"attack.objective": "certified_margin", "certify.procedure": "smoothing"}
+        | {"attack.knows_defense": True},  # Else its surrogate is the network alone.
         "objective certified_margin: the network has no bounds",
       ),
       (
         {"train.adversary.warmup": 4},
         "train.adversary.warmup is 4 epochs and train.num_epochs 3: the radius of "
         "train.loss=ibp would never be whole",
+      ),
+      (
+        {"attack.adversary.warmup": 10_000},
+        "attack.adversary.warmup is 10000 Adam steps and a surrogate's, .*: the radius of "
+        "attack.loss=ibp would never be whole",
       ),
       ({"train.adversary.epsilon": 1.5}, "train.adversary.epsilon is 1.5: in linf"),
       ({"train.ibp.kappa": 1.5}, "train.ibp.kappa"),
@@ -53,6 +61,37 @@ class BoundedRunsTest(absltest.TestCase):
     ):
       with self.subTest(words), self.assertRaisesRegex(errors.InputError, words):
         asked.build(_config(**changes), self.workdir)
+
+  def test_layers_without_bounds_are_refused_before_any_work_and_named(self):
+    def init(key, shape):
+      del key
+      return layers.Dense(jnp.zeros((int(np.prod(shape)), 10)), jnp.zeros(10))
+
+    def network(of_layers):
+      model = types.Model(init, lambda p, x: x.reshape(len(x), -1) @ p.kernel)
+      entry = kinds.Network(
+        "odd", lambda tools, options: model._replace(describe=of_layers), "odd"
+      )
+      kinds.NETWORKS.add(entry)
+
+    for of_layers, words in (
+      (lambda p: (layers.Flatten(), {}, p), "a layer dict has no bounds"),
+      (lambda p: (layers.Flatten(), p, layers.Relu()), "last layer is not Dense but Relu"),
+    ):
+      network(of_layers)
+      try:
+        with self.assertRaisesRegex(
+          errors.InputError, f"^certify.procedure=ibp: .*{words}"
+        ):
+          asked.build(_config(**{"model.name": "odd"}), self.workdir)
+      finally:
+        kinds.NETWORKS.remove("odd")
+
+  def test_the_box_is_of_a_ball_that_is_cut(self):
+    for norm, is_cut in (("linf", True), ("l2", False)):
+      changes = {"model.name": "linear", "certify.ibp.norm": norm}
+      procedure = asked.build(_config(**changes), self.workdir).certify.procedure
+      self.assertEqual(procedure.options["box"], is_cut)
 
   @pytest.mark.long
   def test_an_attack_on_interval_bounds(self):

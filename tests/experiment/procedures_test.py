@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import tempfile
+from unittest import mock
 
 import asked
 import jax.numpy as jnp
@@ -12,8 +13,8 @@ from absl.testing import absltest
 
 from configs import digits_ga
 from pacd_jax import errors
-from pacd_jax.certification import certificates
-from pacd_jax.experiment import door, evade_command, kinds
+from pacd_jax.certification import certificates, certify
+from pacd_jax.experiment import checks, door, evade_command, kinds
 from pacd_jax.experiment.entries import procedures
 
 
@@ -94,6 +95,7 @@ class ProceduresTest(absltest.TestCase):
   def test_what_it_has_no_use_for_is_refused(self):
     for field, value, words in (
       ("certify.dtype", "bfloat16", "certify.dtype is bfloat16, but certify.procedure="),
+      ("certify.mode", "adaptive", "certify.mode is adaptive, but certify.procedure="),
       ("certify.sound", True, "certify.sound is True, but certify.procedure="),
       ("train.stopping.every", 1, "train.stopping.every is 1, but certify.procedure="),
       ("certify.exact_linear.epsilon", 0.6, "is above the largest radius"),
@@ -102,6 +104,21 @@ class ProceduresTest(absltest.TestCase):
     ):
       with self.subTest(field), self.assertRaisesRegex(errors.InputError, words):
         asked.build(self._config(**{field: value}), self.workdir)
+
+  def test_what_smoothing_needs_is_not_asked_of_it(self):
+    """Votes enough for a certificate, and memory for noisy images."""
+    refusal = mock.patch.object(
+      certify, "check_memory", side_effect=errors.InputError("no memory")
+    )
+    plan = asked.build(self._config(**{"certify.n": 1}), self.workdir)
+    with refusal:
+      checks.check(plan, ("attack", "train", "certify"))
+    smoothing = {"certify.procedure": "smoothing"}
+    with self.assertRaisesRegex(errors.InputError, "certify.n=1 cannot certify"):
+      asked.build(self._config(**smoothing, **{"certify.n": 1}), self.workdir)
+    plan = asked.build(self._config(**smoothing), self.workdir)
+    with refusal, self.assertRaisesRegex(errors.InputError, "no memory"):
+      checks.check(plan, ("attack", "train", "certify"))
 
   def test_smoothing_has_no_procedure(self):
     config = self._config(**{"certify.procedure": "smoothing"})

@@ -112,7 +112,7 @@ class TogetherTest(changed_settings.TestCase):
     self.addCleanup(kinds.LOSSES.remove, "whole")
     check(settings(train__loss="whole"))
     refused = settings(train__clip_norm=1.0, train__loss="whole")
-    self.assert_refused(refused, "train.clip_norm is 1", "train.loss=standard, gaussian")
+    self.assert_refused(refused, "train.clip_norm is 1", "use train.loss=ibp, ")
 
   def test_early_stopping_can_certify(self):
     stopping = {"train__stopping__n": 9}

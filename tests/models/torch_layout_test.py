@@ -92,8 +92,10 @@ class TorchLayoutTest(parameterized.TestCase):
     back = torch_layout.from_torch(tensors, params, 3)
     jax.tree.map(np.testing.assert_array_equal, back, params)
 
-  def test_every_network_of_the_package_has_it(self):
-    self.assertTrue(all(network.has_torch_layout for network in kinds.NETWORKS))
+  def test_every_network_of_the_package_but_one_has_it(self):
+    """Of `ibp_cnn` it is not known: its strides are no part of a layout's shapes."""
+    without = [each.name for each in kinds.NETWORKS if not each.has_torch_layout]
+    self.assertEqual(without, ["ibp_cnn"])
 
   def test_names_and_order(self):
     _, params = _network("resnet20", (32, 32, 3), "group")

@@ -5,6 +5,7 @@ The balls of losses and of the objective are those of `train.adversary` and
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from pacd_jax.attacks import objectives
@@ -35,7 +36,7 @@ class CrownIbp(Ibp):
   beta: float = fields.field(
     0.0, _SHARE, "Weight of linear bounds at the whole radius; before, it falls from 1."
   )
-  slopes: str = fields.field("adaptive", _SLOPES, "Lower lines of ReLU in linear bounds.")
+  slopes: str = fields.field("adaptive", _SLOPES, _LINES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +46,7 @@ class CertifiedMargin:
   method: str = fields.field(
     "ibp", fields.one_of(*margins.METHODS), "Bounds that give the margins."
   )
-  slopes: str = fields.field("adaptive", _SLOPES, "Lower lines of ReLU in linear bounds.")
+  slopes: str = fields.field("adaptive", _SLOPES, _LINES)
   box: bool = fields.field(True, fields.flag(), _BOX)
   shape: str = fields.field(
     "softplus", fields.one_of(*objectives.SHAPES), "What is averaged of an image's margin."
@@ -66,29 +67,24 @@ class Lines(Intervals):
   slopes: str = fields.field("adaptive", _SLOPES, _LINES)
 
 
-def _ibp(tools: kinds.LossTools, options: Ibp):
-  ball = {"epsilon": tools.attack.epsilon, "norm": tools.attack.norm}
-  return training.ibp(tools.model, **ball, **dataclasses.asdict(options))
+def _on_ball(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+  """The function on the ball of the tools' attack."""
+
+  def make(tools: kinds.LossTools | kinds.ObjectiveTools, options: Any):
+    ball = {"epsilon": tools.attack.epsilon, "norm": tools.attack.norm}
+    return function(tools.model, **ball, **dataclasses.asdict(options))
+
+  return make
 
 
-def _crown_ibp(tools: kinds.LossTools, options: CrownIbp):
-  ball = {"epsilon": tools.attack.epsilon, "norm": tools.attack.norm}
-  return training.crown_ibp(tools.model, **ball, **dataclasses.asdict(options))
-
-
-def _certified_margin(tools: kinds.ObjectiveTools, options: CertifiedMargin):
-  ball = {"epsilon": tools.attack.epsilon, "norm": tools.attack.norm}
-  return objectives.certified_margin(tools.model, **ball, **dataclasses.asdict(options))
-
-
-for _name, _make, _words, _options in (
-  ("ibp", _ibp, "interval bound propagation (Gowal et al., 2018)", Ibp),
-  ("crown_ibp", _crown_ibp, "CROWN-IBP (Zhang et al., 2020)", CrownIbp),
+for _name, _function, _words, _options in (
+  ("ibp", training.ibp, "interval bound propagation (Gowal et al., 2018)", Ibp),
+  ("crown_ibp", training.crown_ibp, "CROWN-IBP (Zhang et al., 2020)", CrownIbp),
 ):
   kinds.LOSSES.add(
     kinds.Loss(
       _name,
-      _make,
+      _on_ball(_function),
       _words,
       options=_options,
       has_adversary=True,
@@ -100,7 +96,7 @@ for _name, _make, _words, _options in (
 kinds.OBJECTIVES.add(
   kinds.Objective(
     "certified_margin",
-    _certified_margin,
+    _on_ball(objectives.certified_margin),
     "the mean certified margin, by bounds on the ball of attack.adversary",
     options=CertifiedMargin,
     lowers_radii=True,
