@@ -62,7 +62,10 @@ one = {"rows": ("clean",), "train.num_victims": 1, "train.num_epochs": 30}
 configs = {
   "standard": ("digits_ga", {"train.loss": "standard"}),
   "gaussian": ("digits_ga", {}),
-  "behind a denoiser": ("digits_denoised", {"denoiser.loss": "mse", "denoiser.num_epochs": 30}),
+  "behind a denoiser": (
+    "digits_denoised",
+    {"denoiser.loss": "mse", "denoiser.num_epochs": 30},
+  ),
   "ibp": ("digits_ibp", {"train.adversary.warmup": 15}),
   "dual_manifold": ("digits_dual_manifold", {}),
 }
