@@ -59,6 +59,7 @@ from pacd_jax.results import figures, tables
 
 # %%
 one = {"rows": ("clean",), "train.num_victims": 1, "train.num_epochs": 30}
+one["model.name"] = "mlp"  # Two dense layers: quick, and any other has bounds, too.
 configs = {
   "standard": ("digits_ga", {"train.loss": "standard"}),
   "gaussian": ("digits_ga", {}),
