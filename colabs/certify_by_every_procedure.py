@@ -103,8 +103,9 @@ image, label = images[place : place + 1], labels[place : place + 1]
 #
 # Smoothing certifies the vote of noisy copies in $\ell_2$, wrong with a probability of at
 # most 0.001. Bounds certify the network itself, in $\ell_2$ or $\ell_\infty$. Every network
-# has some, but those of one that was not trained for them reach next to nowhere. With a
-# denoiser before it there are none: that is not described by layers.
+# has some. Intervals (`ibp`) of one that was not trained for them reach next to nowhere;
+# linear bounds (`crown`) of so small a network reach far. With a denoiser before it there
+# are none: that is not described by layers.
 
 # %%
 settings = plans["standard"].certify.settings._replace(n=10_000)._asdict()
