@@ -111,6 +111,7 @@ class DeferredTest(parameterized.TestCase):
     plain = error_minimizing(settings, whole, jax.random.key(0), **_ROUNDS)
     np.testing.assert_allclose(_run(0.0)[0], plain, atol=1e-5)
 
+  @pytest.mark.long
   def test_the_term_moves_the_poison_within_the_budget(self):
     (plain, values), (images, curved) = _run(0.0), _run(1.0)
     base = np.asarray(small_attack.setting()[0].base_images)

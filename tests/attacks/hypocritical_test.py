@@ -4,6 +4,7 @@ import functools
 
 import jax
 import numpy as np
+import pytest
 import small_attack
 from absl.testing import absltest, parameterized
 
@@ -49,6 +50,7 @@ class HypocriticalTest(parameterized.TestCase):
     same = targeted_adversarial(settings, attack_data, jax.random.key(0), label=8, **_STEPS)
     np.testing.assert_array_equal(_run()[0], same)
 
+  @pytest.mark.long
   def test_the_crafting_model_is_attacked_in_training_alone(self):
     """So that its loss in training is higher, and that of a tiny step is the plain one."""
     (_, plain), (_, attacked) = _run(), _run(radius=1.0)

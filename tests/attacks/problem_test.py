@@ -254,6 +254,7 @@ class LevelsTest(parameterized.TestCase):
     self.assertEqual(int(info.solve.num_steps), 5)
     self.assertTrue(bool(jnp.isfinite(du).all()))
 
+  @pytest.mark.long
   def test_augmented_images_are_attacked_as_they_are_trained_on(self):
     """With an adversary, one random change for the whole outer step."""
     attack_data, _, model, _ = small.setting()

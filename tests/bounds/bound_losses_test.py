@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import long
 import numpy as np
+import pytest
 import random_networks
 from absl.testing import absltest, parameterized
 from jax.flatten_util import ravel_pytree
@@ -49,6 +50,7 @@ class BoundLossesTest(parameterized.TestCase):
 
   @parameterized.parameters((0.25, 0.5), (1.0, 0.5), (1.0, 0.0))
   @long.after(1)
+  @pytest.mark.long
   def test_crown_ibp_is_its_formula_along_the_ramp(self, strength, beta):
     loss = training.crown_ibp(_MODEL, epsilon=_EPSILON, kappa=0.0, beta=beta)
     given = _NETWORK, _IMAGES, _LABELS, jax.random.key(0)
@@ -60,6 +62,7 @@ class BoundLossesTest(parameterized.TestCase):
     expected = (1.0 - strength) * clean + strength * _cross_entropy(-mixed)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
+  @pytest.mark.long
   def test_the_worst_case_is_over_the_loss_of_points_in_the_ball(self):
     """With kappa 0 it bounds the cross-entropy of every point."""
     value = training.ibp(_MODEL, epsilon=_EPSILON, kappa=0.0)(

@@ -113,6 +113,7 @@ class SoundnessTest(parameterized.TestCase):
 
   @parameterized.parameters("l2", "linf")
   @long.after(1)
+  @pytest.mark.long
   def test_no_point_out_of_the_box_violates_a_bound(self, norm):
     """An l2 ball is never cut, and an l_inf ball only with `box`."""
     network = random_networks.network("dense", 6)

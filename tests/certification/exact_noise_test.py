@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import scipy.stats
 from absl.testing import absltest, parameterized
 
@@ -115,6 +116,7 @@ class NoisyTest(parameterized.TestCase):
     np.testing.assert_array_equal(few, found[7:9])
 
   @parameterized.parameters(0.1, 0.25)
+  @pytest.mark.long
   def test_histogram_is_of_the_exact_table(self, sigma):
     """By the chi-square test, on cells of at least 100 expected."""
     noise = exact_noise.make(sigma)

@@ -109,6 +109,7 @@ class EvadeTest(finished_run.FinishedRunTestCase):
       certified = (right & (record.radius > 0.1)).mean()
       self.assertEqual(each["certified_accuracy"], [certified])
 
+  @pytest.mark.long
   def test_a_file_for_each_choice_of_settings_and_all_rows_of_one_in_it(self):
     run, of_targets = self.copy_finished(), "--targeted=1"
     base = "--epsilon=0.1", "--num_steps=2", "--num_points=2"

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 from scipy import stats
 
@@ -86,10 +87,12 @@ class TrainingTest(parameterized.TestCase):
       lambda epoch, loss: cls.losses.append((epoch, loss)),
     )
 
+  @pytest.mark.long
   def test_its_loss_falls(self):
     self.assertEqual([epoch for epoch, _ in self.losses], list(range(1, 61)))
     self.assertLess(self.losses[-1][1], 0.5 * self.losses[0][1])
 
+  @pytest.mark.long
   def test_its_manifold_is_near_the_images(self):
     x = arrays.to_float(self.images)
     left = np.square(np.asarray(manifold.project(self.found, x)) - x).sum()
@@ -97,6 +100,7 @@ class TrainingTest(parameterized.TestCase):
     self.assertLess(left, 0.5 * whole)
     self.assertEqual(self.found.encode(x).shape, (40, 2))
 
+  @pytest.mark.long
   def test_decoded_images_are_in_the_box(self):
     latents = 5.0 * np.eye(2, dtype=np.float32)
     decoded = np.asarray(self.found.decode(latents))
@@ -104,10 +108,12 @@ class TrainingTest(parameterized.TestCase):
     self.assertBetween(decoded.min(), 0.0, decoded.max())
     self.assertLessEqual(decoded.max(), 1.0)
 
+  @pytest.mark.long
   def test_refuses_more_latents_than_directions(self):
     with self.assertRaisesRegex(errors.InputError, "latent_dimension is 4, .*use 1 to 3"):
       vae.fit(self.images, jax.random.key(0), self.settings._replace(latent_dimension=4))
 
+  @pytest.mark.long
   def test_stops_where_a_loss_is_not_finite(self):
     settings = self.settings._replace(noise=1e-30)
     with self.assertRaisesRegex(errors.NonFiniteError, "VAE is (inf|nan) in epoch 1"):

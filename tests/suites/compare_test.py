@@ -207,6 +207,7 @@ class CompareTest(parameterized.TestCase):
     ("digits_ga.py", (), "this config has no attacks to compare: run it by pacd run"),
     ("digits_compare.py", ("--config.epsilons=(0.2,0.1)",), r"epsilons is \(0.2, 0.1\)"),
   )
+  @pytest.mark.long
   def test_the_command(self, config, arguments, message):
     command = [
       sys.executable,
