@@ -110,16 +110,11 @@ def verified_accuracy(
 def _parts(images: np.ndarray) -> list[np.ndarray]:
   """Float images in parts of one size, the last filled up with its last image."""
   starts = range(0, len(images), _AT_ONCE)
-  parts = [_to_float(images[start : start + _AT_ONCE]) for start in starts]
+  parts = [arrays.to_float(images[start : start + _AT_ONCE]) for start in starts]
   lacking = _AT_ONCE - len(parts[-1])
   if len(parts) > 1 and lacking:
     parts[-1] = np.concatenate([parts[-1], np.repeat(parts[-1][-1:], lacking, axis=0)])
   return parts
-
-
-def _to_float(images: np.ndarray) -> np.ndarray:
-  host = np.asarray(images)
-  return arrays.to_float(host) if host.dtype == np.uint8 else host.astype(np.float32)
 
 
 @functools.partial(jax.jit, static_argnums=0)

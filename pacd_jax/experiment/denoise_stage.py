@@ -23,7 +23,6 @@ from pacd_jax.experiment.plan import Plan, TrainPlan
 from pacd_jax.runtime import checkpoint, loop, sharding
 
 _NAME = "denoise"  # Of the stage in metrics, messages and checkpoints.
-_MOST_TESTED = 1000  # Images that `noise_left` is of.
 
 
 class _Group(NamedTuple):
@@ -193,7 +192,7 @@ def measured(plan: Plan, params: denoised.Params) -> dict[str, float]:
   """
   assert plan.denoiser is not None
   own, key = plan.denoiser, jax.random.clone(plan.denoiser.test_key)
-  images = plan.splits.validation.images[:_MOST_TESTED]
+  images = plan.splits.validation.images
   dataset, dtype = plan.certify.dataset, plan.certify.settings.dtype
   alone = train.accuracy(own.classifier.apply, params.classifier, dataset, dtype=dtype)
   left = denoise.noise_left(params.denoiser, images, key, own.settings)
