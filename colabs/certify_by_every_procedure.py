@@ -122,7 +122,7 @@ for entry in kinds.PROCEDURES:
     continue
   for norm in ("l2", "linf"):
     balls = dataclasses.replace(entry.options(), norm=norm, most=2.0, num_halvings=10)
-    procedure = deterministic.Procedure(
+    procedure = deterministic.Settings(
       entry.name, entry.make(tools, balls), norm, 0.01, balls.most, balls.num_halvings
     )
     for name, model in networks.items():

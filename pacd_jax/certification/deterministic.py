@@ -26,7 +26,7 @@ from pacd_jax.runtime import progress
 _AT_ONCE = 100  # Images whose balls are bounded in one call.
 
 
-class Procedure(NamedTuple):
+class Settings(NamedTuple):
   """A deterministic procedure with its settings: what it certifies, and how."""
 
   name: str
@@ -38,26 +38,26 @@ class Procedure(NamedTuple):
   options: Mapping[str, Any] = {}  # Further settings that the certificates depend on.
 
 
-def described(procedure: Procedure) -> dict[str, Any]:
+def described(settings: Settings) -> dict[str, Any]:
   """The settings in a sidecar; radii are those of float32, in which balls are verified."""
   return {
-    **procedure.options,
-    "procedure": procedure.name,
-    "norm": procedure.norm,
-    "epsilon": float(np.float32(procedure.epsilon)),
-    "most": float(np.float32(procedure.most)),
-    "num_halvings": procedure.num_halvings,
+    **settings.options,
+    "procedure": settings.name,
+    "norm": settings.norm,
+    "epsilon": float(np.float32(settings.epsilon)),
+    "most": float(np.float32(settings.most)),
+    "num_halvings": settings.num_halvings,
     "dtype": provenance.DTYPES[0],
   }
 
 
 def certify(
-  procedure: Procedure, params: types.Params, images: np.ndarray
+  settings: Settings, params: types.Params, images: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
   """The base classifier's predictions, and the radii in which they are certain.
 
   Args:
-    procedure: what is certified, and how.
+    settings: what is certified, and how.
     params: theta.
     images: uint8 or float32 `[B, H, W, C]` in [0, 1].
 
@@ -68,12 +68,12 @@ def certify(
   chex.assert_rank(images, 4)
   of_parts = [
     _radii(
-      procedure.verify,
+      settings.verify,
       params,
       part,
-      jnp.float32(procedure.epsilon),
-      jnp.float32(procedure.most),
-      procedure.num_halvings,
+      jnp.float32(settings.epsilon),
+      jnp.float32(settings.most),
+      settings.num_halvings,
     )
     for part in _parts(images)
   ]
@@ -85,7 +85,7 @@ def certify(
 
 
 def verified_accuracy(
-  procedure: Procedure, params: types.Params, dataset: types.Dataset
+  settings: Settings, params: types.Params, dataset: types.Dataset
 ) -> float:
   """The share of images that are classified correctly in all of the ball of `epsilon`.
 
@@ -96,11 +96,11 @@ def verified_accuracy(
   total, is_right = len(dataset.labels), []
   shown = progress.Progress("verified accuracy", total, unit="images")
   for start, part in zip(range(0, total, _AT_ONCE), _parts(dataset.images), strict=True):
-    radii = jnp.full(len(part), procedure.epsilon, jnp.float32)
+    radii = jnp.full(len(part), settings.epsilon, jnp.float32)
     labels = dataset.labels[start : start + _AT_ONCE]
     predictions, holds = (
       np.asarray(found)[: len(labels)]
-      for found in _verify(procedure.verify, params, part, radii)
+      for found in _verify(settings.verify, params, part, radii)
     )
     is_right.append(holds & (predictions == labels))
     shown.update(start + len(labels))
@@ -146,7 +146,7 @@ def _radii(verify, params, images, epsilon, most, num_halvings):
 
 
 def certify_to_files(
-  procedure: Procedure,
+  settings: Settings,
   params: types.Params,
   images: np.ndarray,
   labels: np.ndarray,
@@ -161,7 +161,7 @@ def certify_to_files(
   """Certifies test points into the files of `path` (`certificates`), or resumes them.
 
   Args:
-    procedure, params: as for `certify`.
+    settings, params: as for `certify`.
     images: uint8 `[N, H, W, C]`, the split.
     labels: int `[N]`.
     indices: int `[M]` in [0, N), the points to certify, in this order.
@@ -176,7 +176,7 @@ def certify_to_files(
   """
 
   chex.assert_rank([images, labels], [4, 1])
-  sidecar = {**(extra or {}), **described(procedure)}
+  sidecar = {**(extra or {}), **described(settings)}
   sidecar |= {"seed": seed, "indices": indices, "num_classes": num_classes}
   none = np.zeros(0, np.int64)
   with certificates.Writer(path, sidecar) as writer:
@@ -184,7 +184,7 @@ def certify_to_files(
     for start in range(0, len(left), _AT_ONCE):
       part = left[start : start + _AT_ONCE]
       began = time.monotonic()
-      predictions, radii = certify(procedure, params, images[part])
+      predictions, radii = certify(settings, params, images[part])
       seconds = (time.monotonic() - began) / len(part)
       for idx, predicted, radius in zip(part, predictions, radii, strict=True):
         result = types.Certificate(int(predicted), float(radius), none)

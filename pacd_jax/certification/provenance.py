@@ -41,6 +41,7 @@ _WITHOUT_VOTES = {
 }
 _MOST_CLASSES = 10**6
 NORMS = ("linf", "l2")  # Of the balls of deterministic certificates.
+VERIFIED_ACCURACY = "verified_accuracy"  # A field: over all classes, at epsilon.
 DTYPES = ("float32", "bfloat16")  # Dtypes in which a base classifier computes.
 
 

@@ -218,7 +218,7 @@ def certification(
   The sample is drawn from the target points if there are any, else from the class.
 
   Raises:
-    errors.InputError: the procedure cannot bound the model.
+    errors.InputError: the procedure cannot certify the model.
   """
   options = config.certify
   dataset = splits.named(options.split)
@@ -246,5 +246,6 @@ def certification(
     indices,
     key,
     splits.num_classes,
-    procedures.make(config, splits, model),
+    options.procedure.name,
+    procedures.make(config, splits, model, settings),
   )

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from pacd_jax import errors, types
-from pacd_jax.certification import certificates, certify, votes
+from pacd_jax.certification import certificates, votes
 from pacd_jax.experiment import (
   denoise_stage,
   ensemble_certificates,
@@ -193,13 +193,5 @@ def check_epochs(plan: Plan, epochs: int) -> None:
 
 def _check_memory(plan: Plan) -> None:
   """Checks that a batch of noisy images fits in memory, if any is drawn."""
-  if plan.certify.procedure is not None:
-    return
-  shape = plan.splits.train.images.shape[1:]
   with processes.agreeing():  # A host may lack the memory.
-    certify.check_memory(
-      plan.model.apply,
-      jax.eval_shape(lambda key: plan.model.init(key, shape), jax.random.key(0)),
-      shape,
-      plan.certify.settings,
-    )
+    plan.certify.procedure.check_memory(plan.splits.train.images.shape[1:])

@@ -247,7 +247,7 @@ def build(
       config, splits, model, jax.random.fold_in(root, making.TRAIN), kept
     ),
     certify=assembly.certification(
-      config, splits, model, jax.random.fold_in(root, making.CERTIFY)
+      config, splits, certified, jax.random.fold_in(root, making.CERTIFY)
     ),
     decay=assembly.decay(config, splits, model, jax.random.fold_in(root, making.DECAY)),
     stopping=assembly.stopping(

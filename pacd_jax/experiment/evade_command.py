@@ -94,8 +94,8 @@ def _run(arguments: Sequence[str]) -> str:
     **({"all_classes": True} if chosen.all_classes else {}),
     **(_manifold(plan) if entry.of_latents else {}),
   }
-  if (procedure := plan.certify.procedure) is not None:
-    about["procedure"] = procedure.name
+  if not plan.certify.procedure.draws:
+    about["procedure"] = plan.certify.name
   path = plan.folder.path / "evasion" / f"{_name(about)}.json"
   with plan.folder:  # Locked: no other process writes there.
     there = run_folder.read_json(path)["victims"] if path.exists() else []
@@ -174,7 +174,7 @@ def _own_epsilon(plan: Plan, norm: str) -> tuple[float, ...]:
   Of a deterministic procedure it is the ball's, if the norms are the same.
   """
   procedure = plan.certify.procedure
-  if procedure is not None and procedure.norm == norm:
+  if procedure.norm == norm and procedure.epsilon:
     return (procedure.epsilon,)
   if norm == "l2":
     return (plan.sigma or 0.25,)
@@ -224,10 +224,10 @@ def _rows(plan: Plan, chosen: argparse.Namespace) -> tuple[str, ...]:
       f"--smoothed: the certificates of {folder} are of noise on a grid (certify.sound), "
       "and attacks draw noise of floats: leave it out, or give a run without it"
     )
-  if chosen.smoothed and plan.certify.procedure is not None:
+  if chosen.smoothed and not plan.certify.procedure.draws:
     raise errors.InputError(
       f"--smoothed: the certificates of {folder} are of the classifier itself, by "
-      f"certify.procedure={plan.certify.procedure.name}: leave it out"
+      f"certify.procedure={plan.certify.name}: leave it out"
     )
   if chosen.smoothed and plan.certify.settings.dtype != "float32":
     raise errors.InputError(

@@ -17,7 +17,7 @@ import numpy as np
 from pacd_jax import train, types
 from pacd_jax.certification import certificates
 from pacd_jax.data import arrays, goals, npz_arrays
-from pacd_jax.experiment import procedures, triggers
+from pacd_jax.experiment import triggers
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import stamp
 
@@ -141,15 +141,14 @@ def certify_goal(
     positions = _positions(plan, goal)
     if target.triggered and goal.trigger:
       dataset = _with_trigger(dataset, positions, goal.trigger)
-    procedures.to_files(
-      plan.certify,
-      plan.model,
+    plan.certify.procedure.certify_to_files(
       params,
       dataset,
       _certified(plan, goal),
       plan.certify_key(seed),
       target.stem,
       seed=seed,
+      num_classes=plan.certify.num_classes,
       extra={
         **_identity(plan, row, seed, target),
         **_rates(plan, goal, params, dataset, positions),

@@ -14,7 +14,7 @@ import optax
 
 from pacd_jax import evasion, types
 from pacd_jax.attacks import step_rules
-from pacd_jax.certification import sampling
+from pacd_jax.certification import certify, procedure, sampling
 from pacd_jax.data import sources
 from pacd_jax.defenses.aggregation import scheme
 from pacd_jax.experiment.row_tools import Poisoned as Poisoned
@@ -451,21 +451,27 @@ class ProcedureTools(NamedTuple):
   model: types.Model  # The classifier that is certified.
   image_shape: tuple[int, int, int]
   num_classes: int
+  sampling: certify.Settings  # How votes are drawn, if they are.
 
 
 @dataclasses.dataclass(frozen=True)
 class Procedure:
   """A way to certify predictions: what it certifies, and how.
 
-  A deterministic one verifies balls; its options have `norm`, `epsilon`, `most` and
-  `num_halvings`, as `entries.procedures.Balls` has them.
+  `entries.procedures.verifying` makes one of a function that verifies balls.
   """
 
   name: str
-  # Raises errors.InputError for a classifier that it cannot bound. None: it samples votes.
-  make: Callable[[ProcedureTools, Options], types.VerifyFn] | None
+  # Raises errors.InputError for a classifier that it cannot certify.
+  make: Callable[[ProcedureTools, Options], procedure.Procedure]
   words: str
   options: type | None = None
+  # Its differentiable counterpart, which an attack on its certificates minimises: a name
+  # of `OBJECTIVES`; "": there is none.
+  objective: str = ""
+  draws: bool = False  # Whether it draws noise, by the fields of `certify` and sigma.
+  # Checks its options; raises errors.InputError.
+  check: Callable[[Options], None] | None = None
 
 
 LOSSES: Registry[Loss] = Registry("loss")

@@ -17,9 +17,9 @@ import numpy as np
 
 from pacd_jax import errors, train, types
 from pacd_jax.attacks import corruptions
-from pacd_jax.certification import certificates, sampling
+from pacd_jax.certification import certificates
 from pacd_jax.data import training_sets
-from pacd_jax.experiment import door, kinds, making, procedures, stages, words
+from pacd_jax.experiment import door, kinds, making, stages, words
 from pacd_jax.experiment.entries import memorisation
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.results import evaluate, tables
@@ -72,11 +72,10 @@ def _checked(path: str, chosen: argparse.Namespace) -> Plan:
       f"{path}: its victims are behind denoisers, and curves are of single networks: give "
       "a run with denoiser.loss=none"
     )
-  mode = plan.certify.settings.mode
-  if plan.certify.procedure is None and not sampling.RULES[mode].has_radius:
+  if not plan.certify.procedure.has_radius:
     raise errors.InputError(
-      f"{path}: certify.mode={mode} certifies no radius, of which the ACR is the mean: "
-      "give a run with another"
+      f"{path}: certify.mode={plan.certify.settings.mode} certifies no radius, of which "
+      "the ACR is the mean: give a run with another"
     )
   for row in plan.rows:
     if not _metrics(plan).values("train", f"{row}/accuracy"):
@@ -166,15 +165,14 @@ def _acr(plan, row, seed, params, split, dataset, num_points) -> float:
   stem = plan.folder.path / _FOLDER / row / f"{split}_{num_points}" / f"seed_{seed}"
   generator = np.random.default_rng([plan.config.seed, _STREAMS[split]])
   drawn = generator.permutation(len(dataset.labels))[:num_points]
-  procedures.to_files(
-    plan.certify,
-    plan.model,
+  plan.certify.procedure.certify_to_files(
     params,
     dataset,
     np.sort(drawn),
     jax.random.fold_in(plan.certify_key(seed), _STREAMS[split]),
     stem,
     seed=seed,
+    num_classes=plan.certify.num_classes,
     extra={
       **{name: plan.victim_identity(row, seed)[name] for name in ("run", "trained_on")},
       "split": split,

@@ -15,7 +15,8 @@ import optax
 
 from pacd_jax import train, types
 from pacd_jax.attacks import pacd, problem, surrogates
-from pacd_jax.certification import certify, deterministic
+from pacd_jax.certification import certify
+from pacd_jax.certification import procedure as _procedure
 from pacd_jax.data import arrays
 from pacd_jax.defenses.transforms import denoise
 from pacd_jax.experiment import defended, early_stopping, ensembles, kinds, row_data
@@ -97,20 +98,19 @@ class CertifyPlan(NamedTuple):
 
   split: str  # "test", or "validation" for tuning.
   dataset: types.Dataset  # The images and labels of that split.
-  settings: certify.Settings
+  settings: certify.Settings  # Of votes; a procedure that draws none uses none of them.
   indices: np.ndarray  # `[M]`: the points of it that are certified, for all victims.
   key: types.Key  # Victim k uses `fold_in(key, k)`, in every row.
   num_classes: int
-  # What certifies without noise; None: randomized smoothing, by the settings.
-  procedure: deterministic.Procedure | None = None
+  name: str  # Of the procedure, as `certify.procedure` has it.
+  procedure: _procedure.Procedure
 
   def identity(self, indices: np.ndarray, key: types.Key) -> dict[str, Any]:
     """The fields of a sidecar that say how points are certified, and which."""
     own = {"indices": indices.tolist()}
-    if self.procedure is not None:
-      return deterministic.described(self.procedure) | own
-    own["key"] = jax.random.key_data(key).tolist()
-    return certify.described(self.settings) | own
+    if self.procedure.draws:
+      own["key"] = jax.random.key_data(key).tolist()
+    return self.procedure.described() | own
 
 
 class SelectionPlan(NamedTuple):

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from pacd_jax import errors
-from pacd_jax.experiment import candidates, procedures, victims
+from pacd_jax.experiment import candidates, victims
 from pacd_jax.experiment.candidates import Candidate
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.runtime import files, metrics, progress, run_folder, stamp
@@ -139,4 +139,7 @@ def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
   )
   points = selection.certify
   key = jax.random.fold_in(points.key, seed)
-  return float(procedures.radii(points, selection.model, params, key).mean())
+  images = points.dataset.images[points.indices]
+  labels = points.dataset.labels[points.indices]
+  predicted, radii = points.procedure.certify(params, images, labels, key)
+  return float(np.where(predicted == labels, radii, 0.0).mean())

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from pacd_jax import train, types
-from pacd_jax.certification import certificates, denoised, deterministic
+from pacd_jax.certification import certificates, denoised
 from pacd_jax.data import arrays
 from pacd_jax.data import goals as goal_texts
 from pacd_jax.experiment import (
@@ -21,7 +21,6 @@ from pacd_jax.experiment import (
   ensemble_certificates,
   goals,
   kinds,
-  procedures,
   search,
   weight_decay,
   words,
@@ -155,15 +154,14 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
     if plan.ensemble.levels != (0,):
       ensemble_certificates.at_levels(plan, row, seed, params, extra, on_point)
       return
-  procedures.to_files(
-    plan.certify,
-    plan.model,
+  plan.certify.procedure.certify_to_files(
     params,
     dataset,
     plan.certify.indices,
     plan.certify_key(seed),
     plan.folder.certificate(row, seed),
     seed=seed,
+    num_classes=plan.certify.num_classes,
     extra=extra,
     on_point=on_point,
   )
@@ -172,7 +170,7 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
 def _accuracies(plan: Plan, params: types.Params) -> dict[str, float]:
   """The base classifier's over all classes and over the target class, without noise.
 
-  Under a deterministic procedure also the verified accuracy over all classes.
+  Also what the procedure measures of the whole split.
   """
   dataset, dtype = plan.certify.dataset, plan.certify.settings.dtype
   target = arrays.class_indices(dataset, plan.target_class)
@@ -181,10 +179,7 @@ def _accuracies(plan: Plan, params: types.Params) -> dict[str, float]:
     name: train.accuracy(plan.model.apply, params, points, dtype=dtype)
     for name, points in (("accuracy", dataset), ("class_accuracy", of_class))
   }
-  if (procedure := plan.certify.procedure) is not None:
-    name = verified.ACCURACY
-    found[name] = deterministic.verified_accuracy(procedure, params, dataset)
-  return found
+  return found | plan.certify.procedure.measured(params, dataset)
 
 
 def _shown(row: str, seed: int, part: str = "") -> Callable[..., None]:

@@ -135,7 +135,7 @@ def _check_certificates(config: Config) -> None:
 
 def _draws(config: Config) -> bool:
   """Whether certificates rest on votes of noisy copies."""
-  return config.certify.procedure.name == procedures.SMOOTHING
+  return kinds.PROCEDURES[config.certify.procedure.name].draws
 
 
 def _check_preset(config: Config) -> None:

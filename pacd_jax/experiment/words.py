@@ -53,6 +53,13 @@ def remarks(config: Config) -> list[str]:
       f"training moves {manifold.own.latent_dimension} latents of {manifold.name}, fitted "
       "on validation images"
     )
+  own = kinds.PROCEDURES[config.certify.procedure.name].objective
+  is_attacked = types.PACD in config.rows.names and not config.poisons.get(types.PACD)
+  if is_attacked and own not in ("", config.attack.objective.name):
+    words.append(
+      f"the attack minimises {config.attack.objective.name}, and not {own}, the objective "
+      f"of {config.certify.procedure.name}"
+    )
   if config.defense.chain.names:
     words.append(f"defended by {', then '.join(config.defense.chain.names)}")
   if config.denoiser.loss.name != "none":

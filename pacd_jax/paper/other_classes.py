@@ -10,7 +10,6 @@ import numpy as np
 
 from pacd_jax import types
 from pacd_jax.certification import certificates
-from pacd_jax.experiment import procedures
 from pacd_jax.experiment.plan import Plan
 from pacd_jax.paper import victims
 from pacd_jax.results import evaluate
@@ -31,15 +30,14 @@ def certify_others(folder: pathlib.Path, rows: Sequence[str], data_dir: str = ""
 
 
 def _certify(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) -> None:
-  procedures.to_files(
-    plan.certify,
-    plan.model,
+  plan.certify.procedure.certify_to_files(
     params,
     plan.certify.dataset,
     _indices(plan),
     plan.certify_key(seed),
     stem,
     seed=seed,
+    num_classes=plan.certify.num_classes,
     extra={
       "split": plan.certify.split,
       "trained_on": plan.victim_identity(stem.parent.name, seed)["trained_on"],

@@ -13,7 +13,6 @@ from pacd_jax.certification import certificates, provenance
 from pacd_jax.results import evaluate
 
 FIELD = "verified"  # Of a row of results: what `summarize` returns.
-ACCURACY = "verified_accuracy"  # Of a sidecar: over all classes, at its epsilon.
 # Of a line of `pacd collect`.
 COLUMNS = ("procedure", "certified_norm", "certified_epsilon")
 COLUMNS += ("verified_mean", "verified_of_all_mean")
@@ -37,7 +36,9 @@ def summarize(records: Sequence[certificates.Record]) -> dict[str, Any] | None:
     "accuracy": [
       float(evaluate.certified_accuracy(record, at_epsilon)[0]) for record in records
     ],
-    "accuracy_of_all": [float(record.sidecar[ACCURACY]) for record in records],
+    "accuracy_of_all": [
+      float(record.sidecar[provenance.VERIFIED_ACCURACY]) for record in records
+    ],
   }
   found: dict[str, Any] = {
     name: sidecar[name] for name in ("procedure", "norm", "epsilon", "most")

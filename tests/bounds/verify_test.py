@@ -25,7 +25,7 @@ def _model(network):
 
 
 def _certified(network, *, most, num_halvings=10, norm="linf", **options):
-  procedure = deterministic.Procedure(
+  procedure = deterministic.Settings(
     "mine",
     verify.make(_model(network), norm=norm, **options),
     norm,

@@ -12,7 +12,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors, types
-from pacd_jax.certification import certificates, deterministic
+from pacd_jax.certification import certificates, deterministic, provenance
 from pacd_jax.results import evaluate, verified
 
 # |w|_* of the norm's dual: a ball of radius r moves the score by r |w|_*.
@@ -33,7 +33,7 @@ _VERIFY = {norm: _verify(norm) for norm in _DUAL}
 
 def _procedure(norm="l2", **changes):
   settings = {"epsilon": 0.1, "most": 0.25, "num_halvings": 10} | changes
-  return deterministic.Procedure("exact", _VERIFY[norm], norm, **settings)
+  return deterministic.Settings("exact", _VERIFY[norm], norm, **settings)
 
 
 class CertifyTest(parameterized.TestCase):
@@ -108,7 +108,7 @@ class FilesTest(absltest.TestCase):
       self.stem,
       seed=0,
       num_classes=2,
-      extra={"accuracy": 0.9, verified.ACCURACY: 0.4},
+      extra={"accuracy": 0.9, provenance.VERIFIED_ACCURACY: 0.4},
     )
 
   def test_files_hold_what_certify_returns(self):

@@ -91,7 +91,7 @@ class BoundedRunsTest(absltest.TestCase):
     for norm, is_cut in (("linf", True), ("l2", False)):
       changes = {"model.name": "linear", "certify.ibp.norm": norm}
       procedure = asked.build(_config(**changes), self.workdir).certify.procedure
-      self.assertEqual(procedure.options["box"], is_cut)
+      self.assertEqual(procedure.described()["box"], is_cut)
 
   @pytest.mark.long
   def test_an_attack_on_interval_bounds(self):

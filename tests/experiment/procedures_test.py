@@ -13,7 +13,7 @@ from absl.testing import absltest
 
 from configs import digits_ga
 from pacd_jax import errors
-from pacd_jax.certification import certificates, certify
+from pacd_jax.certification import certificates, certify, smoothing
 from pacd_jax.experiment import checks, door, evade_command, kinds
 from pacd_jax.experiment.entries import procedures
 
@@ -39,7 +39,7 @@ def _exact(tools, options):
   return verify
 
 
-_ENTRY = kinds.Procedure("exact_linear", _exact, "exact", options=procedures.Balls)
+_ENTRY = procedures.verifying("exact_linear", _exact, "exact")
 
 
 class ProceduresTest(absltest.TestCase):
@@ -98,7 +98,7 @@ class ProceduresTest(absltest.TestCase):
       ("certify.mode", "adaptive", "certify.mode is adaptive, but certify.procedure="),
       ("certify.sound", True, "certify.sound is True, but certify.procedure="),
       ("train.stopping.every", 1, "train.stopping.every is 1, but certify.procedure="),
-      ("certify.exact_linear.epsilon", 0.6, "is above the largest radius"),
+      ("certify.exact_linear.epsilon", 0.6, "^certify.exact_linear: epsilon=0.6 is above"),
       ("certify.exact_linear.norm", "l1", "certify.exact_linear.norm"),
       ("certify.procedure", "exact", "certify.procedure"),
     ):
@@ -120,10 +120,11 @@ class ProceduresTest(absltest.TestCase):
     with refusal, self.assertRaisesRegex(errors.InputError, "no memory"):
       checks.check(plan, ("attack", "train", "certify"))
 
-  def test_smoothing_has_no_procedure(self):
+  def test_smoothing_is_one(self):
     config = self._config(**{"certify.procedure": "smoothing"})
     plan = asked.build(config, self.workdir)
-    self.assertIsNone(plan.certify.procedure)
+    self.assertIsInstance(plan.certify.procedure, smoothing.Smoothing)
+    self.assertTrue(kinds.PROCEDURES["smoothing"].draws)
     self.assertIn("sigma", plan.certificate_identity("clean", 0))
     self.assertEqual(
       dataclasses.asdict(plan.config.certify.procedure.options["exact_linear"])["norm"],

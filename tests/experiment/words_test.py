@@ -51,6 +51,22 @@ class RunWordsTest(absltest.TestCase):
     (found,) = words.remarks(unusual)
     self.assertEqual(found, "training moves 16 latents of pca, fitted on validation images")
 
+  def test_an_attack_on_other_certificates(self):
+    other = schema.replaced(config.Config(), {"certify.procedure": "crown"})
+    (found,) = words.remarks(other)
+    self.assertEqual(
+      found,
+      "the attack minimises acr, and not certified_margin, the objective of crown",
+    )
+    own = {"certify.procedure": "ibp", "attack.objective": "certified_margin"}
+    self.assertEmpty(words.remarks(schema.replaced(config.Config(), own)))
+    unattacked = {"certify.procedure": "ibp", "rows": ("clean",)}
+    self.assertEmpty(words.remarks(schema.replaced(config.Config(), unattacked)))
+
+  def test_procedures_have_objectives_that_there_are(self):
+    for name in kinds.PROCEDURES.names:
+      self.assertIn(kinds.PROCEDURES[name].objective, kinds.OBJECTIVES.names)
+
 
 class RowsTest(absltest.TestCase):
   def test_every_row_has_its_words_and_a_line_of_its_own(self):

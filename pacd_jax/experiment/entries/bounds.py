@@ -107,13 +107,17 @@ kinds.OBJECTIVES.add(
 
 
 def _procedure(method: str, options: type, words: str) -> None:
-  def make(tools: kinds.ProcedureTools, options: Any):
+  def make_verify(tools: kinds.ProcedureTools, options: Any):
     slopes = getattr(options, "slopes", "zero")  # Intervals have none.
     return verify.make(
       tools.model, norm=options.norm, method=method, slopes=slopes, box=options.box
     )
 
-  kinds.PROCEDURES.add(kinds.Procedure(method, make, words, options=options))
+  kinds.PROCEDURES.add(
+    procedures.verifying(
+      method, make_verify, words, options=options, objective="certified_margin"
+    )
+  )
 
 
 _procedure("ibp", Intervals, "interval bounds (Gowal et al., 2018)")

@@ -1,14 +1,20 @@
 """Certification procedures, by name: `certify.procedure`."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
-from pacd_jax.certification import provenance
+import jax
+import numpy as np
+
+from pacd_jax import errors, types
+from pacd_jax.certification import bounding, deterministic, provenance, smoothing
 from pacd_jax.experiment import fields, kinds
 
 
 @dataclasses.dataclass(frozen=True)
 class Balls:
-  """The options of every deterministic procedure: which balls it verifies."""
+  """The options of every procedure that verifies balls: which ones."""
 
   norm: str = fields.field("linf", fields.one_of(*provenance.NORMS), "Of the balls.")
   epsilon: float = fields.field(
@@ -22,8 +28,60 @@ class Balls:
   )
 
 
+def verifying(
+  name: str,
+  make_verify: Callable[[kinds.ProcedureTools, Any], types.VerifyFn],
+  words: str,
+  *,
+  options: type = Balls,
+  objective: str = "",
+) -> kinds.Procedure:
+  """A procedure that verifies balls, whose radii are found by bisection.
+
+  Args:
+    name: in configs.
+    make_verify: `(tools, options)` to a function that verifies balls.
+    words: what it is, for reports.
+    options: `Balls`, or a subclass with further fields.
+    objective: its differentiable counterpart, see `kinds.Procedure`.
+  """
+
+  def make(tools: kinds.ProcedureTools, own: Any) -> bounding.Bounding:
+    verify = make_verify(tools, own)
+    _trace(verify, tools)
+    others = dataclasses.asdict(own)
+    if "box" in others:
+      others["box"] &= own.norm == "linf"  # An l2 ball is never cut.
+    ball = {field.name: others.pop(field.name) for field in dataclasses.fields(Balls)}
+    return bounding.Bounding(deterministic.Settings(name, verify, **ball, options=others))
+
+  return kinds.Procedure(
+    name, make, words, options=options, objective=objective, check=_check
+  )
+
+
+def _check(own: Balls) -> None:
+  if own.epsilon > own.most:
+    raise errors.InputError(
+      f"epsilon={own.epsilon:g} is above the largest radius that is looked for, "
+      f"most={own.most:g}: raise the latter"
+    )
+
+
+def _trace(verify: types.VerifyFn, tools: kinds.ProcedureTools) -> None:
+  """Verifies shapes alone, so that a layer without bounds is refused before any work."""
+  shape = tools.image_shape
+  params = jax.eval_shape(lambda key: tools.model.init(key, shape), jax.random.key(0))
+  image, radius = (jax.ShapeDtypeStruct(each, np.float32) for each in ((1, *shape), (1,)))
+  jax.eval_shape(verify, params, image, radius)
+
+
 kinds.PROCEDURES.add(
   kinds.Procedure(
-    "smoothing", None, "randomized smoothing (Cohen et al., 2019), an l2 ball at 1 - alpha"
+    "smoothing",
+    lambda tools, _: smoothing.Smoothing(tools.model, tools.sampling),
+    "randomized smoothing (Cohen et al., 2019), an l2 ball at 1 - alpha",
+    objective="acr",
+    draws=True,
   )
 )
