@@ -11,9 +11,11 @@ are added from anywhere:
 """
 
 from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pacd_jax import errors
+
+Options = Any  # An instance of an entry's dataclass.
 
 
 class Entry(Protocol):

@@ -18,7 +18,7 @@ PATH = pathlib.Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 _HEAD = """# Configuration
 
 Written by `python -m pacd_jax.experiment.reference` from `pacd_jax/experiment/config.py`
-and the registries of `pacd_jax/experiment/kinds.py`.
+and the registries of `pacd_jax/experiment/kinds`.
 
 A config is a file of `configs/`, and behind a colon its variants and fields:
 `--config=configs/mnist_ga.py:fast,sigma=0.5`. A field is also set by

@@ -54,6 +54,7 @@ def _by_hand(num_steps, rate, damping, p, state):
 
 
 class RedrawnTest(absltest.TestCase):
+  @pytest.mark.long
   def test_is_the_authors_loop(self):
     """Two outer steps: p and Adam's moments go on, the draws are new at every step."""
     p, state = jnp.zeros(_N), optax.adam(0.05).init(jnp.zeros(_N))

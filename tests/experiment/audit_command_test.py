@@ -48,6 +48,7 @@ class AuditTest(parameterized.TestCase):
   def _found(self):
     return sealed.parse((self.report / "audit.json").read_bytes())
 
+  @pytest.mark.long
   def test_finds_a_class_that_has_moved_and_repairs_it(self):
     images, labels = _blobs(0, 60, shift=15.0)
     tests = {"test_images": images[:3], "test_labels": labels[:3]}

@@ -11,6 +11,7 @@ import asked
 import finished_run
 import jax
 import numpy as np
+import pytest
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors, types
@@ -231,6 +232,7 @@ class GoalsTest(absltest.TestCase):
     folders = (self.finished / "certificates" / "clean" / "control").iterdir()
     self.assertEqual([folder.name for folder in folders], ["marked"])
 
+  @pytest.mark.long
   def test_given_poisons_have_the_same_controls(self):
     with tempfile.TemporaryDirectory() as temporary:
       config = finished_run.smoke(rows=("clean", "one", "other"))

@@ -98,6 +98,7 @@ class MemorisationTest(finished_run.FinishedRunTestCase):
     status, _, wrong = _call(run, f"--out={out}", "--num_points=4")
     self.assertEqual(status, 0, wrong)
 
+  @pytest.mark.long
   def test_runs_of_the_same_training_are_told_apart(self):
     run, out = self.copy_finished(), self.workdir.with_name("out")
     other = pathlib.Path(shutil.copytree(run, self.workdir.with_name("other")))

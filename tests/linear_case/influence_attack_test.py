@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import scipy.optimize
 from absl.testing import absltest, parameterized
 
@@ -55,6 +56,7 @@ def _trained(points, signs):
 
 
 class InfluenceAttackTest(parameterized.TestCase):
+  @pytest.mark.long
   def test_points_are_inside_and_raise_the_error(self):
     watched = []
     found = _run(margin=0.002, watch=watched.append)

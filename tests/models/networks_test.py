@@ -13,7 +13,7 @@ from absl.testing import absltest, parameterized
 from pacd_jax import errors
 from pacd_jax.experiment import kinds
 from pacd_jax.experiment.entries import networks
-from pacd_jax.models import networks as models
+from pacd_jax.models import modules
 
 
 def _count(params):
@@ -67,7 +67,7 @@ class ModelsTest(parameterized.TestCase):
 
   def test_patches_become_channels(self):
     images = jnp.arange(2 * 4 * 6 * 3, dtype=jnp.float32).reshape(2, 4, 6, 3)
-    found = models._patches(images, 2)
+    found = modules.patches(images, 2)
     self.assertEqual(found.shape, (2, 2, 3, 12))
     patch = images[1, 2:4, 4:6]
     np.testing.assert_array_equal(found[1, 1, 2], patch.ravel())

@@ -7,6 +7,7 @@ import tempfile
 
 import made_up_run
 import numpy as np
+import pytest
 import smoke_tables
 from absl.testing import absltest, parameterized
 from scipy import stats
@@ -26,6 +27,7 @@ def _radii(folder):
   )
 
 
+@pytest.mark.long
 class NumbersTest(smoke_tables.TestCase):
   def table(self, name):
     path = self.folder / f"docs/reproduction/digits_smoke_{name}.csv"

@@ -223,7 +223,7 @@ class RulesTest(parameterized.TestCase):
       "experiment.command_line",
       "experiment.config_files",
     ),
-    ("flax", "models.networks", "models.denoiser", "models.autoencoder"),
+    ("flax", "models.networks", "models.modules", "models.denoiser", "models.autoencoder"),
     (
       "matplotlib",
       "results.figures",
@@ -260,7 +260,9 @@ class RulesTest(parameterized.TestCase):
 
   def test_models_alone_see_the_convolutions_that_the_bench_times(self):
     importing = {m for m in sources() if "models.convolution" in neighbours(m, sources())}
-    self.assertEqual(importing, {"models.networks", "models.denoiser", "bench.plain"})
+    self.assertEqual(
+      importing, {"models.networks", "models.modules", "models.denoiser", "bench.plain"}
+    )
 
   def test_configs_and_main_leave_the_rest_to_the_package(self):
     for path in (_ROOT / "main.py", *sorted((_ROOT / "configs").glob("*.py"))):
