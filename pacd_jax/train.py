@@ -96,6 +96,7 @@ def make(
   gradient_fn: types.GradientFn | None = None,
   noise_choice: str = "fresh",
   adversary_warmup: int = 0,
+  adversary_ramp: str = "epoch",
   logged: Sequence[str] = ("accuracy",),
   mesh: jax.sharding.Mesh | None = None,
 ) -> Trainer:
@@ -123,7 +124,9 @@ def make(
     gradient_fn: the gradient of a step; None: that of the batch's loss.
     noise_choice: "fresh" at every step, or "fixed": one draw per image.
     adversary_warmup: epochs over which the radius of the loss's adversary rises linearly
-      to its full size, once per epoch (Salman et al., 2019); 0: no warm-up.
+      to its full size; 0: no warm-up.
+    adversary_ramp: when it rises: at every "epoch" (Salman et al., 2019), the first of
+      which has a share of it already, or at every "step" (Gowal et al., 2018).
     logged: which of the loss's auxiliary numbers are among the metrics.
     mesh: the devices, each of which trains its share of the victims; between epochs every
       device holds the states of all. `epoch` must then be given arrays that
@@ -153,14 +156,20 @@ def make(
     num_batches = _num_batches(data, row, batch_size)
     source = row if data.source is None else data.source[row]
     levels = jnp.asarray(_LEVELS)  # A division by 255 in XLA would round differently.
-    strength = jnp.minimum((state.epoch + 1) / max(adversary_warmup, 1), 1.0)
+
+    def strength(number):  # Of the adversary, in [0, 1].
+      if adversary_ramp == "epoch" or not adversary_warmup:
+        done = state.epoch + 1
+      else:
+        done = state.epoch + (number + 1) / num_batches
+      return jnp.minimum(done / max(adversary_warmup, 1), 1.0)
 
     def step(carry, numbered_batch):
       (params, opt_state), (number, batch) = carry, numbered_batch
       step_key = jax.random.fold_in(noise_key, first_step + number)
       batch_images = levels[data.images[source, batch]]
       labels = data.labels[source, batch]
-      loss_fn = functools.partial(loss, strength=strength)
+      loss_fn = functools.partial(loss, strength=strength(number))
       if augment is not None:
         change_key, step_key = jax.random.split(step_key)
         batch_images = augment(change_key, batch_images)

@@ -88,6 +88,12 @@ class TrainTest(parameterized.TestCase):
     scale = 4.0 if warmup == 4 else 1.0
     np.testing.assert_allclose(strengths * scale, expected, rtol=1e-6)
 
+  @parameterized.parameters((0, [1, 1, 1]), (1, [0.75, 1, 1]), (2, [0.375, 0.875, 1]))
+  def test_it_rises_at_every_step(self, warmup, expected):
+    """An epoch has two; the means of their strengths."""
+    strengths, _ = recorded(3, adversary_warmup=warmup, adversary_ramp="step")
+    np.testing.assert_allclose(strengths, expected, rtol=1e-6)
+
   def test_noise_is_fresh_or_an_images_own(self):
     """In every epoch the image stands elsewhere in the order."""
     _, fresh = recorded(4)

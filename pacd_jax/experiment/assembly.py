@@ -102,6 +102,7 @@ def training(
     gradient_fn=_gradient_fn(options),
     noise_choice=options.noise,
     adversary_warmup=options.adversary.warmup,
+    adversary_ramp=options.adversary.ramp,
     mesh=sharding.batch_mesh(),
   )
   return plan.TrainPlan(

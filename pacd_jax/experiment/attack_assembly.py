@@ -243,8 +243,9 @@ def as_assumed(attack: Attack, victims: Train) -> Train:
     shared = {
       each.name: getattr(attack, each.name) for each in dataclasses.fields(Training)
     }
-    warmup = victims.adversary.warmup
-    shared["adversary"] = dataclasses.replace(attack.adversary, warmup=warmup)
+    shared["adversary"] = dataclasses.replace(
+      attack.adversary, warmup=victims.adversary.warmup, ramp=victims.adversary.ramp
+    )
     victims = dataclasses.replace(victims, **shared)
   none = dataclasses.replace(victims.mix, name="none")
   return dataclasses.replace(

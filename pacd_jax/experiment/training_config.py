@@ -42,6 +42,11 @@ class Adversary:
     fields.count(0),
     "Until the radius is whole: epochs of victims, Adam steps of the attack's surrogates.",
   )
+  ramp: str = field(
+    "epoch",
+    fields.one_of("epoch", "step"),
+    "When the radius of victims rises until then; that of surrogates does at every step.",
+  )
 
 
 def loss_field(**defaults: Mapping[str, object]):
