@@ -40,7 +40,10 @@ def whole() -> ml_collections.ConfigDict:
   attack.warmup_steps = 600
   attack.restart_every = 100
   attack.adversary.warmup = 400
+  attack.learning_rate = 0.004
+  train.learning_rate = 0.01
   train.adversary.warmup = 40
+  train.adversary.ramp = "step"
   config.certify.procedure = "ibp"
   return config
 

@@ -32,14 +32,16 @@ def whole() -> ml_collections.ConfigDict:
   attack.objective = "certified_margin"
   for each in (attack.adversary, train.adversary):
     each.norm = "linf"
-    each.epsilon = 0.2
+    each.epsilon = 0.15
   attack.warmup_steps = 600
   attack.restart_every = 100
   attack.adversary.warmup = 400
-  train.num_epochs = 25
+  attack.learning_rate = 0.004
+  train.num_epochs = 30
   train.batch_size = 100
   train.schedule = "cosine"
-  train.adversary.warmup = 12
+  train.adversary.warmup = 15
+  train.adversary.ramp = "step"
   train.victims_at_once = 1
   train.save_every = 1
   config.certify.procedure = "ibp"
@@ -51,8 +53,10 @@ def fast(config: ml_collections.ConfigDict) -> None:
   mnist_ga.fast(config)
   config.attack.warmup_steps = 600
   config.attack.restart_every = 100
-  config.train.num_epochs = 20
-  config.train.adversary.warmup = 8
+  config.train.num_epochs = 8
+  config.train.batch_size = 50
+  config.train.learning_rate = 0.004
+  config.train.adversary.warmup = 4
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
