@@ -46,7 +46,7 @@ import tempfile
 import jax
 import numpy as np
 
-from pacd_jax.certification import certify, deterministic, distortion
+from pacd_jax.certification import certify, distortion
 from pacd_jax.data import arrays
 from pacd_jax.experiment import door, kinds, manifolds, stages
 from pacd_jax.results import figures, tables
@@ -116,18 +116,18 @@ for name, model in networks.items():
   )
   is_right = predicted[0] == label[0]
   certificates[name, "smoothing", "l2"] = float(radius[0]) if is_right else 0.0
-tools = kinds.ProcedureTools(networks["standard"], image.shape[1:], splits.num_classes)
+sampling = plans["standard"].certify.settings
+shape, num_classes = image.shape[1:], splits.num_classes
+tools = kinds.ProcedureTools(networks["standard"], shape, num_classes, sampling)
 for entry in kinds.PROCEDURES:
-  if entry.make is None:
+  if entry.draws:
     continue
   for norm in ("l2", "linf"):
     balls = dataclasses.replace(entry.options(), norm=norm, most=2.0, num_halvings=10)
-    procedure = deterministic.Settings(
-      entry.name, entry.make(tools, balls), norm, 0.01, balls.most, balls.num_halvings
-    )
+    procedure = entry.make(tools, balls)
     for name, model in networks.items():
       if model.describe is not None:
-        _, radius = deterministic.certify(procedure, victims[name], image)
+        _, radius = procedure.certify(victims[name], image, label, jax.random.key(0))
         certificates[name, entry.name, norm] = float(radius[0])
 ways = list(dict.fromkeys((procedure, norm) for _, procedure, norm in certificates))
 print(

@@ -136,6 +136,9 @@ def make(
     A `Trainer`. Step t of a victim is a function of its key, its row's data and t alone.
   """
 
+  if adversary_ramp not in ("epoch", "step"):
+    raise ValueError(f"adversary_ramp {adversary_ramp!r}: use 'epoch' or 'step'")
+
   def init_one(key):
     params = model.init(jax.random.fold_in(key, 0), image_shape)
     return TrainState(jnp.int32(0), params, optimizer_of(1).init(params))

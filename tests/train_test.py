@@ -94,6 +94,10 @@ class TrainTest(parameterized.TestCase):
     strengths, _ = recorded(3, adversary_warmup=warmup, adversary_ramp="step")
     np.testing.assert_allclose(strengths, expected, rtol=1e-6)
 
+  def test_a_ramp_that_there_is_not(self):
+    with self.assertRaisesRegex(ValueError, "adversary_ramp 'batch'"):
+      make(adversary_ramp="batch")
+
   def test_noise_is_fresh_or_an_images_own(self):
     """In every epoch the image stands elsewhere in the order."""
     _, fresh = recorded(4)

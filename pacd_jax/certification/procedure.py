@@ -1,6 +1,6 @@
 """The contract of certification procedures: what a run asks of what certifies its points.
 
-`smoothing.Smoothing` and `bounding.Bounding` keep it.
+`smoothed.Smoothing` and `verification.Verification` keep it.
 """
 
 import os
@@ -18,27 +18,41 @@ class Procedure(Protocol):
   @property
   def norm(self) -> str:
     """Of the balls that it certifies, one of `provenance.NORMS`."""
+    ...
 
   @property
-  def epsilon(self) -> float:
-    """The radius of these that its settings speak of, image units; 0: of none."""
+  def radius(self) -> float:
+    """One of the order of those that it certifies, image units, for attacks to start at."""
+    ...
 
   @property
   def draws(self) -> bool:
     """Whether it draws noise: certificates then hold at 1 - alpha, else for certain."""
+    ...
 
   @property
   def has_radius(self) -> bool:
     """Whether it certifies radii, and not the prediction alone."""
+    ...
 
   def described(self) -> dict[str, Any]:
-    """The fields of a sidecar that its certificates depend on."""
+    """The fields of a sidecar that its certificates depend on.
+
+    Without noise they are `procedure`, its name, `norm`, `epsilon`, `most`, `num_halvings`
+    and `dtype`, and others of its own; see `provenance`.
+    """
+    ...
 
   def check_memory(self, image_shape: tuple[int, int, int]) -> None:
     """Raises `errors.InputError` if what it holds at once does not fit in memory."""
+    ...
 
   def measured(self, params: types.Params, dataset: types.Dataset) -> dict[str, float]:
-    """Further figures of a whole split for a sidecar, by their names there."""
+    """Further figures of a whole split for a sidecar, by their names there.
+
+    Without noise, `provenance.VERIFIED_ACCURACY` is one.
+    """
+    ...
 
   def certify(
     self, params: types.Params, images: np.ndarray, labels: np.ndarray, key: types.Key
@@ -52,12 +66,14 @@ class Procedure(Protocol):
       key: consumed, if noise is drawn.
 
     Returns:
-      Predictions int64 `[B]`, -1 for abstentions, and certified radii float64 `[B]`, image
-      units.
+      Predictions int64 `[B]`, -1 for abstentions, and certified radii float64 `[B]` in
+      `norm`, image units, 0 where nothing is certified.
 
     Raises:
+      errors.InputError: the images cannot be certified, or do not fit in memory.
       errors.NonFiniteError: a sample's logits are not finite.
     """
+    ...
 
   def certify_to_files(
     self,
@@ -92,3 +108,4 @@ class Procedure(Protocol):
       errors.InputError: the files cannot be resumed.
       errors.NonFiniteError: a sample's logits are not finite.
     """
+    ...

@@ -235,17 +235,21 @@ def as_assumed(attack: Attack, victims: Train) -> Train:
   """The victims as the attacker assumes them.
 
   If their loss differs from the attack's, the fields of `Training` are the attack's, except
-  the adversary's warm-up, which victims count in epochs. Recovery epochs, weight decay, the
-  victims' own augmentation, clipped gradients and early stopping are unknown to the
-  attacker and left out, and so is mixing, unless the attack knows the defence.
+  the adversary's warm-up, which victims count in epochs, and its ramp. Recovery epochs,
+  weight decay, the victims' own augmentation, clipped gradients and early stopping are
+  unknown to the attacker and left out, and so is mixing, unless the attack knows the
+  defence.
   """
   if victims.loss.name != attack.loss.name:
     shared = {
       each.name: getattr(attack, each.name) for each in dataclasses.fields(Training)
     }
-    shared["adversary"] = dataclasses.replace(
-      attack.adversary, warmup=victims.adversary.warmup, ramp=victims.adversary.ramp
-    )
+    of_attack = {
+      each.name: getattr(attack.adversary, each.name)
+      for each in dataclasses.fields(attack.adversary)
+      if each.name != "warmup"
+    }
+    shared["adversary"] = dataclasses.replace(victims.adversary, **of_attack)
     victims = dataclasses.replace(victims, **shared)
   none = dataclasses.replace(victims.mix, name="none")
   return dataclasses.replace(

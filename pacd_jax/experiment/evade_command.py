@@ -174,8 +174,8 @@ def _own_epsilon(plan: Plan, norm: str) -> tuple[float, ...]:
   Of a deterministic procedure it is the ball's, if the norms are the same.
   """
   procedure = plan.certify.procedure
-  if procedure.norm == norm and procedure.epsilon:
-    return (procedure.epsilon,)
+  if procedure.norm == norm and procedure.radius:
+    return (procedure.radius,)
   if norm == "l2":
     return (plan.sigma or 0.25,)
   if plan.budget.norm != norm:

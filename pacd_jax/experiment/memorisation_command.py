@@ -74,8 +74,9 @@ def _checked(path: str, chosen: argparse.Namespace) -> Plan:
     )
   if not plan.certify.procedure.has_radius:
     raise errors.InputError(
-      f"{path}: certify.mode={plan.certify.settings.mode} certifies no radius, of which "
-      "the ACR is the mean: give a run with another"
+      f"{path}: certify.procedure={plan.certify.name}, with certify.mode="
+      f"{plan.certify.settings.mode}, certifies no radius, of which the ACR is the mean: "
+      "give a run with another"
     )
   for row in plan.rows:
     if not _metrics(plan).values("train", f"{row}/accuracy"):

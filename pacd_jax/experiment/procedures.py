@@ -5,7 +5,7 @@ from pacd_jax.certification import certify, procedure
 from pacd_jax.experiment import kinds
 from pacd_jax.experiment.config import Config
 
-SMOOTHING = "smoothing"  # The default, and what messages suggest.
+SMOOTHING = "smoothing"  # The default; what ensembles and denoisers are certified by.
 
 
 def check(config: Config) -> None:
@@ -14,27 +14,33 @@ def check(config: Config) -> None:
   Raises:
     errors.InputError: names the fields, their values, and what to do instead.
   """
-  certify, choice = config.certify, config.certify.procedure
+  options, choice = config.certify, config.certify.procedure
   entry = kinds.PROCEDURES[choice.name]
   if entry.check is not None:
-    try:
+    with errors.about(f"config field certify.{choice.name}"):
       entry.check(choice.own)
-    except errors.InputError as error:
-      raise errors.InputError(f"certify.{choice.name}: {error}") from error
-  if entry.draws:
-    return
-  for field, value, must_be in (
-    ("certify.dtype", certify.dtype, "float32"),
-    ("certify.sound", certify.sound, False),
-    ("certify.mode", certify.mode.name, "fixed"),
-    ("train.ensemble.aggregation", config.train.ensemble.aggregation.name, "none"),
-    ("train.stopping.every", config.train.stopping.every, 0),
-  ):
+  of_votes = (
+    ()
+    if choice.name == SMOOTHING
+    else (
+      ("train.ensemble.aggregation", config.train.ensemble.aggregation.name, "none"),
+      ("train.stopping.every", config.train.stopping.every, 0),
+    )
+  )
+  of_noise = (
+    ()
+    if entry.draws
+    else (
+      ("certify.dtype", options.dtype, "float32"),
+      ("certify.sound", options.sound, False),
+      ("certify.mode", options.mode.name, "fixed"),
+    )
+  )
+  for field, value, must_be in (*of_votes, *of_noise):
     if value != must_be:
       raise errors.InputError(
-        f"{field} is {value}, but certify.procedure={choice.name} bounds one network in "
-        f"float32, and draws no noise: set it to {must_be}, or "
-        f"certify.procedure={SMOOTHING}"
+        f"{field} is {value}, which is for votes of noisy copies, but certify.procedure="
+        f"{choice.name}: set it to {must_be}, or certify.procedure={SMOOTHING}"
       )
 
 
@@ -56,7 +62,9 @@ def make(
   tools = kinds.ProcedureTools(
     model, splits.train.images.shape[1:], splits.num_classes, settings
   )
-  try:
-    return kinds.PROCEDURES[choice.name].make(tools, choice.own)
-  except errors.InputError as error:
-    raise errors.InputError(f"certify.procedure={choice.name}: {error}") from error
+  entry = kinds.PROCEDURES[choice.name]
+  with errors.about(f"certify.procedure={choice.name}"):
+    made = entry.make(tools, choice.own)
+  if made.draws != entry.draws:
+    raise ValueError(f"procedure {entry.name}: draws={entry.draws} in its entry alone")
+  return made

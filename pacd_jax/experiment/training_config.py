@@ -42,11 +42,6 @@ class Adversary:
     fields.count(0),
     "Until the radius is whole: epochs of victims, Adam steps of the attack's surrogates.",
   )
-  ramp: str = field(
-    "epoch",
-    fields.one_of("epoch", "step"),
-    "When the radius of victims rises until then; that of surrogates does at every step.",
-  )
 
 
 def loss_field(**defaults: Mapping[str, object]):
@@ -92,9 +87,21 @@ class Ensemble:
 
 
 @_frozen
+class VictimAdversary(Adversary):
+  """The same of victims, whose radius rises in epochs; that of surrogates at every step."""
+
+  ramp: str = field(
+    "epoch",
+    fields.one_of("epoch", "step"),
+    "When the radius rises: at every epoch, the first of which has a share, or every step.",
+  )
+
+
+@_frozen
 class Train(Training):
   """The victims, trained on the poison as saved: from scratch, or on frozen features."""
 
+  adversary: VictimAdversary = group(VictimAdversary)
   num_victims: int = field(5, fields.count(), "Of each row, each of another seed.")
   num_epochs: int = field(101, fields.count(), "On the row's training set.")
   recovery_epochs: int = field(

@@ -53,13 +53,7 @@ def remarks(config: Config) -> list[str]:
       f"training moves {manifold.own.latent_dimension} latents of {manifold.name}, fitted "
       "on validation images"
     )
-  own = kinds.PROCEDURES[config.certify.procedure.name].objective
-  is_attacked = types.PACD in config.rows.names and not config.poisons.get(types.PACD)
-  if is_attacked and own not in ("", config.attack.objective.name):
-    words.append(
-      f"the attack minimises {config.attack.objective.name}, and not {own}, the objective "
-      f"of {config.certify.procedure.name}"
-    )
+  words += _other_certificates(config)
   if config.defense.chain.names:
     words.append(f"defended by {', then '.join(config.defense.chain.names)}")
   if config.denoiser.loss.name != "none":
@@ -71,6 +65,21 @@ def remarks(config: Config) -> list[str]:
       known.insert(0, "the transforms")
     words.append(f"the attack knew {' and '.join(known)}")
   return words
+
+
+def _other_certificates(config: Config) -> list[str]:
+  """Says if the attack is on certificates of another kind than the run's."""
+  if types.PACD not in config.rows.names or config.poisons.get(types.PACD):
+    return []
+  attacked = kinds.OBJECTIVES[config.attack.objective.name]
+  own = kinds.PROCEDURES[config.certify.procedure.name].objective
+  is_on_radii = attacked.needs_noise or attacked.lowers_radii
+  if not is_on_radii or own in ("", attacked.name):
+    return []
+  return [
+    f"the attack minimises {attacked.name}, and not {own}, the objective of "
+    f"{config.certify.procedure.name}"
+  ]
 
 
 def origin(row: str, config: Config) -> str:

@@ -6,6 +6,7 @@ import tempfile
 from unittest import mock
 
 import asked
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from absl.testing import absltest
 
 from configs import digits_ga
 from pacd_jax import errors
-from pacd_jax.certification import certificates, certify, smoothing
+from pacd_jax.certification import certificates, certify, smoothed
 from pacd_jax.experiment import checks, door, evade_command, kinds
 from pacd_jax.experiment.entries import procedures
 
@@ -94,11 +95,15 @@ class ProceduresTest(absltest.TestCase):
 
   def test_what_it_has_no_use_for_is_refused(self):
     for field, value, words in (
-      ("certify.dtype", "bfloat16", "certify.dtype is bfloat16, but certify.procedure="),
-      ("certify.mode", "adaptive", "certify.mode is adaptive, but certify.procedure="),
-      ("certify.sound", True, "certify.sound is True, but certify.procedure="),
-      ("train.stopping.every", 1, "train.stopping.every is 1, but certify.procedure="),
-      ("certify.exact_linear.epsilon", 0.6, "^certify.exact_linear: epsilon=0.6 is above"),
+      ("certify.dtype", "bfloat16", "certify.dtype is bfloat16, which is for votes"),
+      ("certify.mode", "adaptive", "certify.mode is adaptive, which is for votes"),
+      ("certify.sound", True, "certify.sound is True, which is for votes"),
+      ("train.stopping.every", 1, "train.stopping.every is 1, which is for votes"),
+      (
+        "certify.exact_linear.epsilon",
+        0.6,
+        "field certify.exact_linear: epsilon=0.6 is above",
+      ),
       ("certify.exact_linear.norm", "l1", "certify.exact_linear.norm"),
       ("certify.procedure", "exact", "certify.procedure"),
     ):
@@ -120,10 +125,81 @@ class ProceduresTest(absltest.TestCase):
     with refusal, self.assertRaisesRegex(errors.InputError, "no memory"):
       checks.check(plan, ("attack", "train", "certify"))
 
+  def test_one_of_another_kind(self):
+    """An object with the contract's methods, which no file of the package knows."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Certain(smoothed.Smoothing):
+      """Votes whose radii are halved."""
+
+      def certify(self, params, images, labels, key):
+        predicted, radii = super().certify(params, images, labels, key)
+        return predicted, 0.5 * radii
+
+    def make(tools, options):
+      del options
+      return Certain(tools.model, tools.sampling)
+
+    entry = kinds.Procedure("halved", make, "half of smoothing's radii", draws=True)
+    kinds.PROCEDURES.add(entry)
+    self.addCleanup(kinds.PROCEDURES.remove, entry.name)
+    changes = {"certify.n": 100, "certify.alpha": 0.1, "sigma": 0.01}
+    plans = [
+      asked.build(self._config(**changes, **{"certify.procedure": name}), self.workdir)
+      for name in ("smoothing", "halved")
+    ]
+    images, labels = (part[:3] for part in plans[0].splits.test)
+    params = plans[0].model.init(jax.random.key(0), images.shape[1:])
+    whole, half = (
+      plan.certify.procedure.certify(params, images, labels, jax.random.key(1))
+      for plan in plans
+    )
+    self.assertGreater(whole[1].max(), 0.0)
+    np.testing.assert_array_equal(half[0], whole[0])
+    np.testing.assert_array_equal(half[1], 0.5 * whole[1])
+    with self.subTest("what its entry says of it is checked"):
+      kinds.PROCEDURES.remove(entry.name)
+      kinds.PROCEDURES.add(dataclasses.replace(entry, draws=False))
+      with self.assertRaisesRegex(ValueError, "halved: draws=False in its entry alone"):
+        asked.build(self._config(**{"certify.procedure": "halved"}), self.workdir)
+    with self.subTest("ensembles are certified by smoothing alone"):
+      kinds.PROCEDURES.remove(entry.name)
+      kinds.PROCEDURES.add(entry)
+      ensemble = {
+        "certify.procedure": "halved",
+        "train.ensemble.aggregation": "deep_partition",
+      }
+      with self.assertRaisesRegex(
+        errors.InputError, "aggregation is deep_partition, which"
+      ):
+        asked.build(self._config(**ensemble), self.workdir)
+
+  def test_files_of_smoothing_are_those_of_certify(self):
+    settings = {"certify.procedure": "smoothing", "certify.n": 100, "certify.mode": "aca"}
+    procedure = asked.build(self._config(**settings), self.workdir).certify.procedure
+    self.assertFalse(procedure.has_radius)
+    with mock.patch.object(certify, "certify_to_files") as to_files:
+      procedure.certify_to_files(
+        "params",
+        ("images", "labels"),
+        "indices",
+        "key",
+        "path",
+        seed=3,
+        num_classes=10,
+        stops_early=False,
+      )
+    (call,) = to_files.call_args_list
+    self.assertEqual(
+      call.args[1:], ("params", "images", "labels", "indices", "key", "path")
+    )
+    self.assertEqual((call.kwargs["seed"], call.kwargs["n"]), (3, 100))
+    self.assertFalse(call.kwargs["stops_early"])
+
   def test_smoothing_is_one(self):
     config = self._config(**{"certify.procedure": "smoothing"})
     plan = asked.build(config, self.workdir)
-    self.assertIsInstance(plan.certify.procedure, smoothing.Smoothing)
+    self.assertIsInstance(plan.certify.procedure, smoothed.Smoothing)
     self.assertTrue(kinds.PROCEDURES["smoothing"].draws)
     self.assertIn("sigma", plan.certificate_identity("clean", 0))
     self.assertEqual(

@@ -182,12 +182,15 @@ class SearchTest(parameterized.TestCase):
   def test_fresh_surrogates_train_as_the_attacker_assumes(self):
     """The loss is the attack's; the adversary's warm-up stays in epochs."""
     options = {"attack.loss": "smoothadv", "attack.adversary.warmup": 275}
-    config = _config(**options, **{"train.adversary.warmup": 2})
+    ramp = {"train.adversary.warmup": 2, "train.adversary.ramp": "step"}
+    config = _config(**options, **ramp)
     with mock.patch.object(assembly.train, "make", wraps=assembly.train.make) as make:
       asked.build(config, "unused")
     warmups = [call.kwargs["adversary_warmup"] for call in make.call_args_list]
     adversaries = [call.args[1].adversary for call in make.call_args_list]
     self.assertEqual(warmups, [2, 2])
+    ramps = [call.kwargs["adversary_ramp"] for call in make.call_args_list]
+    self.assertEqual(ramps, ["step", "step"])
     self.assertCountEqual([a is None for a in adversaries], [True, False])
 
   def test_the_test_split_is_never_looked_at(self):

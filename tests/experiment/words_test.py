@@ -1,5 +1,7 @@
 """A run in words: nothing of what is usual, all of what is not; and what its rows are."""
 
+import dataclasses
+
 from absl.testing import absltest
 
 from pacd_jax.experiment import config, kinds, schema, words
@@ -60,12 +62,17 @@ class RunWordsTest(absltest.TestCase):
     )
     own = {"certify.procedure": "ibp", "attack.objective": "certified_margin"}
     self.assertEmpty(words.remarks(schema.replaced(config.Config(), own)))
-    unattacked = {"certify.procedure": "ibp", "rows": ("clean",)}
-    self.assertEmpty(words.remarks(schema.replaced(config.Config(), unattacked)))
+    given = dataclasses.replace(other, poisons={"pacd": "a_run"})
+    self.assertEmpty(words.remarks(given))
+    for usual in (
+      {"certify.procedure": "ibp", "rows": ("clean",)},
+      {"attack.objective": "accuracy"},
+    ):
+      self.assertEmpty(words.remarks(schema.replaced(config.Config(), usual)))
 
   def test_procedures_have_objectives_that_there_are(self):
-    for name in kinds.PROCEDURES.names:
-      self.assertIn(kinds.PROCEDURES[name].objective, kinds.OBJECTIVES.names)
+    for entry in kinds.PROCEDURES:
+      self.assertIn(entry.objective, ("", *kinds.OBJECTIVES.names))
 
 
 class RowsTest(absltest.TestCase):

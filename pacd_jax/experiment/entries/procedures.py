@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.certification import bounding, deterministic, provenance, smoothing
+from pacd_jax.certification import deterministic, provenance, smoothed, verification
 from pacd_jax.experiment import fields, kinds
 
 
@@ -46,14 +46,16 @@ def verifying(
     objective: its differentiable counterpart, see `kinds.Procedure`.
   """
 
-  def make(tools: kinds.ProcedureTools, own: Any) -> bounding.Bounding:
+  def make(tools: kinds.ProcedureTools, own: Any) -> verification.Verification:
     verify = make_verify(tools, own)
     _trace(verify, tools)
     others = dataclasses.asdict(own)
     if "box" in others:
       others["box"] &= own.norm == "linf"  # An l2 ball is never cut.
     ball = {field.name: others.pop(field.name) for field in dataclasses.fields(Balls)}
-    return bounding.Bounding(deterministic.Settings(name, verify, **ball, options=others))
+    return verification.Verification(
+      deterministic.Settings(name, verify, **ball, options=others)
+    )
 
   return kinds.Procedure(
     name, make, words, options=options, objective=objective, check=_check
@@ -79,7 +81,7 @@ def _trace(verify: types.VerifyFn, tools: kinds.ProcedureTools) -> None:
 kinds.PROCEDURES.add(
   kinds.Procedure(
     "smoothing",
-    lambda tools, _: smoothing.Smoothing(tools.model, tools.sampling),
+    lambda tools, _: smoothed.Smoothing(tools.model, tools.sampling),
     "randomized smoothing (Cohen et al., 2019), an l2 ball at 1 - alpha",
     objective="acr",
     draws=True,

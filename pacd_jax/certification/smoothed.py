@@ -28,7 +28,7 @@ class Smoothing:
   draws = True
 
   @property
-  def epsilon(self) -> float:
+  def radius(self) -> float:
     return self.settings.sigma
 
   @property

@@ -12,7 +12,7 @@ from pacd_jax.certification import deterministic, provenance
 
 
 @dataclasses.dataclass(frozen=True)
-class Bounding:
+class Verification:
   """A classifier certified by bounds of its outputs, in balls around the images.
 
   See `procedure.Procedure` for what the methods do.
@@ -28,7 +28,7 @@ class Bounding:
     return self.settings.norm
 
   @property
-  def epsilon(self) -> float:
+  def radius(self) -> float:
     return self.settings.epsilon
 
   def described(self) -> dict[str, Any]:
