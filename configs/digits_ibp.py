@@ -8,12 +8,25 @@ Victims are trained by interval bound propagation (Gowal et al., 2018) on l_inf 
 0.1, which they reach over 40 epochs, and certified by it. The attack is that of
 configs/digits_ga.py at epsilon 0.1 with other levels: the lower one is the victims' loss,
 the upper one the mean certified margin of class 8 at that radius. docs/bounds.md has the
-formulas. ACR is the mean l_inf radius.
+formulas, and what the poisons of this config and of configs/digits_ga.py do to victims of
+the other. ACR is the mean l_inf radius.
 
-Surrogates need the ramp as victims do: with 50 steps before use, their bounds were no
-better than chance (a loss of ln 10), and the attack's objective hardly moved, from 0.684 to
-0.681 in 100 outer steps. They get 600 steps, the radius rising over 400. This config has
-not been run as a whole on two cores.
+In 10 minutes on two cores, beside other work: five victims, all 35 test points of class 8,
+the share of them that is right in all of the ball of 0.1, and that of all test images:
+
+                 ACR            verified %    of all classes %
+  clean          0.084 +- 0.008  42.3 +- 8.9   70.9 +- 2.8
+  brightness     0.071 +- 0.004  34.9 +- 4.7   71.1 +- 1.5
+  classwise      0.085 +- 0.006  37.7 +- 3.1   69.7 +- 2.7
+  pacd           0.076 +- 0.007  36.6 +- 6.5   68.8 +- 2.3
+
+So PACD takes a tenth of the ACR, where it takes 65 % of that of smoothing; brightness takes
+more. Adam's rate was chosen on the validation split by two victims: 0.001, 0.004, 0.01 and
+0.02 verify 48, 67, 73 and 69 % of all classes.
+
+Surrogates need the ramp as victims do: with 50 steps of 0.001 before use, their bounds were
+no better than chance (a loss of ln 10), and the attack's objective hardly moved, from 0.684
+to 0.681 in 100 outer steps. They get 600 steps of 0.004, the radius rising over 400.
 """
 
 import ml_collections

@@ -5,10 +5,15 @@
   python main.py --config=configs/mnist_ibp.py:smoke      every stage, for tests
 
 Victims are trained by interval bound propagation (Gowal et al., 2018) with their small
-network: l_inf balls of 0.2, twice the radius of the certificates, as in CTBench, reached
-over 12 of 25 epochs. The attack's lower level is the victims' loss, the upper one the mean
-certified margin of class 8 at the training radius. docs/bounds.md has the formulas. ACR is
-the mean l_inf radius. The attack has not been run on two cores.
+network: l_inf balls of 0.15, more than the radius of the certificates, as they do, reached
+over 15 of 30 epochs. The attack's lower level is the victims' loss, the upper one the mean
+certified margin of class 8 at the training radius. docs/bounds.md has the formulas, and one
+victim of clean data: 98.6 % of the test images right, 96.1 % verified at 0.1. ACR is the
+mean l_inf radius. The attack has not been run on two cores.
+
+`:fast` has a tenth of the images, and needs a higher rate of Adam and smaller batches: 0.001
+and 100 verified 82 % of 1,000 validation images after 10 epochs, 0.004 and 50 91 % after 8
+(a script that is not in the project, the ramp over half of the epochs).
 """
 
 import ml_collections

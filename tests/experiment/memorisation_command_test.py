@@ -144,7 +144,7 @@ class MemorisationTest(finished_run.FinishedRunTestCase):
     values = run_folder.read_json(run / "config.json")
     values["certify"]["mode"] = "aca"
     run_folder.write_json(run / "config.json", values)
-    self._refuses(run, "certify.mode=aca certifies no radius")
+    self._refuses(run, "with certify.mode=aca, certifies no radius")
 
   def test_what_is_refused(self):
     out = self.workdir.with_name("out")
