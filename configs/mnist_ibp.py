@@ -11,9 +11,9 @@ certified margin of class 8 at the training radius. docs/bounds.md has the formu
 victim of clean data: 98.6 % of the test images right, 96.1 % verified at 0.1. ACR is the
 mean l_inf radius. The attack has not been run on two cores.
 
-`:fast` has a tenth of the images, and needs a higher rate of Adam and smaller batches: 0.001
-and 100 verified 82 % of 1,000 validation images after 10 epochs, 0.004 and 50 91 % after 8
-(a script that is not in the project, the ramp over half of the epochs).
+`:fast` has a tenth of the images, and needs a higher rate of Adam and smaller batches:
+0.001 and 100 verified 82 % of 1,000 validation images after 10 epochs, 0.004 and 50 91 %
+after 8 (a script that is not in the project, the ramp over half of the epochs).
 """
 
 import ml_collections
