@@ -5,8 +5,8 @@
   python main.py --config=configs/digits_crown_ibp.py:smoke     every stage, for tests
 
 As configs/digits_ibp.py, with the loss of Zhang et al. (2020) in both levels, and
-certificates by the better of linear and interval bounds. ACR is the mean l_inf radius. This
-config has not been run yet on two cores.
+certificates by the better of linear and interval bounds. Adam's rates are those that were
+chosen for IBP. ACR is the mean l_inf radius. This config has not been run yet on two cores.
 """
 
 import ml_collections
