@@ -119,6 +119,21 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
     self.assertEqual(plan.certify.procedure.norm, "l2")
 
 
+class ApiPageTest(absltest.TestCase):
+  def test_every_algorithm_is_on_it(self):
+    text = (_ROOT / "docs/api.md").read_text(encoding="utf-8")
+    there = set(re.findall(r"automodule:: (\S+)", text))
+    inner = {"arguments", "certificate_tables", "point_stream"}  # Of `certify`'s work.
+    lacking = [
+      name
+      for room in ("attacks", "bilevel", "bounds", "certification", "manifolds")
+      for path in sorted((_ROOT / "pacd_jax" / room).rglob("*.py"))
+      if path.stem not in {"__init__", *inner}
+      and (name := ".".join(path.relative_to(_ROOT).with_suffix("").parts)) not in there
+    ]
+    self.assertEmpty(lacking)
+
+
 class PublicNamesTest(absltest.TestCase):
   def test_each_is_there_and_has_a_docstring(self):
     for name in pacd_jax.__all__:
