@@ -167,7 +167,7 @@ def check_memory(
 
   Args:
     apply: the base classifier.
-    params: its parameters, or `jax.ShapeDtypeStruct`s of them: no array is needed.
+    params: its parameters; their shapes, `jax.ShapeDtypeStruct`, are enough.
     image_shape: `(H, W, C)`.
     batch_size, dtype, noise: as for `draw`; what the ordinary noise is does not matter.
     free: bytes that `draw` may use; by default those that are free on the device now.
