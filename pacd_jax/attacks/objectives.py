@@ -13,6 +13,7 @@ SHAPES: dict[str, Callable[[types.Array], types.Array]] = {
   "softplus": jax.nn.softplus,
   "hinge": lambda margin: jnp.maximum(margin, 0.0),
   "margin": lambda margin: margin,
+  "sigmoid": jax.nn.sigmoid,
 }
 
 
@@ -88,7 +89,8 @@ def certified_margin(
     slopes: one of `linear.SLOPES`.
     box: whether an l_inf ball is cut with [0, 1]; an l2 ball is not.
     shape: f, one of `SHAPES`; with "margin", which is the identity, the mean has no lower
-      end, and images that are long misclassified go on counting.
+      end, and images that are long misclassified go on counting; with "sigmoid" it is a
+      soft verified accuracy, which large margins do not raise by being large.
 
   Raises:
     errors.InputError: the network has no bounds.

@@ -128,6 +128,8 @@ class BoundLossesTest(parameterized.TestCase):
     self.assertAlmostEqual(found["hinge"], np.maximum(smallest, 0).mean(), places=5)
     expected = np.log1p(np.exp(smallest)).mean()
     self.assertAlmostEqual(found["softplus"], expected, places=5)
+    expected = (1.0 / (1.0 + np.exp(-smallest))).mean()
+    self.assertAlmostEqual(found["sigmoid"], expected, places=5)
 
   def test_refuses_what_has_no_bounds_and_settings_out_of_range(self):
     bare = types.Model(_MODEL.init, _MODEL.apply, undescribed="it has group norm")
