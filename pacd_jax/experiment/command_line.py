@@ -151,6 +151,10 @@ def words(error: Exception) -> str:
     name = field.partition("=")[0]
     if is_field and (must_be := schema.must_be(name)):
       return f"--config.{field.partition(':')[0]}: it must be {must_be}"
+    flag, is_of_file, trace = str(error).partition(": Error whilst parsing config file:")
+    kind, _, said = trace.strip().rpartition("\n")[2].partition(": ")
+    if is_of_file and kind == "ValueError":  # What a config says of its variant.
+      return f"{flag.removeprefix('flag ')}: {said}"
   if isinstance(error, flags.UnrecognizedFlagError):
     name = error.flagname
     fields = schema.fields_like(name) or schema.fields_like(name.removeprefix("no"))

@@ -56,7 +56,16 @@ class MainTest(parameterized.TestCase):
   @parameterized.named_parameters(
     ("no_config", [], "--config"),
     ("missing_config", ["--config=configs/nope.py"], "configs/nope.py is not a file"),
-    ("unknown_variant", ["--config=configs/digits_ga.py:huge"], "'huge'.*smoke"),
+    (
+      "unknown_variant",
+      ["--config=configs/digits_ga.py:huge"],
+      "digits_ga.py:huge: no variant 'huge'.*smoke",
+    ),
+    (
+      "unknown_field_of_a_variant",
+      ["--config=configs/digits_ga.py:smoke,certify.sound=True"],
+      "certify.sound=True: field certify.sound cannot be set here: use --config.certify",
+    ),
     (
       "unknown_field",
       ["--config=configs/digits_ga.py", "--config.attack.epsilom=1"],
