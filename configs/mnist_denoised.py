@@ -18,8 +18,9 @@ cores:
 
 The first is `:fast,denoiser.num_epochs=10,certify.num_points=200`, the second
 `:fast,denoiser.loss=mse`, both with --config.rows="('clean',)"; the others add
-`denoiser.loss=none,denoiser.poisons=both` to the first. Poisoned rows, and the full scale,
-have not been run.
+`denoiser.loss=none,denoiser.poisons=both` to the first. With
+`sigma=1.0,certify.num_points=100` the latter two have 0.058 +- 0.049 and 0.553 +- 0.092.
+Poisoned rows, and the full scale, have not been run.
 """
 
 import ml_collections
