@@ -9,7 +9,7 @@ each line, and the sidecar `seed_<k>.json` says how they were drawn:
   seed_0.json         mode, sigma, n0, n, alpha, bound, seed, indices, num_classes, ...
 
 The certificates of a deterministic procedure have no table of votes, and their sidecar says
-`procedure`, norm, epsilon, most, ... (`deterministic.described`).
+`procedure`, norm, epsilon, most, ... (`deterministic.Verification`).
 
 The sidecar is sealed (`runtime/sealed.py`) and has a digest of each point's two lines, but
 for the time, once a `Writer` has ended; a killed one leaves its last points without.

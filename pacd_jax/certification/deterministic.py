@@ -7,11 +7,12 @@ rests on one verified ball whether or not the procedure is monotone in the radiu
   R(x) = max {r tried: verified(x, r)},   r = 0, epsilon, most, then halvings between
 """
 
+import dataclasses
 import functools
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import chex
 import jax
@@ -26,85 +27,128 @@ from pacd_jax.runtime import progress
 _AT_ONCE = 100  # Images whose balls are bounded in one call.
 
 
-class Settings(NamedTuple):
-  """A deterministic procedure with its settings: what it certifies, and how."""
+@dataclasses.dataclass(frozen=True)
+class Verification:
+  """A classifier certified by bounds of its outputs: a `procedure.Procedure`, see there."""
 
   name: str
-  verify: types.VerifyFn  # Hashable: it is compiled once.
+  verify: types.VerifyFn  # Of the classifier. Hashable: it is compiled once.
   norm: str  # Of its balls: one of `provenance.NORMS`.
   epsilon: float  # Radius at which verified accuracy is reported, above 0, image units.
   most: float  # Largest radius that is looked for, at least epsilon.
   num_halvings: int  # Steps of the bisection.
-  options: Mapping[str, Any] = {}  # Further settings that the certificates depend on.
+  num_classes: int  # K.
+  # Further settings that the certificates depend on.
+  options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+  draws = False
+  has_radius = True
 
-def described(settings: Settings) -> dict[str, Any]:
-  """The settings in a sidecar; radii are those of float32, in which balls are verified."""
-  return {
-    **settings.options,
-    "procedure": settings.name,
-    "norm": settings.norm,
-    "epsilon": float(np.float32(settings.epsilon)),
-    "most": float(np.float32(settings.most)),
-    "num_halvings": settings.num_halvings,
-    "dtype": provenance.DTYPES[0],
-  }
+  @property
+  def radius(self) -> float:
+    return self.epsilon
 
+  def described(self) -> dict[str, Any]:
+    """Its settings; radii are those of float32, in which balls are verified."""
+    return {
+      **self.options,
+      "procedure": self.name,
+      "norm": self.norm,
+      "epsilon": float(np.float32(self.epsilon)),
+      "most": float(np.float32(self.most)),
+      "num_halvings": self.num_halvings,
+      "dtype": provenance.DTYPES[0],
+    }
 
-def certify(
-  settings: Settings, params: types.Params, images: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-  """The base classifier's predictions, and the radii in which they are certain.
+  def check_memory(self, image_shape: tuple[int, int, int]) -> None:
+    """Checks nothing: it holds few images at once."""
 
-  Args:
-    settings: what is certified, and how.
-    params: theta.
-    images: uint8 or float32 `[B, H, W, C]` in [0, 1].
+  def measured(self, params: types.Params, dataset: types.Dataset) -> dict[str, float]:
+    """The verified accuracy over all classes."""
+    return {provenance.VERIFIED_ACCURACY: self.verified_accuracy(params, dataset)}
 
-  Returns:
-    Predictions int64 `[B]` and radii float64 `[B]`, image units, of the procedure's norm;
-    0 where no ball was verified.
-  """
-  chex.assert_rank(images, 4)
-  of_parts = [
-    _radii(
-      settings.verify,
-      params,
-      part,
-      jnp.float32(settings.epsilon),
-      jnp.float32(settings.most),
-      settings.num_halvings,
+  def certify(
+    self,
+    params: types.Params,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    key: types.Key | None = None,
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """The base classifier's predictions, and the radii in which they are certain.
+
+    Args:
+      params: theta.
+      images: uint8 or float32 `[B, H, W, C]` in [0, 1].
+      labels, key: of no use to it.
+
+    Returns:
+      Predictions int64 `[B]` and radii float64 `[B]`, image units, of the norm; 0 where no
+      ball was verified.
+    """
+    del labels, key
+    chex.assert_rank(images, 4)
+    radii = (jnp.float32(self.epsilon), jnp.float32(self.most))
+    of_parts = [
+      _radii(self.verify, params, part, *radii, self.num_halvings)
+      for part in _parts(images)
+    ]
+    predictions, found = (
+      np.concatenate([np.asarray(part) for part in parts])[: len(images)]
+      for parts in zip(*of_parts, strict=True)
     )
-    for part in _parts(images)
-  ]
-  predictions, radii = (
-    np.concatenate([np.asarray(part) for part in parts])[: len(images)]
-    for parts in zip(*of_parts, strict=True)
-  )
-  return predictions.astype(np.int64), radii.astype(np.float64)
+    return predictions.astype(np.int64), found.astype(np.float64)
 
+  def verified_accuracy(self, params: types.Params, dataset: types.Dataset) -> float:
+    """The share of images that are classified correctly in all of the ball of `epsilon`.
 
-def verified_accuracy(
-  settings: Settings, params: types.Params, dataset: types.Dataset
-) -> float:
-  """The share of images that are classified correctly in all of the ball of `epsilon`.
+    (1/N) sum_i [f(x') = y_i for all x' with |x' - x_i| <= epsilon], bounded from below
 
-  (1/N) sum_i [f(x') = y_i for all x' with |x' - x_i| <= epsilon], bounded from below
+    Its progress is shown, part by part.
+    """
+    total, is_right = len(dataset.labels), []
+    shown = progress.Progress("verified accuracy", total, unit="images")
+    for start, part in zip(range(0, total, _AT_ONCE), _parts(dataset.images), strict=True):
+      radii = jnp.full(len(part), self.epsilon, jnp.float32)
+      labels = dataset.labels[start : start + _AT_ONCE]
+      predictions, holds = (
+        np.asarray(found)[: len(labels)]
+        for found in _verify(self.verify, params, part, radii)
+      )
+      is_right.append(holds & (predictions == labels))
+      shown.update(start + len(labels))
+    return float(np.mean(np.concatenate(is_right)))
 
-  Its progress is shown, part by part.
-  """
-  total, is_right = len(dataset.labels), []
-  shown = progress.Progress("verified accuracy", total, unit="images")
-  for start, part in zip(range(0, total, _AT_ONCE), _parts(dataset.images), strict=True):
-    radii = jnp.full(len(part), settings.epsilon, jnp.float32)
-    labels = dataset.labels[start : start + _AT_ONCE]
-    predictions, holds = (
-      np.asarray(found)[: len(labels)]
-      for found in _verify(settings.verify, params, part, radii)
-    )
-    is_right.append(holds & (predictions == labels))
-    shown.update(start + len(labels))
-  return float(np.mean(np.concatenate(is_right)))
+  def certify_to_files(
+    self,
+    params: types.Params,
+    dataset: types.Dataset,
+    indices: np.ndarray,
+    key: types.Key | None,
+    path: str | os.PathLike,
+    *,
+    seed: int,
+    extra: Mapping[str, Any] | None = None,
+    on_point: Callable[..., None] | None = None,
+    stops_early: bool = True,
+  ) -> None:
+    del key, stops_early
+    images, labels = dataset
+    chex.assert_rank([images, labels], [4, 1])
+    sidecar = {**(extra or {}), **self.described()}
+    sidecar |= {"seed": seed, "indices": indices, "num_classes": self.num_classes}
+    none = np.zeros(0, np.int64)
+    with certificates.Writer(path, sidecar) as writer:
+      left = np.asarray(indices)[writer.num_done :]
+      for start in range(0, len(left), _AT_ONCE):
+        part = left[start : start + _AT_ONCE]
+        began = time.monotonic()
+        predictions, radii = self.certify(params, images[part])
+        seconds = (time.monotonic() - began) / len(part)
+        for idx, predicted, radius in zip(part, predictions, radii, strict=True):
+          result = types.Certificate(int(predicted), float(radius), none)
+          writer.append(idx, labels[idx], result, seconds=seconds)
+          if on_point is not None:
+            on_point(writer.num_done, len(indices), result, int(labels[idx]))
 
 
 def _parts(images: np.ndarray) -> list[np.ndarray]:
@@ -143,51 +187,3 @@ def _radii(verify, params, images, epsilon, most, num_halvings):
   # Where the largest is verified, what the halvings find is smaller.
   verified, _ = jax.lax.fori_loop(0, num_halvings, halve, (verified, refused * ones))
   return predictions, verified
-
-
-def certify_to_files(
-  settings: Settings,
-  params: types.Params,
-  images: np.ndarray,
-  labels: np.ndarray,
-  indices: np.ndarray,
-  path: str | os.PathLike,
-  *,
-  seed: int,
-  num_classes: int,
-  extra: Mapping[str, Any] | None = None,
-  on_point: Callable[..., None] | None = None,
-) -> None:
-  """Certifies test points into the files of `path` (`certificates`), or resumes them.
-
-  Args:
-    settings, params: as for `certify`.
-    images: uint8 `[N, H, W, C]`, the split.
-    labels: int `[N]`.
-    indices: int `[M]` in [0, N), the points to certify, in this order.
-    path: `DIR/seed_<k>`.
-    seed: the victim's seed.
-    num_classes: K.
-    extra: further fields of the sidecar, which its own fields override.
-    on_point: as for `certify.certify_to_files`.
-
-  Raises:
-    errors.InputError: the files cannot be resumed.
-  """
-
-  chex.assert_rank([images, labels], [4, 1])
-  sidecar = {**(extra or {}), **described(settings)}
-  sidecar |= {"seed": seed, "indices": indices, "num_classes": num_classes}
-  none = np.zeros(0, np.int64)
-  with certificates.Writer(path, sidecar) as writer:
-    left = np.asarray(indices)[writer.num_done :]
-    for start in range(0, len(left), _AT_ONCE):
-      part = left[start : start + _AT_ONCE]
-      began = time.monotonic()
-      predictions, radii = certify(settings, params, images[part])
-      seconds = (time.monotonic() - began) / len(part)
-      for idx, predicted, radius in zip(part, predictions, radii, strict=True):
-        result = types.Certificate(int(predicted), float(radius), none)
-        writer.append(idx, labels[idx], result, seconds=seconds)
-        if on_point is not None:
-          on_point(writer.num_done, len(indices), result, int(labels[idx]))

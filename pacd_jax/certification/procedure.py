@@ -1,6 +1,6 @@
 """The contract of certification procedures: what a run asks of what certifies its points.
 
-`smoothed.Smoothing` and `verification.Verification` keep it.
+`smoothed.Smoothing` and `deterministic.Verification` keep it.
 """
 
 import os
@@ -84,7 +84,6 @@ class Procedure(Protocol):
     path: str | os.PathLike,
     *,
     seed: int,
-    num_classes: int,
     extra: Mapping[str, Any] | None = None,
     on_point: Callable[..., None] | None = None,
     stops_early: bool = True,
@@ -98,7 +97,6 @@ class Procedure(Protocol):
       key: consumed, if noise is drawn.
       path: `DIR/seed_<k>`, see `certificates`.
       seed: the victim's seed.
-      num_classes: K.
       extra: further fields of the sidecar, which its own fields override.
       on_point: called after each new point with (points done, M, certificate, label).
       stops_early: whether sampling may stop where votes favour another class than the

@@ -2,8 +2,8 @@
 
 A sidecar is a dictionary that JSON can hold. That of randomized smoothing has `FIELDS`, and
 the fields of its sampling rule, and of `soundness` where its certificates are sound. That
-of a deterministic procedure has `procedure` and what else `deterministic.described` gives;
-its points have no votes.
+of a deterministic procedure has `procedure` and what `deterministic.Verification` adds; its
+points have no votes.
 """
 
 from collections.abc import Mapping

@@ -72,12 +72,10 @@ class Smoothing:
     path: str | os.PathLike,
     *,
     seed: int,
-    num_classes: int,
     extra: Mapping[str, Any] | None = None,
     on_point: Callable[..., None] | None = None,
     stops_early: bool = True,
   ) -> None:
-    del num_classes  # The network's.
     _certify.certify_to_files(
       self.model.apply,
       params,

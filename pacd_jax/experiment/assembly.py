@@ -246,7 +246,5 @@ def certification(
     settings,
     indices,
     key,
-    splits.num_classes,
-    options.procedure.name,
     procedures.make(config, splits, model, settings),
   )

@@ -147,14 +147,16 @@ def _take_poisons(argv: list[str]) -> tuple[list[str], dict[str, str]]:
 def words(error: Exception) -> str:
   """The message for what a config file, or a flag that sets a field, raised."""
   if isinstance(error, flags.IllegalFlagValueError):
-    _, is_field, field = str(error).partition("--config.")
+    _, is_field, field = str(error).partition("flag --config.")
     name = field.partition("=")[0]
     if is_field and (must_be := schema.must_be(name)):
       return f"--config.{field.partition(':')[0]}: it must be {must_be}"
-    flag, is_of_file, trace = str(error).partition(": Error whilst parsing config file:")
-    kind, _, said = trace.strip().rpartition("\n")[2].partition(": ")
-    if is_of_file and kind == "ValueError":  # What a config says of its variant.
-      return f"{flag.removeprefix('flag ')}: {said}"
+    first: BaseException = error  # The text of the others has its traceback.
+    while first.__context__ is not None:
+      first = first.__context__
+    if not is_field and isinstance(first, ValueError):  # A config refuses its variant.
+      flag = str(error).partition(": ")[0]
+      return f"{flag.removeprefix('flag ')}: {first}"
   if isinstance(error, flags.UnrecognizedFlagError):
     name = error.flagname
     fields = schema.fields_like(name) or schema.fields_like(name.removeprefix("no"))

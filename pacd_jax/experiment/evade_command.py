@@ -95,7 +95,7 @@ def _run(arguments: Sequence[str]) -> str:
     **(_manifold(plan) if entry.of_latents else {}),
   }
   if not plan.certify.procedure.draws:
-    about["procedure"] = plan.certify.name
+    about["procedure"] = plan.config.certify.procedure.name
   path = plan.folder.path / "evasion" / f"{_name(about)}.json"
   with plan.folder:  # Locked: no other process writes there.
     there = run_folder.read_json(path)["victims"] if path.exists() else []
@@ -227,7 +227,7 @@ def _rows(plan: Plan, chosen: argparse.Namespace) -> tuple[str, ...]:
   if chosen.smoothed and not plan.certify.procedure.draws:
     raise errors.InputError(
       f"--smoothed: the certificates of {folder} are of the classifier itself, by "
-      f"certify.procedure={plan.certify.name}: leave it out"
+      f"certify.procedure={plan.config.certify.procedure.name}: leave it out"
     )
   if chosen.smoothed and plan.certify.settings.dtype != "float32":
     raise errors.InputError(

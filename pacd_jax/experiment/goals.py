@@ -148,7 +148,6 @@ def certify_goal(
       plan.certify_key(seed),
       target.stem,
       seed=seed,
-      num_classes=plan.certify.num_classes,
       extra={
         **_identity(plan, row, seed, target),
         **_rates(plan, goal, params, dataset, positions),

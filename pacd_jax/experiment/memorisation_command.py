@@ -74,7 +74,7 @@ def _checked(path: str, chosen: argparse.Namespace) -> Plan:
     )
   if not plan.certify.procedure.has_radius:
     raise errors.InputError(
-      f"{path}: certify.procedure={plan.certify.name}, with certify.mode="
+      f"{path}: certify.procedure={plan.config.certify.procedure.name}, with certify.mode="
       f"{plan.certify.settings.mode}, certifies no radius, of which the ACR is the mean: "
       "give a run with another"
     )
@@ -173,7 +173,6 @@ def _acr(plan, row, seed, params, split, dataset, num_points) -> float:
     jax.random.fold_in(plan.certify_key(seed), _STREAMS[split]),
     stem,
     seed=seed,
-    num_classes=plan.certify.num_classes,
     extra={
       **{name: plan.victim_identity(row, seed)[name] for name in ("run", "trained_on")},
       "split": split,

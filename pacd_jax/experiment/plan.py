@@ -101,8 +101,6 @@ class CertifyPlan(NamedTuple):
   settings: certify.Settings  # Of votes; a procedure that draws none uses none of them.
   indices: np.ndarray  # `[M]`: the points of it that are certified, for all victims.
   key: types.Key  # Victim k uses `fold_in(key, k)`, in every row.
-  num_classes: int
-  name: str  # Of the procedure, as `certify.procedure` has it.
   procedure: _procedure.Procedure
 
   def identity(self, indices: np.ndarray, key: types.Key) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The procedure that certifies a run's points: `certify.procedure`."""
 
+from typing import Any
+
 from pacd_jax import errors, types
 from pacd_jax.certification import certify, procedure
 from pacd_jax.experiment import kinds
@@ -19,24 +21,20 @@ def check(config: Config) -> None:
   if entry.check is not None:
     with errors.about(f"config field certify.{choice.name}"):
       entry.check(choice.own)
-  of_votes = (
-    ()
-    if choice.name == SMOOTHING
-    else (
-      ("train.ensemble.aggregation", config.train.ensemble.aggregation.name, "none"),
+  unfit: list[tuple[str, Any, Any]] = []
+  if choice.name != SMOOTHING:
+    aggregation = config.train.ensemble.aggregation.name
+    unfit += [
+      ("train.ensemble.aggregation", aggregation, "none"),
       ("train.stopping.every", config.train.stopping.every, 0),
-    )
-  )
-  of_noise = (
-    ()
-    if entry.draws
-    else (
+    ]
+  if not entry.draws:
+    unfit += [
       ("certify.dtype", options.dtype, "float32"),
       ("certify.sound", options.sound, False),
       ("certify.mode", options.mode.name, "fixed"),
-    )
-  )
-  for field, value, must_be in (*of_votes, *of_noise):
+    ]
+  for field, value, must_be in unfit:
     if value != must_be:
       raise errors.InputError(
         f"{field} is {value}, which is for votes of noisy copies, but certify.procedure="

@@ -161,7 +161,6 @@ def _certify_one(plan: Plan, row: str, seed: int, params: types.Params) -> None:
     plan.certify_key(seed),
     plan.folder.certificate(row, seed),
     seed=seed,
-    num_classes=plan.certify.num_classes,
     extra=extra,
     on_point=on_point,
   )

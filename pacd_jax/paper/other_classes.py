@@ -37,7 +37,6 @@ def _certify(plan: Plan, params: types.Params, seed: int, stem: pathlib.Path) ->
     plan.certify_key(seed),
     stem,
     seed=seed,
-    num_classes=plan.certify.num_classes,
     extra={
       "split": plan.certify.split,
       "trained_on": plan.victim_identity(stem.parent.name, seed)["trained_on"],

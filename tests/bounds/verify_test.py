@@ -25,15 +25,16 @@ def _model(network):
 
 
 def _certified(network, *, most, num_halvings=10, norm="linf", **options):
-  procedure = deterministic.Settings(
+  procedure = deterministic.Verification(
     "mine",
     verify.make(_model(network), norm=norm, **options),
     norm,
     most / 4,
     most,
     num_halvings,
+    num_classes=3,
   )
-  return deterministic.certify(procedure, network, np.asarray(_IMAGES))
+  return procedure.certify(network, np.asarray(_IMAGES))
 
 
 def _with_first(network, value, rows=0):

@@ -32,15 +32,16 @@ _VERIFY = {norm: _verify(norm) for norm in _DUAL}
 
 
 def _procedure(norm="l2", **changes):
-  settings = {"epsilon": 0.1, "most": 0.25, "num_halvings": 10} | changes
-  return deterministic.Settings("exact", _VERIFY[norm], norm, **settings)
+  settings = {"epsilon": 0.1, "most": 0.25, "num_halvings": 10, "num_classes": 2}
+  settings |= changes
+  return deterministic.Verification("exact", _VERIFY[norm], norm, **settings)
 
 
 class CertifyTest(parameterized.TestCase):
   @parameterized.parameters("l2", "linf")
   def test_radii_are_the_margin_over_the_dual_norm(self, norm):
-    predictions, radii = deterministic.certify(
-      _procedure(norm), linear_classifier.PARAMS, linear_classifier.images(_DISTANCES)
+    predictions, radii = _procedure(norm).certify(
+      linear_classifier.PARAMS, linear_classifier.images(_DISTANCES)
     )
     exact = np.minimum(5.0 * np.abs(_DISTANCES) / _DUAL[norm], 0.25)
     np.testing.assert_array_equal(predictions, _DISTANCES > 0)
@@ -48,8 +49,7 @@ class CertifyTest(parameterized.TestCase):
     self.assertTrue((radii >= exact - 0.15 / 2**10 - 1e-6).all())
 
   def test_nothing_above_the_largest_and_no_halving(self):
-    _, radii = deterministic.certify(
-      _procedure(num_halvings=0),
+    _, radii = _procedure(num_halvings=0).certify(
       linear_classifier.PARAMS,
       linear_classifier.images(_DISTANCES),
     )
@@ -58,9 +58,9 @@ class CertifyTest(parameterized.TestCase):
   def test_parts_do_not_matter(self):
     distances = np.linspace(-0.3, 0.3, 230)  # Two parts, and some of a third.
     procedure, images = _procedure(), linear_classifier.images(distances)
-    _, together = deterministic.certify(procedure, linear_classifier.PARAMS, images)
+    _, together = procedure.certify(linear_classifier.PARAMS, images)
     alone = [
-      deterministic.certify(procedure, linear_classifier.PARAMS, images[[place]])[1][0]
+      procedure.certify(linear_classifier.PARAMS, images[[place]])[1][0]
       for place in (0, 99, 100, 229)
     ]
     np.testing.assert_allclose(together[[0, 99, 100, 229]], alone, rtol=1e-6)
@@ -69,8 +69,8 @@ class CertifyTest(parameterized.TestCase):
   def test_verified_accuracy_counts_what_is_right_in_all_of_the_ball(self):
     images = np.round(255 * linear_classifier.images(_DISTANCES)).astype(np.uint8)
     labels = np.array([0, 0, 1, 1, 1, 0])  # The last is wrong.
-    accuracy = deterministic.verified_accuracy(
-      _procedure(), linear_classifier.PARAMS, types.Dataset(images, labels)
+    accuracy = _procedure().verified_accuracy(
+      linear_classifier.PARAMS, types.Dataset(images, labels)
     )
     self.assertEqual(accuracy, 2 / 6)  # -0.3 and 0.2.
 
@@ -80,9 +80,7 @@ class CertifyTest(parameterized.TestCase):
     dataset = types.Dataset(images, (distances > 0).astype(np.int32))
     stream = io.StringIO()
     with contextlib.redirect_stderr(stream):
-      accuracy = deterministic.verified_accuracy(
-        _procedure(), linear_classifier.PARAMS, dataset
-      )
+      accuracy = _procedure().verified_accuracy(linear_classifier.PARAMS, dataset)
     self.assertAlmostEqual(accuracy, np.mean(np.abs(distances) > 0.1), delta=0.01)
     lines = stream.getvalue().splitlines()
     self.assertStartsWith(lines[0], "verified accuracy: 100/230 images")
@@ -99,24 +97,20 @@ class FilesTest(absltest.TestCase):
     self.labels[2] = 0  # Wrong.
 
   def _write(self, procedure=None, indices=(0, 2, 3, 4, 5)):
-    deterministic.certify_to_files(
-      procedure or _procedure(),
+    (procedure or _procedure()).certify_to_files(
       linear_classifier.PARAMS,
-      self.images,
-      self.labels,
+      types.Dataset(self.images, self.labels),
       np.array(indices),
+      None,
       self.stem,
       seed=0,
-      num_classes=2,
       extra={"accuracy": 0.9, provenance.VERIFIED_ACCURACY: 0.4},
     )
 
   def test_files_hold_what_certify_returns(self):
     self._write()
     record = certificates.read(self.stem)
-    predictions, radii = deterministic.certify(
-      _procedure(), linear_classifier.PARAMS, self.images
-    )
+    predictions, radii = _procedure().certify(linear_classifier.PARAMS, self.images)
     np.testing.assert_array_equal(record.predict, predictions[[0, 2, 3, 4, 5]])
     np.testing.assert_array_equal(record.radius, radii[[0, 2, 3, 4, 5]])
     self.assertEqual(record.counts.shape, (5, 0))

@@ -186,7 +186,6 @@ class ProceduresTest(absltest.TestCase):
         "key",
         "path",
         seed=3,
-        num_classes=10,
         stops_early=False,
       )
     (call,) = to_files.call_args_list

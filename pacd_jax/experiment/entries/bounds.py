@@ -59,6 +59,9 @@ class Intervals(procedures.Balls):
 
   box: bool = fields.field(True, fields.flag(), _BOX)
 
+  def further(self) -> dict[str, Any]:
+    return super().further() | {"box": self.box and self.norm == "linf"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Lines(Intervals):

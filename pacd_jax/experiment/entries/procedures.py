@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from pacd_jax import errors, types
-from pacd_jax.certification import deterministic, provenance, smoothed, verification
+from pacd_jax.certification import deterministic, provenance, smoothed
 from pacd_jax.experiment import fields, kinds
 
 
@@ -26,6 +26,11 @@ class Balls:
   num_halvings: int = fields.field(
     8, fields.count(0, most=23), "Steps of the bisection between verified radii."
   )
+
+  def further(self) -> dict[str, Any]:
+    """The other settings of a subclass that its certificates depend on."""
+    values, own = dataclasses.asdict(self), dataclasses.fields(Balls)
+    return {name: values[name] for name in values.keys() - {each.name for each in own}}
 
 
 def verifying(
@@ -46,15 +51,18 @@ def verifying(
     objective: its differentiable counterpart, see `kinds.Procedure`.
   """
 
-  def make(tools: kinds.ProcedureTools, own: Any) -> verification.Verification:
+  def make(tools: kinds.ProcedureTools, own: Any) -> deterministic.Verification:
     verify = make_verify(tools, own)
     _trace(verify, tools)
-    others = dataclasses.asdict(own)
-    if "box" in others:
-      others["box"] &= own.norm == "linf"  # An l2 ball is never cut.
-    ball = {field.name: others.pop(field.name) for field in dataclasses.fields(Balls)}
-    return verification.Verification(
-      deterministic.Settings(name, verify, **ball, options=others)
+    return deterministic.Verification(
+      name,
+      verify,
+      own.norm,
+      own.epsilon,
+      own.most,
+      own.num_halvings,
+      tools.num_classes,
+      own.further(),
     )
 
   return kinds.Procedure(
