@@ -225,7 +225,8 @@ def make(
       return jax.lax.map(one, victims)
     return jax.lax.map(one, victims, batch_size=at_once)
 
-  init = jax.jit(jax.vmap(init_one))
+  # One after the other: the program compiles in half of the time of `vmap`'s.
+  init = jax.jit(lambda keys: jax.lax.map(init_one, jax.random.clone(keys)))
   if mesh is None:
     return Trainer(init, jax.jit(epoch, donate_argnums=0))
 

@@ -30,7 +30,7 @@ from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.entries import networks
 from pacd_jax.experiment.training_config import Train, Training
 from pacd_jax.manifolds.manifold import Manifold
-from pacd_jax.models import last_layer
+from pacd_jax.models import cost, last_layer
 from pacd_jax.runtime import sharding
 
 
@@ -88,11 +88,13 @@ def training(
   options = config.train
   manifold = manifolds.of_loss(config, splits, options.loss.name)
   augment = options.augment if options.augment.name else config.data.augment
+  image_shape = splits.train.images.shape[1:]
+  mesh = sharding.victims_mesh(cost.forward_flops(model, image_shape, options.batch_size))
   trainer = train.make(
     model,
     loss(options, model, config.sigma, manifold),
     functools.partial(_optimizer, options, frozen),
-    image_shape=splits.train.images.shape[1:],
+    image_shape=image_shape,
     num_epochs=options.num_epochs,
     recovery_epochs=options.recovery_epochs,
     batch_size=options.batch_size,
@@ -103,7 +105,7 @@ def training(
     noise_choice=options.noise,
     adversary_warmup=options.adversary.warmup,
     adversary_ramp=options.adversary.ramp,
-    mesh=sharding.batch_mesh(),
+    mesh=mesh,
   )
   return plan.TrainPlan(
     trainer,
@@ -112,7 +114,7 @@ def training(
     recovery_epochs=options.recovery_epochs,
     batch_size=options.batch_size,
     save_every=options.save_every,
-    mesh=sharding.batch_mesh(),
+    mesh=mesh,
     frozen=frozen,
   )
 
@@ -186,9 +188,16 @@ def decay(
 
 
 def stopping(
-  config: Config, splits: types.Splits, model: types.Model, key: types.Key
+  config: Config,
+  splits: types.Splits,
+  model: types.Model,
+  key: types.Key,
+  mesh: jax.sharding.Mesh,
 ) -> early_stopping.Stopping | None:
-  """Early stopping by the ACR on validation images of the class; None: there is none."""
+  """Early stopping by the ACR on validation images of the class; None: there is none.
+
+  `mesh` is the victims'.
+  """
   options, target = config.train.stopping, config.data.target_class
   if not options.every:
     return None
@@ -205,7 +214,7 @@ def stopping(
     sigma=config.sigma,
     n=options.n,
     alpha=config.certify.alpha,
-    mesh=sharding.batch_mesh(),
+    mesh=mesh,
   )
   total = config.train.num_epochs + config.train.recovery_epochs
   return early_stopping.Stopping(options.every, total, acr)

@@ -218,13 +218,17 @@ def selection(
     jax.random.fold_in(key, stream)
     for stream in (problem.SELECTION_TRAIN, problem.SELECTION_CERTIFY)
   ]
+  trained = assembly.training(
+    dataclasses.replace(config, train=victims), splits, model, keys[0]
+  )
   return plan.SelectionPlan(
     options.every,
     options.corners,
     options.rows,
     model,
     known.defend,
-    assembly.training(dataclasses.replace(config, train=victims), splits, model, keys[0]),
+    trained,
+    trained.mesh.size * (victims.victims_at_once or options.num_surrogates),
     assembly.certification(
       dataclasses.replace(config, certify=points), splits, model, keys[1]
     ),

@@ -219,6 +219,9 @@ def build(
       frozen=kept,
     )
 
+  victims = assembly.training(
+    config, splits, model, jax.random.fold_in(root, making.TRAIN), kept
+  )
   return plan.Plan(
     config=config,
     folder=run_folder.RunFolder(workdir, Identity(schema.values(config))),
@@ -243,15 +246,13 @@ def build(
       config, splits, surrogate, tools(kinds.ROWS[types.PACD]), known
     ),
     defense=defences.plan(config, splits, model, defend_key),
-    train=assembly.training(
-      config, splits, model, jax.random.fold_in(root, making.TRAIN), kept
-    ),
+    train=victims,
     certify=assembly.certification(
       config, splits, certified, jax.random.fold_in(root, making.CERTIFY)
     ),
     decay=assembly.decay(config, splits, model, jax.random.fold_in(root, making.DECAY)),
     stopping=assembly.stopping(
-      config, splits, model, jax.random.fold_in(root, making.STOP)
+      config, splits, model, jax.random.fold_in(root, making.STOP), victims.mesh
     ),
     ensemble=ensemble,
     denoiser=denoiser,

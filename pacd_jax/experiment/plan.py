@@ -125,6 +125,7 @@ class SelectionPlan(NamedTuple):
   # and what it assumes that they do to a training set.
   defend: Callable[[types.TrainingSet], types.TrainingSet]
   train: TrainPlan  # The victims as the attacker assumes them.
+  at_once: int  # How many of them are trained together.
   certify: CertifyPlan
 
 
@@ -158,8 +159,8 @@ class AttackPlan(NamedTuple):
   def first_state(self, start: str = "") -> pacd.AttackState:
     """The state in which a start, by default the first, begins; replicated on the mesh."""
     make = self.starts[start or next(iter(self.starts))]
-    state = self.attack.init(self.attack_data(), self.key, make())
-    return sharding.replicate(state, self.mesh)
+    init = jax.jit(self.attack.init)  # One program, where its operations are a hundred.
+    return sharding.replicate(init(self.attack_data(), self.key, make()), self.mesh)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,17 +49,26 @@ def _score_all(plan: Plan, times: dict[str, float]) -> Scores:
       fields = {"attack_seconds": times[candidate.name], "sha256": digest}
       named = {"name": candidate.name, **candidate._asdict()}
       scores[candidate.name] = {**named, "acr": [], "seconds": 0.0} | fields
-  for done, (candidate, seed) in enumerate(
-    itertools.product(found, range(num_surrogates)), start=1
-  ):
+  for number, candidate in enumerate(found):
     score = scores[candidate.name]
-    if seed >= len(score["acr"]):
-      began = time.monotonic()
-      score["acr"].append(_score(plan, candidate, seed))
-      score["seconds"] = round(score["seconds"] + time.monotonic() - began, 3)
-      _write_scores(plan, scores)
-    shown.update(done, f"{candidate.name}: ACR {score['acr'][seed]:.3f}")
+    for seeds in _groups(plan, num_surrogates):
+      if len(score["acr"]) < seeds.stop:
+        began = time.monotonic()
+        score["acr"][seeds.start :] = _acrs(plan, candidate, seeds)
+        score["seconds"] = round(score["seconds"] + time.monotonic() - began, 3)
+        _write_scores(plan, scores)
+      mean = np.mean(score["acr"][: seeds.stop])
+      words = f"{candidate.name}: ACR {mean:.3f}"
+      shown.update(number * num_surrogates + seeds.stop, words)
   return scores
+
+
+def _groups(plan: Plan, num_surrogates: int) -> list[range]:
+  """The seeds of surrogates that are trained together, in groups of about one size."""
+  at_once = candidates.selection(plan).at_once
+  num_groups = -(-num_surrogates // at_once)
+  ends = [num_surrogates * (i + 1) // num_groups for i in range(num_groups)]
+  return [range(*pair) for pair in itertools.pairwise([0, *ends])]
 
 
 def _times(plan: Plan) -> dict[str, float]:
@@ -126,20 +135,24 @@ def read_scores(plan: Plan) -> Scores:
   return scores
 
 
-def _score(plan: Plan, candidate: Candidate, seed: int) -> float:
-  """Trains one surrogate from scratch; returns its ACR on what the attack sees."""
+def _acrs(plan: Plan, candidate: Candidate, seeds: range) -> list[float]:
+  """Trains surrogates from scratch; returns each one's ACR on what the attack sees."""
   selection = candidates.selection(plan)
   poisoned, _ = plan.training_sets.candidate(candidate.name)
-  params = victims.train_one(
+  several = victims.train(
     selection.train,
     selection.defend(poisoned),
-    jax.random.clone(selection.train.keys)[seed],
+    jax.random.clone(selection.train.keys)[np.array(seeds)],
     stage="select",
     shows=False,
   )
   points = selection.certify
-  key = jax.random.fold_in(points.key, seed)
   images = points.dataset.images[points.indices]
   labels = points.dataset.labels[points.indices]
-  predicted, radii = points.procedure.certify(params, images, labels, key)
-  return float(np.where(predicted == labels, radii, 0.0).mean())
+  acrs = []
+  for place, seed in enumerate(seeds):
+    params = jax.tree.map(lambda leaf, i=place: leaf[i], several)
+    key = jax.random.fold_in(points.key, seed)
+    predicted, radii = points.procedure.certify(params, images, labels, key)
+    acrs.append(float(np.where(predicted == labels, radii, 0.0).mean()))
+  return acrs

@@ -129,7 +129,9 @@ def load_victims(plan: Plan) -> dict[tuple[str, int], types.Params]:
     state, epochs = checkpoints.restore(plan.first_victims())
   checks.check_epochs(plan, epochs)
   victims = [(row, seed) for row in plan.classifier_rows for seed in plan.seeds]
-  params = state.params if plan.ensemble is None else plan.ensemble.joined(state.params)
+  params = jax.tree.map(np.asarray, state.params)
+  if plan.ensemble is not None:
+    params = plan.ensemble.joined(params)
   found = {
     victim: jax.tree.map(lambda leaf, v=number: leaf[v], params)
     for number, victim in enumerate(victims)

@@ -64,7 +64,7 @@ def train(
     metrics.check_finite(stage, number, found)
     if shown is not None:
       shown.update(number, f"loss {found['loss'].mean():.4g}")
-  return state.params
+  return jax.tree.map(np.asarray, state.params)  # On no device: the next program chooses.
 
 
 def by_row(

@@ -20,6 +20,9 @@ AXIS = "devices"
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 _Tree = TypeVar("_Tree")
 _cores_are_devices = False  # Set by `cores_as_devices`.
+# Multiplications and additions of a forward pass over a batch, from which on a training
+# step occupies several cores by itself (`make bench`, `victims_by_core`).
+_SMALL_STEP = 1e8
 
 
 # --- the mesh -------------------------------------------------------------------------
@@ -31,7 +34,7 @@ def mesh(size: int | None = None) -> jax.sharding.Mesh:
 
 
 def batch_mesh() -> jax.sharding.Mesh:
-  """The mesh that batches and victims are sharded over: all devices, in general.
+  """The mesh that batches are sharded over: all devices, in general.
 
   If cores were made devices (`cores_as_devices`), it has the first device of each process,
   whose operations use all cores.
@@ -40,6 +43,18 @@ def batch_mesh() -> jax.sharding.Mesh:
     return mesh()
   first = {device.process_index: device for device in reversed(jax.devices())}
   return _in_a_row([first[process] for process in sorted(first)])
+
+
+def victims_mesh(forward_flops: float) -> jax.sharding.Mesh:
+  """The mesh that independent trainings are sharded over: all devices, in general.
+
+  If cores were made devices, it is `batch_mesh` for large steps, which occupy all cores by
+  themselves.
+
+  Args:
+    forward_flops: operations of a forward pass over a mini-batch.
+  """
+  return mesh() if forward_flops < _SMALL_STEP else batch_mesh()
 
 
 def _in_a_row(devices: Sequence[jax.Device]) -> jax.sharding.Mesh:
@@ -153,6 +168,8 @@ def over_rows(
         shapes = jax.eval_shape(function, *args)
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
+      if (mesh.size - 1) * share < num_rows:
+        return function(*args)
       has_rows = jax.lax.axis_index(AXIS) * share < num_rows
       return jax.lax.cond(has_rows, function, nothing, *args)
 
@@ -203,10 +220,10 @@ def _read(path: pathlib.Path) -> str:
 def cores_as_devices(cores: int | None = None) -> None:
   """Makes each CPU core a device of its own; call it before JAX is first used.
 
-  Independent work, such as certification, is faster on one device per core than on one
-  device that splits each operation over the cores (`make bench`, `certify_devices`).
-  Batches and victims stay on the first device, whose operations use all cores
-  (`batch_mesh`).
+  Independent work, such as certification and victims of small networks, is faster on one
+  device per core than on one device that splits each operation over the cores (`make
+  bench`, `certify_devices` and `victims_by_core`). Batches and victims of large networks
+  stay on the first device, whose operations use all cores (`batch_mesh`, `victims_mesh`).
 
   Nothing changes if the user has chosen a number of devices, by `XLA_FLAGS` or by
   `JAX_NUM_CPU_DEVICES`; all work is then sharded over these.

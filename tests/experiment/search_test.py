@@ -102,15 +102,27 @@ class SearchTest(parameterized.TestCase):
       alone = poison_file.load(pathlib.Path(workdir, "poison", "pacd.npz"))
     np.testing.assert_array_equal(self.poison("candidates/away_6").images, alone.images)
 
+  @parameterized.parameters(
+    (4, 10, [(0, 4)]),
+    (4, 4, [(0, 4)]),
+    (4, 3, [(0, 2), (2, 4)]),
+    (3, 1, [(0, 1), (1, 2), (2, 3)]),
+  )
+  def test_surrogates_are_trained_in_groups_of_about_one_size(self, number, most, groups):
+    plan = mock.Mock()
+    plan.attack.selection.at_once = most
+    found = selection._groups(plan, number)
+    self.assertEqual([(each.start, each.stop) for each in found], groups)
+
   @pytest.mark.long
   def test_goes_on_with_what_is_scored(self):
     (self.workdir / "poison" / "pacd.npz").unlink()
     before = self.selection["candidates"]
     half = {"candidates": [*before[:2], before[2] | {"acr": before[2]["acr"][:1]}]}
     (self.workdir / "selection.json").write_text(json.dumps(half))
-    with mock.patch.object(selection, "_score", wraps=selection._score) as score:
+    with mock.patch.object(selection, "_acrs", wraps=selection._acrs) as scored:
       _attack(_config(), self.workdir)
-    self.assertEqual(score.call_count, 2 * len(before) - 5)
+    self.assertEqual(scored.call_count, len(before) - 2)  # Both surrogates of a candidate.
     again = json.loads((self.workdir / "selection.json").read_text())
     self.assertEqual(
       [each["acr"] for each in again["candidates"]], [each["acr"] for each in before]
@@ -125,12 +137,12 @@ class SearchTest(parameterized.TestCase):
     scores[first] |= {"sha256": "of another", "acr": [9.0, 9.0]}
     with (
       mock.patch.object(selection, "read_scores", return_value=scores),
-      mock.patch.object(selection, "_score", return_value=0.5) as score,
+      mock.patch.object(selection, "_acrs", return_value=[0.5, 0.5]) as scored,
       mock.patch.object(selection, "_write_scores"),
       contextlib.redirect_stderr(io.StringIO()),
     ):
       selection._score_all(plan, dict.fromkeys(scores, 1.0))
-    self.assertEqual(score.call_count, 2)
+    self.assertEqual(scored.call_count, 1)
     self.assertEqual(scores[first]["acr"], [0.5, 0.5])
 
   @parameterized.parameters("{", "[]", '{"candidates": [{"start": "clean", "step": 4}]}')

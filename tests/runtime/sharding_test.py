@@ -21,6 +21,7 @@ from pacd_jax.runtime import sharding
 sharding.cores_as_devices()
 import jax
 print(jax.local_device_count(), sharding.mesh().size, sharding.batch_mesh().size)
+print(sharding.victims_mesh(1e6).size, sharding.victims_mesh(1e10).size)
 """
 
 
@@ -43,7 +44,8 @@ class MeshTest(parameterized.TestCase):
 
   def test_a_device_for_each_core_and_batches_on_the_first(self):
     cores = str(sharding.num_cores())
-    self.assertEqual(_num_devices(), [cores, cores, "1"])
+    small, large = cores, "1"
+    self.assertEqual(_num_devices(), [cores, cores, "1", small, large])
     self.assertBetween(sharding.num_cores(), 1, os.cpu_count())
 
   @parameterized.parameters(
@@ -51,7 +53,7 @@ class MeshTest(parameterized.TestCase):
     {"XLA_FLAGS": "--xla_force_host_platform_device_count=3"},
   )
   def test_the_users_choice_stands(self, **environment):
-    self.assertEqual(_num_devices(**environment), ["3", "3", "3"])
+    self.assertEqual(_num_devices(**environment), ["3"] * 5)
 
   @parameterized.parameters(
     ("250000 100000", 2), ("50000 100000\n", 1), ("max 100000", 64), (None, 64)
