@@ -1,8 +1,9 @@
 """`make bench`: speed as ratios, measured side by side in one run, into bench.json.
 
 Each entry times what the package does and another way of doing the same, in turn
-(A B A B ...), and reports the medians. A ratio above 1 is faster than the other way.
-`docs/performance.md` is rewritten by `pacd bench --write-docs`.
+(A B A B ...), and reports the medians. A ratio above 1 is faster than the other way; where
+one side's turns differ by more than a fifth the entry is noisy, and says so. The table of
+`docs/performance.md` is rewritten by `pacd bench --write-docs`; its sections stay.
 """
 
 import argparse
@@ -28,27 +29,39 @@ from pacd_jax.bench import (
 from pacd_jax.runtime import files, sharding
 
 _DOCS = pathlib.Path("docs", "performance.md")
+_NOISY = 0.2  # Spread above which a row is noisy.
+_INSTRUCTIONS = ("avx512f", "avx2", "avx", "asimd")  # The widest first.
 Results = Mapping[str, Mapping[str, float | str]]
 
 
-def _processor() -> str:
+def _of_processor(*names: str) -> str:
+  """What the system says of the first processor's property, by its name; "" if nothing."""
   try:
     lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return next(line.split(":")[1].strip() for line in lines if "model name" in line)
-  except (OSError, StopIteration):
-    return platform.processor() or platform.machine()
+  except OSError:
+    return ""
+  found = (line.partition(":") for line in lines)
+  return next((value.strip() for name, _, value in found if name.strip() in names), "")
+
+
+def _processor() -> str:
+  name = _of_processor("model name") or platform.processor() or platform.machine()
+  flags = _of_processor("flags", "Features").split()
+  widest = next((each for each in _INSTRUCTIONS if each in flags), "")
+  return f"{name} ({widest})" if widest else name
 
 
 def hardware(gflops: float) -> str:
   """The device and the versions that the figures were measured on, in one line."""
   device = jax.devices()[0]
   if device.platform == "cpu":
-    name = f"{sharding.num_cores()} cores of {_processor()}"
+    name = f"{sharding.num_cores()} cores of {_processor()}, {jax.device_count()} devices"
   else:
     name = f"{jax.device_count()} x {device.device_kind}"
   versions = f"Python {platform.python_version()}, JAX {jax.__version__}"
   if peers.torch is not None:
-    versions += f", PyTorch {peers.torch.__version__}"
+    threads = peers.torch.get_num_threads()
+    versions += f", PyTorch {peers.torch.__version__} with {threads} threads"
   return f"{name}; float32 matrix products at {gflops:.0f} GFLOP/s; {versions}"
 
 
@@ -66,19 +79,24 @@ def tables(
   return found | ({"PyTorch": pytorch.ENTRIES} if with_pytorch else {})
 
 
-def markdown(results: Results, on: str) -> str:
-  """The page `docs/performance.md`."""
+def _remark(row: Mapping[str, float | str]) -> str:
+  return " (noisy)" if float(row.get("spread", 0.0)) > _NOISY else ""
+
+
+def markdown(results: Results, on: str, before: str = "") -> str:
+  """The page `docs/performance.md`: the table, and the sections of the page before."""
   lines = [
     "# Performance",
     "",
-    "Rewritten by `pacd bench --write-docs`; `make bench` measures alone.",
+    "The table is rewritten by `pacd bench --write-docs`; `make bench` measures alone.",
     "Each line is one comparison, both sides in turn in one run, medians; a ratio above 1",
     "is in the package's favour. Against the machine's own float32 matrix products of as",
     "many multiplications, it is the share of what they would allow; `*_channels_last` is",
     "PyTorch with its kernels in the layout that is faster here. `sharded_step` is by CPU",
     "time: eight simulated devices, which share the cores, against one. A step of MACER",
     "(k = 16) costs 16 / ratio steps of Gaussian augmentation (GA), one of SmoothAdv (two",
-    "steps of PGD) 3 / ratio. `pacd_jax/bench/` says what each side does.",
+    "steps of PGD) 3 / ratio. Where one side's turns differ by more than a fifth the line",
+    "is noisy. `pacd_jax/bench/` says what each side does.",
     "",
     f"Measured on {on}.",
     "",
@@ -87,8 +105,9 @@ def markdown(results: Results, on: str) -> str:
   ]
   for name, row in results.items():
     figures = f"{row['ours']:.4g} | {row['peer']:.4g} | {row['ratio']:.2f}"
-    lines.append(f"| `{name}` | {row['with']} | {figures} | {row['unit']} |")
-  return "\n".join(lines) + "\n"
+    lines.append(f"| `{name}` | {row['with']} | {figures} | {row['unit']}{_remark(row)} |")
+  _, heading, sections = before.partition("\n## ")
+  return "\n".join(lines) + "\n" + heading + sections
 
 
 def main(argv: list[str]) -> int:
@@ -120,14 +139,15 @@ def main(argv: list[str]) -> int:
     measured = entry.measure(made) if isinstance(made, entry.Entry) else made
     row = results[name] = {"with": peer, **measured}
     figures = f"{row['ours']:12.4g}{row['peer']:12.4g}{row['ratio']:8.2f}"
-    sys.stdout.write(f"{name:32}{figures}  {row['unit']}\n")
+    sys.stdout.write(f"{name:32}{figures}  {row['unit']}{_remark(row)}\n")
     sys.stdout.flush()
   text = json.dumps(results, indent=2, allow_nan=False) + "\n"
   files.write_text(pathlib.Path("bench.json"), text)
   on = hardware(matmul.flops())
   sys.stdout.write(f"{on}\n")
   if options.write_docs:
-    _DOCS.write_text(markdown(results, on), encoding="utf-8")
+    page = markdown(results, on, _DOCS.read_text(encoding="utf-8"))
+    files.write_text(_DOCS, page)
   return 0
 
 

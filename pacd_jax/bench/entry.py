@@ -10,7 +10,9 @@ import jax
 _ROUNDS, _ROUNDS_IF_SLOW, _SLOW_SECONDS = 7, 3, 3.0
 
 
-Row = dict[str, float | str]  # "ours", "peer", their "ratio", and the "unit".
+# "ours", "peer", their "ratio", the "unit", and "spread": the larger one of both sides'
+# longest time over its shortest, less 1.
+Row = dict[str, float | str]
 
 
 class Entry(NamedTuple):
@@ -46,9 +48,18 @@ def measure(
   if rounds is None:
     rounds = _ROUNDS_IF_SLOW if slow else _ROUNDS
   turns = [[_seconds(function, clock) for function in both] for _ in range(rounds)]
-  amounts = entry.amount, entry.peer_amount or entry.amount
-  ours, peer = (
-    amount / statistics.median(times)
-    for amount, times in zip(amounts, zip(*turns, strict=True), strict=True)
+  amounts, sides = (
+    (entry.amount, entry.peer_amount or entry.amount),
+    [*zip(*turns, strict=True)],
   )
-  return {"ours": ours, "peer": peer, "ratio": ours / peer, "unit": entry.unit}
+  ours, peer = (
+    amount / statistics.median(times) for amount, times in zip(amounts, sides, strict=True)
+  )
+  spread = max(max(times) / min(times) for times in sides) - 1.0
+  return {
+    "ours": ours,
+    "peer": peer,
+    "ratio": ours / peer,
+    "unit": entry.unit,
+    "spread": spread,
+  }

@@ -1,6 +1,7 @@
 """The package's work against the plain JAX way of doing the same, on digits."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from pacd_jax.certification import certify
 from pacd_jax.data import training_sets
 from pacd_jax.defenses.aggregation import ensemble, partitions
 from pacd_jax.experiment.entries import data_sets, networks
-from pacd_jax.models import convolution
+from pacd_jax.models import convolution, cost
 from pacd_jax.runtime import sharding
 
 _SIGMA = 0.25
@@ -55,73 +56,89 @@ def certification() -> Entry:
   return Entry(ours, loop, n, "samples/s")
 
 
-def victims() -> Entry:
-  """One epoch of five victims: one program, against five runs of one victim."""
-  model, _ = _small_cnn()
-  loss = losses.gaussian_augmentation(model.apply, sigma=_SIGMA)
-  trainer = train.make(
+def _trainer(
+  model: types.Model, batch_size: int, mesh: jax.sharding.Mesh | None = None
+) -> train.Trainer:
+  return train.make(
     model,
-    loss,
+    losses.gaussian_augmentation(model.apply, sigma=_SIGMA),
     lambda num_steps: optax.adam(1e-3),
     image_shape=(8, 8, 1),
     num_epochs=1,
-    batch_size=50,
+    batch_size=batch_size,
+    mesh=mesh,
   )
-  clean = training_sets.whole(data_sets.load("digits").train)
-  data = jax.tree.map(jnp.asarray, training_sets.stack([clean]))
+
+
+def _epochs(
+  trainer: train.Trainer,
+  data: types.Rows,
+  rows: types.Array,
+  keys: types.Key,
+  mesh: jax.sharding.Mesh | None = None,
+) -> Callable[[], types.Aux]:
+  """An epoch at each call, from the state of the last one, whose buffers it takes."""
+  state, given = trainer.init(keys), (data, rows, keys)
+  if mesh is not None:
+    state, given = sharding.replicate((state, given), mesh)
+
+  def epoch():
+    nonlocal state
+    state, values = trainer.epoch(state, *given)
+    return values
+
+  return epoch
+
+
+def _clean() -> types.TrainingSet:
+  return training_sets.whole(data_sets.load("digits").train)
+
+
+def victims() -> Entry:
+  """One epoch of five victims: one program, against five runs of one victim."""
+  model, _ = _small_cnn()
+  trainer = _trainer(model, 50)
+  data = jax.tree.map(jnp.asarray, training_sets.stack([_clean()]))
   rows, keys = train.every_row(train.victim_keys(jax.random.key(0), 5), 1)
-
-  def program(victims):
-    state = trainer.init(keys[victims])
-
-    def epoch():  # Starts from the last one's state, whose buffers it takes.
-      nonlocal state
-      state, values = trainer.epoch(state, data, rows[victims], keys[victims])
-      return values
-
-    return epoch
-
-  together, alone = program(slice(0, 5)), [program(slice(k, k + 1)) for k in range(5)]
+  together = _epochs(trainer, data, rows, keys)
+  alone = [
+    _epochs(trainer, data, rows[k : k + 1], keys[k : k + 1]) for k in range(len(rows))
+  ]
   return Entry(together, lambda: [epoch() for epoch in alone], 5, "victim epochs/s")
+
+
+def victims_by_core() -> Entry:
+  """One epoch of ten victims: each device has its share, against the first one alone."""
+  model, _ = _small_cnn()
+  data = training_sets.stack([_clean()])
+  rows, keys = train.every_row(train.victim_keys(jax.random.key(0), 10), 1)
+  ours, peer = (
+    _epochs(_trainer(model, 50, mesh), data, rows, jax.random.clone(keys), mesh)
+    for mesh in (sharding.mesh(), sharding.mesh(1))
+  )
+  return Entry(ours, peer, len(rows), "victim epochs/s")
 
 
 def ensemble_networks(name: str) -> Entry:
   """One epoch of an ensemble's 30 networks: one program, against one after the other.
 
   Each has a thirtieth of the images, in batches of 12: `configs/digits_aggregation.py`.
-  The peer is the same trainer on one network at a time, compiled once for all of them.
+  The peer is a trainer of one network at a time, compiled once for all of them.
   """
-  number, shape = 30, (8, 8, 1)
-  model = networks.make(name, num_classes=10, image_shape=shape)
-  trainer = train.make(
-    model,
-    losses.gaussian_augmentation(model.apply, sigma=_SIGMA),
-    lambda num_steps: optax.adam(1e-3),
-    image_shape=shape,
-    num_epochs=1,
-    batch_size=12,
-  )
-  clean = training_sets.whole(data_sets.load("digits").train)
+  number = 30
+  model = networks.make(name, num_classes=10, image_shape=(8, 8, 1))
+  clean = _clean()
   members = partitions.members(
     clean, partitions.by_position(clean, number), number, positional=True
   )
   data = training_sets.stack([clean])._replace(
     present=members.positions, sizes=members.sizes, source=np.zeros(number, np.int32)
   )
-  data = jax.tree.map(jnp.asarray, data)
   rows, keys = jnp.arange(number), ensemble.model_keys(jax.random.key(0), number)
-
-  def program(some):
-    state, given = trainer.init(keys[some]), (data, rows[some], keys[some])
-
-    def epoch():  # Starts from the last one's state, whose buffers it takes.
-      nonlocal state
-      state, values = trainer.epoch(state, *given)
-      return values
-
-    return epoch
-
-  together, alone = program(slice(None)), [program(slice(k, k + 1)) for k in range(number)]
+  mesh = sharding.victims_mesh(cost.forward_flops(model, (8, 8, 1), 12))
+  together = _epochs(_trainer(model, 12, mesh), data, rows, jax.random.clone(keys), mesh)
+  data, one = jax.tree.map(jnp.asarray, data), _trainer(model, 12)
+  alone = [_epochs(one, data, rows[k : k + 1], keys[k : k + 1]) for k in range(number)]
   return Entry(together, lambda: [epoch() for epoch in alone], number, "network epochs/s")
 
 
@@ -221,6 +238,7 @@ def certify_devices() -> Entry:
 ENTRIES = {
   "certify_small_cnn": certification,
   "victims_together": victims,
+  "victims_by_core": victims_by_core,
   "ensemble_together_linear": functools.partial(ensemble_networks, "linear"),
   "ensemble_together_mlp": functools.partial(ensemble_networks, "mlp"),
   "ensemble_together_small_cnn": functools.partial(ensemble_networks, "small_cnn"),

@@ -37,7 +37,10 @@ class BenchTest(parameterized.TestCase):
     with mock.patch.object(entry.time, "perf_counter", lambda: now[0]):
       row = entry.measure(comparison, rounds=3)
     self.assertEqual(calls, ["ours", "peer"] * 5)
-    expected = {"ours": 10 / 2, "peer": 100 / 5, "ratio": 5 / 20, "unit": "things/s"}
+    expected = {
+      **{"ours": 10 / 2, "peer": 100 / 5, "ratio": 5 / 20, "unit": "things/s"},
+      "spread": 9 / 1 - 1,
+    }
     self.assertEqual(row, expected)
 
   def test_the_page_has_every_figure(self):
@@ -45,6 +48,28 @@ class BenchTest(parameterized.TestCase):
     page = bench.markdown({"certify_cnn": row}, "two abaci")
     self.assertIn("| `certify_cnn` | PyTorch | 30 | 10 | 3.00 | x/s |", page)
     self.assertIn("two abaci", page)
+
+  def test_a_line_whose_turns_differ_by_more_than_a_fifth_is_noisy(self):
+    row = {"with": "PyTorch", "ours": 30.0, "peer": 10.0, "ratio": 3.0, "unit": "x/s"}
+    results = {"calm": row | {"spread": 0.19}, "restless": row | {"spread": 0.21}}
+    page = bench.markdown(results, "two abaci")
+    self.assertRegex(page, r"`calm` .*[|] x/s [|]\n")
+    self.assertRegex(page, r"`restless` .*[|] x/s \(noisy\) [|]\n")
+
+  def test_sections_of_the_page_before_stay(self):
+    before = bench.markdown({}, "one abacus") + "\n## Growth\n\nNone.\n\n## Rest\n"
+    page = bench.markdown({}, "two abaci", before)
+    self.assertEndsWith(page, "|\n\n## Growth\n\nNone.\n\n## Rest\n")
+    self.assertNotIn("one abacus", page)
+
+  def test_the_hardware_has_instructions_and_threads(self):
+    flags = "model name : Abacus 9\nflags\t: fpu avx avx2 sse\nmodel name : Other\n"
+    with (
+      mock.patch.object(bench.pathlib.Path, "read_text", return_value=flags),
+      mock.patch.object(bench.sharding, "num_cores", return_value=5),
+    ):
+      found = bench.hardware(7.0)
+    self.assertRegex(found, r"^5 cores of Abacus 9 \(avx2\), \d+ devices; .* 7 GFLOP/s; ")
 
   def test_the_page_in_docs_is_of_this_bench(self):
     """Its words, and an entry's line for each, whatever the figures are."""
