@@ -1,4 +1,4 @@
-"""What votes under a second noise (DSRS) would gain: measured (docs/sound.md has it).
+"""What votes under a second noise (DSRS) would gain: measured, not adopted (docs/sound.md).
 
   python -m pacd_jax.bench.double_sampling RUN [--rows=clean,pacd] [--degrees=24]
 
@@ -229,16 +229,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
   parser.add_argument("--n", type=int, default=100_000, help="a multiple of 10,000")
   parser.add_argument("--degrees", type=float, default=0.0, help="of a generalised P")
   chosen = parser.parse_args(arguments)
+  if chosen.n < 10_000 or chosen.n % 10_000:
+    parser.error(f"--n={chosen.n}: give a multiple of 10,000")
   plan = door.load(chosen.run, data_dir=chosen.data_dir)
-  params = stages.load_victims(plan)
+  rows = chosen.rows.split(",") if chosen.rows else plan.rows
+  if not set(rows) <= set(plan.rows):
+    parser.error(f"--rows={chosen.rows}: the run has {','.join(plan.rows)}")
   size = int(np.prod(plan.splits.test.images.shape[1:]))
+  if not 0.0 <= chosen.degrees <= size:
+    parser.error(f"--degrees={chosen.degrees:g}: give at most {size}, the pixels")
+  params = stages.load_victims(plan)
   first = gaussian = Gaussian(size)
   if chosen.degrees:
     first = Generalised(ball.Noise(size, chosen.degrees))
   noises = second_noises(first, size)
   splits = (plan.splits.validation, plan.splits.test)
   parts = [_points(split, plan.target_class, chosen.num_points) for split in splits]
-  for row in chosen.rows.split(",") if chosen.rows else plan.rows:
+  for row in rows:
     votes = sampler(plan.model.apply, params[row, 0], plan.sigma)
     validation, test = (
       draw(votes, part, first, noises, chosen.n, 1 + i) for i, part in enumerate(parts)
