@@ -25,7 +25,8 @@ class Entry(NamedTuple):
   peer_amount: float | None = None  # If the peer does another amount of that work.
 
 
-def _seconds(function: Callable[[], object], clock: Callable[[], float]) -> float:
+def seconds(function: Callable[[], object], clock: Callable[[], float]) -> float:
+  """The time of one call, until its arrays are there."""
   start = clock()
   jax.block_until_ready(function())
   return clock() - start
@@ -43,11 +44,11 @@ def measure(
   """
   both = entry.ours, entry.peer
   for function in both:
-    _seconds(function, clock)  # Compiles.
-  slow = sum(_seconds(function, clock) for function in both) > _SLOW_SECONDS
+    seconds(function, clock)  # Compiles.
+  slow = sum(seconds(function, clock) for function in both) > _SLOW_SECONDS
   if rounds is None:
     rounds = _ROUNDS_IF_SLOW if slow else _ROUNDS
-  turns = [[_seconds(function, clock) for function in both] for _ in range(rounds)]
+  turns = [[seconds(function, clock) for function in both] for _ in range(rounds)]
   amounts, sides = (
     (entry.amount, entry.peer_amount or entry.amount),
     [*zip(*turns, strict=True)],

@@ -1,0 +1,280 @@
+"""The work whose growth is measured: an attack step, an epoch of victims, certificates.
+
+Each function makes one piece of work at given sizes. The network is `small_cnn` with
+`width` times as many features and units, or a wide `mlp`, whose programs compile in a
+fraction of the time; images are square and of one channel.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from pacd_jax import losses, train, types
+from pacd_jax.attacks import pacd, problem
+from pacd_jax.bench import work
+from pacd_jax.certification import certify, votes
+from pacd_jax.data import training_sets
+from pacd_jax.models import cost, networks
+from pacd_jax.runtime import sharding
+
+_CERTIFY_BATCH = 200
+
+
+class Program(NamedTuple):
+  """A step, compiled for one state's shapes."""
+
+  step: Callable[[Any], tuple[Any, types.Aux]]
+  state: Any  # The first one.
+  num_bytes: int  # Of its temporaries, arguments and results on all devices, as XLA plans.
+  num_parameters: int  # Of one network.
+
+
+class Work(NamedTuple):
+  """A piece of work, compiled at its first call at the latest."""
+
+  run: Callable[[], object]
+  num_bytes: int  # As of a `Program`.
+  num_parameters: int
+
+
+@functools.cache
+def network(width: int, classes: int, side: int, dense: bool = False) -> types.Model:
+  """`small_cnn` with `width` times as many features and hidden units.
+
+  Dense: without convolutions, and with 2048 times `width` hidden units.
+  """
+  return networks.conv_net(
+    "growth",
+    blocks=() if dense else ((16 * width,), (32 * width,)),
+    size=3,
+    hidden=2048 * width if dense else 64 * width,
+    chunk=1000,
+    num_classes=classes,
+    image_shape=(side, side, 1),
+  )
+
+
+def _num_parameters(params: types.Params) -> int:
+  return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def _num_bytes(compiled: Any, num_devices: int = 1) -> int:
+  """What the program holds at most; the results that take arguments' buffers count once."""
+  plan = compiled.memory_analysis()
+  own = plan.temp_size_in_bytes + plan.argument_size_in_bytes
+  return num_devices * (own + plan.output_size_in_bytes - plan.alias_size_in_bytes)
+
+
+def _images(labels: np.ndarray, side: int) -> np.ndarray:
+  """float32 images `[B, side, side, 1]` in [0, 1]: a pattern of the class, and noise."""
+  rng = np.random.default_rng(0)
+  patterns = rng.uniform(0.3, 0.7, (labels.max() + 1, side, side, 1))
+  noisy = patterns[labels] + 0.1 * rng.normal(size=(len(labels), side, side, 1))
+  return np.clip(noisy, 0.0, 1.0).astype(np.float32)
+
+
+# --- the attack -----------------------------------------------------------------------
+
+
+def attack_program(
+  *,
+  poison: int = 100,
+  points: int = 0,
+  clean: int = 50,
+  width: int = 1,
+  classes: int = 10,
+  side: int = 16,
+  dense: bool = False,
+) -> Program:
+  """An outer step of PACD: 5 steps of the surrogate, 5 Gauss-Newton products.
+
+  Args:
+    poison: poison points in the lower level's batch.
+    points: poison points in all; 0: those of the batch.
+    clean: clean images in the batch, of the other classes.
+    width: of the network.
+    classes: number of classes; the first one is attacked.
+    side: of the images, in pixels.
+    dense: as of `network`.
+  """
+
+  def labelled(labels):
+    return jnp.asarray(_images(labels, side)), jnp.asarray(labels, jnp.int32)
+
+  data = problem.AttackData(
+    *labelled(np.resize(np.arange(1, classes), clean)),
+    *labelled(np.zeros(points or poison, np.int32)),
+    *labelled(np.zeros(50, np.int32)),
+  )
+  model = network(width, classes, side, dense)
+  setting = work.Setting(
+    num_noise_samples=8,
+    lower_steps=5,
+    # So that the few steps learn the class that is attacked, but not beyond rounding.
+    inverse_temperature=1.0,
+    learning_rate=1e-3 if dense else 1e-2,
+    curvature="gauss_newton",
+    damping=0.1,
+    solver_steps=5,
+  )
+  settings = work.pacd_settings(data, setting, model.apply)
+  attack = pacd.make(settings._replace(model=model, poison_batch=poison))
+  key = jax.random.key(1)
+  state = attack.init(data, key, None)
+  compiled: Any = jax.jit(attack.step).lower(state, data, key).compile()
+  return Program(
+    lambda state: compiled(state, data, key),
+    state,
+    _num_bytes(compiled),
+    _num_parameters(state.surrogates.params),
+  )
+
+
+def attack_step(**sizes: int) -> Work:
+  """The first step of `attack_program`, at each call.
+
+  Raises:
+    ValueError: its solve ends early, so that the step has less to do than others.
+  """
+  program = attack_program(**sizes)
+  if (steps := int(program.step(program.state)[1]["num_steps"])) != 5:
+    raise ValueError(f"bench: at {sizes} the solve ended after {steps} steps")
+  return Work(
+    lambda: program.step(program.state), program.num_bytes, program.num_parameters
+  )
+
+
+# --- victims --------------------------------------------------------------------------
+
+
+def epoch_program(
+  *,
+  victims: int = 2,
+  at_once: int = 0,
+  images: int = 1000,
+  batch: int = 50,
+  copies: int = 0,
+  width: int = 1,
+  classes: int = 10,
+  side: int = 16,
+) -> Program:
+  """An epoch of victims on one row; each state can be used once.
+
+  Args:
+    victims: networks that are trained by one program.
+    at_once: victims that a device trains side by side; 0: all.
+    images: in the training set.
+    batch: images in a mini-batch.
+    copies: k of MACER; 0: victims of Gaussian augmentation.
+    width: of the networks.
+    classes: number of classes.
+    side: of the images, in pixels.
+  """
+  model, shape = network(width, classes, side), (side, side, 1)
+  loss = losses.gaussian_augmentation(model.apply, sigma=work.SIGMA)
+  if copies:
+    loss = losses.macer(model.apply, sigma=work.SIGMA, num_noise_samples=copies)
+  labels = np.arange(images, dtype=np.int32) % classes
+  levels = np.round(255 * _images(labels, side)).astype(np.uint8)
+  data = training_sets.stack([training_sets.whole(types.Dataset(levels, labels))])
+  mesh = sharding.victims_mesh(cost.forward_flops(model, shape, batch))
+  trainer = train.make(
+    model,
+    loss,
+    lambda num_steps: optax.adam(1e-3),
+    image_shape=shape,
+    num_epochs=1,
+    batch_size=batch,
+    victims_at_once=at_once,
+    mesh=mesh,
+  )
+  rows, keys = train.every_row(train.victim_keys(jax.random.key(0), victims), 1)
+  first = trainer.init(keys)
+  state, *given = sharding.replicate((first, data, rows, jax.random.clone(keys)), mesh)
+  epoch: Any = trainer.epoch
+  compiled: Any = epoch.lower(state, *given).compile()
+  return Program(
+    lambda state: compiled(state, *given),
+    state,
+    _num_bytes(compiled, mesh.size),
+    _num_parameters(first.params) // victims,
+  )
+
+
+def epoch(**sizes: int) -> Work:
+  """An epoch of `epoch_program` at each call, from the state of the last one."""
+  program = epoch_program(**sizes)
+  state = program.state
+
+  def run():
+    nonlocal state
+    state, values = program.step(state)
+    return values
+
+  return Work(run, program.num_bytes, program.num_parameters)
+
+
+# --- certificates ---------------------------------------------------------------------
+
+
+def certification(
+  *,
+  samples: int = 2500,
+  points: int = 4,
+  width: int = 1,
+  classes: int = 10,
+  side: int = 16,
+) -> Work:
+  """Certificates of points on every device, n0 = 100.
+
+  Args:
+    samples: n.
+    points: images that are certified.
+    width: of the network.
+    classes: number of classes.
+    side: of the images, in pixels.
+  """
+  model, shape = network(width, classes, side), (side, side, 1)
+  params = model.init(jax.random.key(0), shape)
+  certify_points = certify.make_certifier(
+    model.apply,
+    sigma=work.SIGMA,
+    n0=100,
+    n=samples,
+    alpha=0.001,
+    batch_size=_CERTIFY_BATCH,
+    mesh=sharding.mesh(),
+  )
+  images = np.full((points, *shape), 0.5, np.float32)
+  keys = jax.random.split(jax.random.key(1), points)
+  return Work(
+    lambda: list(certify_points(params, images, keys)),
+    _num_bytes_of_votes(width, classes, side),
+    _num_parameters(params),
+  )
+
+
+@functools.cache
+def _num_bytes_of_votes(width: int, classes: int, side: int) -> int:
+  """What one call of the program that draws votes holds; it serves every n."""
+  model, shape, spec = network(width, classes, side), (side, side, 1), jax.ShapeDtypeStruct
+  key = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
+  mesh = sharding.mesh()
+  lowered = votes.draw.lower(
+    jax.eval_shape(lambda key: model.init(key, shape), jax.random.key(0)),
+    spec((votes.WINDOW, *shape), jnp.float32),
+    spec((votes.WINDOW, *key.shape), key.dtype),
+    spec((votes.WINDOW,), jnp.uint32),
+    spec((votes.WINDOW,), jnp.int32),
+    np.float32(work.SIGMA),
+    apply=model.apply,
+    batch_size=_CERTIFY_BATCH,
+    impl=str(jax.random.key_impl(jax.random.key(0))),
+    mesh=mesh,
+  )
+  return _num_bytes(lowered.compile(), mesh.size)
