@@ -188,11 +188,12 @@ def section(
 
 Rewritten by `python -m pacd_jax.bench.growth --write-docs`; without that option it measures
 alone, and `--only` measures some lines. Each line enlarges one quantity, all else fixed, on
-a network like `small_cnn` and images of 16x16 pixels. Time is the CPU's, of all threads, which
-other work on the machine hardly changes. The exponent a is that of time = c size^a, fitted to medians of {_ROUNDS} rounds in which sizes take turns; after ± is
-the standard deviation of the rounds' own. Fixed costs lower it, so the exponent between the
-largest two sizes is beside it. Memory is what XLA plans for the program on all devices:
-temporaries, arguments and results. Of an image's side, 2 is linear in pixels.
+a network like `small_cnn`, or a wide `mlp`, and images of 16x16 pixels. Time is the CPU's,
+of all threads, which other work on the machine changes less than the wall's. The exponent a
+is that of time = c size^a, fitted to medians of {_ROUNDS} rounds in which sizes take turns;
+after ± is the standard deviation of the rounds' own. Fixed costs lower it, so the exponent
+between the largest two sizes is beside it. Memory is what XLA plans for the program on all
+devices: temporaries, arguments and results. Of an image's side, 2 is linear in pixels.
 
 Measured on {on}.
 
