@@ -39,15 +39,18 @@ def measure(
 ) -> Row:
   """Measures medians over `rounds` turns, after two turns that are not counted.
 
-  Without `rounds`: seven turns, or three if one takes longer than three seconds.
+  Without `rounds`: seven turns; or three, of which the second uncounted one is the first,
+  if it takes longer than three seconds.
   """
   both = entry.ours, entry.peer
   for function in both:
     _seconds(function, clock)  # Compiles.
-  slow = sum(_seconds(function, clock) for function in both) > _SLOW_SECONDS
+  second = [_seconds(function, clock) for function in both]
+  turns = []
   if rounds is None:
-    rounds = _ROUNDS_IF_SLOW if slow else _ROUNDS
-  turns = [[_seconds(function, clock) for function in both] for _ in range(rounds)]
+    slow = sum(second) > _SLOW_SECONDS
+    turns, rounds = ([second], _ROUNDS_IF_SLOW - 1) if slow else ([], _ROUNDS)
+  turns += [[_seconds(function, clock) for function in both] for _ in range(rounds)]
   amounts, sides = (
     (entry.amount, entry.peer_amount or entry.amount),
     [*zip(*turns, strict=True)],
