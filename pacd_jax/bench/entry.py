@@ -47,14 +47,13 @@ def measure(
     _seconds(function, clock)  # Compiles.
   second = [_seconds(function, clock) for function in both]
   turns = []
-  if rounds is None:
-    slow = sum(second) > _SLOW_SECONDS
-    turns, rounds = ([second], _ROUNDS_IF_SLOW - 1) if slow else ([], _ROUNDS)
-  turns += [[_seconds(function, clock) for function in both] for _ in range(rounds)]
-  amounts, sides = (
-    (entry.amount, entry.peer_amount or entry.amount),
-    [*zip(*turns, strict=True)],
-  )
+  if rounds is None and sum(second) > _SLOW_SECONDS:
+    turns.append(second)
+    rounds = _ROUNDS_IF_SLOW - 1
+  for _ in range(rounds or _ROUNDS):
+    turns.append([_seconds(function, clock) for function in both])
+  sides = list(zip(*turns, strict=True))
+  amounts = entry.amount, entry.peer_amount or entry.amount
   ours, peer = (
     amount / statistics.median(times) for amount, times in zip(amounts, sides, strict=True)
   )
