@@ -130,7 +130,8 @@ def make(
     logged: which of the loss's auxiliary numbers are among the metrics.
     mesh: the devices, each of which trains its share of the victims; between epochs every
       device holds the states of all. `epoch` must then be given arrays that
-      `sharding.replicate` placed. None: one device.
+      `sharding.replicate` placed. Cores take any arrays, and leave NumPy's
+      (`sharding.by_core`). None: one device.
 
   Returns:
     A `Trainer`. Step t of a victim is a function of its key, its row's data and t alone.
@@ -229,9 +230,19 @@ def make(
   init = jax.jit(lambda keys: jax.lax.map(init_one, jax.random.clone(keys)))
   if mesh is None:
     return Trainer(init, jax.jit(epoch, donate_argnums=0))
+  in_axes = 0, None, 0, 0, 0
+  if sharding.are_cores(mesh):
+    shared = sharding.by_core(epoch, in_axes, donated=0)
+
+    def over_cores(state, data, rows, keys, recovery_rows=None):
+      return shared(
+        state, data, rows, keys, rows if recovery_rows is None else recovery_rows
+      )
+
+    return Trainer(init, over_cores)
 
   def over_mesh(state, data, rows, keys, recovery_rows=None):
-    shared = sharding.over_rows(epoch, mesh, in_axes=(0, None, 0, 0, 0))
+    shared = sharding.over_rows(epoch, mesh, in_axes)
     return shared(state, data, rows, keys, recovery_rows)
 
   whole = sharding.replicated(mesh)

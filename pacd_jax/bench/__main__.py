@@ -119,6 +119,7 @@ def main(argv: list[str]) -> int:
   sharding.cores_as_devices()
   if options.only and options.write_docs:
     parser.error("--write-docs is for all entries, without --only")
+  before = _DOCS.read_text(encoding="utf-8") if options.write_docs else ""
   with_pytorch = peers.torch is not None and jax.default_backend() == "cpu"
   if not with_pytorch:
     sys.stdout.write("without PyTorch on a CPU: no comparisons with it\n")
@@ -146,8 +147,7 @@ def main(argv: list[str]) -> int:
   on = hardware(matmul.flops())
   sys.stdout.write(f"{on}\n")
   if options.write_docs:
-    page = markdown(results, on, _DOCS.read_text(encoding="utf-8"))
-    files.write_text(_DOCS, page)
+    files.write_text(_DOCS, markdown(results, on, before))
   return 0
 
 

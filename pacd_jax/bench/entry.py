@@ -40,19 +40,21 @@ def measure(
 ) -> Row:
   """Measures medians over `rounds` turns, after two turns that are not counted.
 
-  Without `rounds`: seven turns, or three if one takes longer than three seconds.
+  Without `rounds`: seven turns; or three, of which the second uncounted one is the first,
+  if it takes longer than three seconds.
   """
   both = entry.ours, entry.peer
   for function in both:
     seconds(function, clock)  # Compiles.
-  slow = sum(seconds(function, clock) for function in both) > _SLOW_SECONDS
-  if rounds is None:
-    rounds = _ROUNDS_IF_SLOW if slow else _ROUNDS
-  turns = [[seconds(function, clock) for function in both] for _ in range(rounds)]
-  amounts, sides = (
-    (entry.amount, entry.peer_amount or entry.amount),
-    [*zip(*turns, strict=True)],
-  )
+  second = [seconds(function, clock) for function in both]
+  turns = []
+  if rounds is None and sum(second) > _SLOW_SECONDS:
+    turns.append(second)
+    rounds = _ROUNDS_IF_SLOW - 1
+  for _ in range(rounds or _ROUNDS):
+    turns.append([seconds(function, clock) for function in both])
+  sides = list(zip(*turns, strict=True))
+  amounts = entry.amount, entry.peer_amount or entry.amount
   ours, peer = (
     amount / statistics.median(times) for amount, times in zip(amounts, sides, strict=True)
   )

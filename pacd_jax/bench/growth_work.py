@@ -19,7 +19,7 @@ from pacd_jax.attacks import pacd, problem
 from pacd_jax.bench import work
 from pacd_jax.certification import certify, votes
 from pacd_jax.data import training_sets
-from pacd_jax.models import cost, networks
+from pacd_jax.models import networks
 from pacd_jax.runtime import sharding
 
 _CERTIFY_BATCH = 200
@@ -163,7 +163,7 @@ def epoch_program(
   classes: int = 10,
   side: int = 16,
 ) -> Program:
-  """An epoch of victims on one row; each state can be used once.
+  """An epoch of victims on one row, on one device; each state can be used once.
 
   Args:
     victims: networks that are trained by one program.
@@ -182,7 +182,6 @@ def epoch_program(
   labels = np.arange(images, dtype=np.int32) % classes
   levels = np.round(255 * _images(labels, side)).astype(np.uint8)
   data = training_sets.stack([training_sets.whole(types.Dataset(levels, labels))])
-  mesh = sharding.victims_mesh(cost.forward_flops(model, shape, batch))
   trainer = train.make(
     model,
     loss,
@@ -191,18 +190,16 @@ def epoch_program(
     num_epochs=1,
     batch_size=batch,
     victims_at_once=at_once,
-    mesh=mesh,
   )
   rows, keys = train.every_row(train.victim_keys(jax.random.key(0), victims), 1)
-  first = trainer.init(keys)
-  state, *given = sharding.replicate((first, data, rows, jax.random.clone(keys)), mesh)
-  epoch: Any = trainer.epoch
+  state, given = trainer.init(keys), (jax.tree.map(jnp.asarray, data), rows, keys)
+  epoch: Any = trainer.epoch  # Compiled ahead, for what XLA plans.
   compiled: Any = epoch.lower(state, *given).compile()
   return Program(
     lambda state: compiled(state, *given),
     state,
-    _num_bytes(compiled, mesh.size),
-    _num_parameters(first.params) // victims,
+    _num_bytes(compiled),
+    _num_parameters(state.params) // victims,
   )
 
 

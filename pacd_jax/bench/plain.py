@@ -80,7 +80,7 @@ def _epochs(
   """An epoch at each call, from the state of the last one, whose buffers it takes."""
   state, given = trainer.init(keys), (data, rows, keys)
   if mesh is not None:
-    state, given = sharding.replicate((state, given), mesh)
+    state, given = sharding.hold_rows(state, mesh), sharding.replicate(given, mesh)
 
   def epoch():
     nonlocal state
@@ -120,10 +120,11 @@ def victims_by_core() -> Entry:
 
 
 def ensemble_networks(name: str) -> Entry:
-  """One epoch of an ensemble's 30 networks: one program, against one after the other.
+  """One epoch of an ensemble's 30 networks: as a run trains them, or one after the other.
 
   Each has a thirtieth of the images, in batches of 12: `configs/digits_aggregation.py`.
-  The peer is a trainer of one network at a time, compiled once for all of them.
+  Ours is one program on each core; the peer a trainer of one network at a time, compiled
+  once for all of them.
   """
   number = 30
   model = networks.make(name, num_classes=10, image_shape=(8, 8, 1))
@@ -135,7 +136,7 @@ def ensemble_networks(name: str) -> Entry:
     present=members.positions, sizes=members.sizes, source=np.zeros(number, np.int32)
   )
   rows, keys = jnp.arange(number), ensemble.model_keys(jax.random.key(0), number)
-  mesh = sharding.victims_mesh(cost.forward_flops(model, (8, 8, 1), 12))
+  mesh = sharding.victims_mesh(lambda: cost.forward_flops(model, (8, 8, 1), 12))
   together = _epochs(_trainer(model, 12, mesh), data, rows, jax.random.clone(keys), mesh)
   data, one = jax.tree.map(jnp.asarray, data), _trainer(model, 12)
   alone = [_epochs(one, data, rows[k : k + 1], keys[k : k + 1]) for k in range(number)]

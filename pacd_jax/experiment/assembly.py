@@ -89,7 +89,9 @@ def training(
   manifold = manifolds.of_loss(config, splits, options.loss.name)
   augment = options.augment if options.augment.name else config.data.augment
   image_shape = splits.train.images.shape[1:]
-  mesh = sharding.victims_mesh(cost.forward_flops(model, image_shape, options.batch_size))
+  mesh = sharding.victims_mesh(
+    lambda: cost.forward_flops(model, image_shape, options.batch_size)
+  )
   trainer = train.make(
     model,
     loss(options, model, config.sigma, manifold),
@@ -188,16 +190,9 @@ def decay(
 
 
 def stopping(
-  config: Config,
-  splits: types.Splits,
-  model: types.Model,
-  key: types.Key,
-  mesh: jax.sharding.Mesh,
+  config: Config, splits: types.Splits, model: types.Model, key: types.Key
 ) -> early_stopping.Stopping | None:
-  """Early stopping by the ACR on validation images of the class; None: there is none.
-
-  `mesh` is the victims'.
-  """
+  """Early stopping by the ACR on validation images of the class; None: there is none."""
   options, target = config.train.stopping, config.data.target_class
   if not options.every:
     return None
@@ -214,7 +209,7 @@ def stopping(
     sigma=config.sigma,
     n=options.n,
     alpha=config.certify.alpha,
-    mesh=mesh,
+    mesh=sharding.batch_mesh(),
   )
   total = config.train.num_epochs + config.train.recovery_epochs
   return early_stopping.Stopping(options.every, total, acr)

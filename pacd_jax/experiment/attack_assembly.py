@@ -218,17 +218,20 @@ def selection(
     jax.random.fold_in(key, stream)
     for stream in (problem.SELECTION_TRAIN, problem.SELECTION_CERTIFY)
   ]
-  trained = assembly.training(
+  run = assembly.training(
     dataclasses.replace(config, train=victims), splits, model, keys[0]
   )
+  at_once = victims.victims_at_once or 1
+  if sharding.are_cores(run.mesh):
+    at_once = run.mesh.size * (victims.victims_at_once or options.num_surrogates)
   return plan.SelectionPlan(
     options.every,
     options.corners,
     options.rows,
     model,
     known.defend,
-    trained,
-    trained.mesh.size * (victims.victims_at_once or options.num_surrogates),
+    run,
+    at_once,
     assembly.certification(
       dataclasses.replace(config, certify=points), splits, model, keys[1]
     ),

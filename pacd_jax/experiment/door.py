@@ -219,9 +219,6 @@ def build(
       frozen=kept,
     )
 
-  victims = assembly.training(
-    config, splits, model, jax.random.fold_in(root, making.TRAIN), kept
-  )
   return plan.Plan(
     config=config,
     folder=run_folder.RunFolder(workdir, Identity(schema.values(config))),
@@ -246,13 +243,15 @@ def build(
       config, splits, surrogate, tools(kinds.ROWS[types.PACD]), known
     ),
     defense=defences.plan(config, splits, model, defend_key),
-    train=victims,
+    train=assembly.training(
+      config, splits, model, jax.random.fold_in(root, making.TRAIN), kept
+    ),
     certify=assembly.certification(
       config, splits, certified, jax.random.fold_in(root, making.CERTIFY)
     ),
     decay=assembly.decay(config, splits, model, jax.random.fold_in(root, making.DECAY)),
     stopping=assembly.stopping(
-      config, splits, model, jax.random.fold_in(root, making.STOP), victims.mesh
+      config, splits, model, jax.random.fold_in(root, making.STOP)
     ),
     ensemble=ensemble,
     denoiser=denoiser,

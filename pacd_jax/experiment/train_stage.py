@@ -34,10 +34,8 @@ def train_victims(plan: Plan) -> None:
     if remark := plan.ensemble.remark(data, run.batch_size, plan.splits.num_classes):
       progress.note(f"train: {remark}")
   decays = None if plan.decay is None else weight_decay.choose(plan, plan.decay)
-  begun = plan.first_victims(decays, on_features=True)
-  first, *given = sharding.replicate(
-    (begun, data, rows, keys, np.full_like(rows, clean)), run.mesh
-  )
+  first = sharding.hold_rows(plan.first_victims(decays, on_features=True), run.mesh)
+  given = sharding.replicate((data, rows, keys, np.full_like(rows, clean)), run.mesh)
 
   def recovers(number):
     return number >= run.num_epochs

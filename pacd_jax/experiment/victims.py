@@ -35,7 +35,7 @@ def train(
   stage: str,
   shows: bool = True,
 ) -> types.Params:
-  """Trains S victims; returns their parameters after the last epoch, leaves `[S, ...]`.
+  """Trains S victims; returns their last parameters on the host, leaves `[S, ...]`.
 
   Args:
     run: how they are trained; without epochs of recovery.
@@ -53,10 +53,10 @@ def train(
       f"{stage} is to train on {len(training_set.present)} images, but config field "
       f"train.batch_size is {run.batch_size}: use a smaller one"
     )
+  state = sharding.hold_rows(run.trainer.init(keys), run.mesh)
   data, rows, keys = sharding.replicate(
     (training_sets.stack([training_set]), np.zeros(len(keys), np.int32), keys), run.mesh
   )
-  state = sharding.replicate(run.trainer.init(keys), run.mesh)
   shown = progress.Progress(stage, run.num_epochs, unit="epochs") if shows else None
   for number in range(1, run.num_epochs + 1):
     state, values = run.trainer.epoch(state, data, rows, keys)
@@ -64,7 +64,7 @@ def train(
     metrics.check_finite(stage, number, found)
     if shown is not None:
       shown.update(number, f"loss {found['loss'].mean():.4g}")
-  return jax.tree.map(np.asarray, state.params)  # On no device: the next program chooses.
+  return jax.tree.map(np.asarray, state.params)
 
 
 def by_row(

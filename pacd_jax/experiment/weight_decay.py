@@ -124,14 +124,10 @@ def _accuracies(plan: Plan, decay: DecayPlan, row: str) -> np.ndarray:
   num_choices = len(decay.choices)
   rows = np.tile(np.arange(NUM_FOLDS, dtype=np.int32), num_choices)
   keys = jax.random.clone(run.keys)[rows]  # Choices differ in their decay alone.
-  first, *given = sharding.replicate(
-    (
-      run.first(keys, np.repeat(decay.choices, NUM_FOLDS)),
-      training_sets.stack(sets),
-      rows,
-      jax.random.clone(keys),
-    ),
-    run.mesh,
+  first = run.first(keys, np.repeat(decay.choices, NUM_FOLDS))
+  first = sharding.hold_rows(first, run.mesh)
+  given = sharding.replicate(
+    (training_sets.stack(sets), rows, jax.random.clone(keys)), run.mesh
   )
   stage = f"weight_decay/{row}"
   fingerprint = f"{plan.folder.fingerprint} {plan.defended.checksum(row)}"

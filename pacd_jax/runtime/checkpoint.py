@@ -193,7 +193,9 @@ def _tell(text: str) -> None:
   progress.note(text)
 
 
-def _placed(host: np.ndarray, like: jax.Array) -> jax.Array:
-  """Puts a NumPy array on the devices of another array."""
+def _placed(host: np.ndarray, like: jax.Array | np.ndarray) -> jax.Array | np.ndarray:
+  """Puts a NumPy array on the devices of another array, or leaves it on the host."""
   host = np.asarray(host)
+  if isinstance(like, np.ndarray):
+    return host
   return jax.make_array_from_callback(host.shape, like.sharding, lambda at: host[at])

@@ -6,6 +6,7 @@ attacks contain no collectives: these come from here, by `jax.shard_map` and its
 derivatives; `votes.py` sums its own counts, and `processes.py` communicates on the host.
 """
 
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -20,8 +21,8 @@ AXIS = "devices"
 _CGROUP = pathlib.Path("/sys/fs/cgroup")
 _Tree = TypeVar("_Tree")
 _cores_are_devices = False  # Set by `cores_as_devices`.
-# Multiplications and additions of a forward pass over a batch, from which on a training
-# step occupies several cores by itself (`make bench`, `victims_by_core`).
+# Operations of a forward pass over a mini-batch from which on a training step occupies two
+# cores by itself.
 _SMALL_STEP = 1e8
 
 
@@ -45,16 +46,24 @@ def batch_mesh() -> jax.sharding.Mesh:
   return _in_a_row([first[process] for process in sorted(first)])
 
 
-def victims_mesh(forward_flops: float) -> jax.sharding.Mesh:
+def victims_mesh(forward_flops: Callable[[], float]) -> jax.sharding.Mesh:
   """The mesh that independent trainings are sharded over: all devices, in general.
 
-  If cores were made devices, it is `batch_mesh` for large steps, which occupy all cores by
-  themselves.
+  If cores were made devices, it is `batch_mesh` for steps that occupy several cores by
+  themselves, and for runs of several processes.
 
   Args:
-    forward_flops: operations of a forward pass over a mini-batch.
+    forward_flops: counts the operations of a forward pass over a mini-batch, if need be.
   """
-  return mesh() if forward_flops < _SMALL_STEP else batch_mesh()
+  if batch_mesh().size == mesh().size or jax.process_count() > 1:
+    return batch_mesh()
+  return mesh() if forward_flops() < _SMALL_STEP else batch_mesh()
+
+
+def are_cores(mesh: jax.sharding.Mesh) -> bool:
+  """Whether its devices are several cores of this process, by `cores_as_devices`."""
+  is_local = jax.process_count() == 1 and jax.default_backend() == "cpu"
+  return _cores_are_devices and is_local and mesh.size > 1
 
 
 def _in_a_row(devices: Sequence[jax.Device]) -> jax.sharding.Mesh:
@@ -89,6 +98,16 @@ def replicate(tree: _Tree, mesh: jax.sharding.Mesh) -> _Tree:
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
   return jax.tree.map(one, tree)
+
+
+def hold_rows(tree: _Tree, mesh: jax.sharding.Mesh) -> _Tree:
+  """Places rows `[rows, ...]` where they stay between calls of what is sharded over a mesh.
+
+  They are replicated; those of cores are on the host (`by_core`).
+  """
+  if are_cores(mesh):
+    return jax.tree.map(np.asarray, tree)
+  return replicate(tree, mesh)
 
 
 def to_all(tree: _Tree, mesh: jax.sharding.Mesh) -> _Tree:
@@ -168,8 +187,6 @@ def over_rows(
         shapes = jax.eval_shape(function, *args)
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
-      if (mesh.size - 1) * share < num_rows:
-        return function(*args)
       has_rows = jax.lax.axis_index(AXIS) * share < num_rows
       return jax.lax.cond(has_rows, function, nothing, *args)
 
@@ -183,6 +200,62 @@ def over_rows(
     return jax.tree.map(lambda leaf: leaf[:num_rows], outputs)
 
   return of_rows
+
+
+def by_core(
+  function: Callable[..., Any], in_axes: Sequence[int | None], *, donated: int
+) -> Callable[..., Any]:
+  """A function of independent rows, with the rows shared by the cores (`are_cores`).
+
+  Shares are cut and joined on the host: in a collective of `over_rows` a core that has less
+  to do would wait for the others, and XLA ends a process after a minute of that; and all
+  cores would hold all rows. A core with fewer rows computes its last one again.
+
+  Args:
+    function: its outputs are `[rows, ...]`, and no row depends on another.
+    in_axes: for each argument: 0 if its leaves are `[rows, ...]`, None if cores share it.
+    donated: the number of the argument whose buffers the outputs may use.
+
+  Returns:
+    A compiled function with NumPy arrays as outputs. Random keys are arguments alone.
+  """
+  specs = tuple(PartitionSpec(AXIS if axis == 0 else None) for axis in in_axes)
+
+  @functools.cache
+  def on(num_cores):
+    cores = mesh(num_cores)
+    shared = jax.shard_map(
+      function,
+      mesh=cores,
+      in_specs=specs,
+      out_specs=PartitionSpec(AXIS),
+      check_vma=False,
+    )
+    return cores, jax.jit(shared, donate_argnums=donated)
+
+  def of_rows(*args):
+    num_rows = len(jax.tree.leaves(args[list(in_axes).index(0)])[0])
+    share = -(-num_rows // len(jax.devices()))
+    cores, compiled = on(-(-num_rows // share))
+    rows = np.minimum(np.arange(share * cores.size), num_rows - 1)
+    of_cores = jax.sharding.NamedSharding(cores, PartitionSpec(AXIS))
+    placed = [
+      replicate(arg, cores)
+      if axis is None
+      else jax.tree.map(lambda leaf: _cut(leaf, rows, of_cores), arg)
+      for arg, axis in zip(args, in_axes, strict=True)
+    ]
+    outputs = compiled(*placed)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[:num_rows], outputs)
+
+  return of_rows
+
+
+def _cut(leaf, rows, sharding):
+  if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    words = _cut(jax.random.key_data(leaf), rows, sharding)
+    return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
+  return jax.device_put(np.asarray(leaf)[rows], sharding)
 
 
 # --- the host -------------------------------------------------------------------------

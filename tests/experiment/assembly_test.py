@@ -23,8 +23,7 @@ def _trainings(**overrides):
   """What `train.make` was given for a selection's fresh surrogates, and for victims."""
   with mock.patch.object(assembly.train, "make", wraps=assembly.train.make) as make:
     _build(**_SELECTED, **overrides)
-  of_victims, of_surrogates = make.call_args_list
-  return of_surrogates, of_victims
+  return make.call_args_list
 
 
 class VictimsTest(parameterized.TestCase):

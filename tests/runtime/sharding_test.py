@@ -21,7 +21,7 @@ from pacd_jax.runtime import sharding
 sharding.cores_as_devices()
 import jax
 print(jax.local_device_count(), sharding.mesh().size, sharding.batch_mesh().size)
-print(sharding.victims_mesh(1e6).size, sharding.victims_mesh(1e10).size)
+print(*(sharding.victims_mesh(lambda: x).size for x in (1e6, 1e10)))
 """
 
 
@@ -141,23 +141,65 @@ class OverBatchTest(parameterized.TestCase):
     self.assertIs(sharding.over_batch(_network, sharding.mesh(1)), _network)
 
 
+def _of_rows(state, table, keys):
+  draws = jax.vmap(lambda key: jax.random.normal(key, (2,)))(keys)
+  return {"next": state + table[None] + draws}, state.sum(axis=1)
+
+
+def _rows(num_rows):
+  """Arguments of `_of_rows`; and what it gives on one device."""
+  state = jnp.arange(2.0 * num_rows).reshape(num_rows, 2)
+  keys = jax.random.split(jax.random.key(3), num_rows)
+  args = state, jnp.array([0.5, -1.0]), keys
+  return args, jax.jit(_of_rows)(*args[:2], jax.random.clone(keys))
+
+
 class OverRowsTest(parameterized.TestCase):
   @parameterized.parameters(1, 2, 3, 5, 6)
   def test_rows_are_those_of_one_device(self, num_rows):
     """Fewer than devices, as many, and more; keys are rows, too."""
-
-    def function(state, table, keys):
-      draws = jax.vmap(lambda key: jax.random.normal(key, (2,)))(keys)
-      return {"next": state + table[None] + draws}, state.sum(axis=1)
-
-    state = jnp.arange(2.0 * num_rows).reshape(num_rows, 2)
-    keys = jax.random.split(jax.random.key(3), num_rows)
-    args = state, jnp.array([0.5, -1.0]), keys
-    expected = jax.jit(function)(*args[:2], jax.random.clone(keys))
-    shared = sharding.over_rows(function, sharding.mesh(), in_axes=(0, None, 0))
+    args, expected = _rows(num_rows)
+    shared = sharding.over_rows(_of_rows, sharding.mesh(), in_axes=(0, None, 0))
     found = jax.jit(shared)(*args)
     for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
       np.testing.assert_array_equal(one, other)
+
+  @parameterized.parameters((1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (6, 3))
+  def test_rows_by_core_are_those_of_one_device(self, num_rows, num_cores):
+    """Three cores; no more of them than have a row of their own."""
+    args, expected = _rows(num_rows)
+    used = []
+
+    def traced(*args):
+      used.append(len(args[0]))
+      return _of_rows(*args)
+
+    shared = sharding.by_core(traced, (0, None, 0), donated=0)
+    for _ in range(2):
+      found = shared(*args)
+      for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        self.assertIsInstance(other, np.ndarray)
+        np.testing.assert_array_equal(one, other)
+    self.assertEqual(used, [-(-num_rows // num_cores)])  # Compiled once.
+
+  def test_cores_do_not_wait_for_each_other(self):
+    """A collective would end the process where a core comes late."""
+    sharded = jax.sharding.NamedSharding(
+      sharding.mesh(), jax.sharding.PartitionSpec(sharding.AXIS)
+    )
+    compiled = []
+    jitted = jax.jit
+
+    def watched(function, **options):
+      made = jitted(function, **options)
+      compiled.append(made)
+      return made
+
+    with mock.patch.object(jax, "jit", watched):
+      sharding.by_core(jnp.sin, (0,), donated=0)(np.ones((6, 2), np.float32))
+    given = jax.device_put(np.ones((6, 2), np.float32), sharded)
+    text = compiled[0].lower(given).compile().as_text()
+    self.assertNotRegex(text, "all-|collective")
 
   def test_devices_exchange_nothing_while_they_compute(self):
     shared = sharding.over_rows(lambda x: jnp.sin(x), sharding.mesh(), in_axes=(0,))
