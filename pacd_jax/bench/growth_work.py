@@ -1,4 +1,4 @@
-"""The work whose growth is measured: an attack step, an epoch of victims, certificates.
+"""The work whose growth is measured: an attack step, and an epoch of victims.
 
 Each function makes one piece of work at given sizes. The network is `small_cnn` with
 `width` times as many features and units, or a wide `mlp`, whose programs compile in a
@@ -17,12 +17,8 @@ import optax
 from pacd_jax import losses, train, types
 from pacd_jax.attacks import pacd, problem
 from pacd_jax.bench import work
-from pacd_jax.certification import certify, votes
 from pacd_jax.data import training_sets
 from pacd_jax.models import networks
-from pacd_jax.runtime import sharding
-
-_CERTIFY_BATCH = 200
 
 
 class Program(NamedTuple):
@@ -59,11 +55,12 @@ def network(width: int, classes: int, side: int, dense: bool = False) -> types.M
   )
 
 
-def _num_parameters(params: types.Params) -> int:
+def num_parameters(params: types.Params) -> int:
+  """The number of parameters of a network, or of several."""
   return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
-def _num_bytes(compiled: Any, num_devices: int = 1) -> int:
+def num_bytes(compiled: Any, num_devices: int = 1) -> int:
   """What the program holds at most; the results that take arguments' buffers count once."""
   plan = compiled.memory_analysis()
   own = plan.temp_size_in_bytes + plan.argument_size_in_bytes
@@ -130,18 +127,18 @@ def attack_program(
   return Program(
     lambda state: compiled(state, data, key),
     state,
-    _num_bytes(compiled),
-    _num_parameters(state.surrogates.params),
+    num_bytes(compiled),
+    num_parameters(state.surrogates.params),
   )
 
 
-def attack_step(**sizes: int) -> Work:
+def attack_step(*, dense: bool = False, **sizes: int) -> Work:
   """The first step of `attack_program`, at each call.
 
   Raises:
     ValueError: its solve ends early, so that the step has less to do than others.
   """
-  program = attack_program(**sizes)
+  program = attack_program(dense=dense, **sizes)
   if (steps := int(program.step(program.state)[1]["num_steps"])) != 5:
     raise ValueError(f"bench: at {sizes} the solve ended after {steps} steps")
   return Work(
@@ -198,8 +195,8 @@ def epoch_program(
   return Program(
     lambda state: compiled(state, *given),
     state,
-    _num_bytes(compiled),
-    _num_parameters(state.params) // victims,
+    num_bytes(compiled),
+    num_parameters(state.params) // victims,
   )
 
 
@@ -214,64 +211,3 @@ def epoch(**sizes: int) -> Work:
     return values
 
   return Work(run, program.num_bytes, program.num_parameters)
-
-
-# --- certificates ---------------------------------------------------------------------
-
-
-def certification(
-  *,
-  samples: int = 2500,
-  points: int = 4,
-  width: int = 1,
-  classes: int = 10,
-  side: int = 16,
-) -> Work:
-  """Certificates of points on every device, n0 = 100.
-
-  Args:
-    samples: n.
-    points: images that are certified.
-    width: of the network.
-    classes: number of classes.
-    side: of the images, in pixels.
-  """
-  model, shape = network(width, classes, side), (side, side, 1)
-  params = model.init(jax.random.key(0), shape)
-  certify_points = certify.make_certifier(
-    model.apply,
-    sigma=work.SIGMA,
-    n0=100,
-    n=samples,
-    alpha=0.001,
-    batch_size=_CERTIFY_BATCH,
-    mesh=sharding.mesh(),
-  )
-  images = np.full((points, *shape), 0.5, np.float32)
-  keys = jax.random.split(jax.random.key(1), points)
-  return Work(
-    lambda: list(certify_points(params, images, keys)),
-    _num_bytes_of_votes(width, classes, side),
-    _num_parameters(params),
-  )
-
-
-@functools.cache
-def _num_bytes_of_votes(width: int, classes: int, side: int) -> int:
-  """What one call of the program that draws votes holds; it serves every n."""
-  model, shape, spec = network(width, classes, side), (side, side, 1), jax.ShapeDtypeStruct
-  key = jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0)))
-  mesh = sharding.mesh()
-  lowered = votes.draw.lower(
-    jax.eval_shape(lambda key: model.init(key, shape), jax.random.key(0)),
-    spec((votes.WINDOW, *shape), jnp.float32),
-    spec((votes.WINDOW, *key.shape), key.dtype),
-    spec((votes.WINDOW,), jnp.uint32),
-    spec((votes.WINDOW,), jnp.int32),
-    np.float32(work.SIGMA),
-    apply=model.apply,
-    batch_size=_CERTIFY_BATCH,
-    impl=str(jax.random.key_impl(jax.random.key(0))),
-    mesh=mesh,
-  )
-  return _num_bytes(lowered.compile(), mesh.size)

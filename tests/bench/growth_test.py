@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from pacd_jax.bench import growth, growth_resident, growth_work
+from pacd_jax.bench import growth, growth_page, growth_resident, growth_votes, growth_work
 from pacd_jax.runtime import sharding
 
 _DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
@@ -18,30 +18,30 @@ _DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 def _row(power, *, memory=1.0):
   sizes = np.array([1, 2, 4])
   seconds = 0.5 * np.array([1.0, 9.0, 3.0])[:, None] * sizes[None] ** power
-  return growth.Row("things", "work", sizes, seconds, 10**6 * sizes**memory)
+  return growth_page.Row("things", "work", sizes, seconds, 10**6 * sizes**memory)
 
 
 class FitTest(parameterized.TestCase):
   @parameterized.parameters(0.0, 0.5, 1.0, 2.0)
   def test_of_exact_powers(self, power):
     sizes = np.array([100, 200, 400, 800])
-    self.assertAlmostEqual(growth.exponent(sizes, 3.0 * sizes**power), power, places=9)
+    self.assertAlmostEqual(growth_page.exponent(sizes, 3.0 * sizes**power), power, places=9)
 
   def test_a_line_has_medians_and_the_rounds_spread(self):
     """The rounds' loads are 1, 9 and 3: each has the same exponent, the median is 3."""
-    line = growth.cells(_row(2.0))
+    line = growth_page.cells(_row(2.0))
     expected = ["things", "work", "1 to 4", "1.5 to 24", "2.00 ± 0.00", "2.00"]
     self.assertEqual(line, [*expected, "1 to 4", "1.00"])
 
   def test_the_last_doubling_is_that_of_the_largest_two(self):
     """1, 2, 8: 1.5 on the whole, 2 at the end."""
     seconds = np.array([[1.0, 2.0, 8.0], [1.0, 2.0, 8.0]])
-    line = growth.cells(_row(1.0)._replace(seconds=seconds))
+    line = growth_page.cells(_row(1.0)._replace(seconds=seconds))
     self.assertEqual(line[4:6], ["1.50 ± 0.00", "2.00"])
 
   def test_growth_of_a_process_is_from_n_to_4_n(self):
     found = growth_resident.Resident(5, [200_000_000, 205_000_000, 210_000_000], [7, 7, 7])
-    line = growth.resident_cells("steps", found)
+    line = growth_page.resident_cells("steps", found)
     self.assertEqual(line[:4], ["steps", "5 / 10 / 20", "200.0 / 205.0 / 210.0", "5.0 %"])
 
 
@@ -49,19 +49,20 @@ class SectionTest(parameterized.TestCase):
   @parameterized.parameters("", "\n## Growth\n\nOld.\n")
   def test_others_stay_and_it_is_there_once(self, before):
     page = f"# Performance\n\nA table.\n\n## First\n\n1\n{before}\n## Last\n\n2\n"
-    text = growth.section([_row(1.0)], {}, "two abaci")
-    changed = growth.replaced(page, text)
+    text = growth_page.section([growth_page.cells(_row(1.0))], [], "two abaci")
+    changed = growth_page.replaced(page, text)
     self.assertNotIn("Old.", changed)
     self.assertEqual(changed.count("\n## Growth\n"), 1)
     self.assertEqual(changed.replace(text, "").split(), page.replace(before, "").split())
     order = re.findall("^## .*", changed, re.MULTILINE)
     last = ["## Growth", "## Last"] if before else ["## Last", "## Growth"]
     self.assertEqual(order, ["## First", *last])
-    self.assertEqual(growth.replaced(changed, text), changed)
+    self.assertEqual(growth_page.replaced(changed, text), changed)
 
   def test_the_page_in_docs_has_every_quantity(self):
     page = _DOCS.read_text(encoding="utf-8")
-    written = page.partition(f"{growth.section([], {}, '').partition('Measured')[0]}")[2]
+    words, _, _ = growth_page.section([], [], "two abaci").partition("Measured on")
+    written = page.partition(words)[2]
     self.assertNotEmpty(written, "its words are others: python -m pacd_jax.bench.growth")
     for entry in growth.ENTRIES.values():
       self.assertIn(f"| {entry.quantity} | {entry.of} | ", written)
@@ -119,7 +120,7 @@ class CommandTest(absltest.TestCase):
   def test_a_small_quantity_from_end_to_end(self):
     """Samples, on images of 4x4 pixels: the program is one, whatever n is."""
     small = growth.ENTRIES["samples"]._replace(
-      make=lambda samples: growth_work.certification(samples=samples, points=1, side=4),
+      make=lambda samples: growth_votes.certification(samples=samples, points=1, side=4),
       sizes=(10, 20),
     )
     with (
