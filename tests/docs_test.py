@@ -8,12 +8,13 @@ import re
 
 import asked
 import finished_run
+import jax
 import numpy as np
 import pytest
 from absl.testing import absltest, parameterized
 
 import pacd_jax
-from pacd_jax.data import poison_file, sources
+from pacd_jax.data import arrays, poison_file, sources
 from pacd_jax.experiment import door, kinds
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -114,9 +115,19 @@ class ExamplesTest(finished_run.FinishedRunTestCase):
     next(pages)
     self.addCleanup(kinds.PROCEDURES.remove, "lipschitz")
     changes = {"certify.procedure": "lipschitz", "certify.lipschitz.norm": "l2"}
-    config = door.named("digits_ga", "smoke", changes)
+    config = door.named("digits_ga", "smoke,model.name=linear", changes)
     plan = door.build(config, self.root / "bounded")
     self.assertEqual(plan.certify.procedure.norm, "l2")
+    params = plan.model.init(jax.random.key(0), (8, 8, 1))
+    images = plan.splits.test.images[:20]
+    logits = np.asarray(plan.model.apply(params, arrays.to_float(images)))
+    predictions, radii = plan.certify.procedure.certify(params, images)
+    kernel = np.asarray(params["Dense_0"]["kernel"])
+    for z, winner, radius in zip(logits, predictions, radii, strict=True):
+      gaps, steps = z[winner] - z, np.linalg.norm(kernel[:, [winner]] - kernel, axis=0)
+      exact = min(gaps[j] / steps[j] for j in range(10) if j != winner)
+      self.assertBetween(radius, 0.0, exact)
+    self.assertGreater(radii.max(), 0.0)
 
 
 class ApiPageTest(absltest.TestCase):

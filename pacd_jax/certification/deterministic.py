@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pacd_jax import types
+from pacd_jax import errors, types
 from pacd_jax.certification import certificates, provenance
 from pacd_jax.data import arrays
 from pacd_jax.runtime import progress
@@ -43,6 +43,19 @@ class Verification:
 
   draws = False
   has_radius = True
+
+  def __post_init__(self):
+    """Raises errors.InputError where settings cannot be used, or contradict `verify`."""
+    balls = getattr(self.verify, "norm", self.norm)
+    for is_fine, words in (
+      (self.norm in provenance.NORMS, f"norm {self.norm!r} is none of {provenance.NORMS}"),
+      (balls == self.norm, f"norm={self.norm!r}, but `verify` is of balls of {balls!r}"),
+      (0 < self.epsilon <= self.most < np.inf, "not 0 < epsilon <= most"),
+      (0 <= self.num_halvings <= 23, "num_halvings is not from 0 to 23"),
+      (self.num_classes >= 2, "num_classes is under 2"),
+    ):
+      if not is_fine:
+        raise errors.InputError(f"procedure {self.name}: {words}")
 
   @property
   def radius(self) -> float:
@@ -84,9 +97,12 @@ class Verification:
     Returns:
       Predictions int64 `[B]` and radii float64 `[B]`, image units, of the norm; 0 where no
       ball was verified.
+
+    Raises:
+      errors.InputError: they are no images, or are not in [0, 1].
     """
     del labels, key
-    chex.assert_rank(images, 4)
+    _check(images)
     radii = (jnp.float32(self.epsilon), jnp.float32(self.most))
     of_parts = [
       _radii(self.verify, params, part, *radii, self.num_halvings)
@@ -149,6 +165,21 @@ class Verification:
           writer.append(idx, labels[idx], result, seconds=seconds)
           if on_point is not None:
             on_point(writer.num_done, len(indices), result, int(labels[idx]))
+
+
+def _check(images: np.ndarray) -> None:
+  shape, dtype = np.shape(images), getattr(images, "dtype", None)
+  if len(shape) != 4 or not shape[0] or dtype not in (np.uint8, np.float32):
+    raise errors.InputError(
+      f"certify: images of shape {list(shape)} and dtype {dtype}: give uint8 or float32 "
+      "[B, H, W, C], at least one"
+    )
+  low, high = (0.0, 1.0) if dtype == np.uint8 else (images.min(), images.max())
+  if not (low >= 0.0 and high <= 1.0):
+    raise errors.InputError(
+      f"certify: images reach from {low:g} to {high:g}, and balls are cut with [0, 1]: "
+      "scale them, and normalise in the classifier's first layer"
+    )
 
 
 def _parts(images: np.ndarray) -> list[np.ndarray]:

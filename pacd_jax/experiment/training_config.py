@@ -148,7 +148,8 @@ class Train(Training):
   victims_at_once: int = field(
     0,
     fields.count(0),
-    "In one vmap; 0: all seeds of all rows. Of ensembles: networks at once.",
+    "Victims that a device trains in one vmap, of all rows and seeds; 0: all. Of "
+    "ensembles: networks.",
     free=True,
   )
   save_every: int = field(10, fields.count(), "Epochs between checkpoints.", free=True)

@@ -60,6 +60,7 @@ def certified_accuracy(
   acrs: Mapping[str, np.ndarray],
   *,
   max_radius: float | None = None,
+  max_words: str = "largest possible",
   styles: Styles | None = None,
   norm: str = "l2",
 ) -> Figure:
@@ -70,12 +71,13 @@ def certified_accuracy(
     accuracies: by row, `[S, R]` in [0, 1].
     acrs: by row, average certified radii `[S]`, for the legend.
     max_radius: the largest radius that a certificate can have, which is marked; or None.
+    max_words: what the mark says.
     styles: styles of the rows' lines.
     norm: of the radii, "l2" or "linf".
   """
   figure = Figure(figsize=(8.0, 5.0), layout="constrained")
-  axes = figure.subplots()
-  _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius, styles, norm)
+  axes, mark = figure.subplots(), (max_radius, max_words)
+  _draw_certified_accuracy(axes, radii, accuracies, acrs, mark, styles, norm)
   return figure
 
 
@@ -196,7 +198,9 @@ def attack_curves(metrics: Mapping[str, np.ndarray]) -> Figure:
   ):
     for x in step[restart]:
       axes.axvline(x, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
-    axes.plot(step, values, color="#0072B2", linewidth=1.2)
+    # A value between steps without one has no line.
+    alone = "." if values is residual else None
+    axes.plot(step, values, color="#0072B2", linewidth=1.2, marker=alone, markersize=3)
     axes.set_title(title, loc="left", fontsize=12)
     finish(axes)
   top.set_ylim(bottom=min(0.0, np.nanmin(metrics["upper"])))
@@ -228,6 +232,7 @@ def overview(
   acrs: Mapping[str, np.ndarray],
   *,
   max_radius: float | None = None,
+  max_words: str = "largest possible",
   styles: Styles | None = None,
   norm: str = "l2",
 ) -> Figure:
@@ -241,12 +246,13 @@ def overview(
   _draw_gallery(left, base_images, images, min(4, len(images)))
   left.suptitle("A change of the training images ...", fontsize=13)
   axes = right.subplots()
-  _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius, styles, norm)
+  mark = max_radius, max_words
+  _draw_certified_accuracy(axes, radii, accuracies, acrs, mark, styles, norm)
   right.suptitle("... and what victims can still certify", fontsize=13)
   return figure
 
 
-def _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius, styles, norm):
+def _draw_certified_accuracy(axes, radii, accuracies, acrs, mark, styles, norm):
   lines = line_styles(accuracies, styles)
   for name, values in accuracies.items():
     mean = values.mean(axis=0)
@@ -255,8 +261,9 @@ def _draw_certified_accuracy(axes, radii, accuracies, acrs, max_radius, styles, 
     axes.plot(radii, mean, label=label, **lines[name])
     band = np.clip([mean - std, mean + std], 0.0, 1.0)
     axes.fill_between(radii, *band, fc=lines[name]["color"], alpha=0.14, linewidth=0)
-  if max_radius is not None:
-    _mark(axes, max_radius, "largest possible", y=0.5)
+  at, words = mark
+  if at is not None:
+    _mark(axes, at, words, y=0.5)
   axes.set(xlim=(0.0, radii[-1]), ylim=(0.0, 1.01))
   symbol = r"\infty" if norm == "linf" else "2"
   axes.set_xlabel(rf"certified $\ell_{{{symbol}}}$ radius (image units, pixels in [0, 1])")

@@ -68,9 +68,9 @@ _WORDS = {
     "Two rows of images: test images, and the same with the trigger of {}.",
   ),
   "attack": (
-    "The attack by outer step: what it minimises on the surrogate (the soft average "
-    "certified radius, or minus the cross-entropy of the class for an attack on accuracy), "
-    "the surrogate's loss, and how well the hypergradient's linear system was solved. "
+    "The attack by outer step: what it minimises on the surrogate (attack.objective, such "
+    "as the soft average certified radius), the surrogate's loss, and how well the "
+    "hypergradient's linear system was solved. "
     "The first falls at a restart, where a fresh surrogate meets the poison, and rises "
     "again as that surrogate goes on training; what the poison does to victims is in the "
     "table, not here.",
@@ -175,6 +175,9 @@ def _draw_curves(add, results, records, poisons) -> None:
   styles = {row["data"]: row["style"] for row in results["rows"]}
   max_radius, has_votes = _largest_radius(results), results["rows"][0]["mode"] is not None
   norm = "l2" if has_votes else verified.norm(results)
+  most = "largest possible" if has_votes else "largest looked for"
+  shown: dict[str, Any] = {"styles": styles, "norm": norm}
+  shown |= {"max_radius": max_radius, "max_words": most}
   largest = max(r.radius.max() for of_row in records.values() for r in of_row)
   radii = np.linspace(0.0, 1.02 * max(largest, max_radius or 0.0, 1e-3), 512)
   curves, p_a = {}, {}
@@ -185,13 +188,9 @@ def _draw_curves(add, results, records, poisons) -> None:
   if poisons:
     name = types.PACD if types.PACD in poisons else list(poisons)[-1]
     images = poisons[name].base_images, poisons[name].images
-    figure = figures.overview(
-      *images, radii, curves, acrs, max_radius=max_radius, styles=styles, norm=norm
-    )
+    figure = figures.overview(*images, radii, curves, acrs, **shown)
     add(figure, "overview", row=name)
-  figure = figures.certified_accuracy(
-    radii, curves, acrs, max_radius=max_radius, styles=styles, norm=norm
-  )
+  figure = figures.certified_accuracy(radii, curves, acrs, **shown)
   add(figure, "certified_accuracy")
   if has_votes:
     add(figures.top_probability(p_a, styles), "top_probability")

@@ -65,7 +65,8 @@ def cells(results: evaluate.Results) -> list[tuple[str, ...]]:
   rows = results["rows"]
   if rows[0].get(FIELD) is None:
     return []
-  lines: list[tuple[str, ...]] = [("data", "verified %", "of all classes %")]
+  at = f"verified at {rows[0][FIELD]['epsilon']:.4g} %"
+  lines: list[tuple[str, ...]] = [("data", at, "of all classes %")]
   for row in rows:
     line = [row["data"]]
     for name in ("accuracy", "accuracy_of_all"):

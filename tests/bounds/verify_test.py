@@ -44,6 +44,25 @@ def _with_first(network, value, rows=0):
 
 
 class VerifyTest(parameterized.TestCase):
+  def test_nothing_is_certified_by_the_description_of_another_network(self):
+    certified = _certified(_DEEP, most=0.1)[1] > 0.0
+    self.assertTrue(certified.any())
+    other = layers.Dense(1.01 * _DEEP[-1].kernel, _DEEP[-1].bias)
+    linear = tuple(each for each in _DEEP if not isinstance(each, layers.Relu))
+    for described in ((*_DEEP[:-1], other), linear):
+      model = _model(_DEEP)._replace(describe=lambda params, d=described: d)
+      procedure = deterministic.Verification(
+        "mine", verify.make(model), "linf", 0.025, 0.1, 10, num_classes=3
+      )
+      radii = procedure.certify(_DEEP, np.asarray(_IMAGES))[1]
+      np.testing.assert_array_equal(radii, 0.0)
+
+  def test_a_norm_that_is_not_that_of_the_bounds_is_refused(self):
+    with self.assertRaisesRegex(errors.InputError, "norm='linf', but .* balls of 'l2'"):
+      deterministic.Verification(
+        "mine", verify.make(_model(_DEEP), norm="l2"), "linf", 0.1, 0.5, 8, num_classes=3
+      )
+
   @parameterized.parameters(("linf", 1), ("l2", 2))
   def test_linear_classifier_has_its_distance_to_the_boundary(self, norm, dual):
     """min_j (z_y - z_j) / |w_y - w_j|_dual, without the box."""

@@ -1,6 +1,7 @@
 """Deterministic certificates on a linear classifier, whose radii are known."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import pathlib
@@ -54,6 +55,30 @@ class CertifyTest(parameterized.TestCase):
       linear_classifier.images(_DISTANCES),
     )
     np.testing.assert_allclose(radii, [0.25, 0, 0, 0, 0.1, 0.25], atol=1e-7)
+
+  @parameterized.parameters(
+    ({"norm": "l1"}, "norm 'l1' is none of"),
+    ({"epsilon": 0.3}, "not 0 < epsilon <= most"),
+    ({"epsilon": -0.1}, "not 0 < epsilon <= most"),
+    ({"most": np.inf}, "not 0 < epsilon <= most"),
+    ({"num_halvings": -1}, "num_halvings is not from 0 to 23"),
+    ({"num_classes": 1}, "num_classes is under 2"),
+  )
+  def test_settings_that_cannot_be_used(self, changes, words):
+    with self.assertRaisesRegex(errors.InputError, f"^procedure exact: {words}"):
+      dataclasses.replace(_procedure(), **changes)
+
+  @parameterized.parameters(
+    ([[0.5]], r"of shape \[1, 1\] and dtype None: give"),
+    (np.zeros((0, 1, 2, 1), np.float32), r"of shape \[0, 1, 2, 1\]"),
+    (np.zeros((2, 1, 2), np.float32), r"of shape \[2, 1, 2\]"),
+    (np.zeros((2, 1, 2, 1), np.int64), ".* dtype int64: give"),
+    (np.full((2, 1, 2, 1), 16, np.float32), "reach from 16 to 16, and balls are cut"),
+    (np.full((2, 1, 2, 1), np.nan, np.float32), "reach from nan to nan"),
+  )
+  def test_images_that_cannot_be_certified(self, images, words):
+    with self.assertRaisesRegex(errors.InputError, f"^certify: images {words}"):
+      _procedure().certify(linear_classifier.PARAMS, images)
 
   def test_parts_do_not_matter(self):
     distances = np.linspace(-0.3, 0.3, 230)  # Two parts, and some of a third.

@@ -96,7 +96,7 @@ class BoundedRunsTest(absltest.TestCase):
   @pytest.mark.long
   def test_an_attack_on_interval_bounds(self):
     table = asked.run(_config(**{"model.name": "linear"}), self.workdir)
-    self.assertIn("verified %", table)
+    self.assertIn("verified at 0.1 %", table)
     plan = door.load(self.workdir)
     record = certificates.read(plan.folder.certificate("clean", 0))
     self.assertEqual(record.sidecar["procedure"], "ibp")

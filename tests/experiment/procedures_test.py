@@ -62,7 +62,7 @@ class ProceduresTest(absltest.TestCase):
   @pytest.mark.long
   def test_a_run_and_its_page(self):
     table = asked.run(self._config(), self.workdir)
-    for words in ("verified %", "by exact_linear: radii in l_inf", "ball of 0.1"):
+    for words in ("verified at 0.1 %", "by exact_linear: radii in l_inf", "ball of 0.1"):
       self.assertIn(words, table)
     self.assertNotIn("n0", table)
     plan = door.load(self.workdir)
