@@ -91,7 +91,8 @@ of all threads, which other work on the machine changes less than the wall's. Th
 is that of time = c size^a, fitted to medians of {ROUNDS} rounds in which sizes take turns;
 after ± is the standard deviation of the rounds' own. Fixed costs lower it, so the exponent
 between the largest two sizes is beside it. Memory is what XLA plans for the program on all
-devices: temporaries, arguments and results. Of an image's side, 2 is linear in pixels.
+devices: temporaries, arguments and results. Victims are those of one device. Of an image's
+side, 2 is linear in pixels.
 
 Measured on {on}.
 
