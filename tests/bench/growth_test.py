@@ -10,6 +10,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax.bench import growth, growth_page, growth_resident, growth_votes, growth_work
+from pacd_jax.models import networks
 from pacd_jax.runtime import sharding
 
 _DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs" / "performance.md"
@@ -97,8 +98,8 @@ class ResidentTest(parameterized.TestCase):
       found = growth_resident.here(program, 2, "loss")
     first = 4  # The program's own state.
     self.assertEqual([size - before - first for size in found.live], expected)
-    self.assertGreater(found.peak[0], 10_000_000)
-    self.assertEqual(found.peak, sorted(found.peak))
+    self.assertLen(found.peak, 3)
+    self.assertGreater(min(found.peak), 10_000_000)
 
 
 class CommandTest(absltest.TestCase):
@@ -119,6 +120,7 @@ class CommandTest(absltest.TestCase):
 
   def test_a_small_quantity_from_end_to_end(self):
     """Samples, on images of 4x4 pixels: the program is one, whatever n is."""
+    model = networks.linear(num_classes=10, image_shape=(4, 4, 1))
     small = growth.ENTRIES["samples"]._replace(
       make=lambda samples: growth_votes.certification(samples=samples, points=1, side=4),
       sizes=(10, 20),
@@ -126,6 +128,7 @@ class CommandTest(absltest.TestCase):
     with (
       absltest.mock.patch.dict(growth.ENTRIES, {"samples": small}),
       absltest.mock.patch.object(growth.matmul, "flops", return_value=7.0),
+      absltest.mock.patch.object(growth_work, "network", return_value=model),
     ):
       self.assertEqual(growth.main(["--only", "samples"]), 0)
     _, line, _, on, *_ = self.out.getvalue().splitlines()
