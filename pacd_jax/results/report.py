@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pacd_jax import errors, types
-from pacd_jax.certification import sampling
+from pacd_jax.certification import sampling, soundness
 from pacd_jax.results import (
   ensembles,
   evaluate,
@@ -147,6 +147,11 @@ def _sampling_note(results: evaluate.Results) -> str:
     note = template.substitute(n=page.text(row["n"]), samples=samples)
   if row["dtype"] != "float32":
     note += f" The base classifier computed in {page.text(row['dtype'])}."
+  if str(row["bound"]).endswith(soundness.SUFFIX):
+    note += (
+      " Noise is on a grid on which 8-bit images plus noise are exact in float32, and the "
+      "certificates hold for the classifier as it computes (docs/sound.md)."
+    )
   if results.get("remarks"):
     note += f" Of this run: {page.text('; '.join(results['remarks']))}."
   return note

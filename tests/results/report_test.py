@@ -161,6 +161,13 @@ class ReportTest(parameterized.TestCase):
     ):
       self.assertIn(words, page.text)
 
+  def test_the_note_says_what_is_sound(self):
+    results = made_up_run.make_run(self.workdir, ["clean"])
+    row, words = results["rows"][0], "exact in float32, and the certificates hold"
+    self.assertNotIn(words, report._sampling_note(results))
+    sound = results | {"rows": [row | {"bound": f"{row['bound']}_sound"}]}
+    self.assertIn(words, report._sampling_note(sound))
+
   def test_sampling_for_aca_alone(self):
     results = made_up_run.make_run(self.workdir, ["clean", "pacd"], mode="aca")
     page = self.page()
