@@ -16,7 +16,7 @@ from pacd_jax.certification import certify
 from pacd_jax.data import training_sets
 from pacd_jax.defenses.aggregation import ensemble, partitions
 from pacd_jax.experiment.entries import data_sets, networks
-from pacd_jax.models import convolution, cost
+from pacd_jax.models import convolution
 from pacd_jax.runtime import sharding
 
 _SIGMA = 0.25
@@ -120,11 +120,10 @@ def victims_by_core() -> Entry:
 
 
 def ensemble_networks(name: str) -> Entry:
-  """One epoch of an ensemble's 30 networks: as a run trains them, or one after the other.
+  """One epoch of an ensemble's 30 networks: one program, against one after the other.
 
   Each has a thirtieth of the images, in batches of 12: `configs/digits_aggregation.py`.
-  Ours is one program on each core; the peer a trainer of one network at a time, compiled
-  once for all of them.
+  The peer is the same trainer on one network at a time, compiled once for all of them.
   """
   number = 30
   model = networks.make(name, num_classes=10, image_shape=(8, 8, 1))
@@ -136,10 +135,9 @@ def ensemble_networks(name: str) -> Entry:
     present=members.positions, sizes=members.sizes, source=np.zeros(number, np.int32)
   )
   rows, keys = jnp.arange(number), ensemble.model_keys(jax.random.key(0), number)
-  mesh = sharding.victims_mesh(lambda: cost.forward_flops(model, (8, 8, 1), 12))
-  together = _epochs(_trainer(model, 12, mesh), data, rows, jax.random.clone(keys), mesh)
-  data, one = jax.tree.map(jnp.asarray, data), _trainer(model, 12)
-  alone = [_epochs(one, data, rows[k : k + 1], keys[k : k + 1]) for k in range(number)]
+  data, trainer = jax.tree.map(jnp.asarray, data), _trainer(model, 12)
+  together = _epochs(trainer, data, rows, keys)
+  alone = [_epochs(trainer, data, rows[k : k + 1], keys[k : k + 1]) for k in range(number)]
   return Entry(together, lambda: [epoch() for epoch in alone], number, "network epochs/s")
 
 

@@ -89,9 +89,11 @@ def training(
   manifold = manifolds.of_loss(config, splits, options.loss.name)
   augment = options.augment if options.augment.name else config.data.augment
   image_shape = splits.train.images.shape[1:]
-  mesh = sharding.victims_mesh(
-    lambda: cost.forward_flops(model, image_shape, options.batch_size)
-  )
+  mesh = sharding.batch_mesh()
+  if ensembles.scheme_of(config) is None:  # Epochs of its networks are too short to share.
+    mesh = sharding.victims_mesh(
+      lambda: cost.forward_flops(model, image_shape, options.batch_size)
+    )
   trainer = train.make(
     model,
     loss(options, model, config.sigma, manifold),

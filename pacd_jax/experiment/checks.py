@@ -16,7 +16,7 @@ from pacd_jax.experiment import (
   weight_decay,
 )
 from pacd_jax.experiment.plan import Plan
-from pacd_jax.runtime import processes, sharding
+from pacd_jax.runtime import processes
 
 
 def check(plan: Plan, stages: Collection[str]) -> None:
@@ -156,9 +156,8 @@ def _check_victims(plan: Plan, stages: Collection[str]) -> None:
 def check_networks(plan: Plan, *, free: int | None = None) -> None:
   """Checks that the networks of all ensembles fit in memory, where one victim has many.
 
-  Counted are parameters and the optimiser's moments, and on a CPU the copies that a
-  checkpoint and `sharding.by_core` make, too; not the activations of
-  `train.victims_at_once` networks.
+  Counted are parameters and the optimiser's moments, and on a CPU the copy that a
+  checkpoint makes, too; not the activations of `train.victims_at_once` networks.
 
   Args:
     plan: the run's.
@@ -170,10 +169,8 @@ def check_networks(plan: Plan, *, free: int | None = None) -> None:
   if plan.ensemble is None:
     return
   state = jax.eval_shape(plan.train.trainer.init, plan.victims()[1])
-  copies = 1
-  if jax.default_backend() == "cpu":  # Its devices share one memory.
-    mesh = plan.train.mesh
-    copies = 3 if sharding.are_cores(mesh) else mesh.local_mesh.size + 1
+  on_cpu = jax.default_backend() == "cpu"  # Its devices share one memory.
+  copies = plan.train.mesh.local_mesh.size + 1 if on_cpu else 1
   needed = copies * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
   free = votes.free_bytes() if free is None else free
   if needed > free:

@@ -15,7 +15,7 @@ from pacd_jax.certification import certificates, poisoning
 from pacd_jax.experiment import checks, door, stages, together, weights_command
 from pacd_jax.experiment.entries import data_sets
 from pacd_jax.results import ensembles
-from pacd_jax.runtime import run_folder
+from pacd_jax.runtime import run_folder, sharding
 
 
 def _config(variant="smoke", **overrides):
@@ -169,10 +169,10 @@ class EnsembleRunTest(parameterized.TestCase):
 
 class MemoryTest(absltest.TestCase):
   def test_networks_that_do_not_fit_are_refused(self):
-    """20 linear networks of 650 numbers with two moments, three times, on any cores."""
+    """20 linear networks of 650 numbers with two moments, on each core and once more."""
     numbers = {"train.ensemble.num_models": 10, "train.num_victims": 2}
     plan = asked.build(_config(**numbers), "/tmp/pacd_jax_never_made")
-    copies = 3
+    copies = sharding.batch_mesh().size + 1
     least = 20 * 3 * 650 * 4 * copies
     checks.check_networks(plan, free=least + 1000 * copies)
     with self.assertRaisesRegex(errors.InputError, "10 networks for each of 2 .*lower tr"):
