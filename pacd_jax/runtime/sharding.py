@@ -208,8 +208,8 @@ def by_core(
   """A function of independent rows, with the rows shared by the cores (`are_cores`).
 
   Shares are cut and joined on the host: in a collective of `over_rows` a core that has less
-  to do would wait for the others, and XLA ends a process after a minute of that; and all
-  cores would hold all rows. A core with fewer rows computes its last one again.
+  to do would wait for the others, and XLA ends a process that waits too long; and all cores
+  would hold all rows. A core with fewer rows computes its last one again.
 
   Args:
     function: its outputs are `[rows, ...]`, and no row depends on another.
