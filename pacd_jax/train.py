@@ -219,11 +219,13 @@ def make(
     recovery_rows = rows if recovery_rows is None else recovery_rows
     # A clone, since the chunks of a map are slices, and slicing keys counts as using them.
     victims = state, rows, recovery_rows, jax.random.clone(keys)
-    at_once = victims_at_once or len(rows)
-    if at_once >= len(rows):
-      return jax.vmap(one)(victims)
-    if at_once == 1:  # No batch axis of size 1, so that convolutions are not batched.
+    at_once = min(victims_at_once or len(rows), len(rows))
+    # No batch axis of size 1: convolutions are not batched, and a `cond` of the loss
+    # computes one of its branches instead of both.
+    if at_once == 1:
       return jax.lax.map(one, victims)
+    if at_once == len(rows):
+      return jax.vmap(one)(victims)
     return jax.lax.map(one, victims, batch_size=at_once)
 
   # One after the other: the program compiles in half of the time of `vmap`'s.

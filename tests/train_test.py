@@ -94,6 +94,36 @@ class TrainTest(parameterized.TestCase):
     strengths, _ = recorded(3, adversary_warmup=warmup, adversary_ramp="step")
     np.testing.assert_allclose(strengths, expected, rtol=1e-6)
 
+  @parameterized.parameters((1, 1), (0, 1), (1, 3))
+  def test_one_after_the_other_compute_one_branch_of_a_loss(
+    self, victims_at_once, num_victims
+  ):
+    """CROWN-IBP has linear bounds during its ramp alone: here the first of two steps."""
+    calls = []
+
+    def outputs(params, inputs, key):
+      del key
+      images, strength = inputs
+      logits = apply(params, images)
+
+      def during():
+        jax.debug.callback(lambda: calls.append(1))
+        return logits
+
+      return jax.lax.cond(strength < 1.0, during, lambda: logits)
+
+    def adversary(params, images, labels, key, strength):
+      del params, labels, key
+      return images, jnp.float32(strength)
+
+    apply = make()[0].apply
+    loss = losses.standard(apply)._replace(outputs=outputs, adversary=adversary)
+    options = dict(batch_size=30, adversary_warmup=1, adversary_ramp="step")
+    trainer = make(loss=loss, victims_at_once=victims_at_once, **options)[1]
+    run(trainer, train.victim_keys(jax.random.key(0), num_victims), 2)
+    jax.effects_barrier()
+    self.assertLen(calls, num_victims)
+
   def test_a_ramp_that_there_is_not(self):
     with self.assertRaisesRegex(ValueError, "adversary_ramp 'batch'"):
       make(adversary_ramp="batch")
