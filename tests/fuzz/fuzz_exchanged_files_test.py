@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 
 import asked
 import damaged
@@ -10,12 +11,13 @@ import finished_run
 import fuzzing
 import jax
 import numpy as np
+import pytest
 from absl.testing import absltest
 from hypothesis import strategies as st
 
 from pacd_jax import errors
 from pacd_jax.data import poison_file
-from pacd_jax.experiment import poison_command, weights
+from pacd_jax.experiment import poison_command, selection, weights
 from pacd_jax.experiment.entries import networks
 from pacd_jax.runtime import run_folder
 
@@ -117,6 +119,61 @@ class DefendedTest(_Case):
   test_a_defended_set, test_a_defended_set_more = fuzzing.tiers(
     of_a_defended_set, _PLACES, damaged.damage, _PLACES, few=10, many=300
   )
+
+
+class CandidatesTest(_Case):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.config = finished_run.smoke(
+      **{
+        "rows": ("pacd",),
+        "attack.starts": ("clean", "classwise"),
+        "attack.selection.every": 1,
+        "attack.selection.n": 50,
+        "attack.selection.corners": True,
+        "attack.selection.rows": ("brightness",),
+      }
+    )
+    cls.folder = cls.finished.with_name("chosen")
+    asked.run(cls.config, cls.folder, ("attack",))
+    cls.plan = asked.build(cls.config, cls.folder)
+    cls.images = selection.choose(cls.plan)[0]
+    names = cls.folder.rglob("*.npz"), cls.folder.glob("*.json*")
+    cls.files = {path: path.read_bytes() for path in sorted(itertools.chain(*names))}
+
+  def of_a_choice(self, place, kind, other):
+    """What stays is scored again, or as it was: the same poison is chosen."""
+    names = [*self.files]
+    name = names[int(place * len(names))]
+    alike = [each for each in names if each.suffix == name.suffix]
+    damaged.apply(name, kind, alike[int(other * len(alike))])
+    try:
+      folder = run_folder.RunFolder(self.folder, self.plan.folder._identity)
+      found = selection.choose(dataclasses.replace(self.plan, folder=folder))[0]
+      np.testing.assert_array_equal(found, self.images)
+    except errors.InputError as error:
+      self.is_one_line(error)
+    finally:
+      for path, contents in self.files.items():
+        damaged.mend(path, contents)
+
+  @pytest.mark.long
+  def test_another_candidate_in_the_place_of_the_chosen(self):
+    chosen = run_folder.read_json(self.plan.folder.selection)["chosen"]
+    name = self.plan.folder.candidate(chosen)
+    others = [path for path in self.files if path.parent == name.parent and path != name]
+    self.assertNotEmpty(others)
+    for other in others:
+      name.write_bytes(self.files[other])
+      with self.assertRaisesRegex(errors.InputError, name.name):
+        selection.choose(self.plan)
+    name.write_bytes(self.files[name])
+
+  # Of the many alone: what they begin with takes too long for `make test`.
+  test_a_choice = fuzzing.tiers(
+    of_a_choice, _PLACES, damaged.damage, _PLACES, few=1, many=300
+  )[1]
 
 
 if __name__ == "__main__":
