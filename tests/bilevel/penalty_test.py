@@ -5,29 +5,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import ridge_problem
 from absl.testing import absltest, parameterized
 
 from pacd_jax import types
 from pacd_jax.bilevel import penalty
-
-
-def _ridge():
-  """(u, lower, upper, solution): lower |U w - y|^2 / 2 + 0.5 |w|^2."""
-  rng = np.random.default_rng(0)
-  u, v = jnp.asarray(rng.normal(size=(8, 3))), jnp.asarray(rng.normal(size=(5, 3)))
-  y, z = jnp.asarray(rng.normal(size=8)), jnp.asarray(rng.normal(size=5))
-
-  def criterion(outputs):
-    predicted, w = outputs
-    return 0.5 * jnp.sum((predicted - y) ** 2) + 0.5 * w @ w
-
-  def upper(w, u):
-    return 0.5 * jnp.sum((v @ w - z) ** 2) + 0.1 * jnp.sum(u**3)
-
-  def solution(u):
-    return jnp.linalg.solve(u.T @ u + jnp.eye(3), u.T @ y)
-
-  return u, types.LowerLevel(lambda w, u: (u @ w, w), criterion), upper, solution
 
 
 def _relative(value, expected):
@@ -38,7 +20,7 @@ class PenaltyGradTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.enter_context(jax.enable_x64(True))
-    self.u, self.lower, self.upper, self.solution = _ridge()
+    self.u, self.lower, self.upper, self.solution = ridge_problem.make(1.0)
 
   def _penalty_grad(self, w, **options):
     run = functools.partial(penalty.penalty_grad, self.upper, self.lower, **options)

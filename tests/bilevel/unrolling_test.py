@@ -6,29 +6,10 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import ridge_problem
 from absl.testing import absltest, parameterized
 
-from pacd_jax import types
 from pacd_jax.bilevel import unrolling
-
-
-def _ridge():
-  """Lower |U w - y|^2 / 2 + 0.15 |w|^2; upper |V w - z|^2 / 2 + a term in u itself."""
-  rng = np.random.default_rng(0)
-  u, v = jnp.asarray(rng.normal(size=(8, 3))), jnp.asarray(rng.normal(size=(5, 3)))
-  y, z = jnp.asarray(rng.normal(size=8)), jnp.asarray(rng.normal(size=5))
-
-  def criterion(outputs):
-    predicted, w = outputs
-    return 0.5 * jnp.sum((predicted - y) ** 2) + 0.15 * w @ w
-
-  def upper(w, u):
-    return 0.5 * jnp.sum((v @ w - z) ** 2) + 0.1 * jnp.sum(u**3)
-
-  def solution(u):
-    return jnp.linalg.solve(u.T @ u + 0.3 * jnp.eye(3), u.T @ y)
-
-  return u, types.LowerLevel(lambda w, u: (u @ w, w), criterion), upper, solution
 
 
 class UnrolledGradTest(parameterized.TestCase):
@@ -38,7 +19,7 @@ class UnrolledGradTest(parameterized.TestCase):
 
   @parameterized.parameters(False, True)
   def test_is_the_derivative_of_what_the_steps_reach(self, checkpoint):
-    u, lower, upper, _ = _ridge()
+    u, lower, upper, _ = ridge_problem.make(0.3)
     w = jnp.array([0.3, -1.0, 0.5])
 
     def reached(u):
@@ -67,7 +48,7 @@ class UnrolledGradTest(parameterized.TestCase):
   @parameterized.parameters(1, 5, 2000)
   def test_at_the_solution_is_a_neumann_series(self, num_steps):
     """p = eta sum_{j < K} (I - eta H)^j grad f; with many terms, the whole derivative."""
-    u, lower, upper, solution = _ridge()
+    u, lower, upper, solution = ridge_problem.make(0.3)
     w, eta = solution(u), 0.05
     hessian = np.asarray(jax.hessian(lower)(w, u))
     term, p = eta * np.asarray(jax.grad(upper)(w, u)), np.zeros(3)

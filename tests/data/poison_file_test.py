@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from unittest import mock
 
+import any_poison
 import numpy as np
 from absl.testing import absltest, parameterized
 
@@ -21,24 +22,8 @@ def _poison(**changes):
   base_images = rng.integers(30, 220, (5, 4, 4, 1), dtype=np.uint8)
   images = base_images + rng.integers(0, 25, base_images.shape, dtype=np.uint8)
   images[0, 0, 0, 0] = base_images[0, 0, 0, 0] + 25
-  poison = types.Poison(
-    images=images,
-    base_images=base_images,
-    labels=np.full(5, 8, np.int32),
-    base_labels=np.full(5, 8, np.int32),
-    indices=np.array([3, 11, 4, 400, 0]),
-    inserted=np.zeros(5, bool),
-    clean_label=True,
-    epsilon=0.1,
-    norm="linf",
-    target_class=8,
-    dataset="digits",
-    sigma=0.25,
-    checksum="0123456789abcdef" * 4,
-    triggered=np.zeros(5, bool),
-    goal=None,
-  )
-  return poison._replace(**changes)
+  own = dict(indices=np.array([3, 11, 4, 400, 0]), checksum="0123456789abcdef" * 4)
+  return any_poison.make(images, base_images, **own)._replace(**changes)
 
 
 def _moved(levels, norm, epsilon):

@@ -1,5 +1,6 @@
 """Training sets: what a poison or a change makes of a split, and rows of several sizes."""
 
+import any_poison
 import numpy as np
 from absl.testing import absltest, parameterized
 
@@ -17,24 +18,9 @@ def _small():
 def _poison(train, indices, **changes):
   """Of images that replace those at these places, under their labels."""
   base_images, labels = train.images[indices], train.labels[indices]
-  poison = types.Poison(
-    images=base_images ^ 1,
-    base_images=base_images,
-    labels=labels,
-    base_labels=labels,
-    indices=np.array(indices),
-    inserted=np.zeros(len(labels), bool),
-    clean_label=True,
-    epsilon=0.1,
-    norm="linf",
-    target_class=5,
-    dataset="small",
-    sigma=0.25,
-    checksum=arrays.checksum(train),
-    triggered=np.zeros(len(labels), bool),
-    goal=None,
-  )
-  return poison._replace(**changes)
+  own = dict(labels=labels, base_labels=labels, indices=np.array(indices))
+  own |= dict(target_class=5, dataset="small", checksum=arrays.checksum(train))
+  return any_poison.make(base_images ^ 1, base_images, **(own | changes))
 
 
 class UnchangedTestCase(parameterized.TestCase):

@@ -25,6 +25,21 @@ _PLACES = st.floats(0.0, 1.0, exclude_max=True)
 
 
 class _Case(finished_run.FinishedRunTestCase):
+  @contextlib.contextmanager
+  def damage(self, files, place, kind, other):
+    """One of the files as damaged, all mended at the end; an InputError is one line."""
+    names = [*files]
+    name = names[int(place * len(names))]
+    alike = [each for each in names if each.suffix == name.suffix]
+    damaged.apply(name, kind, alike[int(other * len(alike))])
+    try:
+      yield
+    except errors.InputError as error:
+      self.is_one_line(error)
+    finally:
+      for path, contents in files.items():
+        damaged.mend(path, contents)
+
   def is_one_line(self, error):
     self.assertLen(str(error).splitlines(), 1)
     self.assertLess(len(str(error)), 2100)
@@ -100,21 +115,13 @@ class DefendedTest(_Case):
     cls.files = {path: path.read_bytes() for path in sorted(cls.folder.glob("defense/*"))}
 
   def of_a_defended_set(self, place, kind, other):
-    names = [*self.files]
-    name = names[int(place * len(names))]
-    alike = [each for each in names if each.suffix == name.suffix]
-    damaged.apply(name, kind, alike[int(other * len(alike))])
-    try:
+    with self.damage(self.files, place, kind, other):
       folder = run_folder.RunFolder(self.folder, self.plan.folder._identity)
       plan = dataclasses.replace(self.plan, folder=folder)
       for row, expected in self.sets.items():
         if plan.defended.is_there(row):
           for one, whole in zip(plan.defended.split(row), expected, strict=True):
             np.testing.assert_array_equal(one, whole)
-    except errors.InputError as error:
-      self.is_one_line(error)
-    finally:
-      damaged.mend(name, self.files[name])
 
   test_a_defended_set, test_a_defended_set_more = fuzzing.tiers(
     of_a_defended_set, _PLACES, damaged.damage, _PLACES, few=10, many=300
@@ -144,19 +151,10 @@ class CandidatesTest(_Case):
 
   def of_a_choice(self, place, kind, other):
     """What stays is scored again, or as it was: the same poison is chosen."""
-    names = [*self.files]
-    name = names[int(place * len(names))]
-    alike = [each for each in names if each.suffix == name.suffix]
-    damaged.apply(name, kind, alike[int(other * len(alike))])
-    try:
+    with self.damage(self.files, place, kind, other):
       folder = run_folder.RunFolder(self.folder, self.plan.folder._identity)
       found = selection.choose(dataclasses.replace(self.plan, folder=folder))[0]
       np.testing.assert_array_equal(found, self.images)
-    except errors.InputError as error:
-      self.is_one_line(error)
-    finally:
-      for path, contents in self.files.items():
-        damaged.mend(path, contents)
 
   @pytest.mark.long
   def test_another_candidate_in_the_place_of_the_chosen(self):

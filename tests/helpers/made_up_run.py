@@ -3,9 +3,9 @@
 import json
 import pathlib
 
+import any_poison
 import numpy as np
 
-from pacd_jax import types
 from pacd_jax.certification import certificates, sampling
 from pacd_jax.data import poison_file
 from pacd_jax.results import evaluate
@@ -43,23 +43,8 @@ def _write_certificates(folder, quality, rng, mode, dtype):
 def _poison(num_channels, rng):
   base = rng.integers(0, 256, (6, 8, 8, num_channels), dtype=np.uint8)
   change = rng.integers(-25, 26, base.shape)
-  return types.Poison(
-    images=np.clip(base + change, 0, 255).astype(np.uint8),
-    base_images=base,
-    labels=np.full(6, 8, np.int32),
-    base_labels=np.full(6, 8, np.int32),
-    indices=np.arange(6, dtype=np.int64),
-    inserted=np.zeros(6, bool),
-    clean_label=True,
-    epsilon=0.1,
-    norm="linf",
-    target_class=8,
-    dataset="digits",
-    sigma=0.25,
-    checksum="0",
-    triggered=np.zeros(6, bool),
-    goal=None,
-  )
+  images = np.clip(base + change, 0, 255).astype(np.uint8)
+  return any_poison.make(images, base)
 
 
 def attack_line(step, **changes):

@@ -1,5 +1,6 @@
 """A poison that has all that one may have: another label, an inserted image."""
 
+import any_poison
 import numpy as np
 
 from pacd_jax import types
@@ -10,19 +11,13 @@ def make(channels=1):
   base = rng.integers(30, 200, (5, 6, 7, channels), dtype=np.uint8)
   images = base + rng.integers(0, 20, base.shape, dtype=np.uint8)
   images[4] = base[4]  # An image without a base is its own.
-  return types.Poison(
-    images=images,
-    base_images=base,
+  return any_poison.make(
+    images,
+    base,
     labels=np.array([8, 8, 3, 8, 8], np.int32),
-    base_labels=np.full(5, 8, np.int32),
     indices=np.array([0, 7, 3, 9, -1], np.int64),
     inserted=np.array([0, 0, 0, 0, 1], bool),
     clean_label=False,
-    epsilon=0.1,
-    norm="linf",
-    target_class=8,
-    dataset="digits",
-    sigma=0.25,
     checksum="abc",
     triggered=np.array([0, 1, 0, 0, 1], bool),
     goal=types.Goal(3, (7, 2), '{"name": "patch", "options": {"size": 3}}'),

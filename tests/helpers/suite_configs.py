@@ -1,8 +1,15 @@
-"""Changes of a suite's config, and a page that costs no time, for tests of suites."""
+"""Suites in a folder of their own, changes of their configs, pages that cost no time."""
 
 import pathlib
+import tempfile
+from unittest import mock
 
+import asked
 import ml_collections
+from absl.testing import parameterized
+
+from pacd_jax import errors
+from pacd_jax.results import report
 
 
 def change(config: ml_collections.ConfigDict, **changes) -> ml_collections.ConfigDict:
@@ -25,3 +32,26 @@ def write_page(folder) -> None:
   path = pathlib.Path(folder, "report", "index.html")
   path.parent.mkdir(exist_ok=True)
   path.write_text("page")
+
+
+class SuiteTestCase(parameterized.TestCase):
+  """A folder for one suite, whose parts have `write_page`'s pages."""
+
+  def setUp(self):
+    super().setUp()
+    folder = self.enterContext(tempfile.TemporaryDirectory())
+    self.workdir = pathlib.Path(folder, "suite")
+    self.enterContext(mock.patch.object(report, "write", write_page))
+
+  def times(self, parts) -> dict[pathlib.Path, int]:
+    """When each file of the parts was written."""
+    paths = [path for part in parts for path in (self.workdir / part).rglob("*")]
+    files = [path for path in paths if path.is_file() and path.name != ".lock"]
+    return {path: path.stat().st_mtime_ns for path in files}
+
+  def refuses(self, message, config):
+    """In one line, before any work."""
+    with self.assertRaisesRegex(errors.InputError, message) as caught:
+      asked.run(config, self.workdir)
+    self.assertNotIn("\n", str(caught.exception))
+    self.assertFalse(self.workdir.exists())

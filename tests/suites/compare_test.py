@@ -5,8 +5,6 @@ import json
 import pathlib
 import subprocess
 import sys
-import tempfile
-from unittest import mock
 
 import asked
 import finished_run
@@ -19,7 +17,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from configs import comparisons
 from pacd_jax import errors
 from pacd_jax.experiment import door, schema
-from pacd_jax.results import comparison_table, report
+from pacd_jax.results import comparison_table
 from pacd_jax.suites import comparison
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -73,19 +71,10 @@ def _compiled_once(folder):
     compilation_cache.reset_cache()
 
 
-class CompareTest(parameterized.TestCase):
+class CompareTest(suite_configs.SuiteTestCase):
   def setUp(self):
     super().setUp()
-    folder = self.enterContext(tempfile.TemporaryDirectory())
-    self.workdir = pathlib.Path(folder, "compared")
-    self.enterContext(mock.patch.object(report, "write", suite_configs.write_page))
     self.enterContext(_compiled_once(self.workdir.with_name("cache")))
-
-  def _times(self):
-    """When each file of the parts was written."""
-    paths = [path for part in _PARTS for path in (self.workdir / part).rglob("*")]
-    files = [path for path in paths if path.is_file() and path.name != ".lock"]
-    return {path: path.stat().st_mtime_ns for path in files}
 
   @pytest.mark.long
   def test_whole(self):
@@ -122,9 +111,9 @@ class CompareTest(parameterized.TestCase):
     with self.assertRaisesRegex(errors.InputError, "is a comparison: load one of its runs"):
       door.load(self.workdir)
     # Again: nothing is done but the comparison's own page; and another config is refused.
-    before = self._times()
+    before = self.times(_PARTS)
     self.assertEqual(asked.run(_config(), self.workdir), table)
-    self.assertEqual(self._times(), before)
+    self.assertEqual(self.times(_PARTS), before)
     with self.assertRaisesRegex(errors.InputError, "another config .base.sigma is 0.25"):
       asked.run(_changed(base__sigma=0.5), self.workdir)
     # A part that is damaged is named before anything is done.
@@ -180,11 +169,7 @@ class CompareTest(parameterized.TestCase):
     ({"data__data_dir": "somewhere"}, "data.data_dir=somewhere is for mnist and cifar10"),
   )
   def test_refuses(self, changes, message):
-    """In one line, before any work."""
-    with self.assertRaisesRegex(errors.InputError, message) as caught:
-      asked.run(_changed(**changes), self.workdir)
-    self.assertNotIn("\n", str(caught.exception))
-    self.assertFalse(self.workdir.exists())
+    self.refuses(message, _changed(**changes))
 
   def test_an_attack_is_left_out_by_its_row(self):
     config = _changed(attacks__cheap__row="")

@@ -1,8 +1,6 @@
 """A matrix of defences: every part once, the numbers of the parts, bad input refused."""
 
 import json
-import pathlib
-import tempfile
 from unittest import mock
 
 import asked
@@ -15,7 +13,6 @@ from absl.testing import absltest, parameterized
 from configs import defenses
 from pacd_jax import errors
 from pacd_jax.experiment import defended, defense_specs, door
-from pacd_jax.results import report
 
 _TINY = {
   "attack.num_steps": 2,
@@ -44,20 +41,9 @@ def _changed(**changes):
   return suite_configs.change(_config(), **changes)
 
 
-class DefensesTest(parameterized.TestCase):
-  def setUp(self):
-    super().setUp()
-    folder = self.enterContext(tempfile.TemporaryDirectory())
-    self.workdir = pathlib.Path(folder, "matrix")
-    self.enterContext(mock.patch.object(report, "write", suite_configs.write_page))
-
+class DefensesTest(suite_configs.SuiteTestCase):
   def _results(self, part):
     return json.loads((self.workdir / part / "results.json").read_text())
-
-  def _times(self):
-    paths = [path for part in _PARTS for path in (self.workdir / part).rglob("*")]
-    files = [path for path in paths if path.is_file() and path.name != ".lock"]
-    return {path: path.stat().st_mtime_ns for path in files}
 
   @pytest.mark.long
   def test_whole(self):
@@ -109,9 +95,9 @@ class DefensesTest(parameterized.TestCase):
     self.assertEqual(adaptive.defense.chain.names, ("random_share",))
     self.assertEqual(adaptive.attack.num_steps, 3)
     # Again: nothing is done but the matrix' own page; and another config is refused.
-    before = self._times()
+    before = self.times(_PARTS)
     self.assertEqual(asked.run(_config(), self.workdir), table)
-    self.assertEqual(self._times(), before)
+    self.assertEqual(self.times(_PARTS), before)
     with self.assertRaisesRegex(errors.InputError, "another protocol .*sigma"):
       asked.run(_changed(base__sigma=0.5), self.workdir)
 

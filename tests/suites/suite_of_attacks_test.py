@@ -1,9 +1,6 @@
 """A table of attacks: every part once, the numbers of the parts, and bad input refused."""
 
 import json
-import pathlib
-import tempfile
-from unittest import mock
 
 import asked
 import finished_run
@@ -14,7 +11,6 @@ from absl.testing import absltest, parameterized
 from configs import attacks as configs
 from pacd_jax import errors
 from pacd_jax.experiment import door
-from pacd_jax.results import report
 from pacd_jax.suites import attacks
 
 _TINY = {
@@ -45,13 +41,7 @@ def _changed(**changes):
   return suite_configs.change(_config(), **changes)
 
 
-class AttacksTest(parameterized.TestCase):
-  def setUp(self):
-    super().setUp()
-    folder = self.enterContext(tempfile.TemporaryDirectory())
-    self.workdir = pathlib.Path(folder, "attacked")
-    self.enterContext(mock.patch.object(report, "write", suite_configs.write_page))
-
+class AttacksTest(suite_configs.SuiteTestCase):
   @pytest.mark.long
   def test_whole(self):
     table = asked.run(_config(), self.workdir)
@@ -117,11 +107,7 @@ class AttacksTest(parameterized.TestCase):
     ({"data__data_dir": "somewhere"}, "data.data_dir=somewhere is for mnist and cifar10"),
   )
   def test_refuses(self, changes, message):
-    """In one line, before any work."""
-    with self.assertRaisesRegex(errors.InputError, message) as caught:
-      asked.run(_changed(**changes), self.workdir)
-    self.assertNotIn("\n", str(caught.exception))
-    self.assertFalse(self.workdir.exists())
+    self.refuses(message, _changed(**changes))
 
   def test_an_attack_is_left_out_by_its_row(self):
     config = _changed(attacks__half__row="", attacks__decay__row="")
