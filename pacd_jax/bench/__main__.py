@@ -18,6 +18,7 @@ import jax
 from pacd_jax.bench import (
   check,
   entry,
+  kept_programs,
   matmul,
   methods,
   peers,
@@ -75,12 +76,18 @@ def tables(
     "matrix products": matmul.ENTRIES,
     "one device": sharded.ENTRIES,
     "ordinary noise": sound.ENTRIES,
+    "nothing compiled": kept_programs.ENTRIES,
   }
-  return found | ({"PyTorch": pytorch.ENTRIES} if with_pytorch else {})
+  if not with_pytorch:
+    return found
+  return found | {"PyTorch": pytorch.ENTRIES, "torch.compile": pytorch.COMPILED}
 
 
 def _remark(row: Mapping[str, float | str]) -> str:
-  return " (noisy)" if float(row.get("spread", 0.0)) > _NOISY else ""
+  words = ["noisy"] if float(row.get("spread", 0.0)) > _NOISY else []
+  if "programs" in row:
+    words.append(f"{row['programs']} programs, {row['compiled_again']} compiled again")
+  return f" ({'; '.join(words)})" if words else ""
 
 
 def markdown(results: Results, on: str, before: str = "") -> str:
@@ -92,8 +99,10 @@ def markdown(results: Results, on: str, before: str = "") -> str:
     "Each line is one comparison, both sides in turn in one run, medians; a ratio above 1",
     "is in the package's favour. Against the machine's own float32 matrix products of as",
     "many multiplications, it is the share of what they would allow; `*_channels_last` is",
-    "PyTorch with its kernels in the layout that is faster here. `sharded_step` is by CPU",
-    "time: eight simulated devices, which share the cores, against one. A step of MACER",
+    "PyTorch with its kernels in the layout that is faster here, `*_compiled` that layout",
+    "under `torch.compile`, where it runs. `sharded_step` is by CPU time: eight simulated",
+    "devices, which share the cores, against one. `programs_kept` is the attack's stage of",
+    "`digits_ga:smoke` in a process of its own, imports included. A step of MACER",
     "(k = 16) costs 16 / ratio steps of Gaussian augmentation (GA), one of SmoothAdv (two",
     "steps of PGD) 3 / ratio. Where one side's turns differ by more than a fifth the line",
     "is noisy. `pacd_jax/bench/` says what each side does.",
@@ -131,7 +140,10 @@ def main(argv: list[str]) -> int:
   if unknown := set(options.only or ()) - entries.keys():
     parser.error(f"no entry {', '.join(unknown)}: use some of {', '.join(entries)}")
   entries = {name: entries[name] for name in options.only or entries}
-  if entries.keys() & pytorch.ENTRIES.keys():
+  if entries.keys() & pytorch.COMPILED.keys() and not peers.compiles():
+    sys.stdout.write("torch.compile does not run here: no comparisons with it\n")
+    entries = {name: entries[name] for name in entries.keys() - pytorch.COMPILED.keys()}
+  if entries.keys() & (pytorch.ENTRIES.keys() | pytorch.COMPILED.keys()):
     check.check()
   results = {}
   sys.stdout.write(f"{'':32}{'package':>12}{'other':>12}{'ratio':>8}  unit\n")

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ _ROUNDS, _ROUNDS_IF_SLOW, _SLOW_SECONDS = 7, 3, 3.0
 
 
 # "ours", "peer", their "ratio", the "unit", and "spread": the larger one of both sides'
-# longest time over its shortest, less 1.
+# longest time over its shortest, less 1. Some have more.
 Row = dict[str, float | str]
 
 
@@ -53,16 +53,14 @@ def measure(
     rounds = _ROUNDS_IF_SLOW - 1
   for _ in range(rounds or _ROUNDS):
     turns.append([seconds(function, clock) for function in both])
+  return row(turns, (entry.amount, entry.peer_amount or entry.amount), entry.unit)
+
+
+def row(turns: Sequence[Sequence[float]], amounts: tuple[float, float], unit: str) -> Row:
+  """The medians of both sides' seconds, turn by turn, as rates."""
   sides = list(zip(*turns, strict=True))
-  amounts = entry.amount, entry.peer_amount or entry.amount
   ours, peer = (
     amount / statistics.median(times) for amount, times in zip(amounts, sides, strict=True)
   )
   spread = max(max(times) / min(times) for times in sides) - 1.0
-  return {
-    "ours": ours,
-    "peer": peer,
-    "ratio": ours / peer,
-    "unit": entry.unit,
-    "spread": spread,
-  }
+  return {"ours": ours, "peer": peer, "ratio": ours / peer, "unit": unit, "spread": spread}

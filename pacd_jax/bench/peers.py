@@ -1,4 +1,4 @@
-"""The same work in PyTorch, for `make bench`: eager, float32, on every core of the CPU.
+"""The same work in PyTorch, for `make bench`: float32, on every core of the CPU.
 
 Certification, training and the attack's outer step on the paper's MNIST network, as a
 PyTorch user writes them; `check.py` compares each with the package.
@@ -40,11 +40,22 @@ def flatten(tree: types.Params):
   return _flat(_tensors(tree))
 
 
-def make_network(params: types.Params, *, channels_last: bool = False):
+def compiles() -> bool:
+  """Whether `torch.compile` runs here: it needs a C++ compiler, and may lack this Python."""
+  try:
+    torch.compile(torch.square)(torch.ones(2))
+  except Exception:  # Of the compiler, of PyTorch, or of what it imports.
+    return False
+  return True
+
+
+def make_network(
+  params: types.Params, *, channels_last: bool = False, compiled: bool = False
+):
   """The "mnist_cnn" of `networks.py` as a module, with these parameters.
 
   Without `channels_last`, its kernels have PyTorch's usual layout; with it, one that is
-  faster on a CPU and seldom used.
+  faster on a CPU and seldom used. `compiled`, it is `torch.compile`'s, for fixed shapes.
   """
   network = nn.Sequential(
     nn.Conv2d(1, 20, 5),
@@ -61,7 +72,12 @@ def make_network(params: types.Params, *, channels_last: bool = False):
   with torch.no_grad():
     for parameter, tensor in zip(network.parameters(), _tensors(params), strict=True):
       parameter.copy_(tensor)
-  return network.to(memory_format=torch.channels_last) if channels_last else network
+  if channels_last:
+    network = network.to(memory_format=torch.channels_last)
+  if compiled:
+    torch.compiler.reset()  # Shapes of other networks count towards its limit.
+    return torch.compile(network, dynamic=False)
+  return network
 
 
 def to_nchw(images: types.Array | np.ndarray):
@@ -81,14 +97,14 @@ def certify_loop(
   n0: int = 100,
   n: int = 10_000,
   batch_size: int = 1000,
-  channels_last: bool = False,
+  **layout: bool,
 ) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
   """Votes of n0 and of n noisy copies of one image `[H, W, C]`.
 
   The algorithm is that of Cohen et al. (2019), github.com/locuslab/smoothing: batch by
-  batch, with each prediction counted on the host.
+  batch, with each prediction counted on the host. `layout` is for `make_network`.
   """
-  network, x = make_network(params, channels_last=channels_last), to_nchw(image)
+  network, x = make_network(params, **layout), to_nchw(image)
 
   @torch.no_grad()
   def sample(num_samples):
@@ -116,14 +132,14 @@ def victim_step(
   *,
   sigma: float,
   learning_rate: float | None = 1e-3,
-  channels_last: bool = False,
+  **layout: bool,
 ) -> Callable[[], list]:
   """Gradients of Gaussian augmentation's loss on one batch, and Adam's step along them.
 
   Each call draws fresh noise and starts from the parameters that the last call left.
-  Without a learning rate, it takes the gradients alone.
+  Without a learning rate, it takes the gradients alone. `layout` is for `make_network`.
   """
-  network = make_network(params, channels_last=channels_last)
+  network = make_network(params, **layout)
   images, labels = to_nchw(images), to_labels(labels)
   if learning_rate:
     adam = torch.optim.Adam(network.parameters(), lr=learning_rate, fused=True)

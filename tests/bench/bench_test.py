@@ -1,7 +1,11 @@
 """The benchmark's arithmetic; and that both sides of an entry do the same work."""
 
+import contextlib
+import io
+import json
 import pathlib
 import re
+import tempfile
 from unittest import mock
 
 import as_users_run
@@ -55,6 +59,31 @@ class BenchTest(parameterized.TestCase):
     page = bench.markdown(results, "two abaci")
     self.assertRegex(page, r"`calm` .*[|] x/s [|]\n")
     self.assertRegex(page, r"`restless` .*[|] x/s \(noisy\) [|]\n")
+
+  def test_a_line_says_how_many_programs_were_compiled_again(self):
+    row = {"with": "none", "ours": 30.0, "peer": 10.0, "ratio": 3.0, "unit": "x/s"}
+    row |= {"spread": 0.21, "programs": 87, "compiled_again": 2}
+    page = bench.markdown({"kept": row}, "two abaci")
+    self.assertIn("| x/s (noisy; 87 programs, 2 compiled again) |", page)
+
+  def test_without_a_compiler_the_rest_is_measured(self):
+    row = {"ours": 3.0, "peer": 1.0, "ratio": 3.0, "unit": "x/s", "spread": 0.0}
+    tables = {"plain JAX": {"one": lambda: row}, "torch.compile": {"two": self.fail}}
+    folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+    self.enterContext(contextlib.chdir(folder))
+    for holder, name, value in (
+      (bench, "tables", lambda with_pytorch: tables),
+      (bench.pytorch, "COMPILED", tables["torch.compile"]),
+      (bench.peers, "compiles", lambda: False),
+      (bench.matmul, "flops", lambda: 7.0),
+      (bench.sharding, "cores_as_devices", lambda: None),
+    ):
+      self.enterContext(mock.patch.object(holder, name, value))
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+      self.assertEqual(bench.main([]), 0)
+    self.assertIn("torch.compile does not run here", said.getvalue())
+    self.assertEqual([*json.loads((folder / "bench.json").read_text())], ["one"])
 
   def test_sections_of_the_page_before_stay(self):
     before = bench.markdown({}, "one abacus") + "\n## Growth\n\nNone.\n\n## Rest\n"
