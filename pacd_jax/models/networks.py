@@ -178,7 +178,7 @@ def conv_net(
   Raises:
     errors.InputError: the network cannot take images of this shape.
   """
-  return _model(
+  model = _model(
     name,
     image_shape,
     lambda: modules.ConvNet(
@@ -193,6 +193,7 @@ def conv_net(
     ),
     descriptions.conv_net(blocks, padding, patch, _convolve()),
   )
+  return model._replace(rows_at_once=chunk)
 
 
 def _on_cpu() -> bool:
