@@ -139,7 +139,7 @@ def resnet(
   layout = convolution.SPLIT if _on_cpu() else convolution.NHWC
   blocks = (depth - 2) // 6
   describe = descriptions.resnet(blocks, _convolve()) if norm == "affine" else None
-  return _model(
+  model = _model(
     f"resnet{depth}",
     image_shape,
     lambda: modules.ResNet(
@@ -148,6 +148,7 @@ def resnet(
     describe,
     undescribed=f"model.norm={norm} has none: use model.norm=affine",
   )
+  return model._replace(rows_at_once=20)
 
 
 def conv_net(
