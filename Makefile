@@ -4,8 +4,11 @@ VENV ?= .venv
 # Exact versions; empty (make LOCK=): the newest ones that setup.py allows.
 LOCK ?= lock.txt
 BIN := $(VENV)/bin
+# Wheels alone, so that nothing is compiled; but `promise`, of pure Python, has none.
+WHEELS = $(shell sed -n '/^promise==/d; s/==.*//p' $(LOCK) | paste -s -d , -)
+LOCKED = --constraint=$(LOCK) --only-binary=$(WHEELS)
 PIP = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile \
-  $(if $(LOCK),--constraint=$(LOCK),--upgrade --upgrade-strategy eager) --editable
+  $(if $(LOCK),$(LOCKED),--upgrade --upgrade-strategy eager) --editable
 # Bytecode on all cores, which pip would write on one.
 COMPILE = $(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true
 UNFIT = { echo "error: not installed: $(or $(LOCK),setup.py) does not fit $(PYTHON), or a package" \

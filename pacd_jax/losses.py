@@ -47,7 +47,7 @@ def standard(apply: types.ApplyFn) -> types.Loss:
     del key
     return apply(params, images)
 
-  return types.Loss(outputs, _cross_entropy)
+  return types.Loss(outputs, _cross_entropy, draws=0)
 
 
 def gaussian_augmentation(apply: types.ApplyFn, *, sigma: float) -> types.Loss:
@@ -68,7 +68,7 @@ def gaussian_augmentation(apply: types.ApplyFn, *, sigma: float) -> types.Loss:
   def outputs(params, images, key):
     return apply(params, images + sigma * noise.draw(key, 1, images)[0])
 
-  return types.Loss(outputs, _cross_entropy)
+  return types.Loss(outputs, _cross_entropy, draws=1)
 
 
 def macer(
@@ -124,7 +124,7 @@ def macer(
     aux = _accuracy(jax.nn.softmax(logits).mean(axis=0), labels)
     return cross_entropy + lam * robustness, aux | {"robustness": robustness}
 
-  return types.Loss(outputs, criterion, convex=_mean_cross_entropy)
+  return types.Loss(outputs, criterion, convex=_mean_cross_entropy, draws=num_noise_samples)
 
 
 def smoothadv(
@@ -178,7 +178,9 @@ def smoothadv(
     aux = _accuracy(jax.nn.softmax(logits).mean(axis=0), labels)
     return smoothing.cross_entropy(logits, labels).mean(), aux
 
-  return types.Loss(outputs, criterion, adversary, _mean_cross_entropy)
+  return types.Loss(
+    outputs, criterion, adversary, _mean_cross_entropy, draws=num_noise_samples
+  )
 
 
 def adversarial(apply: types.ApplyFn, *, attack: evasion.Pgd) -> types.Loss:
@@ -210,7 +212,8 @@ def adversarial(apply: types.ApplyFn, *, attack: evasion.Pgd) -> types.Loss:
     delta = evasion.pgd(attack, objective, images, start=start, strength=strength)
     return images + delta
 
-  return standard(apply)._replace(adversary=adversary)
+  # The key is for the PGD's start.
+  return standard(apply)._replace(adversary=adversary, draws=None)
 
 
 def trades(apply: types.ApplyFn, *, attack: evasion.Pgd, weight: float = 6.0) -> types.Loss:
@@ -266,7 +269,7 @@ def trades(apply: types.ApplyFn, *, attack: evasion.Pgd, weight: float = 6.0) ->
     of_attacked = optax.softmax_cross_entropy(attacked, targets).mean()
     return _cross_entropy(natural, labels)[0] + weight * of_attacked
 
-  return types.Loss(outputs, criterion, adversary, convex)
+  return types.Loss(outputs, criterion, adversary, convex, draws=1)
 
 
 def _divergence(p_logits, q_logits):

@@ -22,15 +22,20 @@ def of_images(key: types.Key, indices: types.Array) -> types.Key:
   return jax.vmap(lambda index: jax.random.fold_in(key, index))(indices)
 
 
-def draw(key: types.Key, num_samples: int, images: types.Array) -> types.Array:
+def draw(
+  key: types.Key | types.Drawn, num_samples: int, images: types.Array
+) -> types.Array:
   """Standard normal noise `[num_samples, B, H, W, C]` for images `[B, H, W, C]`.
 
   Args:
-    key: consumed; `[]`, or `[B]` with one key per image.
+    key: consumed; `[]`, or `[B]` with one key per image; or the noise itself.
     num_samples: draws per image.
     images: the images; they give the shape and dtype.
   """
   chex.assert_rank(images, 4)
+  if isinstance(key, types.Drawn):
+    chex.assert_shape(key.noise, (num_samples, *images.shape))
+    return key.noise
   if not key.shape:
     return jax.random.normal(key, (num_samples, *images.shape), images.dtype)
   shape = num_samples, *images.shape[1:]
@@ -42,7 +47,7 @@ def noisy_logits(
   apply: types.ApplyFn,
   params: types.Params,
   images: types.Array,
-  key: types.Key,
+  key: types.Key | types.Drawn,
   *,
   sigma: float | types.Array,
   num_samples: int,

@@ -67,6 +67,15 @@ class Model(NamedTuple):
   # Its layers, for bounds of its logits; None: it has none, for the reason `undescribed`.
   describe: DescribeFn | None = None
   undescribed: str = ""
+  # Images whose activations stay in a CPU's caches: a gradient of more than two such parts
+  # is taken in parts (`models/microbatches.py`); 0: never.
+  rows_at_once: int = 0
+
+
+class Drawn(NamedTuple):
+  """Noise in the place of the key that it was drawn with."""
+
+  noise: Array  # Standard normal, `[k, B, H, W, C]`.
 
 
 class LossFn(Protocol):
@@ -104,6 +113,10 @@ class Loss(NamedTuple):
   # `convex(logits, labels) -> scalar`: a function convex in the logits whose second
   # derivatives replace those of a non-convex criterion; None: the criterion is convex.
   convex: Callable[[Any, Array], Scalar] | None = None
+  # Of noise for each image, all at once by `noise.draw`, which is all that the key is for,
+  # if the criterion and aux are means of a term of each image, so that a batch's gradient
+  # can be taken in parts; None: the key is used otherwise, or they are not.
+  draws: int | None = None
 
   def __call__(
     self, params: Params, images: Array, labels: Array, key: Key, strength: Any = 1.0
@@ -113,7 +126,8 @@ class Loss(NamedTuple):
     inputs = images
     if self.adversary is not None:
       # The same key on purpose: images are attacked under the noise that they train with.
-      inputs = self.adversary(params, images, labels, jax.random.clone(key), strength)
+      same = key if isinstance(key, Drawn) else jax.random.clone(key)
+      inputs = self.adversary(params, images, labels, same, strength)
     return self.criterion(self.outputs(params, inputs, key), labels)
 
 
@@ -154,7 +168,8 @@ class Mixed(NamedTuple):
 
     criterion = mixed(loss.criterion)
     assert loss.adversary is None and criterion is not None
-    return loss._replace(criterion=criterion, convex=mixed(loss.convex))
+    # Partners are places in the whole batch.
+    return loss._replace(criterion=criterion, convex=mixed(loss.convex), draws=None)
 
 
 class MixFn(Protocol):

@@ -18,6 +18,7 @@ from pacd_jax.attacks import objectives, pacd, problem, surrogates
 from pacd_jax.bilevel import hypergradient, linear_solve
 from pacd_jax.certification import certify
 from pacd_jax.experiment.entries import networks
+from pacd_jax.models import microbatches
 
 IMAGE_SHAPE = (28, 28, 1)
 NUM_POINTS, NUM_SAMPLES = 8, 10_000  # For `certification`.
@@ -185,12 +186,16 @@ def victim_step(
   """Gradient of a loss on a batch, Gaussian augmentation's by default, and Adam's step."""
   loss = loss or gaussian_augmentation()
   adam, (images, labels) = optax.adam(1e-3), training_batch(batch_size)
+  gradient_fn = microbatches.gradient_fn(network(), loss, batch_size)
 
   @jax.jit
   def step(state, number):
     params, opt_state = state
     key = jax.random.fold_in(jax.random.key(_KEY), number)
-    gradient = jax.grad(lambda p: loss(p, images, labels, key)[0])(params)
+    if gradient_fn is None:
+      gradient = jax.grad(lambda p: loss(p, images, labels, key)[0])(params)
+    else:
+      _, gradient = gradient_fn(loss, params, images, labels, key, key)
     updates, opt_state = adam.update(gradient, opt_state, params)
     return optax.apply_updates(params, updates), opt_state
 

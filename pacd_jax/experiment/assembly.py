@@ -30,7 +30,7 @@ from pacd_jax.experiment.config import Config
 from pacd_jax.experiment.entries import networks
 from pacd_jax.experiment.training_config import Train, Training
 from pacd_jax.manifolds.manifold import Manifold
-from pacd_jax.models import cost, last_layer
+from pacd_jax.models import cost, last_layer, microbatches
 from pacd_jax.runtime import sharding
 
 
@@ -94,9 +94,11 @@ def training(
     mesh = sharding.victims_mesh(
       lambda: cost.forward_flops(model, image_shape, options.batch_size)
     )
+  of_training = loss(options, model, config.sigma, manifold)
+  mix = kinds.MIXES[options.mix.name].make(options.mix.own)
   trainer = train.make(
     model,
-    loss(options, model, config.sigma, manifold),
+    of_training,
     functools.partial(_optimizer, options, frozen),
     image_shape=image_shape,
     num_epochs=options.num_epochs,
@@ -104,8 +106,8 @@ def training(
     batch_size=options.batch_size,
     victims_at_once=options.victims_at_once,
     augment=kinds.AUGMENTS[augment.name].make(augment.own),
-    mix=kinds.MIXES[options.mix.name].make(options.mix.own),
-    gradient_fn=_gradient_fn(options),
+    mix=mix,
+    gradient_fn=_gradient_fn(options, model, of_training, mix is not None),
     noise_choice=options.noise,
     adversary_warmup=options.adversary.warmup,
     adversary_ramp=options.adversary.ramp,
@@ -131,10 +133,14 @@ def ensemble(config: Config, network: types.Model) -> ensembles.EnsemblePlan | N
   return ensembles.EnsemblePlan(name, scheme, network, (0, *levels))
 
 
-def _gradient_fn(options: Train) -> types.GradientFn | None:
-  """The gradient of DP-SGD, if the victims' are clipped."""
+def _gradient_fn(
+  options: Train, model: types.Model, of_training: types.Loss, mixes: bool
+) -> types.GradientFn | None:
+  """The gradient of DP-SGD if the victims' are clipped, or one in parts."""
   if not options.clip_norm:
-    return None
+    if mixes:  # Partners are places in the whole batch.
+      return None
+    return microbatches.gradient_fn(model, of_training, options.batch_size)
   return functools.partial(
     private_gradient.value_and_grad,
     clip_norm=options.clip_norm,

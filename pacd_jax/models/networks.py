@@ -139,7 +139,7 @@ def resnet(
   layout = convolution.SPLIT if _on_cpu() else convolution.NHWC
   blocks = (depth - 2) // 6
   describe = descriptions.resnet(blocks, _convolve()) if norm == "affine" else None
-  return _model(
+  model = _model(
     f"resnet{depth}",
     image_shape,
     lambda: modules.ResNet(
@@ -148,6 +148,7 @@ def resnet(
     describe,
     undescribed=f"model.norm={norm} has none: use model.norm=affine",
   )
+  return model._replace(rows_at_once=20)
 
 
 def conv_net(
@@ -178,7 +179,7 @@ def conv_net(
   Raises:
     errors.InputError: the network cannot take images of this shape.
   """
-  return _model(
+  model = _model(
     name,
     image_shape,
     lambda: modules.ConvNet(
@@ -193,6 +194,7 @@ def conv_net(
     ),
     descriptions.conv_net(blocks, padding, patch, _convolve()),
   )
+  return model._replace(rows_at_once=chunk)
 
 
 def _on_cpu() -> bool:

@@ -32,7 +32,7 @@ _MAY_IMPORT = {
   "evasion": {"perturbation", "smoothing"},
   "losses": {"evasion", "noise", "smoothing"},
   "bounds": set(),
-  "models": {"bounds"},
+  "models": {"bounds", "noise"},
   "manifolds": {"data", "evasion", "losses", "models"},
   "bilevel": set(),
   "runtime": set(),
