@@ -21,6 +21,7 @@ from pacd_jax.bench import (
   kept_programs,
   matmul,
   methods,
+  parts,
   peers,
   plain,
   pytorch,
@@ -72,6 +73,7 @@ def tables(
   """The entries, by what the package is compared with; some measure themselves."""
   found = {
     "plain JAX": plain.ENTRIES,
+    "the whole batch": parts.ENTRIES,
     "a GA step": methods.ENTRIES,
     "matrix products": matmul.ENTRIES,
     "one device": sharded.ENTRIES,

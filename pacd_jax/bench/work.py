@@ -181,12 +181,16 @@ def gaussian_augmentation() -> types.Loss:
 
 
 def victim_step(
-  batch_size: int, loss: types.Loss | None = None
+  batch_size: int, loss: types.Loss | None = None, *, in_parts: bool = True
 ) -> Callable[[], tuple[types.Params, optax.OptState]]:
-  """Gradient of a loss on a batch, Gaussian augmentation's by default, and Adam's step."""
+  """Gradient of a loss on a batch, Gaussian augmentation's by default, and Adam's step.
+
+  As victims take it, in parts (`models/microbatches.py`); or without these.
+  """
   loss = loss or gaussian_augmentation()
   adam, (images, labels) = optax.adam(1e-3), training_batch(batch_size)
-  gradient_fn = microbatches.gradient_fn(network(), loss, batch_size)
+  model = network() if in_parts else network()._replace(rows_at_once=0)
+  gradient_fn = microbatches.gradient_fn(model, loss, batch_size)
 
   @jax.jit
   def step(state, number):
