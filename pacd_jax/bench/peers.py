@@ -41,7 +41,7 @@ def flatten(tree: types.Params):
 
 
 def compiles() -> bool:
-  """Whether `torch.compile` runs here: it needs a C++ compiler, and may lack this Python."""
+  """Whether `torch.compile` runs here: it needs a C++ compiler."""
   try:
     torch.compile(torch.square)(torch.ones(2))
   except Exception:  # Of the compiler, of PyTorch, or of what it imports.
