@@ -70,6 +70,8 @@ class Model(NamedTuple):
   # Images whose activations stay in a CPU's caches: a gradient of more than two such parts
   # is taken in parts (`models/microbatches.py`); 0: never.
   rows_at_once: int = 0
+  # Products with a Hessian are faster in reverse mode alone, on this backend.
+  reverse_products: bool = False
 
 
 class Drawn(NamedTuple):
@@ -327,6 +329,7 @@ class LowerLevel(NamedTuple):
   criterion: Callable[[Any], Scalar]  # `logits -> scalar`.
   convex: Callable[[Any], Scalar] | None = None  # As in `Loss`, of the logits alone.
   redraw: Callable[[Any], "LowerLevel"] | None = None  # As in `UpperLevel`.
+  reverse_products: bool = False  # As in `Model`.
 
   def __call__(self, params: Params, poison: Array) -> Scalar:
     return self.criterion(self.outputs(params, poison))

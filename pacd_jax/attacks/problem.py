@@ -210,10 +210,15 @@ def lower_level(
   def criterion(logits):
     return loss.criterion(logits, batch.labels)[0]
 
-  convex = loss.convex
+  convex, reverse = loss.convex, settings.model.reverse_products
   if convex is None:
-    return types.LowerLevel(outputs, criterion)
-  return types.LowerLevel(outputs, criterion, lambda logits: convex(logits, batch.labels))
+    return types.LowerLevel(outputs, criterion, reverse_products=reverse)
+  return types.LowerLevel(
+    outputs,
+    criterion,
+    lambda logits: convex(logits, batch.labels),
+    reverse_products=reverse,
+  )
 
 
 def _keys(settings, batch, key) -> tuple[Any, Any, types.Key]:  # None: not needed.

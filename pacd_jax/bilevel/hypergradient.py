@@ -23,8 +23,17 @@ def hessian(
   H need not be positive definite away from a minimum. `jax.linearize` is `jvp` whose first
   half is evaluated once; XLA hoists that half out of a solver's loop for `jvp` too, so
   `linearize` is no faster (`make bench`, `curvature_products`), only shorter to write.
+
+  Where the lower level asks for it, `vjp` of `grad`: H is symmetric.
   """
-  _, product = jax.linearize(lambda theta: jax.grad(lower)(theta, poison), params)
+
+  def gradient(theta):
+    return jax.grad(lower)(theta, poison)
+
+  if lower.reverse_products:
+    _, pull = jax.vjp(gradient, params)
+    return types.Curvature(lambda v: pull(v)[0], lower)
+  _, product = jax.linearize(gradient, params)
   return types.Curvature(product, lower)
 
 

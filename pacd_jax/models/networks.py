@@ -194,7 +194,7 @@ def conv_net(
     ),
     descriptions.conv_net(blocks, padding, patch, _convolve()),
   )
-  return model._replace(rows_at_once=chunk)
+  return model._replace(rows_at_once=chunk, reverse_products=_on_cpu())
 
 
 def _on_cpu() -> bool:

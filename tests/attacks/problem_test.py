@@ -68,6 +68,15 @@ class LevelsTest(parameterized.TestCase):
     np.testing.assert_allclose(du, of_changed, rtol=1e-4, atol=1e-7)
     self.assertNotAlmostEqual(float(found), float(value(plain, batch, poison)), places=4)
 
+  @parameterized.parameters(False, True)
+  def test_products_are_taken_as_the_network_asks(self, reverse):
+    attack_data, _, model, _ = small.setting()
+    model, key = model._replace(reverse_products=reverse), jax.random.key(3)
+    settings = small.settings()._replace(model=model)
+    batch = problem.draw_batch(settings, attack_data, key, 0, key)
+    lower = problem.lower_level(settings, batch, jax.random.key(5))
+    self.assertEqual(lower.reverse_products, reverse)
+
   @parameterized.parameters(mixing.mixup, mixing.cutmix)
   def test_the_lower_level_is_of_mixtures_as_victims_mix_them(self, mix):
     """Cross-entropy of soft labels under the noise of a step, added after mixing."""

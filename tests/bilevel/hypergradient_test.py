@@ -137,6 +137,16 @@ class MatvecTest(parameterized.TestCase):
       columns = jax.jit(jax.vmap(product))(jnp.eye(flat.size))
       np.testing.assert_allclose(columns, _dense(curvature), atol=1e-12)
 
+  def test_in_reverse_mode_they_are_the_same(self):
+    with jax.enable_x64(True):
+      params, poison, lower, _ = _two_layer_net()
+      v = jax.tree.map(jnp.cos, params)
+      found = [
+        jax.jit(hypergradient.hessian(each, params, poison).matvec)(v)
+        for each in (lower, lower._replace(reverse_products=True))
+      ]
+      chex.assert_trees_all_close(*found, atol=1e-12)
+
   def test_gauss_newton_is_positive_semi_definite_where_the_hessian_is_not(self):
     with jax.enable_x64(True):
       full, gauss_newton = (np.linalg.eigvalsh(_dense(kind)) for kind in _CURVATURES)

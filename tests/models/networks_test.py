@@ -194,6 +194,12 @@ class ModelsTest(parameterized.TestCase):
     for ours, theirs in zip(of(make().apply), of(accelerator.apply), strict=True):
       np.testing.assert_allclose(ours, theirs, atol=1e-5 * float(jnp.abs(theirs).max()))
 
+  @parameterized.parameters(("cpu", True), ("gpu", False))
+  def test_what_is_faster_depends_on_the_backend(self, backend, reverse):
+    with mock.patch.object(jax, "default_backend", lambda: backend):
+      model = networks.make("mnist_cnn", num_classes=10, image_shape=(28, 28, 1))
+    self.assertEqual((model.rows_at_once, model.reverse_products), (100, reverse))
+
   def test_odd_sizes_are_pooled_as_by_valid_windows(self):
     model = networks.make("small_cnn", num_classes=3, image_shape=(9, 11, 2))
     params = model.init(jax.random.key(0), (9, 11, 2))
