@@ -176,6 +176,23 @@ def curvature_products() -> Entry:
   return Entry(lambda: ours(params, params), lambda: peer(params, params), 10, "products/s")
 
 
+def hessian_in_reverse() -> Entry:
+  """Ten Hessian products by `vjp` of `grad`, against `jvp` of `grad`."""
+  model, params = _small_cnn()
+  lower, images = _lower_level(model)
+
+  def products(reverse):
+    def chain(params, v):
+      chosen = lower._replace(reverse_products=reverse)
+      product = hypergradient.hessian(chosen, params, images).matvec
+      return jax.lax.fori_loop(0, 10, lambda _, v: product(v), v)
+
+    compiled = jax.jit(chain)
+    return lambda: compiled(params, params)
+
+  return Entry(products(True), products(False), 10, "products/s")
+
+
 def convolution_gradient() -> Entry:
   """Gradients of five CNNs at batch 200 under vmap, against `lax` convolutions."""
   model, params = _small_cnn()
@@ -242,6 +259,7 @@ ENTRIES = {
   "ensemble_together_mlp": functools.partial(ensemble_networks, "mlp"),
   "ensemble_together_small_cnn": functools.partial(ensemble_networks, "small_cnn"),
   "curvature_products": curvature_products,
+  "hessian_in_reverse": hessian_in_reverse,
   "convolution_gradient": convolution_gradient,
   "convolution_in_loop": convolution_in_loop,
   "certify_devices": certify_devices,

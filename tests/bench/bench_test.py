@@ -117,6 +117,7 @@ class BenchTest(parameterized.TestCase):
 
   @parameterized.parameters(
     "curvature_products",
+    "hessian_in_reverse",
     "convolution_gradient",
     "convolution_in_loop",
   )
