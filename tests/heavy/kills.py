@@ -178,6 +178,7 @@ def _report(runs: list[dict[str, Any]], root: pathlib.Path) -> int:
   faults = [run for run in runs if run["fault"]]
   for run in faults:
     again = f"tests/heavy/kills.py --folder={root} --seed={run['seed']} --run={run['run']}"
+    again += f" --devices={os.environ['JAX_NUM_CPU_DEVICES']}"
     sys.stdout.write(f"{run['run']}_{run['case']}: {run['fault']}\n  again: {again}\n")
   sys.stdout.write(
     f"{kills.total()} kills in {len(runs)} runs, {len(faults)} faults, "
