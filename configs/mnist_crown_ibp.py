@@ -6,7 +6,10 @@
 
 As configs/mnist_ibp.py, with the loss of Zhang et al. (2020) in both levels, and
 certificates by the better of linear and interval bounds. Adam's rates are those that were
-chosen for IBP. ACR is the mean l_inf radius. This config has not been run yet on two cores.
+chosen for IBP. ACR is the mean l_inf radius. One victim of clean data, with the ramp over 5
+of 20 epochs, is right on 98.5 % of the test images and verified at 0.1 on 96.2 %, after 61
+minutes on one core beside other work (docs/bounds.md has the command). The attack has not
+been run at this scale.
 """
 
 import ml_collections

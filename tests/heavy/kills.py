@@ -2,6 +2,7 @@
 
   make test-kills [KILLS=1000]
   python tests/heavy/kills.py [--kills=1000] [--folder=runs/kills] [--workers=2] [--seed=0]
+      [--devices=1]
   python tests/heavy/kills.py --run=17      once more, with the same moments
 
 Each case of `kill_cases.py` is run twice without a kill: both must have the same results.
@@ -40,12 +41,12 @@ _NAMES = (*kill_cases.CASES,)
 _MOST_KILLS = 60  # Of one run, or as many as it changes files: so that it ends.
 
 
-def _surroundings(folder: pathlib.Path) -> dict[str, str]:
-  """Compiled programs are shared, and a run has one device: it is mostly its own work."""
+def _surroundings(folder: pathlib.Path, devices: int) -> dict[str, str]:
+  """Compiled programs are shared; on one device a run is mostly its own work."""
   return {
     "XLA_FLAGS": quick_compilation.flags(os.environ.get("XLA_FLAGS", "")),
     "JAX_PLATFORMS": "cpu",
-    "JAX_NUM_CPU_DEVICES": "1",
+    "JAX_NUM_CPU_DEVICES": str(devices),
     "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }
@@ -177,6 +178,7 @@ def _report(runs: list[dict[str, Any]], root: pathlib.Path) -> int:
   faults = [run for run in runs if run["fault"]]
   for run in faults:
     again = f"tests/heavy/kills.py --folder={root} --seed={run['seed']} --run={run['run']}"
+    again += f" --devices={os.environ['JAX_NUM_CPU_DEVICES']}"
     sys.stdout.write(f"{run['run']}_{run['case']}: {run['fault']}\n  again: {again}\n")
   sys.stdout.write(
     f"{kills.total()} kills in {len(runs)} runs, {len(faults)} faults, "
@@ -195,11 +197,11 @@ def _check_code(folder: pathlib.Path) -> None:
   path.write_text(code)
 
 
-def prepare(folder: pathlib.Path) -> None:
+def prepare(folder: pathlib.Path, devices: int = 1) -> None:
   """Makes the folder, and this process one that lives are forked from."""
   (folder / "unbroken").mkdir(parents=True, exist_ok=True)
   os.chdir(_ROOT)
-  os.environ |= _surroundings(folder)
+  os.environ |= _surroundings(folder, devices)
   forked_life.prepare()
   _check_code(folder)
   gc.freeze()  # What is imported stays where it is in the children.
@@ -212,10 +214,13 @@ def main(arguments: list[str]) -> int:
   parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/kills"))
   parser.add_argument("--workers", type=int, default=2)
   parser.add_argument("--seed", type=int, default=0, help="of the moments")
+  parser.add_argument(
+    "--devices", type=int, default=1, help="of a run: cores train victims"
+  )
   parser.add_argument("--run", type=int, help="the number of one run, to do it alone")
   options = parser.parse_args(arguments)
   options.folder = folder = options.folder.absolute()
-  prepare(folder)
+  prepare(folder, options.devices)
   for name in _NAMES:
     unbroken(name, folder)
   if options.run is not None:
