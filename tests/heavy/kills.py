@@ -187,13 +187,13 @@ def _report(runs: list[dict[str, Any]], root: pathlib.Path) -> int:
   return 1 if faults else 0
 
 
-def _check_code(folder: pathlib.Path) -> None:
-  """Leaves if other code made the folder's runs, which refuse to be resumed."""
+def _check_code(folder: pathlib.Path, devices: int) -> None:
+  """Leaves if the folder's runs, which refuse to be resumed, are of others."""
   from pacd_jax.runtime import stamp
 
-  code, path = stamp._of_code()["code"], folder / "code.txt"
+  code, path = f"{stamp._of_code()['code']}, {devices} devices", folder / "code.txt"
   if path.exists() and path.read_text() != code:
-    sys.exit(f"error: {folder} is of other code: delete it, or choose another --folder")
+    sys.exit(f"error: {folder} is of other code or devices: delete it, or use --folder")
   path.write_text(code)
 
 
@@ -203,7 +203,7 @@ def prepare(folder: pathlib.Path, devices: int = 1) -> None:
   os.chdir(_ROOT)
   os.environ |= _surroundings(folder, devices)
   forked_life.prepare()
-  _check_code(folder)
+  _check_code(folder, devices)
   gc.freeze()  # What is imported stays where it is in the children.
 
 
