@@ -19,5 +19,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
   config = digits_ibp.whole()
   config.attack.loss = config.train.loss = "crown_ibp"
   config.certify.procedure = "crown_ibp"
+  config.train.victims_at_once = 1  # So that linear bounds end with the ramp.
   base.apply_variant(config, variant, {"fast": digits_ibp.fast, "smoke": digits_ibp.smoke})
   return config

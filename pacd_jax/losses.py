@@ -47,7 +47,7 @@ def standard(apply: types.ApplyFn) -> types.Loss:
     del key
     return apply(params, images)
 
-  return types.Loss(outputs, _cross_entropy, draws=0)
+  return types.Loss(outputs, _cross_entropy, num_noise_draws=0)
 
 
 def gaussian_augmentation(apply: types.ApplyFn, *, sigma: float) -> types.Loss:
@@ -68,7 +68,7 @@ def gaussian_augmentation(apply: types.ApplyFn, *, sigma: float) -> types.Loss:
   def outputs(params, images, key):
     return apply(params, images + sigma * noise.draw(key, 1, images)[0])
 
-  return types.Loss(outputs, _cross_entropy, draws=1)
+  return types.Loss(outputs, _cross_entropy, num_noise_draws=1)
 
 
 def macer(
@@ -124,7 +124,9 @@ def macer(
     aux = _accuracy(jax.nn.softmax(logits).mean(axis=0), labels)
     return cross_entropy + lam * robustness, aux | {"robustness": robustness}
 
-  return types.Loss(outputs, criterion, convex=_mean_cross_entropy, draws=num_noise_samples)
+  return types.Loss(
+    outputs, criterion, convex=_mean_cross_entropy, num_noise_draws=num_noise_samples
+  )
 
 
 def smoothadv(
@@ -179,7 +181,7 @@ def smoothadv(
     return smoothing.cross_entropy(logits, labels).mean(), aux
 
   return types.Loss(
-    outputs, criterion, adversary, _mean_cross_entropy, draws=num_noise_samples
+    outputs, criterion, adversary, _mean_cross_entropy, num_noise_draws=num_noise_samples
   )
 
 
@@ -213,7 +215,7 @@ def adversarial(apply: types.ApplyFn, *, attack: evasion.Pgd) -> types.Loss:
     return images + delta
 
   # The key is for the PGD's start.
-  return standard(apply)._replace(adversary=adversary, draws=None)
+  return standard(apply)._replace(adversary=adversary, num_noise_draws=None)
 
 
 def trades(apply: types.ApplyFn, *, attack: evasion.Pgd, weight: float = 6.0) -> types.Loss:
@@ -269,7 +271,7 @@ def trades(apply: types.ApplyFn, *, attack: evasion.Pgd, weight: float = 6.0) ->
     of_attacked = optax.softmax_cross_entropy(attacked, targets).mean()
     return _cross_entropy(natural, labels)[0] + weight * of_attacked
 
-  return types.Loss(outputs, criterion, adversary, convex, draws=1)
+  return types.Loss(outputs, criterion, adversary, convex, num_noise_draws=1)
 
 
 def _divergence(p_logits, q_logits):

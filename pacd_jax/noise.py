@@ -58,7 +58,7 @@ def noisy_logits(
     apply: base classifier.
     params: its parameters.
     images: `[B, H, W, C]`.
-    key: consumed; `[]`, or `[B]` with one key per image.
+    key: as `draw`'s.
     sigma: noise standard deviation in image units.
     num_samples: k.
 

@@ -67,10 +67,10 @@ class Model(NamedTuple):
   # Its layers, for bounds of its logits; None: it has none, for the reason `undescribed`.
   describe: DescribeFn | None = None
   undescribed: str = ""
-  # Images whose activations stay in a CPU's caches: a gradient of more than two such parts
-  # is taken in parts (`models/microbatches.py`); 0: never.
-  rows_at_once: int = 0
-  # Products with a Hessian are faster in reverse mode alone, on this backend.
+  # Images whose activations stay in a CPU's caches, as a victim's gradient takes them
+  # (`models/microbatches.py`); 0: the whole batch is as fast, as on GPUs.
+  microbatch_size: int = 0
+  # A Hessian's products are faster by reverse over reverse than by forward over reverse.
   reverse_products: bool = False
 
 
@@ -89,7 +89,7 @@ class LossFn(Protocol):
     """Returns `(scalar, aux)`; the key is consumed.
 
     The key is `[]`, one for the batch, or `[B]`, one for each image, which then gets the
-    same noise wherever its key is used.
+    same noise wherever its key is used. A loss with `num_noise_draws` also takes `Drawn`.
     """
 
 
@@ -115,20 +115,20 @@ class Loss(NamedTuple):
   # `convex(logits, labels) -> scalar`: a function convex in the logits whose second
   # derivatives replace those of a non-convex criterion; None: the criterion is convex.
   convex: Callable[[Any, Array], Scalar] | None = None
-  # Of noise for each image, all at once by `noise.draw`, which is all that the key is for,
-  # if the criterion and aux are means of a term of each image, so that a batch's gradient
-  # can be taken in parts; None: the key is used otherwise, or they are not.
-  draws: int | None = None
+  # k, if the key is for `noise.draw(key, k, images)` alone, of the batch's images, and each
+  # image is treated by itself: by `outputs`, by `adversary`, and by `criterion`, which with
+  # its aux is a mean over images. A gradient can be taken in parts then; None: it cannot.
+  num_noise_draws: int | None = None
 
   def __call__(
-    self, params: Params, images: Array, labels: Array, key: Key, strength: Any = 1.0
+    self, params: Params, images: Array, labels: Array, key: Any, strength: Any = 1.0
   ) -> tuple[Scalar, Aux]:
     import jax  # Here, since results are read with this file but without JAX.
 
     inputs = images
     if self.adversary is not None:
       # The same key on purpose: images are attacked under the noise that they train with.
-      same = key if isinstance(key, Drawn) else jax.random.clone(key)
+      same: Any = key if isinstance(key, Drawn) else jax.random.clone(key)
       inputs = self.adversary(params, images, labels, same, strength)
     return self.criterion(self.outputs(params, inputs, key), labels)
 
@@ -171,7 +171,9 @@ class Mixed(NamedTuple):
     criterion = mixed(loss.criterion)
     assert loss.adversary is None and criterion is not None
     # Partners are places in the whole batch.
-    return loss._replace(criterion=criterion, convex=mixed(loss.convex), draws=None)
+    return loss._replace(
+      criterion=criterion, convex=mixed(loss.convex), num_noise_draws=None
+    )
 
 
 class MixFn(Protocol):
@@ -184,7 +186,7 @@ class MixFn(Protocol):
 
 
 class GradientFn(Protocol):
-  """A victim's way to a gradient, other than the derivative of the batch's loss."""
+  """How a victim's gradient is computed, in the place of `jax.value_and_grad`."""
 
   def __call__(
     self,

@@ -41,4 +41,5 @@ def robust(
 
     return images + evasion.pgd(pgd, objective, images, strength=strength)
 
-  return settings._replace(loss=loss._replace(adversary=adversary), mix=None)
+  loss = loss._replace(adversary=adversary, num_noise_draws=None)
+  return settings._replace(loss=loss, mix=None)

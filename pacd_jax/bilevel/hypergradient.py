@@ -18,13 +18,14 @@ from pacd_jax import types
 def hessian(
   lower: types.LowerLevel, params: types.Params, poison: types.Array
 ) -> types.Curvature:
-  """A v = H v with H the Hessian of the lower level in theta: `jvp` of `grad`.
+  """A v = H v with H the Hessian of the lower level in theta.
+
+  By `jvp` of `grad` (forward over reverse); or, where the lower level asks for it, by `vjp`
+  of `grad` (reverse over reverse), since H is symmetric.
 
   H need not be positive definite away from a minimum. `jax.linearize` is `jvp` whose first
   half is evaluated once; XLA hoists that half out of a solver's loop for `jvp` too, so
   `linearize` is no faster (`make bench`, `curvature_products`), only shorter to write.
-
-  Where the lower level asks for it, `vjp` of `grad`: H is symmetric.
   """
 
   def gradient(theta):
@@ -72,7 +73,9 @@ def convex_model(lower: types.LowerLevel, logits: Any) -> types.LowerLevel:
   convex, logits = lower.convex, jax.lax.stop_gradient(logits)
   gradients = jax.grad(lower.criterion)(logits), jax.grad(convex)(logits)
   slope = jax.tree.map(jnp.subtract, *gradients)
-  return types.LowerLevel(lower.outputs, lambda z: convex(z) + optax.tree.vdot(slope, z))
+  return lower._replace(
+    criterion=lambda z: convex(z) + optax.tree.vdot(slope, z), convex=None, redraw=None
+  )
 
 
 def approx_grad(

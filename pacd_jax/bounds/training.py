@@ -70,7 +70,8 @@ def crown_ibp(
 
   The loss is `ibp`'s with margins b m_crown + (1 - b) m_ibp, m_crown by linear bounds on
   IBP's intervals; b = 1 - s (1 - beta) falls linearly from 1 to beta as the strength s
-  rises. Where b is 0, linear bounds are not computed.
+  rises. Where b is 0, linear bounds are not computed, unless victims are trained in one
+  `vmap` (`victims_at_once` other than 1).
 
   Args:
     model: as for `ibp`, as are the following.

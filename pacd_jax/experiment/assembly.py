@@ -138,7 +138,8 @@ def _gradient_fn(
 ) -> types.GradientFn | None:
   """The gradient of DP-SGD if the victims' are clipped, or one in parts."""
   if not options.clip_norm:
-    if mixes:  # Partners are places in the whole batch.
+    # Partners are places in the whole batch.
+    if mixes or not kinds.LOSSES[options.loss.name].is_mean:
       return None
     return microbatches.gradient_fn(model, of_training, options.batch_size)
   return functools.partial(

@@ -44,7 +44,8 @@ def on_manifold(
     )
     return manifold.decode(manifold.encode(images) + moved)
 
-  return standard._replace(adversary=adversary)
+  # The key is for the start of the PGD.
+  return standard._replace(adversary=adversary, num_noise_draws=None)
 
 
 def dual_manifold(

@@ -16,32 +16,37 @@ from pacd_jax import noise, types
 def gradient_fn(
   model: types.Model, loss: types.Loss, batch_size: int
 ) -> types.GradientFn | None:
-  """The gradient in parts, for `train.make`; None: the batch's own is as fast."""
-  if loss.draws is None or jax.default_backend() != "cpu":
+  """The gradient in parts, for `train.make` without `mix`, which pairs images of a batch.
+
+  Returns:
+    None if the loss cannot be taken apart, or the batch's own gradient is as fast.
+  """
+  if loss.num_noise_draws is None:
     return None
-  num = images_at_once(batch_size, model.rows_at_once, max(1, loss.draws))
-  if not num:
+  size = part_size(batch_size, model.microbatch_size, max(1, loss.num_noise_draws))
+  if not size:
     return None
-  return functools.partial(value_and_grad, num=num, draws=loss.draws)
+  return functools.partial(value_and_grad, size=size, num_noise_draws=loss.num_noise_draws)
 
 
-def images_at_once(batch_size: int, rows_at_once: int, copies: int) -> int:
-  """How many images a part has; 0: the batch is not divided.
+def part_size(batch_size: int, microbatch_size: int, copies: int) -> int:
+  """How many images a part has; 0: the batch is not divided, being two parts or fewer.
 
   Args:
     batch_size: B.
-    rows_at_once: of `Model`, the images that a network takes at a time.
-    copies: of an image, that the network takes.
+    microbatch_size: of `Model`.
+    copies: noisy ones of an image, which count as images of the network.
 
   Returns:
-    Of B's divisors the nearest to rows_at_once / copies, if one is within a half of it.
+    Of B's divisors the nearest to microbatch_size / copies, if one is within a half of it;
+    else that number itself, so that the last part is smaller.
   """
-  if not rows_at_once or batch_size * copies <= 2 * rows_at_once:
+  if not microbatch_size or batch_size * copies <= 2 * microbatch_size:
     return 0
-  wanted = max(1, rows_at_once // copies)
+  wanted = max(1, microbatch_size // copies)
   near = range((wanted + 1) // 2, 3 * wanted // 2 + 1)
-  divisors = [num for num in near if batch_size % num == 0]
-  return min(divisors, key=lambda num: abs(num - wanted), default=wanted)
+  divisors = [size for size in near if batch_size % size == 0]
+  return min(divisors, key=lambda size: abs(size - wanted), default=wanted)
 
 
 def value_and_grad(
@@ -52,10 +57,10 @@ def value_and_grad(
   key: types.Key,
   own_key: types.Key,
   *,
-  num: int,
-  draws: int,
+  size: int,
+  num_noise_draws: int,
 ) -> tuple[tuple[types.Scalar, types.Aux], types.Params]:
-  """The gradient of (1/B) sum_i L(x_i, y_i), `num` images at a time: a `types.GradientFn`.
+  """The gradient of (1/B) sum_i L(x_i, y_i), `size` images at a time: a `types.GradientFn`.
 
   Args:
     loss_fn: the mean of a term of each image, as are its auxiliary numbers.
@@ -65,18 +70,18 @@ def value_and_grad(
     key: `[]` or `[B]`; consumed. The noise of all images is drawn first, as the loss itself
       would draw it.
     own_key: not used.
-    num: images of a part, at least 1; the last part may have fewer.
-    draws: of `Loss`.
+    size: images of a part, at least 1; the last part may have fewer.
+    num_noise_draws: of `Loss`.
 
   Returns:
-    `((value, aux), gradient)`: within rounding those of the batch, for every `num`.
+    `((value, aux), gradient)`: within rounding those of the batch, for every size.
   """
   del own_key
   chex.assert_rank([images, labels], [4, 1])
   batch_size = len(images)
-  drawn = noise.draw(key, draws, images)
-  num_parts = batch_size // num
-  whole = num_parts * num
+  drawn = noise.draw(key, num_noise_draws, images)
+  num_parts = batch_size // size
+  whole = num_parts * size
 
   def of_part(images, labels, drawn):
     share = len(images) / batch_size
@@ -88,7 +93,7 @@ def value_and_grad(
     return jax.tree.map(jnp.add, total, of_part(*part)), None
 
   given = images, labels, jnp.moveaxis(drawn, 0, 1)
-  parts = [each[:whole].reshape(num_parts, num, *each.shape[1:]) for each in given]
+  parts = [each[:whole].reshape(num_parts, size, *each.shape[1:]) for each in given]
   shapes = jax.eval_shape(of_part, *(each[0] for each in parts))
   total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, shapes), parts)
   if whole < batch_size:

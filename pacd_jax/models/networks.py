@@ -148,7 +148,7 @@ def resnet(
     describe,
     undescribed=f"model.norm={norm} has none: use model.norm=affine",
   )
-  return model._replace(rows_at_once=20)
+  return model._replace(microbatch_size=20 if _on_cpu() else 0)
 
 
 def conv_net(
@@ -194,7 +194,9 @@ def conv_net(
     ),
     descriptions.conv_net(blocks, padding, patch, _convolve()),
   )
-  return model._replace(rows_at_once=chunk, reverse_products=_on_cpu())
+  return model._replace(
+    microbatch_size=chunk if _on_cpu() else 0, reverse_products=_on_cpu()
+  )
 
 
 def _on_cpu() -> bool:

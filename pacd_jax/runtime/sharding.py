@@ -153,6 +153,11 @@ def over_batch(function: Callable[..., Any], mesh: jax.sharding.Mesh) -> Callabl
   return of_batch
 
 
+def _specs(in_axes: Sequence[int | None]) -> tuple[PartitionSpec, ...]:
+  """A replicated argument may have no axis at all, such as a key."""
+  return tuple(PartitionSpec(AXIS) if axis == 0 else PartitionSpec() for axis in in_axes)
+
+
 def over_rows(
   function: Callable[..., Any],
   mesh: jax.sharding.Mesh,
@@ -171,7 +176,7 @@ def over_rows(
   """
   if mesh.size == 1:
     return function
-  specs = [PartitionSpec(AXIS if axis == 0 else None) for axis in in_axes]
+  specs = _specs(in_axes)
 
   def of_rows(*args):
     num_rows = len(jax.tree.leaves(args[list(in_axes).index(0)])[0])
@@ -193,7 +198,7 @@ def over_rows(
     outputs = jax.shard_map(
       of_device,
       mesh=mesh,
-      in_specs=tuple(specs),
+      in_specs=specs,
       out_specs=PartitionSpec(AXIS),
       check_vma=False,
     )(*filled)
@@ -219,7 +224,7 @@ def by_core(
   Returns:
     A compiled function with NumPy arrays as outputs. Random keys are arguments alone.
   """
-  specs = tuple(PartitionSpec(AXIS if axis == 0 else None) for axis in in_axes)
+  specs = _specs(in_axes)
 
   @functools.cache
   def on(num_cores):

@@ -1,17 +1,23 @@
 """What a config's fields become: victims' optimisers and images, the attacker's view."""
 
+import dataclasses
 from unittest import mock
 
 import asked
+import chex
 import finished_run
+import jax
+import jax.numpy as jnp
 import numpy as np
 from absl.testing import absltest, parameterized
 
 from pacd_jax import errors
-from pacd_jax.experiment import assembly, attack_assembly, door
-from pacd_jax.experiment.entries import networks
-from pacd_jax.models import augment
+from pacd_jax.data import arrays
+from pacd_jax.experiment import assembly, attack_assembly, door, kinds, manifolds
+from pacd_jax.experiment.entries import data_sets, networks
+from pacd_jax.models import augment, microbatches
 
+_WHOLE = ("adversarial", "on_manifold", "dual_manifold", "ibp", "crown_ibp")
 _SELECTED = {"attack.selection.corners": True}  # Candidates, so that surrogates choose.
 
 
@@ -26,7 +32,48 @@ def _trainings(**overrides):
   return make.call_args_list
 
 
+class LossesTest(parameterized.TestCase):
+  @parameterized.parameters(*kinds.LOSSES.names)
+  def test_one_that_can_be_taken_apart_has_the_whole_batchs_gradient(self, name):
+    config = door.parse(finished_run.smoke(**{"train.loss": name}))
+    splits = data_sets.load("digits")
+    model = networks.make("mlp", num_classes=10, image_shape=(8, 8, 1))
+    manifold = manifolds.of_loss(config, splits, name)
+    loss = assembly.loss(config.train, model, config.sigma, manifold)
+    if loss.num_noise_draws is None:
+      self.assertIn(name, _WHOLE)
+      return
+    self.assertTrue(kinds.LOSSES[name].is_mean)
+    params = model.init(jax.random.key(0), (8, 8, 1))
+    images = arrays.to_float(splits.train.images[:9])
+    given = params, images, jnp.asarray(splits.train.labels[:9])
+    expected = jax.value_and_grad(loss, has_aux=True)(*given, jax.random.key(1))
+    found = microbatches.value_and_grad(
+      loss,
+      *given,
+      jax.random.key(1),
+      jax.random.key(2),
+      size=3,
+      num_noise_draws=loss.num_noise_draws,
+    )
+    chex.assert_trees_all_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
 class VictimsTest(parameterized.TestCase):
+  def test_gradients_may_be_in_parts(self):
+    """But for mixtures, clipped gradients, and losses that are no mean over images."""
+
+    def found(**fields):
+      with mock.patch.object(assembly.microbatches, "gradient_fn", return_value="parts"):
+        return _trainings(**fields)[-1].kwargs["gradient_fn"]
+
+    self.assertEqual(found(), "parts")
+    self.assertIsNone(found(**{"train.mix": "mixup"}))
+    self.assertNotEqual(found(**{"train.clip_norm": 1.0}), "parts")
+    entry = dataclasses.replace(kinds.LOSSES["gaussian"], is_mean=False)
+    with mock.patch.dict(kinds.LOSSES._entries, gaussian=entry):
+      self.assertIsNone(found(**{"train.loss": "gaussian"}))
+
   def test_weight_decay_is_of_victims_alone(self):
     """theta <- theta - lr (m / sqrt(v) + w theta): at the first step, m / sqrt(v) = +-1."""
     rate = {"train.learning_rate": 0.01, "train.schedule": "constant"}

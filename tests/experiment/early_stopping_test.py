@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
-from absl.testing import absltest
+from absl.testing import absltest, parameterized
 
 from pacd_jax import train
 from pacd_jax.certification import confidence
@@ -70,8 +70,9 @@ class KeptTest(absltest.TestCase):
     self.assertEqual(stopping.facts(path, "pacd"), "")
 
 
-class AcrTest(absltest.TestCase):
-  def test_is_that_of_votes_of_a_linear_classifier(self):
+class AcrTest(parameterized.TestCase):
+  @parameterized.parameters(1, 3)
+  def test_is_that_of_votes_of_a_linear_classifier(self, num_devices):
     """Of each victim; p_A = Phi(margin / sigma), and expected votes have its bound."""
     model = networks.make("linear", num_classes=2, image_shape=(2, 2, 1))
     init = model.init(jax.random.key(0), (2, 2, 1))
@@ -81,7 +82,7 @@ class AcrTest(absltest.TestCase):
     params["Dense_0"]["kernel"] = jnp.asarray(kernels, jnp.float32)
     images = np.random.default_rng(0).uniform(0.1, 0.9, (5, 2, 2, 1)).astype(np.float32)
     sigma, n, alpha = 0.5, 4000, 0.001
-    shared = dict(sigma=sigma, n=n, alpha=alpha, mesh=sharding.mesh(1))
+    shared = dict(sigma=sigma, n=n, alpha=alpha, mesh=sharding.mesh(num_devices))
     acr = early_stopping.make_acr(
       model.apply, images, np.ones(5, np.int32), jax.random.key(1), **shared
     )

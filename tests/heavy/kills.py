@@ -43,13 +43,13 @@ _MOST_KILLS = 60  # Of one run, or as many as it changes files: so that it ends.
 
 def _surroundings(folder: pathlib.Path, devices: int) -> dict[str, str]:
   """Compiled programs are shared; on one device a run is mostly its own work."""
-  return {
+  found = {
     "XLA_FLAGS": quick_compilation.flags(os.environ.get("XLA_FLAGS", "")),
     "JAX_PLATFORMS": "cpu",
-    "JAX_NUM_CPU_DEVICES": str(devices),
     "JAX_COMPILATION_CACHE_DIR": str(folder / "programs"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
   }
+  return found | ({"JAX_NUM_CPU_DEVICES": str(devices)} if devices else {})
 
 
 def _live(name: str, workdir: pathlib.Path, folder: pathlib.Path, moment=None):
@@ -178,7 +178,7 @@ def _report(runs: list[dict[str, Any]], root: pathlib.Path) -> int:
   faults = [run for run in runs if run["fault"]]
   for run in faults:
     again = f"tests/heavy/kills.py --folder={root} --seed={run['seed']} --run={run['run']}"
-    again += f" --devices={os.environ['JAX_NUM_CPU_DEVICES']}"
+    again += f" --devices={os.environ.get('JAX_NUM_CPU_DEVICES', 0)}"
     sys.stdout.write(f"{run['run']}_{run['case']}: {run['fault']}\n  again: {again}\n")
   sys.stdout.write(
     f"{kills.total()} kills in {len(runs)} runs, {len(faults)} faults, "
@@ -187,13 +187,13 @@ def _report(runs: list[dict[str, Any]], root: pathlib.Path) -> int:
   return 1 if faults else 0
 
 
-def _check_code(folder: pathlib.Path) -> None:
-  """Leaves if other code made the folder's runs, which refuse to be resumed."""
+def _check_code(folder: pathlib.Path, devices: int) -> None:
+  """Leaves if the folder's runs, which refuse to be resumed, are of others."""
   from pacd_jax.runtime import stamp
 
-  code, path = stamp._of_code()["code"], folder / "code.txt"
+  code, path = f"{stamp._of_code()['code']}, {devices} devices", folder / "code.txt"
   if path.exists() and path.read_text() != code:
-    sys.exit(f"error: {folder} is of other code: delete it, or choose another --folder")
+    sys.exit(f"error: {folder} is of other code or devices: delete it, or use --folder")
   path.write_text(code)
 
 
@@ -203,7 +203,7 @@ def prepare(folder: pathlib.Path, devices: int = 1) -> None:
   os.chdir(_ROOT)
   os.environ |= _surroundings(folder, devices)
   forked_life.prepare()
-  _check_code(folder)
+  _check_code(folder, devices)
   gc.freeze()  # What is imported stays where it is in the children.
 
 
@@ -214,9 +214,7 @@ def main(arguments: list[str]) -> int:
   parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/kills"))
   parser.add_argument("--workers", type=int, default=2)
   parser.add_argument("--seed", type=int, default=0, help="of the moments")
-  parser.add_argument(
-    "--devices", type=int, default=1, help="of a run: cores train victims"
-  )
+  parser.add_argument("--devices", type=int, default=1, help="of a run; 0: its cores")
   parser.add_argument("--run", type=int, help="the number of one run, to do it alone")
   options = parser.parse_args(arguments)
   options.folder = folder = options.folder.absolute()

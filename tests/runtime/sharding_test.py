@@ -141,25 +141,26 @@ class OverBatchTest(parameterized.TestCase):
     self.assertIs(sharding.over_batch(_network, sharding.mesh(1)), _network)
 
 
-def _of_rows(state, table, keys):
+def _of_rows(state, table, keys, key):
   draws = jax.vmap(lambda key: jax.random.normal(key, (2,)))(keys)
-  return {"next": state + table[None] + draws}, state.sum(axis=1)
+  whole = jax.random.randint(key, (), 0, 9)  # Exact in any order.
+  return {"next": state + table[None] + draws}, state.sum(axis=1) + whole
 
 
 def _rows(num_rows):
   """Arguments of `_of_rows`; and what it gives on one device."""
   state = jnp.arange(2.0 * num_rows).reshape(num_rows, 2)
   keys = jax.random.split(jax.random.key(3), num_rows)
-  args = state, jnp.array([0.5, -1.0]), keys
-  return args, jax.jit(_of_rows)(*args[:2], jax.random.clone(keys))
+  args = state, jnp.array([0.5, -1.0]), keys, jax.random.key(4)
+  return args, jax.jit(_of_rows)(*args[:2], *map(jax.random.clone, args[2:]))
 
 
 class OverRowsTest(parameterized.TestCase):
   @parameterized.parameters(1, 2, 3, 5, 6)
   def test_rows_are_those_of_one_device(self, num_rows):
-    """Fewer than devices, as many, and more; keys are rows, too."""
+    """Fewer than devices, as many, and more; keys are rows, too, or shared."""
     args, expected = _rows(num_rows)
-    shared = sharding.over_rows(_of_rows, sharding.mesh(), in_axes=(0, None, 0))
+    shared = sharding.over_rows(_of_rows, sharding.mesh(), in_axes=(0, None, 0, None))
     found = jax.jit(shared)(*args)
     for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
       np.testing.assert_array_equal(one, other)
@@ -174,7 +175,7 @@ class OverRowsTest(parameterized.TestCase):
       used.append(len(args[0]))
       return _of_rows(*args)
 
-    shared = sharding.by_core(traced, (0, None, 0), donated=0)
+    shared = sharding.by_core(traced, (0, None, 0, None), donated=0)
     for _ in range(2):
       found = shared(*args)
       for one, other in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):

@@ -78,10 +78,10 @@ def before(model: types.Model, transforms: Sequence[types.TransformFn]) -> types
     return lambda params, images: function(params, transformed(images))
 
   features = None if model.features is None else of(model.features)
-  return types.Model(
-    model.init,
-    of(model.apply),
-    features,
+  return model._replace(
+    apply=of(model.apply),
+    features=features,
+    describe=None,
     undescribed="the classifier has transforms inside (defense.inside): leave them out",
   )
 
