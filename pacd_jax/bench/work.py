@@ -189,7 +189,7 @@ def victim_step(
   """
   loss = loss or gaussian_augmentation()
   adam, (images, labels) = optax.adam(1e-3), training_batch(batch_size)
-  model = network() if in_parts else network()._replace(rows_at_once=0)
+  model = network() if in_parts else network()._replace(microbatch_size=0)
   gradient_fn = microbatches.gradient_fn(model, loss, batch_size)
 
   @jax.jit
