@@ -141,9 +141,11 @@ def ensemble_networks(name: str) -> Entry:
   return Entry(together, lambda: [epoch() for epoch in alone], number, "network epochs/s")
 
 
-def _lower_level(model: types.Model) -> tuple[types.LowerLevel, jax.Array]:
+def _lower_level(
+  model: types.Model, image_shape: tuple[int, int, int]
+) -> tuple[types.LowerLevel, jax.Array]:
   loss = losses.gaussian_augmentation(model.apply, sigma=_SIGMA)
-  images = jax.random.uniform(jax.random.key(2), (200, 8, 8, 1))
+  images = jax.random.uniform(jax.random.key(2), (200, *image_shape))
   labels = jnp.arange(200) % 10
   lower = types.LowerLevel(
     lambda params, poison: loss.outputs(params, poison, jax.random.key(3)),
@@ -155,7 +157,7 @@ def _lower_level(model: types.Model) -> tuple[types.LowerLevel, jax.Array]:
 def curvature_products() -> Entry:
   """Ten Gauss-Newton products: linearised once, against `jvp` and `vjp` each time."""
   model, params = _small_cnn()
-  lower, images = _lower_level(model)
+  lower, images = _lower_level(model, (8, 8, 1))
 
   def afresh(params, v):
     def outputs(theta):
@@ -177,9 +179,9 @@ def curvature_products() -> Entry:
 
 
 def hessian_in_reverse() -> Entry:
-  """Ten Hessian products by `vjp` of `grad`, against `jvp` of `grad`."""
-  model, params = _small_cnn()
-  lower, images = _lower_level(model)
+  """Ten Hessian products of the MNIST CNN by `vjp` of `grad`, against `jvp` of `grad`."""
+  params = work.parameters()
+  lower, images = _lower_level(work.network(), work.IMAGE_SHAPE)
 
   def products(reverse):
     def chain(params, v):

@@ -34,7 +34,7 @@ def mlp(*, num_classes: int, image_shape: ImageShape) -> types.Model:
 
 def small_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
   """A network for 8x8 images: 3x3 kernels, 16 and 32 features, 64 hidden units."""
-  return conv_net(
+  model = conv_net(
     "small_cnn",
     blocks=((16,), (32,)),
     size=3,
@@ -43,6 +43,7 @@ def small_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:
     num_classes=num_classes,
     image_shape=image_shape,
   )
+  return model._replace(reverse_products=False)  # On two cores no faster.
 
 
 def mnist_cnn(*, num_classes: int, image_shape: ImageShape) -> types.Model:

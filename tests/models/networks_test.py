@@ -198,9 +198,11 @@ class ModelsTest(parameterized.TestCase):
   def test_what_is_faster_depends_on_the_backend(self, backend, reverse):
     with mock.patch.object(jax, "default_backend", lambda: backend):
       model = networks.make("mnist_cnn", num_classes=10, image_shape=(28, 28, 1))
+      small = networks.make("small_cnn", num_classes=10, image_shape=(8, 8, 1))
     self.assertEqual(
       (model.microbatch_size, model.reverse_products), (100 * reverse, reverse)
     )
+    self.assertFalse(small.reverse_products)
 
   def test_odd_sizes_are_pooled_as_by_valid_windows(self):
     model = networks.make("small_cnn", num_classes=3, image_shape=(9, 11, 2))
