@@ -11,6 +11,7 @@ from small_training import assert_close, make, of_victim, recorded, run, separab
 from pacd_jax import losses, train, types
 from pacd_jax.data import arrays, training_sets
 from pacd_jax.experiment.entries import networks
+from pacd_jax.runtime import sharding
 
 
 class TrainTest(parameterized.TestCase):
@@ -94,9 +95,9 @@ class TrainTest(parameterized.TestCase):
     strengths, _ = recorded(3, adversary_warmup=warmup, adversary_ramp="step")
     np.testing.assert_allclose(strengths, expected, rtol=1e-6)
 
-  @parameterized.parameters((1, 1), (0, 1), (1, 3))
+  @parameterized.parameters((1, 1, 1), (0, 1, 1), (1, 3, 1), (0, 3, 3))
   def test_one_after_the_other_compute_one_branch_of_a_loss(
-    self, victims_at_once, num_victims
+    self, victims_at_once, num_victims, num_devices
   ):
     """CROWN-IBP has linear bounds during its ramp alone: here the first of two steps."""
     calls = []
@@ -118,7 +119,8 @@ class TrainTest(parameterized.TestCase):
 
     apply = make()[0].apply
     loss = losses.standard(apply)._replace(outputs=outputs, adversary=adversary)
-    options = dict(batch_size=30, adversary_warmup=1, adversary_ramp="step")
+    mesh = None if num_devices == 1 else sharding.mesh(num_devices)  # A victim on each.
+    options = dict(batch_size=30, adversary_warmup=1, adversary_ramp="step", mesh=mesh)
     trainer = make(loss=loss, victims_at_once=victims_at_once, **options)[1]
     run(trainer, train.victim_keys(jax.random.key(0), num_victims), 2)
     jax.effects_barrier()
