@@ -88,3 +88,4 @@ def smoke(config: ml_collections.ConfigDict) -> None:
   config.attack.poisoned_fraction = 1.0
   config.label_consistent.warmup_steps = 2
   config.label_consistent.num_steps = 3
+  config.train.num_victims = 1
