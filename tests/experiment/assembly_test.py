@@ -8,6 +8,7 @@ import chex
 import finished_run
 import jax
 import jax.numpy as jnp
+import long
 import numpy as np
 from absl.testing import absltest, parameterized
 
@@ -34,6 +35,7 @@ def _trainings(**overrides):
 
 class LossesTest(parameterized.TestCase):
   @parameterized.parameters(*kinds.LOSSES.names)
+  @long.after(2)
   def test_one_that_can_be_taken_apart_has_the_whole_batchs_gradient(self, name):
     config = door.parse(finished_run.smoke(**{"train.loss": name}))
     splits = data_sets.load("digits")
