@@ -68,7 +68,7 @@ setuptools.setup(
     "matplotlib>=3.10",
     "ml-collections>=1.1",
     "numpy>=2.0",
-    "optax>=0.2.6",
+    "optax>=0.2.7",
     "orbax-checkpoint>=0.12",
     "pillow>=11",  # Images in and out: TFDS, folders of PNGs.
     "scikit-learn>=1.6",

@@ -27,7 +27,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
 
 def smoke(config: ml_collections.ConfigDict) -> None:
-  """As IBP's, but that bounds of 10,000 test images take linear ones' time per victim."""
+  """As IBP's, with one victim: linear bounds of all test images take long."""
   mnist_ibp.smoke(config)
   config.rows = ("clean", "pacd")
   config.train.num_victims = 1

@@ -77,7 +77,7 @@ class Model(NamedTuple):
 class Drawn(NamedTuple):
   """Noise in the place of the key that it was drawn with."""
 
-  noise: Array  # Standard normal, `[k, B, H, W, C]`.
+  noise: Array  # Standard normal, `[k, B, H, W, C]`; of a loss without draws, None.
 
 
 class LossFn(Protocol):

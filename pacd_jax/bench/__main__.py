@@ -142,8 +142,9 @@ def main(argv: list[str]) -> int:
   if unknown := set(options.only or ()) - entries.keys():
     parser.error(f"no entry {', '.join(unknown)}: use some of {', '.join(entries)}")
   entries = {name: entries[name] for name in options.only or entries}
-  if entries.keys() & pytorch.COMPILED.keys() and not peers.compiles():
-    sys.stdout.write("torch.compile does not run here: no comparisons with it\n")
+  asks_for_compiler = entries.keys() & pytorch.COMPILED.keys()
+  if asks_for_compiler and (reason := peers.without_compiler()):
+    sys.stdout.write(f"torch.compile does not run here, no comparisons: {reason}\n")
     entries = {n: each for n, each in entries.items() if n not in pytorch.COMPILED}
     if not entries:
       return 1

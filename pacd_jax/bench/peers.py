@@ -40,13 +40,13 @@ def flatten(tree: types.Params):
   return _flat(_tensors(tree))
 
 
-def compiles() -> bool:
-  """Whether `torch.compile` runs here: it needs a C++ compiler."""
+def without_compiler() -> str:
+  """Why `torch.compile` does not run here, in a line; "": it does."""
   try:
     torch.compile(torch.square)(torch.ones(2))
-  except Exception:  # Of the compiler, of PyTorch, or of what it imports.
-    return False
-  return True
+  except Exception as error:  # Of the compiler, of PyTorch, or of what it imports.
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+  return ""
 
 
 def make_network(

@@ -5,10 +5,11 @@ copies of a small one, are written to memory and read again; of a few images the
 """
 
 import functools
+from typing import Any
 
 import chex
 import jax
-import jax.numpy as jnp
+from optax import microbatching
 
 from pacd_jax import noise, types
 
@@ -30,7 +31,7 @@ def gradient_fn(
 
 
 def part_size(batch_size: int, microbatch_size: int, copies: int) -> int:
-  """How many images a part has; 0: the batch is not divided, being two parts or fewer.
+  """How many images a part has; 0: the batch is not divided.
 
   Args:
     batch_size: B.
@@ -38,15 +39,15 @@ def part_size(batch_size: int, microbatch_size: int, copies: int) -> int:
     copies: noisy ones of an image, which count as images of the network.
 
   Returns:
-    Of B's divisors the nearest to microbatch_size / copies, if one is within a half of it;
-    else that number itself, so that the last part is smaller.
+    Of B's divisors the nearest to microbatch_size / copies; 0 if none is within a half of
+    it, or the whole batch is two such parts or fewer.
   """
   if not microbatch_size or batch_size * copies <= 2 * microbatch_size:
     return 0
   wanted = max(1, microbatch_size // copies)
   near = range((wanted + 1) // 2, 3 * wanted // 2 + 1)
   divisors = [size for size in near if batch_size % size == 0]
-  return min(divisors, key=lambda size: abs(size - wanted), default=wanted)
+  return min(divisors, key=lambda size: abs(size - wanted), default=0)
 
 
 def value_and_grad(
@@ -70,7 +71,7 @@ def value_and_grad(
     key: `[]` or `[B]`; consumed. The noise of all images is drawn first, as the loss itself
       would draw it.
     own_key: not used.
-    size: images of a part, at least 1; the last part may have fewer.
+    size: images of a part, a divisor of B.
     num_noise_draws: of `Loss`.
 
   Returns:
@@ -78,24 +79,17 @@ def value_and_grad(
   """
   del own_key
   chex.assert_rank([images, labels], [4, 1])
-  batch_size = len(images)
-  drawn = noise.draw(key, num_noise_draws, images)
-  num_parts = batch_size // size
-  whole = num_parts * size
+  drawn: Any = noise.draw(key, num_noise_draws, images) if num_noise_draws else None
 
   def of_part(images, labels, drawn):
-    share = len(images) / batch_size
-    part = jax.value_and_grad(loss_fn, has_aux=True)
-    found = part(params, images, labels, types.Drawn(jnp.moveaxis(drawn, 1, 0)))
-    return jax.tree.map(lambda mean: share * mean, found)
+    gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
+    return gradient_fn(params, images, labels, types.Drawn(drawn))
 
-  def add(total, part):
-    return jax.tree.map(jnp.add, total, of_part(*part)), None
-
-  given = images, labels, jnp.moveaxis(drawn, 0, 1)
-  parts = [each[:whole].reshape(num_parts, size, *each.shape[1:]) for each in given]
-  shapes = jax.eval_shape(of_part, *(each[0] for each in parts))
-  total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, shapes), parts)
-  if whole < batch_size:
-    total, _ = add(total, [each[whole:] for each in given])
-  return total
+  in_parts = microbatching.microbatch(
+    of_part,
+    argnums=(0, 1, 2),
+    microbatch_size=size,
+    accumulator=microbatching.AccumulationType.MEAN,
+    in_axes=(0, 0, 1),
+  )
+  return in_parts(images, labels, drawn)

@@ -41,10 +41,10 @@ def _given():
 
 
 class MicrobatchesTest(parameterized.TestCase):
-  @parameterized.product(size=(5, 1, 4, 12), name=tuple(_MADE))
+  @parameterized.product(size=(4, 1, 12), name=tuple(_MADE))
   @long.after(len(_MADE))
   def test_is_the_whole_batchs_gradient(self, name, size):
-    """Under the same noise; parts of 5 leave one of 2."""
+    """Under the same noise."""
     with jax.enable_x64(True):
       model, given = _given()
       loss = _MADE[name](model.apply)
@@ -71,7 +71,7 @@ class MicrobatchesTest(parameterized.TestCase):
     (201, 100, 1, 67),
     (200, 100, 16, 5),
     (200, 100, 300, 1),
-    (211, 100, 1, 100),  # A prime number: 100, 100 and 11.
+    (211, 100, 1, 0),  # A prime number.
     (1000, 0, 1, 0),
   )
   def test_the_size_of_parts(self, batch_size, rows, copies, expected):
